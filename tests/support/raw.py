@@ -41,11 +41,18 @@ NO_ANSWER = Answer(code=0, headers={}, body=b"")
 
 
 def connect(
-    port: int, *, authority_pem: str, name: str, alpn: str = "http/1.1", host: str = "127.0.0.1"
+    port: int,
+    *,
+    authority_pem: str,
+    name: str,
+    alpn: str = "http/1.1",
+    host: str = "127.0.0.1",
+    source: str | None = None,
 ) -> ssl.SSLSocket:
-    """A TLS connection to loopback that asks for `name` and verifies it."""
+    """A TLS connection to loopback that asks for `name` and verifies it. `source`: its address."""
     context = _context(authority_pem, alpn)
-    plain = socket.create_connection((host, port), timeout=20)
+    from_ = None if source is None else (source, 0)
+    plain = socket.create_connection((host, port), timeout=20, source_address=from_)
     # Without it the last of the handshake and the request wait for each other's acknowledgement.
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:

@@ -20,6 +20,7 @@ GROUPS = {
     "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential"),
     "identities, and what their tokens may do": ("identity", "policy", "gate"),
     "the door of a cluster": ("init", "config", "render", "diff", "apply", "verify", "remove"),
+    "what happens, and what is wrong": ("trace",),
     "door and gate on this machine": ("up", "demo"),
     "daypass itself": ("help", "version", "completion"),
 }

@@ -12,6 +12,8 @@ from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.identity.enforcement import Verdict
 from daypass.kube.cluster import DryRun
 from daypass.rules.reasons import Reason
+from daypass.trace.search import Traced
+from daypass.trace.unusual import Reviewed
 
 ObjectNames = Annotated[list[str], "the objects, as `resource/name in namespace`"]
 Diff = Annotated[str, "what changes, as a unified diff"]
@@ -306,7 +308,8 @@ class Error(TypedDict):
 Output = (
     Applied | Compared | Deleted | Denied | Explained | FilesChecked | IdentityData | Initialized
     | Listening | PolicyApplied | PolicyChecked | Reaped | Removals | Revoked | Rotated
-    | RotationFailed | list[Rotated | RotationFailed] | Unauthorized | Validated | Verified
+    | Reviewed | RotationFailed | list[Rotated | RotationFailed] | Traced | Unauthorized
+    | Validated | Verified
 )  # fmt: skip
 """What `write_result` prints."""
 OUTPUTS: dict[str, Any] = {
@@ -334,6 +337,7 @@ OUTPUTS: dict[str, Any] = {
     "remove": Removals,
     "render": ObjectList | FilesChecked | Compared,
     "token": RequestedToken,
+    "trace": Traced | Reviewed | KubernetesObject,
     "up": Listening,
     "verify": Verified,
     "version": Version,

@@ -1,0 +1,179 @@
+"""`daypass trace`: from a token, a request or a user back to who used it."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.hints import Placeholder, command
+from daypass._core.text import mask_unprintable, printable
+from daypass.cli import options, warn, write
+from daypass.cli.output import as_text, write_result
+
+if TYPE_CHECKING:
+    from daypass.trace.events import Event
+    from daypass.trace.lines import Unread
+    from daypass.trace.search import Traced
+
+SUMMARY = "find in logs who obtained and used a token"
+EPILOG = """examples:
+  daypass trace 799a2b63-6a33-4225-ab01-6e42682e7ce9 audit.log door.log gate.log
+  daypass trace team/bot /var/log/kubernetes/audit*.log door.log.gz
+  kubectl -n daypass logs deployment/daypass-door | daypass trace team/bot -
+  daypass trace --unusual audit.log door.log gate.log
+  daypass trace --audit-policy > audit-policy.yaml
+
+WHAT is the `jti` of a token, the ID of a request or of an audit event, NAMESPACE/NAME, or a user.
+Files are the logs of the door, of gates, and the API server's audit log, gzipped or not; `-` is
+stdin. With --kubeconfig, --context or KUBECONFIG it looks whether the Secret of the credential
+exists. Exit code 1: nothing was found; 3: something is unusual.
+"""
+_SHOWN = 20
+"""As many lines of a kind are shown; `-o json` has 100."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("what", nargs="?", metavar="WHAT", help="a token, a request or a user")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="logs; - for stdin")
+    parser.add_argument(
+        "--unusual",
+        action="store_true",
+        help="list requests past the door, identities from new sources, and sources of many",
+    )
+    parser.add_argument(
+        "--audit-policy",
+        action="store_true",
+        help="print a policy for the API server's --audit-policy-file that logs what this needs",
+    )
+    parser.add_argument(
+        "--since",
+        metavar="TIME",
+        help="from when a source is new (RFC 3339; default: the middle of the logs)",
+    )
+    parser.add_argument(
+        "--many",
+        type=int,
+        default=5,
+        metavar="N",
+        help="how many identities of one source are usual (default: 5)",
+    )
+    options.add_output(parser)
+    options.add_cluster(parser)
+
+
+def run(args: Namespace) -> int:
+    """Print what was found; return 3 if something is unusual. Raises DaypassError if nothing is."""
+    from daypass.trace.lines import Unread
+    from daypass.trace.search import Search, read_events
+
+    if args.audit_policy:
+        from daypass.trace.audit_policy import AUDIT_POLICY
+
+        write(as_text(AUDIT_POLICY, "json" if args.output == "json" else "yaml"))
+        return 0
+    files = args.files
+    if args.unusual and args.what is not None:
+        files = [args.what, *files]
+    if not files:
+        line = command("trace", "--unusual", Placeholder("FILE"))
+        needs = "FILE" if args.unusual else "WHAT and FILE"
+        raise UsageError(f"`daypass trace` needs {needs}", f"for example: {line}")
+    unread = Unread()
+    if args.unusual:
+        return _review(args, files, unread)
+    search = Search(args.what)
+    for event in read_events(files, search.words, unread):
+        search.take(event)
+    traced = search.result()
+    traced.notes.extend(unread.notes())
+    if not traced.lines:
+        hint = "\n".join(["name the logs of door, gate and API server of that time", *traced.notes])
+        raise DaypassError(f"these logs have nothing about {printable(args.what, 80)}", hint)
+    if args.kubeconfig or args.context or os.environ.get("KUBECONFIG"):
+        _look_for_secrets(args, traced.credentials)
+    write_result(args, traced, _text(traced))
+    return 0
+
+
+def _review(args: Namespace, files: Sequence[str], unread: Unread) -> int:
+    from daypass._core.clock import parse_rfc3339
+    from daypass._core.findings import exit_code
+    from daypass.trace.search import read_events
+    from daypass.trace.unusual import WORDS, Review
+
+    since = None if args.since is None else parse_rfc3339(args.since)
+    if args.since is not None and since is None:
+        raise UsageError(f"--since: {args.since[:40]!r} is no time", "try 2026-11-24T16:00:00Z")
+    review = Review(files, since=since.timestamp() if since else None, many=args.many)
+    for event in read_events(files, WORDS, unread):
+        review.take(event)
+    reviewed = review.result()
+    reviewed.notes.extend(unread.notes())
+    found = chain.from_iterable(
+        (f"{each.check}: {each.fact}", f"  {each.hint}") for each in reviewed.findings
+    )
+    write_result(args, reviewed, _lines(list(found) or ["nothing unusual"], reviewed.notes))
+    return exit_code(reviewed.findings)
+
+
+def _look_for_secrets(args: Namespace, credentials: dict[str, bool | None]) -> None:
+    from daypass.kube.resources import SECRETS
+
+    try:
+        with options.open_cluster(args) as cluster:
+            for credential in credentials:
+                kind, _, path = credential.partition(" ")
+                namespace, _, name = path.partition("/")
+                if kind == "Secret":
+                    found = cluster.find(SECRETS, name, namespace, metadata_only=True)
+                    credentials[credential] = found is not None
+    except DaypassError as error:
+        warn(error.fact, error.hint)
+
+
+def _text(traced: Traced) -> str:
+    state = {None: "it is not known whether it exists", True: "exists", False: "does not exist"}
+    doors = {line.client for line in traced.lines if line.part == "door" and not line.is_refused}
+    sources = [
+        f"  {each.source or 'unknown'}: {each.requests}, of which refused: {each.refused}; "
+        f"{_short(each.first)} to {_short(each.last)}"
+        + ("" if each.source in doors or not doors else "; the token was not obtained there")
+        for each in traced.sources
+    ]
+    lines = [*map(_line, traced.lines[-_SHOWN:]), "requests by source", *sources[:_SHOWN]]
+    if traced.credentials:
+        lines.append("credentials")
+        lines += [f"  {each}: {state[it]}" for each, it in traced.credentials.items()]
+    if traced.others:
+        lines.append("other tokens of the same credentials")
+        lines += [f"  {_line(each)}" for each in traced.others[-_SHOWN:]]
+    return _lines(lines, traced.notes)
+
+
+def _line(event: Event) -> str:
+    is_gate = event.part == "gate"
+    named = {
+        "token": event.jti,
+        "request": event.request,
+        "audit event": event.audit,
+        "of": event.account,
+        "with": event.credential,
+        "": event.target,
+    }
+    details = [f"{name} {value}".strip() for name, value in named.items() if value]
+    passed = event.reason or ("passed" if is_gate else "")
+    start = f"{_short(event.time):<23}  {event.part:<10}  {event.client:<15}  {event.code or '':<3}"
+    return f"{start}  {', '.join(filter(None, [passed, *details]))}"
+
+
+def _short(time: str) -> str:
+    return time[:23].removesuffix("Z")
+
+
+def _lines(lines: Iterable[str], notes: Iterable[str]) -> str:
+    every = (*lines, *(f"note: {each}" for each in notes))
+    return "".join(f"{mask_unprintable(line)}\n" for line in every)

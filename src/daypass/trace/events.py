@@ -1,0 +1,139 @@
+"""What a line of a log says: the door's, a gate's, or the API server's about a TokenRequest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_network
+from typing import Annotated, Any, Literal
+
+from daypass._core.text import LIMIT_FOREIGN_CHARACTERS
+
+Object = Mapping[str, Any]
+USER = "system:serviceaccount:"
+_ANNOTATION = "authentication.kubernetes.io/"
+_SECRET = "authentication.k8s.io/legacy-token-manual-secret"  # noqa: S105 - a name
+
+
+@dataclass(slots=True, kw_only=True)
+class Event:
+    """A line of a log. A text is empty, and a code 0, where a line has none."""
+
+    part: Annotated[Literal["door", "api-server", "gate"], "whose line it is"]
+    time: Annotated[str, "when the request began, as the log has it"]
+    client: Annotated[
+        str,
+        "where it came from (of IPv6, the /64 network); in `api-server` its peer, such as the door",
+    ]
+    account: Annotated[
+        str, "NAMESPACE/NAME that a token is for, or that calls; not verified: empty"
+    ]
+    jti: Annotated[str, "the token; of a refused request it may be claimed"]
+    request: Annotated[str, "the request ID"]
+    audit: Annotated[str, "the ID of the audit event, in lines of door and API server"]
+    user: Annotated[str, "who requested a token, in `api-server`"]
+    credential: Annotated[str, "what that user has: `Secret NAMESPACE/NAME`, or `JTI=...`"]
+    target: Annotated[str, "the host, or the name of the gate; in other lines the user agent"]
+    code: Annotated[int, "the HTTP code of the response; an event of the authorizer has none"]
+    reason: Annotated[str, "why a gate refused it, `allowed`, or `no line of the door`"]
+
+    @property
+    def is_refused(self) -> bool:
+        return self.code >= 400 if self.part != "gate" else self.reason not in ("", "allowed")
+
+
+def read_event(line: Object) -> Event | None:
+    """Return what an object of a log says; None if it is of something else.
+
+    Fields have daypass's names, or those of the access logs of Istio and Envoy Gateway.
+    """
+    if line.get("kind") == "Event":
+        return _audit_event(line)
+    is_door = "audit_id" in line or ("server_name" in line and "path" in line)
+    jti = "" if is_door else _text(line, "jti", "claimedJti")
+    request = _text(line, "request_id", "x-request-id")
+    if not (is_door or jti or request):
+        return None
+    return Event(
+        part="door" if is_door else "gate",
+        time=_text(line, "time", "start_time"),
+        client=address(_text(line, "client", "downstream_remote_address")),
+        account=_account_in(_text(line, "path")) if is_door else account_of(_text(line, "user")),
+        jti=jti,
+        request=request,
+        audit=_text(line, "audit_id"),
+        user="",
+        credential="",
+        target=_text(line, "user_agent")
+        if is_door
+        else _text(line, "host", "authority", ":authority", "gate"),
+        code=_code(line, "code", "response_code"),
+        reason=_text(line, "reason", "why"),
+    )
+
+
+def _audit_event(event: Object) -> Event | None:
+    target, user, notes = (_part(event, name) for name in ("objectRef", "user", "annotations"))
+    kind = (target.get("resource"), target.get("subresource"), event.get("verb"))
+    if kind != ("serviceaccounts", "token", "create") or event.get("stage") != "ResponseComplete":
+        return None
+    namespace, secret = _text(target, "namespace"), _text(notes, _SECRET)
+    ids, sources = _part(user, "extra").get(f"{_ANNOTATION}credential-id"), event.get("sourceIPs")
+    return Event(
+        part="api-server",
+        time=_text(event, "requestReceivedTimestamp"),
+        # Clients can write all addresses but the last one.
+        client=address(_last(sources)),
+        account=f"{namespace}/{_text(target, 'name')}",
+        jti=_text(notes, f"{_ANNOTATION}issued-credential-id").removeprefix("JTI="),
+        request="",
+        audit=_text(event, "auditID"),
+        user=_text(user, "username"),
+        credential=f"Secret {namespace}/{secret}" if secret else _last(ids),
+        target=_text(event, "userAgent"),
+        code=_code(_part(event, "responseStatus"), "code"),
+        reason="",
+    )
+
+
+def account_of(user: str) -> str:
+    """Return NAMESPACE/NAME of a ServiceAccount's user; empty for other users."""
+    return user.removeprefix(USER).replace(":", "/", 1) if user.startswith(USER) else ""
+
+
+def _account_in(path: str) -> str:
+    words = path.rsplit("/", 4)
+    return f"{words[1]}/{words[3]}" if len(words) == 5 and words[2] == "serviceaccounts" else ""
+
+
+@lru_cache(maxsize=4096)
+def address(text: str) -> str:
+    """Return an address without its port; of IPv6 the /64 network, which is one client's."""
+    host = text.rpartition(":")[0] if "]" in text or text.count(":") == 1 else text
+    try:
+        return str(ip_network((IPv6Address(host.strip("[]")), 64), False)) if ":" in host else host
+    except ValueError:
+        return host
+
+
+def _part(line: Object, name: str) -> Object:
+    found = line.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(line: Object, *names: str) -> str:
+    """Return the first of these fields that has a text."""
+    for name in names:
+        found = line.get(name)
+        if isinstance(found, str) and found != "-":
+            return found[:LIMIT_FOREIGN_CHARACTERS]
+    return ""
+
+
+def _last(values: object) -> str:
+    return _text({"": values[-1]}, "") if isinstance(values, list) and values else ""
+
+
+def _code(line: Object, *names: str) -> int:
+    return next((it for it in map(line.get, names) if isinstance(it, int)), 0)

@@ -1,0 +1,107 @@
+"""The JSON objects in lines of logs, which may be gzipped, cut off, interleaved, or of any length.
+
+A line may begin as `kubectl logs --prefix`, containerd or journald have it, or be in a field of an
+object, as log shippers have it. What else is on a line is never read: text may quote a client.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from io import BufferedReader
+from typing import IO, Any, cast
+
+from daypass._core.errors import DaypassError
+
+LONGEST_LINE_BYTES = 2 * 1024 * 1024
+"""Longer lines are skipped. The API server's events are smaller, even with bodies."""
+_STARTS = 8
+"""How many objects are tried to find on a line that is broken."""
+_WRAPPERS = ("log", "message", "@message", "MESSAGE")
+"""Fields in which Docker, fluent-bit, vector, CloudWatch and journald have a line."""
+_GZIP = b"\x1f\x8b"
+_decode = json.JSONDecoder().raw_decode
+
+
+@dataclass(slots=True)
+class Unread:
+    """What of the logs was not read."""
+
+    broken: int = 0
+    too_long: int = 0
+    cut_off: list[str] = field(default_factory=list)
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence for each kind."""
+        if self.broken:
+            yield f"{self.broken} lines were skipped, in part or whole: they are no whole JSON"
+        if self.too_long:
+            yield f"{self.too_long} lines were skipped: they have over {LONGEST_LINE_BYTES} bytes"
+        yield from (f"{file} ends in the middle of its gzip data" for file in self.cut_off)
+
+
+def read_objects(
+    file: str, is_wanted: Callable[[bytes], bool], unread: Unread
+) -> Iterator[dict[str, Any]]:
+    """Yield the objects of all lines that are wanted. `-` is stdin. Raises DaypassError."""
+    for line in _lines(file, unread):
+        if is_wanted(line):
+            yield from objects_in(line.decode("utf-8", "replace"), unread)
+
+
+def _lines(file: str, unread: Unread) -> Iterator[bytes]:
+    name = "stdin" if file == "-" else file
+    try:
+        with nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as opened:
+            raw = cast(BufferedReader, opened)
+            is_gzip = raw.peek(2)[:2] == _GZIP
+            yield from _bounded(
+                cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw, unread
+            )
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        unread.cut_off.append(name)
+    except OSError as error:
+        raise DaypassError(f"{name} cannot be read: {error.strerror}", "name log files") from None
+
+
+def _bounded(stream: IO[bytes], unread: Unread) -> Iterator[bytes]:
+    is_rest = False
+    while line := stream.readline(LONGEST_LINE_BYTES):
+        is_whole = line.endswith(b"\n") or len(line) < LONGEST_LINE_BYTES
+        if is_whole and not is_rest:
+            yield line
+        elif is_whole:
+            unread.too_long += 1
+        is_rest = not is_whole
+    unread.too_long += is_rest
+
+
+def objects_in(text: str, unread: Unread, *, is_wrapped: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the objects on a line, up to text with a quotation mark, which may quote a client.
+
+    A broken object is followed by that of another writer, or by a rest: in a string of its own, a
+    quotation mark would be escaped.
+    """
+    end, failed = 0, 0
+    at = text.find("{")
+    while at >= 0 and failed < _STARTS:
+        if '"' in text[end:at] and not failed:
+            break
+        try:
+            found, end = _decode(text, at)
+        except (ValueError, RecursionError):
+            failed += 1
+            at = text.find('{"', at + 1)
+            continue
+        yield found
+        if not is_wrapped:
+            for inner in filter(None, map(found.get, _WRAPPERS)):
+                if isinstance(inner, str):
+                    yield from objects_in(inner, unread, is_wrapped=True)
+        at = text.find("{", end)
+    unread.broken += failed > 0

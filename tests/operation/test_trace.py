@@ -1,0 +1,225 @@
+"""`daypass trace` on the logs of a real API server, and of door and gate of `daypass up`.
+
+The story: a bot obtains a token and uses it. The token leaks, and is used from a second address.
+The long-lived token leaks too: its thief goes past the door, with a forged address and the audit ID
+of an exchange of the bot. Somebody tries many identities.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from daypass._core.clock import SYSTEM_CLOCK, rfc3339, utc
+from daypass._core.jwt import decode_unverified
+from daypass._core.secret import Secret
+from daypass.trace.audit_policy import AUDIT_POLICY
+from support import admin_shell, controlplane
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.identities import Identity
+from support.raw import Answer, bearer, connect, exchange, get
+from support.up import HOST, Up
+from support.up_gate import AUDIENCE, gate_up
+
+BOT, THIEF, BYPASS, PROBE = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What happened: the logs, the token, its bot, and the other two tokens' JTIs."""
+
+    files: list[str]
+    plane: ControlPlane
+    bot: Identity
+    jti: str
+    renewed: str
+    bypassed: str
+    leaked_at: str
+    audit: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    folder = tmp_path_factory.mktemp("story")
+    patched = pytest.MonkeyPatch()
+    patched.setattr(controlplane, "AUDIT_POLICY", AUDIT_POLICY)
+    (folder / "up").mkdir()
+    with (
+        patched.context(),
+        ControlPlane.start(folder / "plane") as plane,
+        gate_up(folder / "up", plane) as up,
+    ):
+        yield tell(folder, plane, up)
+
+
+def tell(folder: Path, plane: ControlPlane, up: Up) -> Story:
+    bot, others = plane.make_identity(), [plane.make_identity() for _ in range(5)]
+    first = obtain(up, bot, BOT)
+    token = Secret(first.json["status"]["token"])
+    assert [use(up, token, BOT).code for _ in range(3)] == [200] * 3
+    leaked_at = rfc3339(utc(SYSTEM_CLOCK.unix() + 1))
+    eventually("a second has passed", lambda: rfc3339(utc(SYSTEM_CLOCK.unix())) > leaked_at)
+    assert use(up, token, THIEF).code == 200
+    lines = (f"Audit-ID: {first.headers['audit-id']}", f"X-Forwarded-For: {BOT}")
+    past = obtain_past_the_door(plane, bot, BYPASS, *lines)
+    for each in others:
+        assert obtain(up, each, PROBE, token=bot.token).code == 403
+    renewed = obtain(up, bot, BOT)
+    last = use(up, Secret(renewed.json["status"]["token"]), BOT)
+    (log,) = up.runtime.glob("*/envoy.log")
+    eventually("it is logged", lambda: jti_of(renewed) in log.read_text() and last.code == 200)
+    files = [str(folder / "envoy.log"), str(folder / "audit.log")]
+    shutil.copy(log, files[0])
+    audit = plane.audit_events()
+    shutil.copy(plane.folder / "audit.log", files[1])
+    return Story(
+        files=files, plane=plane, bot=bot, jti=jti_of(first), renewed=jti_of(renewed),
+        bypassed=jti_of(past), leaked_at=leaked_at, audit=audit,
+    )  # fmt: skip
+
+
+def obtain(up: Up, identity: Identity, source: str, *, token: Secret | None = None) -> Answer:
+    """Exchange a long-lived token, of its own if left out, at the door."""
+    port, path = urlsplit(up.door).port, urlsplit(up.door).path + identity.token_path
+    assert port is not None
+    pem = up.authority_file.read_text()
+    with connect(port, authority_pem=pem, name=HOST, source=source) as connection:
+        return exchange(connection, request_for(identity, path, HOST, token or identity.token))
+
+
+def obtain_past_the_door(plane: ControlPlane, of: Identity, source: str, *lines: str) -> Answer:
+    with connect(
+        plane.port, authority_pem=plane.ca_pem, name="localhost", source=source
+    ) as connection:
+        return exchange(connection, request_for(of, of.token_path, HOST, of.token, *lines))
+
+
+def request_for(identity: Identity, path: str, host: str, token: Secret, *lines: str) -> bytes:
+    spec = {"audiences": [AUDIENCE], "expirationSeconds": 3600}
+    body = json.dumps({"spec": {**spec, "boundObjectRef": identity.bound_object_ref}}).encode()
+    more = (bearer(token), "Content-Type: application/json", f"Content-Length: {len(body)}")
+    return get(*more, *lines, host=host, path=path).replace(b"GET", b"POST", 1) + body
+
+
+def use(up: Up, token: Secret, source: str) -> Answer:
+    """Call what the gate guards."""
+    port = int(up.ready["listen"]["gate"].rpartition(":")[2])
+    pem = up.authority_file.read_text()
+    with connect(port, authority_pem=pem, name=HOST, source=source) as connection:
+        return exchange(connection, get(bearer(token), host=HOST))
+
+
+def jti_of(answer: Answer) -> str:
+    return str(decode_unverified(answer.json["status"]["token"])[1]["jti"])
+
+
+Run = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `daypass trace` without a cluster."""
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    return partial(admin_shell.run, capsys, "trace")
+
+
+def traced(run: Run, what: str, story: Story, *options: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(run(what, *story.files, "-o", "json", *options)[0])
+    return document
+
+
+def findings(run: Run, story: Story, *options: str) -> dict[str, list[str]]:
+    out, _ = run("--unusual", *story.files, "-o", "json", *options, code=3)
+    found: dict[str, list[str]] = {}
+    for each in json.loads(out)["findings"]:
+        found.setdefault(each["check"], []).append(f"{each['fact']}\n{each['hint']}")
+    return found
+
+
+def test_a_token_leads_to_the_client_that_obtained_it_and_to_all_that_used_it(
+    story: Story, run: Run
+) -> None:
+    found = traced(run, story.jti, story)
+    parts = [(line["part"], line["client"], line["code"]) for line in found["lines"]]
+    assert parts == [
+        ("door", BOT, 201), ("api-server", BOT, 201), *[("gate", BOT, 200)] * 3,
+        ("gate", THIEF, 200),
+    ]  # fmt: skip
+    door, server, *_ = found["lines"]
+    assert door["audit"] == server["audit"] != ""
+    assert server["credential"] == f"Secret {story.bot.namespace}/{story.bot.secret_name}"
+    assert [(it["source"], it["requests"]) for it in found["sources"]] == [(BOT, 4), (THIEF, 1)]
+    assert {line["jti"] for line in found["others"]} == {story.renewed, story.bypassed}
+
+
+def test_a_second_address_is_named_as_such(story: Story, run: Run) -> None:
+    out, _ = run(story.jti, *story.files)
+    (thief,) = [line for line in out.splitlines() if line.strip().startswith(f"{THIEF}:")]
+    (bot,) = [line for line in out.splitlines() if line.strip().startswith(f"{BOT}:")]
+    assert "not obtained there" in thief
+    assert "not obtained there" not in bot
+
+
+def test_a_request_at_door_or_gate_leads_to_its_token(story: Story, run: Run) -> None:
+    door, _, gate, *_ = traced(run, story.jti, story)["lines"]
+    for request in (door["request"], gate["request"]):
+        found = traced(run, request, story)
+        assert {line["jti"] for line in found["lines"]} - {""} == {story.jti}
+        assert {line["part"] for line in found["lines"]} >= {"door", "api-server"}
+
+
+def test_a_user_leads_to_all_its_tokens(story: Story, run: Run) -> None:
+    name = f"{story.bot.namespace}/{story.bot.service_account}"
+    for what in (name, story.bot.user):
+        found = traced(run, what, story)
+        jtis = {line["jti"] for line in found["lines"] if line["part"] == "api-server"}
+        assert {story.jti, story.renewed, story.bypassed} <= jtis
+
+
+def test_whether_the_secret_exists_is_looked_up_in_the_cluster(story: Story, run: Run) -> None:
+    credential = f"Secret {story.bot.namespace}/{story.bot.secret_name}"
+    assert traced(run, story.jti, story)["credentials"] == {credential: None}
+    known = ("--kubeconfig", str(story.plane.kubeconfig))
+    assert traced(run, story.jti, story, *known)["credentials"] == {credential: True}
+    story.plane.admin.delete(story.bot.secret_path)
+    assert traced(run, story.jti, story, *known)["credentials"] == {credential: False}
+
+
+def test_a_request_past_the_door_is_found_though_it_has_the_audit_id_of_another(
+    story: Story, run: Run
+) -> None:
+    (found,) = findings(run, story)["past-the-door"]
+    assert BYPASS in found
+    assert story.bypassed in found
+    assert traced(run, story.bypassed, story)["lines"][0]["client"] == BYPASS
+
+
+def test_a_new_source_of_an_identity_is_found(story: Story, run: Run) -> None:
+    (found,) = findings(run, story, "--since", story.leaked_at)["new-source"]
+    assert found.startswith(f"{story.bot.namespace}/bot came from {THIEF} ")
+    assert story.jti in found
+
+
+def test_a_source_that_tries_many_identities_is_found(story: Story, run: Run) -> None:
+    (found,) = findings(run, story, "--many", "4")["many-identities"]
+    assert found.startswith(f"{PROBE} ")
+    assert "many-identities" not in findings(run, story, "--many", "5")
+
+
+def test_the_rendered_audit_policy_logs_what_is_needed_and_no_bodies(
+    story: Story, run: Run
+) -> None:
+    assert json.loads(run("--audit-policy", "-o", "json")[0]) == AUDIT_POLICY
+    resources = {(it["objectRef"]["resource"], it["level"]) for it in story.audit}
+    assert resources == {("serviceaccounts", "Metadata"), ("secrets", "Metadata")}
+    assert not [it for it in story.audit if "requestObject" in it or "responseObject" in it]
+    assert story.bot.token.reveal() not in json.dumps(story.audit)
