@@ -6,13 +6,14 @@ import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
+from daypass._core.findings import Finding, Level
 from daypass._core.text import mask_unprintable
 from daypass.cli import warn, write
 from daypass.cli.colour import paint_lines
@@ -20,6 +21,8 @@ from daypass.cli.options import again
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import Output
+
+MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "-"}
 
 
 def as_text(data: object, output: str, *, indent: int | None = 2) -> str:
@@ -47,6 +50,20 @@ def did(dry_run: str | None, verb: str, done: str) -> str:
 def write_changes(text: str) -> None:
     """Print diffs, and what happens to each object, in colours."""
     write(paint_lines(mask_unprintable(text, keep="\n\t")))
+
+
+def finding_lines(
+    finding: Finding, width: int, paint: Callable[[str, str], str] = lambda level, mark: mark
+) -> str:
+    """Return a finding, with its hint below. `width`: of the column with the names of checks.
+
+    `paint` gets the level and the mark, and returns the mark in the level's colour.
+    """
+    first, *more = mask_unprintable(f"{finding.fact}\n{finding.hint}", keep="\n").split("\n")
+    mark = paint(finding.level, MARKS[finding.level])
+    lines = [f"  {mark} {finding.check:<{width}}  {first}"]
+    lines += [f"{' ' * (width + 6)}{line}" for line in more if line]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:

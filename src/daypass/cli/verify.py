@@ -13,7 +13,7 @@ from daypass._core.findings import Finding, Level, exit_code
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, options, warn, write
 from daypass.cli.colour import paint
-from daypass.cli.output import write_result
+from daypass.cli.output import finding_lines, write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ EPILOG = """examples:
 
 Exit code 3 if a check fails. Only --credentials sends a token: the long-lived one, to its own door.
 """
-_MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "-"}
 Findings = Mapping[str, Sequence[Finding]]
 """By the name of the domain."""
 
@@ -148,22 +147,13 @@ def _credentials(path: str) -> CredentialsConfig:
 def findings_text(
     findings: Findings, paint: Callable[[str, str], str] = lambda level, mark: mark
 ) -> str:
-    """Return a line per finding, with its hint below.
-
-    `paint` gets the level and the mark of each, and returns the mark in the level's colour.
-    """
+    """Return a line per finding, with its hint below. `paint`: see `finding_lines`."""
     lines: list[str] = []
     width = max((len(f.check) for each in findings.values() for f in each), default=0)
-    indent = " " * (width + 6)
     for name, each in findings.items():
-        lines.append(mask_unprintable(name, keep="\n"))
-        for finding in each:
-            mark = paint(finding.level, _MARKS[finding.level])
-            first, *more = mask_unprintable(finding.fact, keep="\n").split("\n")
-            hint = mask_unprintable(finding.hint, keep="\n").split("\n")
-            lines.append(f"  {mark} {finding.check:<{width}}  {first}")
-            lines += [f"{indent}{line}" for line in (*more, *filter(None, hint))]
-    return "".join(f"{line}\n" for line in lines)
+        lines.append(mask_unprintable(name, keep="\n") + "\n")
+        lines += [finding_lines(finding, width, paint) for finding in each]
+    return "".join(lines)
 
 
 def findings_junit(findings: Findings) -> str:
