@@ -22,6 +22,33 @@ def how_to_install(extra: str) -> str:
     return f"install this copy of daypass again, from where it came, with its extra `{extra}`"
 
 
+def extras() -> tuple[list[str], list[str]]:
+    """Return the extras whose libraries are installed, in any version, and the other ones."""
+    import re
+    from importlib.metadata import PackageNotFoundError, requires
+
+    needs = dict[str, list[str]]()
+    try:
+        lines = requires("daypass") or []
+    except PackageNotFoundError:  # it is not installed
+        lines = []
+    for line in lines:
+        if found := re.fullmatch(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", line):
+            needs.setdefault(found[2], []).append(found[1])
+    has = [extra for extra, names in needs.items() if all(map(_is_installed, names))]
+    return has, [extra for extra in needs if extra not in (*has, "all")]
+
+
+def _is_installed(name: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        version(name)
+        return True
+    except PackageNotFoundError:
+        return False
+
+
 def _pip_install() -> str:
     """Return the start of a command that installs into this environment, even if it has no pip.
 

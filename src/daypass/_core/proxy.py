@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
 def proxy_for(target: HostPort, environ: Mapping[str, str]) -> str | None:
     """Return the URL of the proxy for HTTPS to a host, or None for a direct connection."""
-    url = _variable(environ, "https_proxy")
-    if not url or is_loopback(target.host) or is_excluded(target, _variable(environ, "no_proxy")):
+    url = proxy_variable(environ, "https_proxy")
+    if (
+        not url
+        or is_loopback(target.host)
+        or is_excluded(target, proxy_variable(environ, "no_proxy"))
+    ):
         return None
     return url if "://" in url else f"http://{url}"
 
@@ -38,7 +42,8 @@ def is_excluded(target: HostPort, no_proxy: str) -> bool:
     return any(_matches(entry, target) for entry in no_proxy.lower().replace(",", " ").split())
 
 
-def _variable(environ: Mapping[str, str], name: str) -> str:
+def proxy_variable(environ: Mapping[str, str], name: str) -> str:
+    """Return the value of a variable, named in lower case, or of its twin in upper case."""
     return (environ.get(name) or environ.get(name.upper()) or "").strip()
 
 

@@ -14,6 +14,8 @@ SHORTEST_TOKEN_SECONDS, LONGEST_TOKEN_SECONDS = 600, 2**32
 
 PROBE_PATH = "/api/v1/namespaces/default/serviceaccounts/default/token"
 """Without a token, the API server itself refuses a GET of it."""
+ANONYMOUS = 'User "system:anonymous" cannot get resource "serviceaccounts/token"'
+"""A part of its answer, which is 403, or 401 if it allows no anonymous requests."""
 
 AUDIENCE = r"[!#-&(-\[\]-_a-~]+"
 AUDIENCE_LENGTH = 253

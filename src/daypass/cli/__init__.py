@@ -17,7 +17,14 @@ import os
 import sys
 
 GROUPS = {
-    "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential"),
+    "tokens for clients": (
+        "token",
+        "run",
+        "agent",
+        "kubeconfig",
+        "exec-credential",
+        "doctor",
+    ),
     "identities, and what their tokens may do": ("identity", "policy", "gate"),
     "the door of a cluster": ("init", "config", "render", "diff", "apply", "verify", "remove"),
     "what happens, and what is wrong": ("trace",),
@@ -190,14 +197,19 @@ def _report(error: Exception, words: list[str]) -> int:
             "run it again with DAYPASS_DEBUG=1, and report what it prints",
             reason="bug",
         )
-    hint = error.hint
-    for argument, option in _OPTIONS.items():
-        hint = hint.replace(argument, option)
+    hint = with_options(error.hint)
     from daypass.cli.error_data import write_error
 
     if not write_error(words, error, hint):
         log(error.fact, hint, level="failure")
     return error.exit_code
+
+
+def with_options(hint: str) -> str:
+    """Return a hint of the library with the options that commands have for its arguments."""
+    for argument, option in _OPTIONS.items():
+        hint = hint.replace(argument, option)
+    return hint
 
 
 def _flush_stderr() -> None:

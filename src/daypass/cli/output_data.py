@@ -267,6 +267,10 @@ class Verified(TypedDict):
     domains: Annotated[dict[str, list[Finding]], "the findings, by the name or URL of the domain"]
 
 
+class Diagnosed(TypedDict):
+    findings: Annotated[list[Finding], "what each step found; `not tried`: the steps left out"]
+
+
 class Validated(TypedDict):
     valid: Annotated[bool, "whether there is no mistake in the config file"]
     problems: Annotated[list[Problem], "the first 20 mistakes, by line and column"]
@@ -316,6 +320,7 @@ OUTPUTS: dict[str, Any] = {
     "apply": Applied,
     "config validate": Validated,
     "diff": Compared,
+    "doctor": Diagnosed,
     "gate deny": Denied,
     "gate explain": Explained,
     "gate serve": AuditLine,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from daypass.cli import write
+from daypass.cli import log, write
 from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
 from daypass.client.credentials_source import read_source
 
@@ -23,12 +23,14 @@ EPILOG = """examples:
   daypass token
   daypass token --audience gate --lifetime 30m
   daypass token -o header | curl -H @- https://ekf.example.com/api/health
+  daypass token --clear-cache     programs get new tokens at their next start
 
-`daypass gate explain` shows why a gate refuses a token; `daypass identity revoke` revokes tokens.
+`daypass doctor` shows why there is no token, or why a gate refuses it.
 """
 _OUTPUTS = ("text", "json", "yaml", "header")
 _DEFAULTS = {
     "audience": None, "lifetime": None, "credentials": None, "output": "text", "no_cache": False,
+    "clear_cache": False,
 }  # fmt: skip
 
 
@@ -44,13 +46,35 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-cache", action="store_true", help="neither read nor write the token cache"
     )
+    parser.add_argument(
+        "--clear-cache", action="store_true", help="delete all cached tokens, and print none"
+    )
 
 
 def run(args: Namespace | SimpleNamespace) -> int:
+    if args.clear_cache:
+        return _clear_cache(args)
     lifetime_seconds = parse_lifetime(args.lifetime)
     source = read_source(os.environ, args.credentials)
     token = cached_token(source, args.audience, lifetime_seconds, use_cache=not args.no_cache)
     write(token.formatted(args.output) + "\n")
+    return 0
+
+
+def _clear_cache(args: Namespace | SimpleNamespace) -> int:
+    from daypass._core.errors import UsageError
+    from daypass.client.shared_cache import SharedTokenCache, cache_folder
+
+    alone = {**_DEFAULTS, "clear_cache": True}
+    if any(getattr(args, name) != value for name, value in alone.items()):
+        raise UsageError(
+            "--clear-cache deletes the tokens of all credentials, and prints none",
+            "write no other option: daypass token --clear-cache",
+        )
+    folder = cache_folder(os.environ)
+    cache = SharedTokenCache(folder=folder, environ=os.environ, warn=lambda problem: None)
+    count = cache.clear()
+    log(f"{count} cached token{'s' * (count != 1)} deleted in {folder}")
     return 0
 
 

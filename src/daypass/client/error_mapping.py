@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from daypass.client.transport import Route, TransportError
 
 _LIMIT_MESSAGE_CHARACTERS = 1024
-_REPORTED_SKEW_SECONDS = 300
+REPORTED_SKEW_SECONDS = 300
 _RETRIED = (500, 502, 503, 504)
 _ASK = "ask your administrator for new credentials"
 _NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
@@ -227,7 +227,7 @@ def retry_after_seconds(response: HttpResponse, now_unix: float) -> float | None
 
 def _clock_skew(response: HttpResponse, now_unix: float) -> str:
     date = parse_http_date(response.header("date"))
-    if date is None or abs(date - now_unix) <= _REPORTED_SKEW_SECONDS:
+    if date is None or abs(date - now_unix) <= REPORTED_SKEW_SECONDS:
         return ""
     direction = "behind" if now_unix < date else "ahead of"
     minutes = abs(date - now_unix) / 60
@@ -268,6 +268,16 @@ def explain_transport(
     if isinstance(cause, ssl.SSLError):
         return _tls(cause, request)
     return _no_connection(cause, route)
+
+
+def no_response(error: TransportError) -> str:
+    """Return in a few words why any server, not only a door, gave no response."""
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError):
+        return "there is no answer: it takes too long"
+    text = cause.strerror if isinstance(cause, OSError) else None
+    stage = " (name)" if error.stage == RESOLVE else ""
+    return f"there is no answer: {printable(text or type(cause).__name__)}{stage}"
 
 
 def _unresolved(route: Route) -> DaypassError:

@@ -105,6 +105,31 @@ class SharedTokenCache(Record):
             cause = f"{error.filename or self.folder}: {error.strerror}"
             raise CacheWarning(f"the token is not cached: {cause}") from None
 
+    def names(self) -> list[str]:
+        """Return the names of all entries; raises OSError."""
+        try:
+            return sorted(name for name in os.listdir(self.folder) if _is_entry(name))
+        except FileNotFoundError:
+            return []
+
+    def clear(self) -> int:
+        """Delete all entries and return how many there were; raises CacheWarning."""
+        try:
+            names = self.names()
+            for name in names:
+                try:  # noqa: SIM105 - no import of contextlib
+                    os.unlink(f"{self.folder}/{name}")
+                except FileNotFoundError:
+                    pass  # another process has removed it
+        except OSError as error:
+            cause = f"{error.filename}: {error.strerror}"
+            raise CacheWarning(f"cached tokens cannot be deleted: {cause}") from None
+        return len(names)
+
+
+def _is_entry(name: str) -> bool:
+    return len(name) == 64 and not name.strip("0123456789abcdef")
+
 
 def cache_folder(environ: Mapping[str, str]) -> str:
     """Return `$XDG_CACHE_HOME/daypass/tokens`, by default below ~/.cache; raises CacheWarning."""

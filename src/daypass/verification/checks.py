@@ -20,7 +20,7 @@ from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
 from daypass._core.hints import command, kubectl
 from daypass._core.k8s_status import Status
 from daypass._core.text import printable
-from daypass._core.token_bounds import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
+from daypass._core.token_bounds import ANONYMOUS, LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.door import TokenRequest
@@ -31,7 +31,6 @@ from daypass.identity.model import new_secret_name
 from daypass.rules.reasons import REASON_HEADER, Reason
 from daypass.verification.target import VerificationTarget
 
-ANONYMOUS = 'User "system:anonymous" cannot get resource "serviceaccounts/token"'
 BLOCKED = "nothing-else"
 _LOGIN = re.compile(r"login|oauth|\bauth(?!ors?\b)|\bdex\b|\bsso", re.IGNORECASE)
 _USER = re.compile(r'User "([^"]*)" cannot')

@@ -15,11 +15,11 @@ from daypass._core.findings import Finding, Level, failure, ok, skipped
 from daypass._core.hints import command
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret
-from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
+from daypass.client.error_mapping import no_response
 from daypass.client.http1 import USER_AGENT, HttpRequest, HttpResponse
-from daypass.client.transport import RESOLVE, Deadline, Route, TransportError, route_to, send
+from daypass.client.transport import Deadline, Route, TransportError, route_to, send
 from daypass.verification.certificate import check_certificate
 from daypass.verification.checks import (
     GATE_CLOSED,
@@ -286,7 +286,7 @@ def _judged(
     try:
         response = send_request()
     except TransportError as error:
-        return unanswered(_no_response(error))
+        return unanswered(no_response(error))
     return judge(response)
 
 
@@ -295,12 +295,3 @@ def _check_blocked(prober: Prober, request: BlockedRequest, target: Verification
     with suppress(TransportError):
         response = prober.request(request.method, request.target)
     return judge_blocked(request, response, target)
-
-
-def _no_response(error: TransportError) -> str:
-    cause = error.__cause__
-    if isinstance(cause, TimeoutError):
-        return "there is no answer: it takes too long"
-    text = cause.strerror if isinstance(cause, OSError) else None
-    stage = " (name)" if error.stage == RESOLVE else ""
-    return f"there is no answer: {printable(text or type(cause).__name__)}{stage}"

@@ -396,3 +396,44 @@ def test_a_signal_ends_it_silently(
         process.communicate()
     assert (process.returncode, out, err) == (code, "", "")
     assert cached_files(tmp_path) == []
+
+
+def test_cleared_tokens_are_replaced_and_other_files_stay(
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path
+) -> None:
+    open_door(good_answer(1), good_answer(2))
+    run_token()
+    [file] = cached_files(tmp_path)
+    other = file.with_name("notes")
+    other.touch()
+    out, err = run_token("--clear-cache")
+    check(err, str(file.parent))
+    assert (out, cached_files(tmp_path)) == ("", [other])
+    assert run_token() == (SECOND, "")
+
+
+def test_a_cache_without_tokens_is_cleared_too(run_token: RunToken) -> None:
+    out, err = run_token("--clear-cache")
+    check(err)
+    assert out == ""
+
+
+@pytest.mark.parametrize("option", [("-o", "json"), ("--no-cache",), ("--credentials", "bot.json")])
+def test_clearing_takes_no_other_option(
+    option: tuple[str, ...], open_door: OpenDoor, run_token: RunToken, tmp_path: Path
+) -> None:
+    open_door()
+    run_token()
+    _, err = run_token("--clear-cache", *option, code=2)
+    assert "--clear-cache" in err
+    assert len(cached_files(tmp_path)) == 1
+
+
+def test_a_folder_that_cannot_be_cleared_is_named(
+    run_token: RunToken, tmp_path: Path
+) -> None:
+    folder = tmp_path / "home" / ".cache" / "daypass"
+    folder.mkdir(parents=True)
+    (folder / "tokens").touch()
+    _, err = run_token("--clear-cache", code=1)
+    check(err, str(folder))

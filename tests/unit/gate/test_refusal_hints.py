@@ -32,7 +32,9 @@ def test_a_refusal_names_the_command_for_a_valid_token(reason: Reason) -> None:
         if reason in (Reason.NOT_ALLOWED, Reason.MODEL):
             assert "daypass token" not in message
             continue
-        is_revoked = reason in (Reason.UNKNOWN_CREDENTIAL, Reason.REVIEW_REFUSED)
-        option = " --no-cache" if is_revoked or reason is Reason.DENIED else ""
-        assert f"`daypass token --audience {AUDIENCE}{option}`" in message
-        assert ("ask your administrator" in message) is is_revoked
+        line = f"daypass token --audience {AUDIENCE}"
+        if reason is Reason.DENIED:
+            line = "daypass token --clear-cache"
+        elif reason in (Reason.UNKNOWN_CREDENTIAL, Reason.REVIEW_REFUSED):
+            line = f"daypass doctor --audience {AUDIENCE}"
+        assert f"`{line}`" in message

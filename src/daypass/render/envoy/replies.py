@@ -189,16 +189,14 @@ def refusal_message(reason: Reason, audience: str) -> str:
 
 def next_step(reason: Reason, audience: str) -> str:
     """Return what to do after a refusal. For a revoked token, the cache would return it again."""
-    again = command("token", "--audience", audience, "--no-cache")
     if reason is Reason.DENIED:
-        return f"if it is this token alone, `{again}` or a new start of your program gets another"
+        again = command("token", "--clear-cache")
+        return f"if it is this token alone, `{again}` and a new start of your program get another"
     if reason in (Reason.NOT_ALLOWED, Reason.MODEL):
         return "another token of it changes nothing: ask your administrator for access"
     if reason in (Reason.UNKNOWN_CREDENTIAL, Reason.REVIEW_REFUSED):
-        return (
-            f"try `{again}`; if that fails too, the credentials were revoked: "
-            "ask your administrator for new ones"
-        )
+        line = command("doctor", "--audience", audience)
+        return f"`{line}` shows whether the credentials were revoked, and what to do"
     return (
         f"the gate takes short-lived tokens made for the audience {audience}; "
         f"`{command('token', '--audience', audience)}` prints one"

@@ -1,0 +1,393 @@
+"""What is wrong on this machine, or with these credentials: the steps of `daypass doctor`.
+
+STEPS is the whole use case. A step returns what it found, or raises a DaypassError, whose hint is
+what to do next. It needs the standard library alone, and no right in the cluster. The long-lived
+token is sent only to its door, a new short-lived one only to the gate that is named.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from queue import Empty, SimpleQueue
+from ssl import SSLSocket
+from typing import Any
+
+from daypass._core import VERSION
+from daypass._core.clock import parse_http_date
+from daypass._core.duration import format_duration
+from daypass._core.errors import DaypassError
+from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
+from daypass._core.hints import Placeholder, command
+from daypass._core.installation import extras, how_to_install
+from daypass._core.jwt import decode_unverified
+from daypass._core.k8s_status import Status
+from daypass._core.net import is_loopback
+from daypass._core.proxy import proxy_for, proxy_variable
+from daypass._core.secret import Secret, redact
+from daypass._core.text import printable
+from daypass._core.tls import RENEWAL_DAYS, describe_certificate
+from daypass._core.token_bounds import ANONYMOUS, PROBE_PATH
+from daypass.client.config import CredentialsConfig
+from daypass.client.credentials_source import FIELD_VARIABLES, FILE_VARIABLE, read_source
+from daypass.client.door import TokenRequest
+from daypass.client.error_mapping import (
+    REPORTED_SKEW_SECONDS,
+    explain_refusal,
+    explain_transport,
+)
+from daypass.client.errors import DoorNotTrustedError, ExchangeRefusedError
+from daypass.client.exchange import exchange
+from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_folder
+from daypass.client.token import CachedToken, Token
+from daypass.client.transport import (
+    RESOLVE,
+    Deadline,
+    Proxy,
+    Route,
+    Timing,
+    TransportError,
+    connect,
+    resolve,
+    route_to,
+    send,
+)
+from daypass.verification.gate_answer import UNTRUSTED, GateUrl, get, judge_gate
+
+LIMIT_SECONDS = 10.0
+STEP_SECONDS = 3.0
+"""How long a step waits at most: those after it need time, too."""
+_REVOKED = ("long-lived-token-refused", "no-secret", "no-service-account")
+"""Reasons of a refused exchange: the credentials exist no more."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Diagnosis:
+    """The options, and what the steps have found so far.
+
+    `path`: a credentials file, instead of the variables. `passed`: the steps without a failure; a
+    step reads only what those that it needs have set. `refusal`: the reason of a failed exchange.
+    """
+
+    path: str | None
+    audience: str | None
+    gate: GateUrl | None
+    timing: Timing
+    deadline: Deadline
+    step: str = ""
+    passed: set[str] = field(default_factory=set)
+    config: CredentialsConfig = field(init=False)
+    request: TokenRequest = field(init=False)
+    route: Route = field(init=False)
+    token: Token = field(init=False)
+    date_unix: float | None = None
+    refusal: str = ""
+
+    def wait(self) -> Deadline:
+        """Return the deadline of a step that begins now."""
+        return Deadline(self.timing.clock, min(STEP_SECONDS, self.deadline.seconds_left() - 0.5))
+
+    def explain(self, error: TransportError) -> DaypassError:
+        return explain_transport(error, self.request, self.timing.clock.unix())
+
+    def ask_gate(self, gate: GateUrl, token: Secret | None) -> Finding:
+        try:
+            response = gate.ask(token, None, self.wait())  # as programs do
+        except DaypassError as error:
+            own = self.config.certificate_authority if "credentials" in self.passed else None
+            if error.reason != UNTRUSTED or own is None:
+                raise
+            response = gate.ask(token, own, self.wait())
+            finding = judge_gate(response, gate, has_token=token is not None)
+            if finding.level is not Level.OK:
+                return finding
+            fact = (
+                f"{finding.fact}\nprograms do not trust it: only the credentials have its authority"
+            )
+            return warning("gate", fact, error.hint)
+        return judge_gate(response, gate, has_token=token is not None)
+
+
+def diagnose(case: Diagnosis) -> Iterator[Finding]:
+    """Yield what each step finds, as soon as it does, and last which steps were not tried.
+
+    A step that has not ended at the deadline is a failure. Raises what a bug in a step raises.
+    """
+    found: SimpleQueue[Finding | BaseException | None] = SimpleQueue()
+    case.timing.start("daypass-doctor", lambda: _run(case, found.put))
+    tried = set[str]()
+    try:
+        while (each := found.get(timeout=case.deadline.remaining())) is not None:
+            if isinstance(each, BaseException):
+                raise each
+            tried.add(each.check)
+            yield each
+    except (Empty, TimeoutError):
+        tried.add(case.step)
+        hint = "does a file system not answer, or is this machine overloaded?"
+        yield failure(case.step, "it did not end in time", hint)
+    if left := [name for name, _, _ in STEPS if name not in tried]:
+        yield skipped("not tried", ", ".join(left))
+
+
+def _run(case: Diagnosis, put: Callable[[Finding | BaseException | None], None]) -> None:
+    try:
+        for name, step, needs in STEPS:
+            case.step = name
+            if not case.passed.issuperset(needs):
+                continue
+            try:
+                finding = step(case)
+            except DaypassError as error:
+                finding = failure(name, error.fact, error.hint)
+            if finding.level is not Level.FAILURE:
+                case.passed.add(name)
+            put(replace(finding, fact=redact(finding.fact), hint=redact(finding.hint)))
+        put(None)
+    except BaseException as bug:
+        put(bug)
+
+
+def check_python(case: Diagnosis) -> Finding:
+    has, lacks = extras()
+    fact = (
+        f"daypass {VERSION} on Python {platform.python_version()}, {sys.executable}\n"
+        f"extras: {', '.join(has) or 'none'}; not installed: {', '.join(lacks) or 'none'}"
+    )
+    adds = how_to_install(Placeholder("NAME")) if lacks else ""
+    return Finding(check="python", level=Level.OK, fact=fact, hint=adds)
+
+
+def read_credentials(case: Diagnosis) -> Finding:
+    """Find out which credentials are used, from where, whose they are, and who can read them.
+
+    A file that others can read is refused here.
+    """
+    source = read_source(os.environ, case.path)
+    case.config = config = CredentialsConfig(source, case.timing.clock.unix())
+    identity = config.identity
+    case.request = TokenRequest(
+        door=config.door,
+        identity=identity,
+        token=config.token or Secret(""),
+        audience="",
+        lifetime_seconds=0,
+    )
+    origin = ", ".join(name for name in FIELD_VARIABLES if os.environ.get(name))
+    if source.origin is not None:
+        origin = FILE_VARIABLE if case.path is None else "--credentials"
+    kind = "a token of another issuer for" if identity.is_federated else "the long-lived token of"
+    secret = f", in its Secret {identity.secret_name}" if identity.secret_name else ""
+    lines = [
+        f"{origin}: {kind} {identity.namespace}/{identity.service_account}{secret}",
+        f"door: {config.door.url}, audience: {config.audience or 'none is configured'}",
+    ]
+    for path, _ in config.files:
+        status = os.stat(path)
+        owner = "yours" if status.st_uid == os.geteuid() else f"of user {status.st_uid}"
+        mode = stat.S_IMODE(status.st_mode)
+        lines.append(f"{printable(os.path.abspath(path))}: mode {mode:04o}, {owner}")
+    return ok("credentials", "\n".join(lines))
+
+
+def check_proxy(case: Diagnosis) -> Finding:
+    """Find out which proxy leads to the door, and which variables daypass does not follow."""
+    address = case.config.door.address
+    named = proxy_variable(os.environ, "https_proxy")
+    url = proxy_for(address, os.environ) if case.config.door.tls else None
+    case.route = Route(target=address, proxy=None if url is None else Proxy.parse(url))
+    if case.route.proxy is not None:
+        fact = f"{address.host} is reached through {case.route.first}, by HTTPS_PROXY"
+    elif named:
+        why = "it is this machine" if is_loopback(address.host) else "NO_PROXY lists it"
+        fact = f"{address.host} is reached without HTTPS_PROXY: {why}"
+    else:
+        fact = f"{address.host} is reached directly: HTTPS_PROXY is not set"
+    others = [name for name in ("ALL_PROXY", "HTTP_PROXY") if proxy_variable(os.environ, name)]
+    if named or others:
+        fact += "\nso daypass gets tokens; for calls with them, your HTTP library has its own rules"
+    if not others or named:
+        return ok("proxy", fact)
+    fact += f"\ndaypass does not follow {' and '.join(others)}"
+    return warning("proxy", fact, "if it needs a proxy: export HTTPS_PROXY=http://HOST:PORT")
+
+
+def resolve_name(case: Diagnosis) -> Finding:
+    try:
+        found = resolve(case.route.first, case.wait().remaining())
+    except OSError as error:
+        problem = TransportError(RESOLVE, case.route)
+        problem.__cause__ = error
+        raise case.explain(problem) from None
+    addresses = sorted({str(each[4][0]) for each in found})
+    return ok("dns", f"{case.route.first.host} is {', '.join(addresses[:8])}")
+
+
+def check_connection(case: Diagnosis) -> Finding:
+    """Connect to the door without sending anything, and verify its certificate."""
+    door = case.config.door
+    case.route = route_to(door.address, case.config.certificate_authority, tls=door.tls)
+    variables = (f"{each}={os.environ.get(each, '')}" for each in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    by = ", ".join(each for each in variables if each[-1] != "=") or "this machine's authorities"
+    if case.route.has_own_authority:
+        by = "certificateAuthority of the credentials"
+    try:
+        with connect(case.route, case.wait()) as connection:
+            fields = connection.getpeercert() if isinstance(connection, SSLSocket) else None
+    except TransportError as error:
+        problem = case.explain(error)
+        if isinstance(problem, DoorNotTrustedError):
+            problem.fact += printable(f" (trusted: {by})")
+        raise problem from None
+    if not fields:
+        return ok("connection", f"{door.address} is reached, without TLS")
+    described, days = describe_certificate(fields, case.timing.clock.unix())
+    fact = printable(f"{door.address} is trusted by {by}: {described}")
+    if days < RENEWAL_DAYS:
+        return warning("connection", fact, "ask your administrator to renew the certificate")
+    return ok("connection", fact)
+
+
+def ask_door(case: Diagnosis) -> Finding:
+    """Ask the door for what the API server itself refuses, without a token."""
+    door = case.config.door
+    try:
+        response = send(case.route, get(door.authority, door.path + PROBE_PATH), case.wait())
+    except TransportError as error:
+        raise case.explain(error) from None
+    case.date_unix = parse_http_date(response.header("date"))
+    status, code = Status.parse(response.body), response.status
+    message = "" if status is None else printable(status.message)
+    if (code == 403 and ANONYMOUS in message) or (code == 401 and message == "Unauthorized"):
+        return ok("door", f"the API server answers at {door.url} ({code} without a token)")
+    problem = explain_refusal(response, case.request, case.timing.clock.unix())
+    if code in (401, 403) and isinstance(problem, ExchangeRefusedError):
+        hint = f"is the URL right? An administrator sees more with `{command('verify', door.url)}`"
+        return failure("door", f"{door.url} is not a door: it answers {code}: {message}", hint)
+    raise problem
+
+
+def compare_clocks(case: Diagnosis) -> Finding:
+    if case.date_unix is None:
+        return skipped("clock", "the door sent no date")
+    ahead = case.timing.clock.unix() - case.date_unix
+    side = "ahead of" if ahead > 0 else "behind"
+    fact = f"this machine's clock is {format_duration(int(abs(ahead)))} {side} the door's"
+    if abs(ahead) < REPORTED_SKEW_SECONDS:
+        return ok("clock", fact)
+    return failure("clock", fact, "set it right: sudo timedatectl set-ntp true")
+
+
+def exchange_token(case: Diagnosis) -> Finding:
+    """Get a new token, and cache it nowhere."""
+    config, begun = case.config, case.timing.clock.monotonic()
+    try:
+        key = config.key(case.audience, None)
+        cached = exchange(config, key, case.wait(), case.timing, send=send, tries=1)
+    except DaypassError as error:
+        case.refusal = error.reason
+        if error.reason in _REVOKED and not config.identity.is_federated:
+            account = (config.identity.service_account, "-n", config.identity.namespace)
+            error.hint += f"\n(who makes them with `{command('identity', 'create', *account)}`)"
+        raise
+    case.token = cached.token
+    seconds = case.timing.clock.monotonic() - begun
+    fact = f"a new token for {', '.join(case.token.audiences)} in {seconds:.2f} s"
+    return ok("exchange", "\n".join([fact, *cached.warnings]))
+
+
+def check_claims(case: Diagnosis) -> Finding:
+    """Compare the claims of the new token with what gates require."""
+    user, secret, jti = _claims(case.token.value.reveal())
+    left = case.token.expires_at.timestamp() - (case.date_unix or case.timing.clock.unix())
+    bound = f"bound to Secret {secret}" if secret else "bound to no Secret"
+    fact = f"{user}, {bound}, valid for {format_duration(round(left))}, jti {jti}"
+    if user != _user(case):
+        hint = "does something on the way to the API server change its responses?"
+        return failure("token", f"{fact}\nit is not that of {_user(case)}", hint)
+    if len(case.token.audiences) > 1:
+        return failure("token", fact, "gates refuse a token with several audiences")
+    if not secret:
+        hint = "gates refuse what cannot be revoked: ask your administrator for a Secret"
+        return warning("token", fact, hint)
+    return ok("token", fact)
+
+
+def check_gate(case: Diagnosis) -> Finding:
+    if case.gate is None:
+        return skipped("gate", "--gate URL, which your program calls, sends the new token there")
+    return case.ask_gate(case.gate, case.token.value if "exchange" in case.passed else None)
+
+
+def check_cache(case: Diagnosis) -> Finding:
+    """Look for tokens that commands use although the credentials or the gate say otherwise."""
+    clock, clear = case.timing.clock, command("token", "--clear-cache")
+    try:
+        folder = cache_folder(os.environ)
+        cache = SharedTokenCache(folder=folder, environ=os.environ, warn=lambda problem: None)
+        stored = [cache.load(name, clock) for name in cache.names()]
+    except CacheWarning as problem:
+        return warning("cache", problem.fact, problem.hint or clear)
+    tokens = [each for each in stored if each is not None and each.is_usable(clock)]
+    own = [each for each in tokens if _is_own(each, case)]
+    fact = f"{len(tokens)} tokens in {printable(folder)}, {len(own)} of these credentials"
+    for each in own[:8]:
+        age = format_duration(int(each.age_seconds(clock)))
+        fact += f"\nfor {printable(', '.join(each.token.audiences))}, {age} old"
+    if own and case.refusal in _REVOKED:
+        until = max(each.expires_at for each in own)
+        return failure("cache", f"{fact}\nrevoked since then, and used until {until}", clear)
+    if case.gate is None or not case.passed >= {"exchange", "gate"}:
+        return ok("cache", fact)
+    for each in own:
+        if each.token.audiences == case.token.audiences and each.is_fresh(clock):
+            finding = case.ask_gate(case.gate, each.token.value)
+            if finding.level is Level.FAILURE:
+                fact += f"\nthe new token passes, and of this one: {finding.fact}"
+                return failure("cache", fact, f"{clear}, then start your program again")
+    return ok("cache", fact)
+
+
+def _user(case: Diagnosis) -> str:
+    identity = case.config.identity
+    return f"system:serviceaccount:{identity.namespace}:{identity.service_account}"
+
+
+def _is_own(cached: CachedToken, case: Diagnosis) -> bool:
+    if "credentials" not in case.passed:
+        return False
+    user, secret, _ = _claims(cached.value)
+    return user == _user(case) and case.config.identity.secret_name in (None, secret)
+
+
+def _claims(token: str) -> tuple[str, str, str]:
+    """Return subject, Secret and ID in a token of an API server, "" for what it lacks."""
+    try:
+        claims: Any = decode_unverified(token)[1]
+    except DaypassError:
+        claims = {}
+    secret: Any = claims.get("kubernetes.io")
+    for key in ("secret", "name"):
+        secret = secret.get(key) if isinstance(secret, dict) else None
+    user, jti = claims.get("sub"), claims.get("jti")
+    return printable(str(user or "")), printable(str(secret or "")), printable(str(jti or ""))
+
+
+STEPS: tuple[tuple[str, Callable[[Diagnosis], Finding], tuple[str, ...]], ...] = (
+    ("python", check_python, ()),
+    ("credentials", read_credentials, ()),
+    ("proxy", check_proxy, ("credentials",)),
+    ("dns", resolve_name, ("proxy",)),
+    ("connection", check_connection, ("dns",)),
+    ("door", ask_door, ("connection",)),
+    ("clock", compare_clocks, ("connection",)),
+    ("exchange", exchange_token, ("door",)),
+    ("token", check_claims, ("exchange",)),
+    ("gate", check_gate, ()),
+    ("cache", check_cache, ()),
+)  # fmt: skip
+"""The name of each step, and the steps that it needs."""
