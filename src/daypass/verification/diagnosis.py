@@ -334,7 +334,7 @@ def check_cache(case: Diagnosis) -> Finding:
         return warning("cache", problem.fact, problem.hint or clear)
     tokens = [each for each in stored if each is not None and each.is_usable(clock)]
     own = [each for each in tokens if _is_own(each, case)]
-    fact = f"{len(tokens)} tokens in {printable(folder)}, {len(own)} of these credentials"
+    fact = f"{len(own)} of {len(tokens)} in {printable(folder)} are of these credentials"
     for each in own[:8]:
         age = format_duration(int(each.age_seconds(clock)))
         fact += f"\nfor {printable(', '.join(each.token.audiences))}, {age} old"

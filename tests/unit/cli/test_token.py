@@ -429,9 +429,7 @@ def test_clearing_takes_no_other_option(
     assert len(cached_files(tmp_path)) == 1
 
 
-def test_a_folder_that_cannot_be_cleared_is_named(
-    run_token: RunToken, tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_cleared_is_named(run_token: RunToken, tmp_path: Path) -> None:
     folder = tmp_path / "home" / ".cache" / "daypass"
     folder.mkdir(parents=True)
     (folder / "tokens").touch()

@@ -1,0 +1,222 @@
+"""`daypass doctor` with a real door, gate and API server: each thing that can be wrong.
+
+It runs in a process of its own, with the base package alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from cluster.conftest import write_credentials
+from daypass.cli import main
+from daypass.rules.reasons import Reason
+from local.test_bad_input import MAIN, WITHOUT_EXTRAS
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.identities import Identity
+from support.output_schema import mistakes_in
+from support.up import Up
+from support.up_gate import AUDIENCE, calling, gate_up
+
+STEPS = [
+    "python", "credentials", "proxy", "dns", "connection", "door", "clock", "exchange", "token",
+    "gate", "cache",
+]  # fmt: skip
+Found: TypeAlias = dict[str, dict[str, str]]
+Doctor: TypeAlias = Callable[..., Found]
+
+
+@pytest.fixture(scope="module")
+def guarded(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with gate_up(tmp_path_factory.mktemp("gate"), control_plane) as up:
+        yield up
+
+
+@pytest.fixture
+def bot(control_plane: ControlPlane, guarded: Up) -> Identity:
+    """An identity that the gate knows."""
+    made = control_plane.make_identity()
+    with calling(guarded, control_plane, made) as caller:
+        caller.becomes(200)
+    return made
+
+
+@pytest.fixture
+def file(tmp_path: Path, guarded: Up, bot: Identity) -> Path:
+    """Its credentials file."""
+    path = tmp_path / "bot.json"
+    write_credentials(path, guarded, bot, audience=AUDIENCE)
+    return path
+
+
+def environment_of(folder: Path, file: Path | None, **more: str) -> Mapping[str, str]:
+    own = {} if file is None else {"DAYPASS_CREDENTIALS": str(file)}
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **own, **more}
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, file: Path, bot: Identity) -> Doctor:
+    """Run it, and return what it finds, by step."""
+
+    def run(*words: str, code: int = 0, given: Path | None = file, **variables: str) -> Found:
+        line = ["doctor", "-o", "json", *words]
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_EXTRAS + MAIN, *line],
+            env=environment_of(tmp_path, given, **variables), cwd=tmp_path,
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (code, ""), done.stdout
+        assert mistakes_in(line, code, done.stdout) == ""
+        assert "eyJ" not in done.stdout
+        found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
+        return {each["check"]: each for each in found}
+
+    return run
+
+
+def daypass(folder: Path, file: Path, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "daypass", *words], env=environment_of(folder, file), cwd=folder,
+        capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def failed(found: Found) -> list[str]:
+    return [name for name, each in found.items() if each["level"] == "failure"]
+
+
+def url_of(up: Up) -> str:
+    return f"{up.ready['gates'][0]}/pipeline/?x=1"
+
+
+def test_all_is_well(doctor: Doctor, guarded: Up, bot: Identity, file: Path) -> None:
+    authority = {"SSL_CERT_FILE": str(guarded.authority_file)}
+    found = doctor("--gate", url_of(guarded), **authority)
+    assert list(found) == STEPS
+    assert {each["level"] for each in found.values()} == {"ok"}
+    whose = f"{bot.namespace}/{bot.service_account}, in its Secret {bot.secret_name}"
+    assert whose in found["credentials"]["fact"]
+    assert f"{file}: mode 0600, yours" in found["credentials"]["fact"]
+    assert bot.user in found["token"]["fact"]
+    assert f"Secret {bot.secret_name}" in found["token"]["fact"]
+
+
+def test_a_gate_that_only_the_credentials_trust_is_a_warning(doctor: Doctor, guarded: Up) -> None:
+    found = doctor("--gate", url_of(guarded))
+    assert found["gate"]["level"] == "warning"
+    assert "SSL_CERT_FILE" in found["gate"]["hint"]
+    assert found["connection"]["level"] == "ok"
+
+
+def test_text_and_yaml_say_the_same(doctor: Doctor, tmp_path: Path, file: Path) -> None:
+    import yaml
+
+    text, data = daypass(tmp_path, file, "doctor"), daypass(tmp_path, file, "doctor", "-o", "yaml")
+    found = yaml.safe_load(data)["findings"]
+    assert [each["check"] for each in found] == STEPS
+    marks = [line[:16].split() for line in text.splitlines() if not line.startswith(" " * 10)]
+    assert [name for mark, name in marks] == STEPS
+    assert {mark for mark, name in marks} == {"✓", "-"}
+
+
+def test_without_credentials_it_says_which_steps_are_left_out(doctor: Doctor, guarded: Up) -> None:
+    found = doctor("--gate", url_of(guarded), code=3, given=None,
+                   SSL_CERT_FILE=str(guarded.authority_file))  # fmt: skip
+    assert failed(found) == ["credentials"]
+    assert "DAYPASS_CREDENTIALS" in found["credentials"]["hint"]
+    assert found["not tried"]["fact"].split(", ") == STEPS[2:9]
+    # The gate names the audience that a token needs.
+    assert AUDIENCE in found["gate"]["fact"]
+
+
+def test_a_file_that_others_can_read_is_closed_by_the_command(doctor: Doctor, file: Path) -> None:
+    file.chmod(0o644)
+    hint = doctor(code=3)["credentials"]["hint"]
+    subprocess.run(["sh", "-c", hint.partition(": ")[2]], check=True)
+    assert failed(doctor()) == []
+
+
+def test_a_deleted_secret_and_the_token_that_is_still_cached(
+    doctor: Doctor, control_plane: ControlPlane, bot: Identity, file: Path, tmp_path: Path,
+    guarded: Up,
+) -> None:  # fmt: skip
+    daypass(tmp_path, file, "token")
+    assert "1 of 1 in" in doctor()["cache"]["fact"]
+    control_plane.admin.delete(bot.secret_path)
+    found = eventually(
+        "it is refused", lambda: it if "exchange" in failed(it := anyway(doctor)) else None
+    )
+    assert failed(found) == ["exchange", "cache"]
+    assert f"daypass identity create {bot.service_account}" in found["exchange"]["hint"]
+    words = found["cache"]["hint"].split()[1:]
+    assert daypass(tmp_path, file, *words) == ""
+    assert failed(doctor(code=3)) == ["exchange"]
+
+
+def anyway(doctor: Doctor, *words: str) -> Found:
+    """What it finds, whatever the exit code."""
+    try:
+        return doctor(*words)
+    except AssertionError:
+        return doctor(*words, code=3)
+
+
+def test_a_cached_token_that_was_denied_is_told_from_the_new_one(
+    doctor: Doctor, guarded: Up, file: Path, tmp_path: Path, control_plane: ControlPlane
+) -> None:
+    stolen = tmp_path / "stolen"
+    stolen.touch(0o600)
+    stolen.write_text(daypass(tmp_path, file, "token"))
+    options = ["--config", str(guarded.config_file), "--kubeconfig", str(control_plane.kubeconfig)]
+    assert main(["gate", "deny", "--token-file", str(stolen), *options]) in (0, 3)
+    ask = ("--gate", url_of(guarded))
+    found = eventually(
+        "it is denied", lambda: it if "cache" in failed(it := anyway(doctor, *ask)) else None
+    )
+    assert failed(found) == ["cache"]
+    assert Reason.DENIED in found["cache"]["fact"]
+    assert "daypass token --clear-cache" in found["cache"]["hint"]
+
+
+def test_a_token_for_another_audience_is_refused_with_the_gates_reason(
+    doctor: Doctor, guarded: Up
+) -> None:
+    found = doctor("--audience", "other.example.com", "--gate", url_of(guarded), code=3)
+    assert failed(found) == ["gate"]
+    assert f"403 {Reason.AUDIENCE}" in found["gate"]["fact"]
+    assert f"daypass token --audience {AUDIENCE}" in found["gate"]["fact"]
+
+
+def test_a_wrong_prefix_host_and_authority_are_found(
+    doctor: Doctor, guarded: Up, bot: Identity, file: Path, tmp_path: Path
+) -> None:
+    def rewritten(**settings: object) -> Found:
+        write_credentials(file, guarded, bot, **{"audience": AUDIENCE, **settings})
+        return doctor(code=3)
+
+    prefix = rewritten(door=guarded.door.rpartition("/")[0] + "/other")
+    assert failed(prefix) == ["door"]
+    assert "404" in prefix["door"]["fact"]
+    unknown = rewritten(door="https://door.invalid/kubernetes")
+    assert failed(unknown) == ["dns"]
+    untrusted = rewritten(certificateAuthority=None)
+    assert failed(untrusted) == ["credentials"]
+    machine = json.loads(file.read_text())
+    del machine["certificateAuthority"]
+    file.write_text(json.dumps(machine))
+    untrusted = doctor(code=3)
+    assert failed(untrusted) == ["connection"]
+    assert "this machine's authorities" in untrusted["connection"]["fact"]
+    assert failed(doctor(SSL_CERT_FILE=str(guarded.authority_file))) == []
+    gate = rewritten(door=f"{guarded.ready['gates'][0]}/kubernetes")
+    assert failed(gate) == ["door"]
+    assert "leads to the gate" in gate["door"]["fact"]
