@@ -58,8 +58,11 @@ def file(tmp_path: Path, guarded: Up, bot: Identity) -> Path:
 
 
 def environment_of(folder: Path, file: Path | None, **more: str) -> Mapping[str, str]:
+    """An environment with this credentials file, and nothing else that it follows."""
+    ignored = ("DAYPASS_", "SSL_CERT_", "XDG_", "HTTP", "ALL_PROXY", "NO_PROXY")
+    kept = {name: each for name, each in os.environ.items() if not name.upper().startswith(ignored)}
     own = {} if file is None else {"DAYPASS_CREDENTIALS": str(file)}
-    return {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", **own, **more}
+    return {**kept, "HOME": str(folder), "LANG": "C.UTF-8", **own, **more}
 
 
 @pytest.fixture
