@@ -69,3 +69,13 @@ def keep(name: str, text: str) -> None:
 
 def _series(text: str) -> set[str]:
     return {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+
+
+def listening(pid: int) -> set[int]:
+    """The TCP ports on which a process listens."""
+    links = (os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink())
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    rows = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:])
+    return {
+        int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes
+    }
