@@ -22,6 +22,8 @@ from daypass.gate.watch.controller import Leader, WatchEvent
 from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
+from daypass.rules.credentials import CredentialPart
+from daypass.rules.denials import Denials
 from daypass.rules.published import Published
 
 CONNECTION = ConnectionConfig(server="https://localhost", namespace="default", origin="here")
@@ -33,7 +35,11 @@ def gate_watch() -> str:
         Cluster(CONNECTION), example_engine().config, SYSTEM_CLOCK, print
     )
     # As if it had, so that there are all metrics.
-    controller.leader = Leader(term=1, published=Published.closed(controller.publisher.parts))
+    controller.leader = Leader(
+        term=1, published=Published(parts=(CredentialPart(closes_unix=1),), denials=Denials())
+    )
+    if (keys := controller.publisher.keys) is not None:
+        keys.fetched_at = 0.0
     return _program(WatchStatus(controller, SYSTEM_CLOCK).collect(), WatchEvent)
 
 

@@ -19,7 +19,8 @@ class Poller(Generic[T]):
     `refresh` asks for it.
 
     `latest`: the last value; None before the first. `last_error`: why the last call failed, or "".
-    `began_at`: when the last call was asked for (monotonic). `fetching`: done after the call that
+    `began_at`: when the last call was asked for (monotonic). `fetched_at`: when the last one that
+    succeeded was, or None. `fetching`: done after the call that
     is in progress or asked for; None if none is.
     """
 
@@ -29,6 +30,7 @@ class Poller(Generic[T]):
         self.latest: T | None = None
         self.last_error = ""
         self.began_at = -math.inf
+        self.fetched_at: float | None = None
         self._fetch = fetch
         self._every_seconds = every_seconds
         self._clock = clock
@@ -67,6 +69,7 @@ class Poller(Generic[T]):
             done = self.fetching or self._begin()
         try:
             self.latest = self._fetch()
+            self.fetched_at = self.began_at
             self.last_error = ""
         except DaypassError as error:
             self.last_error = str(error)

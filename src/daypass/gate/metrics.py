@@ -6,7 +6,7 @@ No label has an unbounded number of values.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -41,6 +41,26 @@ def counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(METRIC_PREFIX + name, text, value=value)
 
 
+class Durations:
+    """Counts how long something took, in buckets with these upper bounds."""
+
+    def __init__(self, bounds: Sequence[float] = BUCKETS_SECONDS) -> None:
+        self.seconds = 0.0
+        self._bounds = bounds
+        self._buckets = [0] * (len(bounds) + 1)
+
+    def add(self, seconds: float) -> None:
+        """Count one more."""
+        self._buckets[bisect_left(self._bounds, seconds)] += 1
+        self.seconds += seconds
+
+    @property
+    def buckets(self) -> list[tuple[str, float]]:
+        """Pairs of an upper bound and how many took no longer."""
+        bounds = [*(f"{bound:g}" for bound in self._bounds), "+Inf"]
+        return [*zip(bounds, map(float, accumulate(self._buckets)), strict=True)]
+
+
 class ReviewMetrics:
     """Counts reviews of a kind, how long they took, and `hits`, `refused` and `misses`: which
     questions were answered from the cache.
@@ -52,23 +72,15 @@ class ReviewMetrics:
         self.misses = 0
         self.answered = 0
         self.failed = 0
-        self.seconds = 0.0
-        self._buckets = [0] * (len(BUCKETS_SECONDS) + 1)
+        self.durations = Durations()
 
     def finished(self, seconds: float, *, is_answered: bool) -> None:
         """Count a finished review."""
-        self._buckets[bisect_left(BUCKETS_SECONDS, seconds)] += 1
-        self.seconds += seconds
+        self.durations.add(seconds)
         if is_answered:
             self.answered += 1
         else:
             self.failed += 1
-
-    @property
-    def buckets(self) -> list[tuple[str, float]]:
-        """Pairs of an upper bound and how many took no longer."""
-        bounds = [*(f"{bound:g}" for bound in BUCKETS_SECONDS), "+Inf"]
-        return [*zip(bounds, map(float, accumulate(self._buckets)), strict=True)]
 
 
 class GateMetrics:
@@ -131,7 +143,7 @@ def _review_families(
     for gate, of in gates.items():
         for result, count in (("answered", of.answered), ("failed", of.failed)):
             results.add_metric([gate, result], count)
-        seconds.add_metric([gate], of.buckets, of.seconds)
+        seconds.add_metric([gate], of.durations.buckets, of.durations.seconds)
     return results, seconds
 
 

@@ -98,3 +98,36 @@ def test_the_leader_alone_knows_what_is_published(env: WatchEnv) -> None:
     assert "daypass_gate_watch_credentials" not in metrics(other)
     document: dict[str, Any] = json.loads(ask(other, "/status")[1])
     assert (document["state"], document["holder"]) == ("follower", "one")
+
+
+def test_what_was_published_is_counted_with_its_age_and_how_long_changes_have_waited(
+    env: WatchEnv,
+) -> None:
+    replica = env.leader()
+    before = metrics(replica)
+    uid = env.create()
+    env.clock.advance(7)
+    replica.observer.list_all()
+    env.api.fails_after = 1  # the lease
+    replica.turn()
+    env.api.fails_after = None
+    env.clock.advance(9)
+    replica.turn()
+    assert uid in env.uids()
+    after = metrics(replica)
+
+    def more(name: str) -> float:
+        return after[f"daypass_gate_watch_{name}"] - before[f"daypass_gate_watch_{name}"]
+
+    assert more("publications_total") >= 1
+    assert more("publish_lag_seconds_count") == 1
+    assert more("publish_lag_seconds_sum") == 9
+    assert more('publish_lag_seconds_bucket{le="5"}') == 0
+    env.clock.advance(3)
+    found = metrics(replica)
+    assert found["daypass_gate_watch_published_age_seconds"] == 20
+    assert found["daypass_gate_watch_closes_seconds"] == CLOSE_AFTER - 20
+
+
+def test_a_replica_that_has_published_nothing_has_no_age(env: WatchEnv) -> None:
+    assert "daypass_gate_watch_published_age_seconds" not in metrics(env.replica("one"))

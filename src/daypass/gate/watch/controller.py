@@ -19,6 +19,7 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.poller import Poller
 from daypass.config.key_set import key_ids
+from daypass.gate.metrics import Durations
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.schedule import (
     TICK_SECONDS,
@@ -84,6 +85,8 @@ BACKOFF = Backoff(first_seconds=1.0, longest_seconds=10.0)
 """Between two attempts."""
 CLOCK_SECONDS = 10.0
 """By how much the clock may differ from the API server's."""
+LAGS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Buckets of how long changes wait."""
 LIMIT_WHY_CHARACTERS = 2000
 """Of a problem in the log."""
 
@@ -164,7 +167,8 @@ class Controller:
     """Observes, and publishes while it is the leader: `run`, or `publish_once` after a `sync`.
 
     One thread takes the steps; others read. `leader`: what it knows as the leader; None while it is
-    a follower. `last_error`: why it could not publish, or "".
+    a follower. `last_error`: why it could not publish, or "". `publications`: how many parts,
+    denials and keys it has published; `lags`: how long after it saw their changes.
     """
 
     def __init__(
@@ -179,11 +183,14 @@ class Controller:
         self.publisher = publisher
         self.leader: Leader | None = None
         self.last_error = ""
+        self.publications = 0
+        self.lags = Durations(LAGS_SECONDS)
+        self.close_after_seconds = close_after_seconds
+        self._seen_at: dict[Number, float] = {}  # changes that are not published
         self._clock = clock
         self._log = log
         self._logged_state: dict[str, object] = {}
         self._logged_problems: dict[str, str] = {}
-        self._close_after_seconds = close_after_seconds
         self._planner = PartsPlanner(publisher.parts, close_after_seconds)
         self._turns = Turns(self._planner, publisher.parts, close_after_seconds)
         self._failures = 0  # in a row
@@ -210,7 +217,7 @@ class Controller:
             "lease": "" if publisher.lease is None else publisher.lease.last_error,
             "keys": "" if publisher.keys is None else publisher.keys.last_error,
         }
-        is_old = listed_at is not None and self._age(listed_at) >= self._close_after_seconds
+        is_old = listed_at is not None and self._age(listed_at) >= self.close_after_seconds
         if is_old or self.state is State.CLOSED:
             why = f"no listing has succeeded for closeAfter, or there are over {LIMIT} denials"
             found["closed"] = f"every token is refused: {why}"
@@ -267,6 +274,7 @@ class Controller:
         is_changed = False
         if not self.is_leader:
             self.leader, self.last_error = None, ""
+            self._seen_at.clear()
         elif self._clock.monotonic() >= self._pause_ends:
             try:
                 is_changed = self._lead(is_once=is_once)
@@ -341,10 +349,13 @@ class Controller:
                 self.observer.observation(), now=self._clock.monotonic(), now_unix=self._unix()
             )
             # Nobody is there later to renew what is not renewed now.
-            lasts = math.inf if is_once else self._close_after_seconds
+            lasts = math.inf if is_once else self.close_after_seconds
             steps = steps_between(
                 leader.published, wanted, now_unix=self._unix(), close_after_seconds=lasts
             )
+            for each, urgency in steps.items():
+                if urgency is not Urgency.RENEWAL:
+                    self._seen_at.setdefault(each, self._clock.monotonic())
             turn = self._turns.next(steps)
             if turn is None:
                 break
@@ -370,6 +381,9 @@ class Controller:
 
     def _put(self, leader: Leader, number: Number, wanted: Published) -> None:
         self.publisher.publish(number, wanted)
+        self.publications += 1
+        if (seen_at := self._seen_at.pop(number, None)) is not None:
+            self.lags.add(self._age(seen_at))
         before, leader.published = leader.published, leader.published.updated(number, wanted)
         if number is None:
             for key in sorted(wanted.denials.keys - before.denials.keys):
@@ -384,6 +398,7 @@ class Controller:
             return
         self.publisher.publish_keys(keys)
         leader.keys = keys
+        self.publications += 1
         self._log(WatchEvent.KEYS, issuer=keys.issuer, kids=key_ids(keys.key_set))
 
     def _report(self) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from daypass._core.clock import Clock
 from daypass._core.status_server import Routes, health_routes
-from daypass.gate.metrics import METRIC_PREFIX, exposition, gauge
+from daypass.gate.metrics import METRIC_PREFIX, counter, exposition, gauge
 from daypass.gate.watch.controller import Controller
 
 
@@ -33,6 +33,20 @@ class WatchStatus:
         controller, observation = self._controller, self._controller.observer.observation()
         yield _gauge("leader", "1 for the replica that publishes.", controller.is_leader)
         yield _gauge("healthy", "1 if no administrator has to act.", not controller.problems())
+        text = "Parts of the set, denials and keys that this replica has published."
+        yield counter("watch_publications", text, controller.publications)
+        lag = HistogramMetricFamily(
+            f"{METRIC_PREFIX}watch_publish_lag_seconds",
+            "Time from when this replica saw a change to its publication.",
+            buckets=controller.lags.buckets,
+            sum_value=controller.lags.seconds,
+        )
+        yield lag
+        keys = controller.publisher.keys
+        if keys is not None and keys.fetched_at is not None:
+            age = self._clock.monotonic() - keys.fetched_at
+            text = "Time since the API server's signing keys were last read."
+            yield _gauge("keys_age_seconds", text, age)
         if (leader := controller.leader) is not None:
             published = leader.published
             closes = min(part.closes_unix for part in published.parts)
@@ -41,6 +55,10 @@ class WatchStatus:
             yield _gauge("credentials", "Credentials in the published set.", credentials)
             yield _gauge("denials", "Published denials.", len(published.denials))
             yield _gauge("closes_seconds", "Time until the first part closes.", left)
+            if closes:  # it was published once
+                text = "Time since the oldest listing that the published set relies on."
+                age = controller.close_after_seconds - left
+                yield _gauge("published_age_seconds", text, age)
             text = "Objects that a gateway does not have as they are published, by gate."
             lacking = GaugeMetricFamily(f"{METRIC_PREFIX}watch_lacking", text, labels=["gate"])
             for name, gate in controller.publisher.gates.items():
