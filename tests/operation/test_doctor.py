@@ -218,7 +218,7 @@ def test_a_wrong_prefix_host_and_authority_are_found(
     file.write_text(json.dumps(machine))
     untrusted = doctor(code=3)
     assert failed(untrusted) == ["connection"]
-    assert "this machine's authorities" in untrusted["connection"]["fact"]
+    assert "the authorities of this machine" in untrusted["credentials"]["fact"]
     assert failed(doctor(SSL_CERT_FILE=str(guarded.authority_file))) == []
     gate = rewritten(door=f"{guarded.ready['gates'][0]}/kubernetes")
     assert failed(gate) == ["door"]

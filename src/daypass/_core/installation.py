@@ -25,28 +25,15 @@ def how_to_install(extra: str) -> str:
 def extras() -> tuple[list[str], list[str]]:
     """Return the extras whose libraries are installed, in any version, and the other ones."""
     import re
-    from importlib.metadata import PackageNotFoundError, requires
+    from importlib.metadata import distributions
 
-    needs = dict[str, list[str]]()
-    try:
-        lines = requires("daypass") or []
-    except PackageNotFoundError:  # it is not installed
-        lines = []
-    for line in lines:
-        if found := re.fullmatch(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", line):
-            needs.setdefault(found[2], []).append(found[1])
-    has = [extra for extra, names in needs.items() if all(map(_is_installed, names))]
+    found = {re.sub(r"[-_.]+", "-", each.name or "").lower(): each for each in distributions()}
+    needs = dict[str, set[str]]()
+    for line in (found["daypass"].requires or []) if "daypass" in found else []:
+        if parts := re.fullmatch(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", line):
+            needs.setdefault(parts[2], set()).add(parts[1])
+    has = [extra for extra, names in needs.items() if names <= found.keys()]
     return has, [extra for extra in needs if extra not in (*has, "all")]
-
-
-def _is_installed(name: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        version(name)
-        return True
-    except PackageNotFoundError:
-        return False
 
 
 def _pip_install() -> str:

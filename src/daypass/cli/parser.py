@@ -32,6 +32,7 @@ SYNONYMS = {
     "check": "validate",
     "create": "add login new",
     "delete": "remove rm",
+    "doctor": "diagnose debug",
     "explain": "inspect whoami why",
     "list": "get ls",
     "run": "exec",

@@ -22,7 +22,7 @@ from daypass._core.clock import parse_http_date
 from daypass._core.duration import format_duration
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
-from daypass._core.hints import Placeholder, command
+from daypass._core.hints import command
 from daypass._core.installation import extras, how_to_install
 from daypass._core.jwt import decode_unverified
 from daypass._core.k8s_status import Status
@@ -35,12 +35,8 @@ from daypass._core.token_bounds import ANONYMOUS, PROBE_PATH
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import FIELD_VARIABLES, FILE_VARIABLE, read_source
 from daypass.client.door import TokenRequest
-from daypass.client.error_mapping import (
-    REPORTED_SKEW_SECONDS,
-    explain_refusal,
-    explain_transport,
-)
-from daypass.client.errors import DoorNotTrustedError, ExchangeRefusedError
+from daypass.client.error_mapping import REPORTED_SKEW_SECONDS, explain_refusal, explain_transport
+from daypass.client.errors import ExchangeRefusedError
 from daypass.client.exchange import exchange
 from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_folder
 from daypass.client.token import CachedToken, Token
@@ -91,25 +87,20 @@ class Diagnosis:
         """Return the deadline of a step that begins now."""
         return Deadline(self.timing.clock, min(STEP_SECONDS, self.deadline.seconds_left() - 0.5))
 
-    def explain(self, error: TransportError) -> DaypassError:
-        return explain_transport(error, self.request, self.timing.clock.unix())
-
     def ask_gate(self, gate: GateUrl, token: Secret | None) -> Finding:
+        own = self.config.certificate_authority if "credentials" in self.passed else None
+        remedy = ""
         try:
             response = gate.ask(token, None, self.wait())  # as programs do
         except DaypassError as error:
-            own = self.config.certificate_authority if "credentials" in self.passed else None
             if error.reason != UNTRUSTED or own is None:
                 raise
-            response = gate.ask(token, own, self.wait())
-            finding = judge_gate(response, gate, has_token=token is not None)
-            if finding.level is not Level.OK:
-                return finding
-            fact = (
-                f"{finding.fact}\nprograms do not trust it: only the credentials have its authority"
-            )
-            return warning("gate", fact, error.hint)
-        return judge_gate(response, gate, has_token=token is not None)
+            response, remedy = gate.ask(token, own, self.wait()), error.hint
+        finding = judge_gate(response, gate, has_token=token is not None)
+        if remedy and finding.level is Level.OK:
+            fact = f"{finding.fact}\nits authority is one that only the credentials name"
+            return warning("gate", fact, f"programs need it, too: {remedy}")
+        return finding
 
 
 def diagnose(case: Diagnosis) -> Iterator[Finding]:
@@ -144,6 +135,9 @@ def _run(case: Diagnosis, put: Callable[[Finding | BaseException | None], None])
                 finding = step(case)
             except DaypassError as error:
                 finding = failure(name, error.fact, error.hint)
+            except TransportError as error:
+                problem = explain_transport(error, case.request, case.timing.clock.unix())
+                finding = failure(name, problem.fact, problem.hint)
             if finding.level is not Level.FAILURE:
                 case.passed.add(name)
             put(replace(finding, fact=redact(finding.fact), hint=redact(finding.hint)))
@@ -154,19 +148,16 @@ def _run(case: Diagnosis, put: Callable[[Finding | BaseException | None], None])
 
 def check_python(case: Diagnosis) -> Finding:
     has, lacks = extras()
-    fact = (
-        f"daypass {VERSION} on Python {platform.python_version()}, {sys.executable}\n"
-        f"extras: {', '.join(has) or 'none'}; not installed: {', '.join(lacks) or 'none'}"
+    lines = (
+        f"daypass {VERSION} on Python {platform.python_version()}, {sys.executable}",
+        f"extras: {', '.join(has) or 'none'}; not installed: {', '.join(lacks) or 'none'}",
+        f"to install one: {how_to_install('NAME')}",
     )
-    adds = how_to_install(Placeholder("NAME")) if lacks else ""
-    return Finding(check="python", level=Level.OK, fact=fact, hint=adds)
+    return ok("python", "\n".join(lines))
 
 
 def read_credentials(case: Diagnosis) -> Finding:
-    """Find out which credentials are used, from where, whose they are, and who can read them.
-
-    A file that others can read is refused here.
-    """
+    """Find out which credentials are used, whose they are, and that nobody else can read them."""
     source = read_source(os.environ, case.path)
     case.config = config = CredentialsConfig(source, case.timing.clock.unix())
     identity = config.identity
@@ -182,9 +173,13 @@ def read_credentials(case: Diagnosis) -> Finding:
         origin = FILE_VARIABLE if case.path is None else "--credentials"
     kind = "a token of another issuer for" if identity.is_federated else "the long-lived token of"
     secret = f", in its Secret {identity.secret_name}" if identity.secret_name else ""
+    trusted = [each for each in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(each)]
+    if config.certificate_authority is not None:
+        trusted = ["certificateAuthority of the credentials"]
     lines = [
         f"{origin}: {kind} {identity.namespace}/{identity.service_account}{secret}",
         f"door: {config.door.url}, audience: {config.audience or 'none is configured'}",
+        f"the door is trusted by {' and '.join(trusted) or 'the authorities of this machine'}",
     ]
     for path, _ in config.files:
         status = os.stat(path)
@@ -207,7 +202,7 @@ def check_proxy(case: Diagnosis) -> Finding:
         fact = f"{address.host} is reached without HTTPS_PROXY: {why}"
     else:
         fact = f"{address.host} is reached directly: HTTPS_PROXY is not set"
-    others = [name for name in ("ALL_PROXY", "HTTP_PROXY") if proxy_variable(os.environ, name)]
+    others = [each for each in ("all_proxy", "http_proxy") if proxy_variable(os.environ, each)]
     if named or others:
         fact += "\nso daypass gets tokens; for calls with them, your HTTP library has its own rules"
     if not others or named:
@@ -220,9 +215,7 @@ def resolve_name(case: Diagnosis) -> Finding:
     try:
         found = resolve(case.route.first, case.wait().remaining())
     except OSError as error:
-        problem = TransportError(RESOLVE, case.route)
-        problem.__cause__ = error
-        raise case.explain(problem) from None
+        raise TransportError(RESOLVE, case.route) from error
     addresses = sorted({str(each[4][0]) for each in found})
     return ok("dns", f"{case.route.first.host} is {', '.join(addresses[:8])}")
 
@@ -231,34 +224,21 @@ def check_connection(case: Diagnosis) -> Finding:
     """Connect to the door without sending anything, and verify its certificate."""
     door = case.config.door
     case.route = route_to(door.address, case.config.certificate_authority, tls=door.tls)
-    variables = (f"{each}={os.environ.get(each, '')}" for each in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    by = ", ".join(each for each in variables if each[-1] != "=") or "this machine's authorities"
-    if case.route.has_own_authority:
-        by = "certificateAuthority of the credentials"
-    try:
-        with connect(case.route, case.wait()) as connection:
-            fields = connection.getpeercert() if isinstance(connection, SSLSocket) else None
-    except TransportError as error:
-        problem = case.explain(error)
-        if isinstance(problem, DoorNotTrustedError):
-            problem.fact += printable(f" (trusted: {by})")
-        raise problem from None
+    with connect(case.route, case.wait()) as connection:
+        fields = connection.getpeercert() if isinstance(connection, SSLSocket) else None
     if not fields:
         return ok("connection", f"{door.address} is reached, without TLS")
     described, days = describe_certificate(fields, case.timing.clock.unix())
-    fact = printable(f"{door.address} is trusted by {by}: {described}")
+    fact = f"{door.address} has a trusted certificate, {printable(described)}"
     if days < RENEWAL_DAYS:
-        return warning("connection", fact, "ask your administrator to renew the certificate")
+        return warning("connection", fact, "ask your administrator to renew it")
     return ok("connection", fact)
 
 
 def ask_door(case: Diagnosis) -> Finding:
     """Ask the door for what the API server itself refuses, without a token."""
     door = case.config.door
-    try:
-        response = send(case.route, get(door.authority, door.path + PROBE_PATH), case.wait())
-    except TransportError as error:
-        raise case.explain(error) from None
+    response = send(case.route, get(door.authority, door.path + PROBE_PATH), case.wait())
     case.date_unix = parse_http_date(response.header("date"))
     status, code = Status.parse(response.body), response.status
     message = "" if status is None else printable(status.message)
@@ -301,16 +281,13 @@ def exchange_token(case: Diagnosis) -> Finding:
 
 
 def check_claims(case: Diagnosis) -> Finding:
-    """Compare the claims of the new token with what gates require."""
+    """Report the claims of the new token, and whether gates accept such a token."""
     user, secret, jti = _claims(case.token.value.reveal())
     left = case.token.expires_at.timestamp() - (case.date_unix or case.timing.clock.unix())
     bound = f"bound to Secret {secret}" if secret else "bound to no Secret"
     fact = f"{user}, {bound}, valid for {format_duration(round(left))}, jti {jti}"
     if user != _user(case):
-        hint = "does something on the way to the API server change its responses?"
-        return failure("token", f"{fact}\nit is not that of {_user(case)}", hint)
-    if len(case.token.audiences) > 1:
-        return failure("token", fact, "gates refuse a token with several audiences")
+        return failure("token", f"{fact}\nit is not of {_user(case)}", "is the door's URL right?")
     if not secret:
         hint = "gates refuse what cannot be revoked: ask your administrator for a Secret"
         return warning("token", fact, hint)

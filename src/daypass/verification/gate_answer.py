@@ -22,7 +22,7 @@ from daypass.rules.reasons import REASON_HEADER, Reason
 UNTRUSTED = "untrusted"
 _NEXT = {
     Reason.UNKNOWN_CREDENTIAL: "the API server has just issued this token, so the gate does not"
-    " watch its namespace: ask your administrator",
+    " watch its namespace, or lags behind: tell your administrator",
     Reason.UNKNOWN: "the gate refuses every token now: try again, and tell your administrator",
     Reason.NOT_GUARDED: "is the host in the URL right?",
     Reason.AUDIENCE: "then configure it: `audience` in the credentials file, or DAYPASS_AUDIENCE",
@@ -74,10 +74,8 @@ class GateUrl:
             response = send(route, request, deadline, needs_body=False)
         except TransportError as error:
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                words = f"the certificate is not trusted: {error.__cause__.verify_message}"
-                hint = (
-                    "put the certificates of its authority into a file: export SSL_CERT_FILE=FILE"
-                )
+                words = f"its certificate is not trusted: {error.__cause__.verify_message}"
+                hint = "put its authority into a file, and export SSL_CERT_FILE=FILE"
                 raise DaypassError(f"{self.host}: {words}", hint, reason=UNTRUSTED) from None
             hint = "is the URL right, host and port?"
             raise DaypassError(f"{self.host}: {no_response(error)}", hint) from None
@@ -92,6 +90,7 @@ def judge_gate(response: HttpResponse, url: GateUrl, *, has_token: bool) -> Find
     if not has_token and reason == Reason.NO_TOKEN:
         return ok("gate", f"a gate answers, without a token: {message}")
     if reason:
+        message = message.partition(" (`daypass doctor")[0]  # this is it
         page = f"{docs_page('reference/gate-refusals.md')} explains it"
         hint = next((_NEXT[each] for each in _NEXT if each == reason), page)
         return failure("gate", f"the gate refuses this ({code} {reason}): {message}", hint)

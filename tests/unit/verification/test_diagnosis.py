@@ -1,0 +1,476 @@
+"""The steps of `daypass doctor`: what each finds, and that none keeps the others waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TypeAlias
+
+import pytest
+
+from daypass._core import installation
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.findings import Finding, Level
+from daypass.cli import main
+from daypass.client.transport import SYSTEM_TIMING, Deadline, Timing
+from daypass.rules.reasons import Reason
+from daypass.verification import diagnosis
+from daypass.verification.diagnosis import STEPS, Diagnosis, diagnose
+from daypass.verification.gate_answer import GateUrl
+from support.authority import Authority
+from support.fake_door import (
+    AUDIENCE,
+    SECRET,
+    Behaviour,
+    FakeDoor,
+    FakeProxy,
+    answer,
+    credentials_document,
+    drip,
+    http_date,
+    jwt,
+    long_lived_token,
+    say_nothing,
+    status_answer,
+    token_answer,
+)
+from support.fake_files import owned_by
+
+Found: TypeAlias = dict[str, Finding]
+Examine: TypeAlias = Callable[..., Found]
+ANONYMOUS = (
+    'serviceaccounts "default" is forbidden: User "system:anonymous" cannot get resource '
+    '"serviceaccounts/token" in API group "" in the namespace "default"'
+)
+HOSTILE = "\x1b[2J\x07\u202e" + long_lived_token()
+
+
+def at_the_door(ahead_seconds: float = 0.0) -> bytes:
+    date = http_date(SYSTEM_CLOCK.unix() + ahead_seconds)
+    return status_answer(403, ANONYMOUS, f"Date: {date}")
+
+
+def new_token(**changes: object) -> bytes:
+    now = SYSTEM_CLOCK.unix()
+    claims = {
+        "sub": "system:serviceaccount:team:bot", "jti": "1", "aud": [AUDIENCE],
+        "kubernetes.io": {"secret": {"name": SECRET, "uid": "u"}}, **changes,
+    }  # fmt: skip
+    status = {
+        "token": jwt(claims, "c2hvcnQ"),
+        "expirationTimestamp": f"{diagnosis_time(now + 3600)}",
+    }
+    return token_answer(now=now, date=now, status=status)
+
+
+def diagnosis_time(unix: float) -> str:
+    from daypass._core.clock import rfc3339, utc
+
+    return rfc3339(utc(unix))
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith(("DAYPASS_", "SSL_CERT_", "XDG_", "HTTP", "ALL_", "NO_PROXY")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def open_door(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., tuple[FakeDoor, Path]]]:
+    """Start a door with this script, and set DAYPASS_CREDENTIALS for it."""
+    with ExitStack() as stack:
+
+        def make(*script: bytes | Behaviour, **changes: object) -> tuple[FakeDoor, Path]:
+            context = authority.context("127.0.0.1", days=30)
+            door = stack.enter_context(FakeDoor(*script, context=context))
+            changes.setdefault("certificateAuthority", authority.pem)
+            file = tmp_path / "bot.json"
+            file.touch(0o600)
+            file.write_text(json.dumps(credentials_document(door.url, **changes)))
+            monkeypatch.setenv("DAYPASS_CREDENTIALS", str(file))
+            return door, file
+
+        yield make
+
+
+def examine(
+    *,
+    path: str | None = None,
+    audience: str | None = None,
+    gate: str | None = None,
+    seconds: float = 20.0,
+    timing: Timing = SYSTEM_TIMING,
+) -> Found:
+    """What it finds, by step. Nothing of it steers a terminal or is a token."""
+    case = Diagnosis(
+        path=path,
+        audience=audience,
+        gate=None if gate is None else GateUrl.parse(gate),
+        timing=timing,
+        deadline=Deadline(SYSTEM_CLOCK, seconds),
+    )
+    found = {each.check: each for each in diagnose(case)}
+    for each in found.values():
+        assert (each.fact + each.hint).replace("\n", "").isprintable()
+        assert "eyJ" not in each.fact + each.hint
+    return found
+
+
+def failed(found: Found) -> list[str]:
+    return [name for name, each in found.items() if each.level is Level.FAILURE]
+
+
+def test_every_step_needs_only_steps_before_it() -> None:
+    names = [name for name, _, _ in STEPS]
+    for position, (_, _, needs) in enumerate(STEPS):
+        assert set(needs) <= set(names[:position])
+
+
+def test_a_new_token_of_the_right_user_is_good(open_door: Callable[..., object]) -> None:
+    open_door(at_the_door(), new_token())
+    found = examine()
+    assert failed(found) == []
+    assert list(found) == [name for name, _, _ in STEPS]
+    assert SECRET in found["token"].fact
+
+
+@pytest.mark.parametrize(
+    ("claims", "level"),
+    [
+        ({"sub": "system:serviceaccount:team:other"}, Level.FAILURE),
+        ({"sub": HOSTILE, "jti": HOSTILE}, Level.FAILURE),
+        ({"sub": None, "kubernetes.io": [1]}, Level.FAILURE),
+        ({"kubernetes.io": {"pod": {"name": "p"}}}, Level.WARNING),
+        ({"kubernetes.io": {"secret": {"name": {"a": 1}}}}, Level.OK),
+    ],
+)
+def test_claims_that_a_gate_would_refuse_are_found(
+    open_door: Callable[..., object], claims: dict[str, object], level: Level
+) -> None:
+    open_door(at_the_door(), new_token(**claims))
+    assert examine()["token"].level is level
+
+
+@pytest.mark.parametrize(
+    ("ahead_seconds", "is_wrong"), [(0, False), (-200, False), (600, True), (-600, True)]
+)
+def test_a_clock_that_is_far_from_the_doors_is_a_problem(
+    open_door: Callable[..., object], ahead_seconds: float, is_wrong: bool
+) -> None:
+    open_door(at_the_door(ahead_seconds), new_token())
+    found = examine()
+    assert failed(found) == (["clock"] if is_wrong else [])
+    if is_wrong:
+        assert re.search("(9m5|10m).* (ahead of|behind)", found["clock"].fact)
+        assert ("behind" in found["clock"].fact) is (ahead_seconds > 0)
+
+
+@pytest.mark.parametrize(
+    ("response", "step", "named"),
+    [
+        (status_answer(429, "slow down", "Retry-After: 7"), "door", "429"),
+        (status_answer(503, "the door cannot reach the API server"), "door", "503"),
+        (status_answer(404, "nothing is published here"), "door", "404"),
+        (status_answer(401, "no", f"daypass-reason: {Reason.NO_TOKEN}"), "door", "the gate"),
+        (
+            status_answer(403, 'User "proxy" cannot get resource "serviceaccounts/token"'),
+            "door",
+            "403",
+        ),
+        (status_answer(200, "ok"), "door", "200"),
+        (answer(302, "", "Location: https://example.com/login?x=1"), "door", "redirects"),
+        (answer(200, "<html>", content_type="text/html"), "door", "HTML"),
+        (status_answer(403, HOSTILE), "door", "403"),
+        (b"HTTP/1.1 200 \x1b[2J\r\n\r\n", "door", "invalid"),
+        (b"SSH-2.0-OpenSSH\r\n", "door", "invalid"),
+    ],
+)
+def test_what_a_door_never_answers_is_found(
+    open_door: Callable[..., object], response: bytes, step: str, named: str
+) -> None:
+    open_door(response)
+    found = examine()
+    assert failed(found) == [step]
+    assert named in found[step].fact
+    assert found[step].hint
+    assert found["not tried"].fact == "exchange, token"
+
+
+@pytest.mark.parametrize(
+    ("response", "named"),
+    [
+        (status_answer(401, "Unauthorized"), "daypass identity create bot -n team"),
+        (status_answer(404, f'secrets "{SECRET}" not found'), "daypass identity create bot"),
+        (status_answer(403, "ValidatingAdmissionPolicy 'daypass' denied: audience"), "audience"),
+        (status_answer(403, 'User "x" cannot create resource'), "administrator"),
+        (status_answer(429, "wait"), "later"),
+        (status_answer(503, HOSTILE), "later"),
+    ],
+)
+def test_a_refused_exchange_names_who_can_help(
+    open_door: Callable[..., object], response: bytes, named: str
+) -> None:
+    open_door(at_the_door(), response)
+    found = examine()
+    assert failed(found) == ["exchange"]
+    assert named in found["exchange"].hint
+
+
+def test_without_an_audience_it_names_the_option(
+    open_door: Callable[..., object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_door(at_the_door(), at_the_door(), new_token(), audience=None)
+    assert main(["doctor"]) == 3
+    assert "--audience AUDIENCE" in capsys.readouterr().out
+    assert main(["doctor", "--audience", AUDIENCE]) == 0
+
+
+def test_a_file_of_another_user_is_copied_by_the_command(
+    open_door: Callable[..., tuple[FakeDoor, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, file = open_door(at_the_door(), new_token())
+    owned_by(monkeypatch, 1001, file)
+    found = examine()
+    assert failed(found) == ["credentials"]
+    assert "1001" in found["credentials"].fact
+    assert "install -m 600" in found["credentials"].hint
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\x7fELF\x00\x1b[2J", b"[1]", b'{"type": "service_account", "private_key": "x"}',
+        b'{"type": "daypass", "version": 1, "door": "https://e/k", "token": "x", "\\u001b[2J": 1}',
+        b'{"type": "daypass", "version": 1, "door": "https://u:\x1b@e/k", "token": "x"}',
+        b"[" * 100_000,
+    ],
+)  # fmt: skip
+def test_a_file_of_something_else_is_a_clear_result(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "bot.json"
+    file.touch(0o600)
+    file.write_bytes(content)
+    found = examine(path=str(file))
+    assert failed(found) == ["credentials"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "level", "named"),
+    [
+        ({}, Level.OK, "not set"),
+        ({"HTTPS_PROXY": "http://me:sesame@proxy:3128"}, Level.OK, "proxy:3128"),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".example.com"}, Level.OK, "NO_PROXY"),
+        ({"ALL_PROXY": "socks5://proxy"}, Level.WARNING, "all_proxy"),
+        ({"http_proxy": "http://proxy"}, Level.WARNING, "http_proxy"),
+        ({"HTTPS_PROXY": "socks5://me:sesame@proxy"}, Level.FAILURE, "socks5"),
+        ({"HTTPS_PROXY": "http://\x1b[2J"}, Level.FAILURE, "HTTPS_PROXY"),
+    ],
+)
+def test_proxy_variables_are_told_from_those_that_daypass_ignores(
+    open_door: Callable[..., object], monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str], level: Level, named: str,
+) -> None:  # fmt: skip
+    open_door(at_the_door(), door="https://door.example.com/kubernetes")
+    monkeypatch.setattr(socket, "getaddrinfo", _unknown)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = examine()
+    assert found["proxy"].level is level
+    assert named in found["proxy"].fact
+    assert "sesame" not in str(found)
+
+
+def _unknown(*_: object, **__: object) -> None:
+    raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+
+def test_a_door_behind_a_proxy_is_examined_through_it(
+    authority: Authority, open_door: Callable[..., tuple[FakeDoor, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    context = authority.context("door.example.com", days=30)
+    with (
+        FakeDoor(at_the_door(), new_token(), context=context) as door,
+        FakeProxy(door.port) as proxy,
+        FakeProxy(door.port, b"HTTP/1.1 407 Login\r\nContent-Length: 0\r\n\r\n") as closed,
+    ):
+        open_door(at_the_door(), door="https://door.example.com/kubernetes")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        found = examine()
+        assert failed(found) == []
+        assert found["dns"].fact == "127.0.0.1 is 127.0.0.1"
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{closed.port}")
+        assert failed(refused := examine()) == ["connection"]
+        assert "407" in refused["connection"].fact
+
+
+# -- what hangs
+
+
+@pytest.mark.parametrize("behaviour", [say_nothing, drip(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n")])
+def test_a_server_that_never_ends_is_given_up(
+    open_door: Callable[..., object], behaviour: Behaviour
+) -> None:
+    open_door(behaviour)
+    begun = SYSTEM_CLOCK.monotonic()
+    found = examine(seconds=1.5)
+    assert failed(found) == ["door"]
+    assert found["cache"].level is Level.OK
+    assert SYSTEM_CLOCK.monotonic() - begun < 1.5
+
+
+def test_a_resolver_that_hangs_is_given_up(
+    open_door: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: may_end.wait())
+    open_door(at_the_door(), door="https://door.example.com/kubernetes")
+    found = examine(seconds=1.0)
+    may_end.set()
+    assert failed(found) == ["dns"]
+    assert "door.example.com" in found["dns"].fact
+
+
+def test_a_file_that_nobody_writes_is_cut_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = tmp_path / "ca"
+    os.mkfifo(fifo)
+    monkeypatch.setenv("DAYPASS_DOOR", "https://127.0.0.1:9/kubernetes")
+    monkeypatch.setenv("DAYPASS_TOKEN", long_lived_token())
+    monkeypatch.setenv("DAYPASS_CA_FILE", str(fifo))
+    found = examine(seconds=0.5)
+    fifo.open("wb").close()  # so that the thread ends
+    assert failed(found) == ["credentials"]
+    assert found["not tried"].fact.split(", ") == [name for name, _, _ in STEPS[2:]]
+
+
+def test_a_bug_in_a_step_is_raised_where_the_command_reports_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> tuple[list[str], list[str]]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(diagnosis, "extras", broken)
+    with pytest.raises(ZeroDivisionError):
+        examine()
+
+
+# -- the gate
+
+
+@pytest.fixture
+def ask_gate(
+    authority: Authority, open_door: Callable[..., object], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., Finding]]:  # fmt: skip
+    """What is found of a gate that answers this to a good token."""
+    file = tmp_path / "authority.pem"
+    file.write_text(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with ExitStack() as stack:
+
+        def ask(response: bytes | Behaviour, seconds: float = 20.0) -> Finding:
+            open_door(at_the_door(), new_token())
+            context = authority.context("127.0.0.1")
+            gate = stack.enter_context(FakeDoor(response, context=context))
+            url = f"https://127.0.0.1:{gate.port}/pipeline/?a=1"
+            found = examine(gate=url, seconds=seconds)["gate"]
+            assert gate.requests[0].startswith(b"GET /pipeline/?a=1 HTTP/1.1\r\n")
+            assert gate.requests[0].count(b"\r\nAuthorization: Bearer eyJ") == 1
+            assert long_lived_token().encode() not in gate.requests[0]
+            return found
+
+        yield ask
+
+
+def reasoned(code: int, reason: str, message: str = "why") -> bytes:
+    return status_answer(code, message, f"daypass-reason: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("response", "level", "named"),
+    [
+        (answer(200, "{}"), Level.OK, "200"),
+        (answer(404, "no page"), Level.OK, "404"),
+        (answer(500, "broken"), Level.WARNING, "500"),
+        (reasoned(401, Reason.UNKNOWN_CREDENTIAL), Level.FAILURE, Reason.UNKNOWN_CREDENTIAL),
+        (reasoned(403, Reason.MODEL), Level.FAILURE, Reason.MODEL),
+        (reasoned(403, Reason.AUDIENCE), Level.FAILURE, Reason.AUDIENCE),
+        (reasoned(404, Reason.NOT_GUARDED), Level.FAILURE, Reason.NOT_GUARDED),
+        (reasoned(503, Reason.UNKNOWN), Level.FAILURE, Reason.UNKNOWN),
+        (reasoned(401, "\x1b[2J", HOSTILE), Level.FAILURE, "control"),
+        (reasoned(401, "x" * 9000, HOSTILE), Level.FAILURE, "401"),
+        (answer(403, "RBAC: access denied"), Level.FAILURE, "RBAC: access denied"),
+        (answer(302, "", "Location: https://e.com/dex/auth?state=s"), Level.FAILURE, "/dex/auth"),
+    ],
+)
+def test_each_answer_of_a_gate_is_told(
+    ask_gate: Callable[..., Finding], response: bytes, level: Level, named: str
+) -> None:
+    found = ask_gate(response)
+    assert found.level is level
+    if level is Level.FAILURE:
+        assert found.hint
+    if named != "control":
+        assert named in found.fact
+
+
+def test_a_response_that_never_ends_is_an_answer(ask_gate: Callable[..., Finding]) -> None:
+    events = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    assert ask_gate(drip(events, b"data: 1\n\n")).level is Level.OK
+    big = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"
+    assert ask_gate(drip(big, b"x")).level is Level.OK
+
+
+def test_a_gate_that_hangs_is_given_up(ask_gate: Callable[..., Finding]) -> None:
+    begun = SYSTEM_CLOCK.monotonic()
+    assert ask_gate(say_nothing, seconds=2.0).level is Level.FAILURE
+    assert SYSTEM_CLOCK.monotonic() - begun < 2.0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "kubeflow.example.com", "ftp://e.com/", "https://", "https://u:p@e.com/",
+        "https://e.com/a b", "https://e.com/\x1b[2J", "https://e.com/\u202e", "https://[::1",
+        "http://kubeflow.example.com/", "https://e.com:99999/",
+    ],
+)  # fmt: skip
+def test_a_url_that_gets_no_token_is_a_usage_error(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--gate", url]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "\n  " in err
+    assert "\x1b" not in err
+
+
+# -- extras
+
+
+def test_extras_are_told_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        "pytest>=1; extra == 'here'", "pytest[x]<99; extra == 'half'", "typing_extensions",
+        'None-such<2,>=1; extra == "half"', "none-such; extra == 'away'", "x; extra == 'all'",
+    ]  # fmt: skip
+    names = {"daypass": lines, "pytest": None}
+    found = [SimpleNamespace(name=name, requires=each) for name, each in names.items()]
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: found)
+    assert installation.extras() == (["here"], ["half", "away"])
