@@ -35,6 +35,7 @@ NAMES = (
     "hostile",
     "identity",
     "inventory",
+    "logs",
 )
 
 

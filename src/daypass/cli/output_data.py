@@ -174,6 +174,7 @@ class AuditLine(TypedDict):
     model: NotRequired[Annotated[str, "the model that was asked for: RESOURCE NAMESPACE/NAME"]]
     user: NotRequired[Annotated[str, "the user of an accepted token"]]
     jti: NotRequired[Annotated[str, "the `jti` of an accepted token"]]
+    client: NotRequired[Annotated[str, "where a token was first used: an address, or a network"]]
     claimedJti: NotRequired[Annotated[str, "the `jti` in a refused token, which is not verified"]]
     count: NotRequired[Annotated[int, "how many events were not logged"]]
 

@@ -8,10 +8,10 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
 from typing import Annotated, Any, Literal
 
-from daypass._core.text import LIMIT_FOREIGN_CHARACTERS
-
 Object = Mapping[str, Any]
 USER = "system:serviceaccount:"
+_LONGEST = 512
+"""Characters of a field. The user of a ServiceAccount has up to 339."""
 _ANNOTATION = "authentication.kubernetes.io/"
 _SECRET = "authentication.k8s.io/legacy-token-manual-secret"  # noqa: S105 - a name
 
@@ -50,7 +50,7 @@ def read_event(line: Object) -> Event | None:
     """
     if line.get("kind") == "Event":
         return _audit_event(line)
-    is_door = "audit_id" in line or ("server_name" in line and "path" in line)
+    is_door = "audit_id" in line or "server_name" in line
     jti = "" if is_door else _text(line, "jti", "claimedJti")
     request = _text(line, "request_id", "x-request-id")
     if not (is_door or jti or request):
@@ -127,7 +127,7 @@ def _text(line: Object, *names: str) -> str:
     for name in names:
         found = line.get(name)
         if isinstance(found, str) and found != "-":
-            return found[:LIMIT_FOREIGN_CHARACTERS]
+            return found[:_LONGEST]
     return ""
 
 

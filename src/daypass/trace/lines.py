@@ -10,7 +10,7 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from io import BufferedReader
@@ -45,13 +45,13 @@ class Unread:
         yield from (f"{file} ends in the middle of its gzip data" for file in self.cut_off)
 
 
-def read_objects(
-    file: str, is_wanted: Callable[[bytes], bool], unread: Unread
-) -> Iterator[dict[str, Any]]:
-    """Yield the objects of all lines that are wanted. `-` is stdin. Raises DaypassError."""
+def read_objects(file: str, words: Sequence[bytes], unread: Unread) -> Iterator[dict[str, Any]]:
+    """Yield the objects on all lines with one of these words. `-` is stdin. Raises DaypassError."""
     for line in _lines(file, unread):
-        if is_wanted(line):
-            yield from objects_in(line.decode("utf-8", "replace"), unread)
+        for word in words:
+            if word in line:
+                yield from objects_in(line.decode("utf-8", "replace"), unread)
+                break
 
 
 def _lines(file: str, unread: Unread) -> Iterator[bytes]:

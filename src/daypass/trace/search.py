@@ -58,8 +58,7 @@ def read_events(files: Sequence[str], words: Sequence[bytes], unread: Unread) ->
     """
 
     def events(file: str) -> Iterator[Event]:
-        wanted = read_objects(file, lambda line: any(word in line for word in words), unread)
-        yield from filter(None, map(read_event, wanted))
+        return filter(None, map(read_event, read_objects(file, words, unread)))
 
     return merge(*map(events, files), key=attrgetter("time"))
 
@@ -142,7 +141,7 @@ class Search:
     def _count(self, line: Event) -> None:
         if len(self._sources) < LIMIT_SOURCES or line.client in self._sources:
             source = self._sources.setdefault(line.client, Source(source=line.client))
-            source.requests += 1
+            source.requests += line.code != 0  # the authorizer's events are about requests too
             source.refused += line.is_refused
             source.first = min(source.first or line.time, line.time)
             source.last = max(source.last, line.time)

@@ -23,7 +23,8 @@ class AuditEvent(StrEnum):
     """Every event that is ever logged."""
 
     ACCEPTED = "token-accepted"
-    """A gate accepts a token for the first time: `gate`, `user`, `jti`."""
+    """A gate accepts a token for the first time: `gate`, `user`, `jti`, and the `client`: its
+    address, or the /64 network of an IPv6 one."""
     REFUSED = "token-refused"
     """A request is refused: `gate`, `why`, and the `claimedJti` of its token, which is not
     verified."""

@@ -216,7 +216,7 @@ class Authorizer:
         """Return the response to a request whose claims have been checked. `key`: of its token in
         the cache. `destination`: the key of what it asks for.
         """
-        ask = partial(self._review_token, gate, claims, key, token)
+        ask = partial(self._review_token, gate, claims, key, token, source)
         answer = self.tokens.answer(key, source, ask, gate.metrics.token_reviews)
         response = answer if isinstance(answer, AuthzResponse) else await answer
         if response.reason is Reason.ALLOWED:
@@ -268,7 +268,13 @@ class Authorizer:
         return self.accesses.answer(key, source, ask, gate.metrics.access_reviews)
 
     async def _review_token(
-        self, gate: ServedGate, claims: BoundClaims, key: bytes, token: str, asked_at: float
+        self,
+        gate: ServedGate,
+        claims: BoundClaims,
+        key: bytes,
+        token: str,
+        source: str,
+        asked_at: float,
     ) -> AuthzResponse | ReviewFailure:
         """Ask about a token whose claims have been checked, and cache the result."""
         review = await self._ask_token(token, claims.audience)
@@ -287,7 +293,7 @@ class Authorizer:
         if key not in self._entries:
             self._audit.event(
                 AuditEvent.ACCEPTED, Reason.ALLOWED, gate=gate.name, user=response.user,
-                jti=claims.jti,
+                jti=claims.jti, client=source,
             )  # fmt: skip
         # What was true when it was asked; the token itself expires by the clock.
         until = min(

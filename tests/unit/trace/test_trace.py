@@ -1,0 +1,211 @@
+"""What `daypass trace` finds in logs with few, strange, many or wrong lines."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daypass.trace import search as searching
+from daypass.trace import unusual
+from daypass.trace.events import read_event
+from support import admin_shell
+
+BOT = "system:serviceaccount:team:bot"
+PATH = "/api/v1/namespaces/team/serviceaccounts/bot/token"
+
+
+def at(seconds: int) -> str:
+    return f"2026-11-24T16:{seconds // 60:02}:{seconds % 60:02}.5Z"
+
+
+def door(seconds: int, audit: str | None, client: str = "192.0.2.1", **more: Any) -> dict[str, Any]:
+    return {
+        "time": at(seconds), "client": client, "code": 201, "path": PATH, "request_id": f"d{audit}",
+        "server_name": "ekf.example.com", "audit_id": audit, "user_agent": "curl", **more,
+    }  # fmt: skip
+
+
+def audit(seconds: int, audit_id: str, jti: str, **more: Any) -> dict[str, Any]:
+    return {
+        "kind": "Event", "verb": "create", "stage": "ResponseComplete", "auditID": audit_id,
+        "objectRef": {
+            "resource": "serviceaccounts", "subresource": "token", "namespace": "team",
+            "name": "bot",
+        },
+        "requestURI": PATH, "user": {"username": BOT}, "sourceIPs": ["192.0.2.1", "10.0.0.9"],
+        "requestReceivedTimestamp": at(seconds), "responseStatus": {"code": 201},
+        "annotations": {
+            "authentication.kubernetes.io/issued-credential-id": f"JTI={jti}",
+            "authentication.k8s.io/legacy-token-manual-secret": "bot-daypass-x",
+        },
+        **more,
+    }  # fmt: skip
+
+
+def gate(seconds: int, jti: str, client: str = "192.0.2.1", **more: Any) -> dict[str, Any]:
+    return {
+        "time": at(seconds), "client": client, "code": 200, "user": BOT, "jti": jti,
+        "request_id": f"g{seconds}", "host": "ekf.example.com", "reason": None, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    return partial(admin_shell.run, capsys, "trace")
+
+
+def write(file: str, *lines: dict[str, Any]) -> None:
+    Path(file).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def review(run: Any, *words: str) -> dict[str, Any]:
+    """What is unusual, with the exit code that belongs to it."""
+    try:
+        out = run("--unusual", *words, "-o", "json")[0]
+    except AssertionError:
+        out = run("--unusual", *words, "-o", "json", code=3)[0]
+        assert json.loads(out)["findings"]
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+def test_one_log_alone_gives_what_is_in_it_and_a_note_about_the_rest(run: Any) -> None:
+    write("gate.log", gate(1, "a"), gate(2, "b"))
+    found = json.loads(run("a", "gate.log", "-o", "json")[0])
+    assert [line["request"] for line in found["lines"]] == ["g1"]
+    assert len(found["notes"]) == 2
+
+
+def test_the_order_of_files_does_not_matter(run: Any) -> None:
+    write("1", gate(3, "a"))
+    write("2", door(1, "x"))
+    write("3", audit(2, "x", "a"))
+    outputs = {run("a", *files, "-o", "json")[0] for files in ("123", "321", "213")}
+    assert len(outputs) == 1
+
+
+def test_a_line_that_was_shipped_twice_counts_once(run: Any) -> None:
+    write("1", door(1, "x"), door(1, "x"))
+    write("2", audit(2, "x", "a"), audit(2, "x", "a"))
+    assert review(run, "1", "2") == {"findings": [], "notes": []}
+
+
+def test_a_user_of_another_issuer_is_found(run: Any) -> None:
+    event = audit(
+        2, "x", "a", annotations={"authentication.kubernetes.io/issued-credential-id": "JTI=a"}
+    )
+    user = {
+        "username": "github:repo",
+        "extra": {"authentication.kubernetes.io/credential-id": ["JTI=u"]},
+    }
+    write("1", door(1, "x"), {**event, "user": user})
+    found = json.loads(run("github:repo", "1", "-o", "json")[0])
+    assert [line["credential"] for line in found["lines"]] == ["", "JTI=u"]
+
+
+def test_clocks_that_differ_are_noted(run: Any) -> None:
+    write("1", door(0, "x"), audit(300, "x", "a"))
+    assert any("300 s" in note for note in json.loads(run("a", "1", "-o", "json")[0])["notes"])
+    assert review(run, "1")["findings"] == []
+
+
+def test_times_for_which_the_door_has_no_lines_are_no_findings(run: Any) -> None:
+    write("1", door(100, "x"), door(200, "y"))
+    write("2", audit(1, "a", "a"), audit(100, "x", "x"), audit(200, "y", "y"), audit(300, "b", "b"))
+    found = review(run, "1", "2")
+    assert found["findings"] == []
+    assert any("2 TokenRequests" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    "user",
+    ["system:node:one", "system:kube-controller-manager", "system:serviceaccount:kube-system:x"],
+)
+def test_what_kubernetes_requests_for_pods_is_usual(run: Any, user: str) -> None:
+    write("1", door(1, "x"), door(9, "y"))
+    write("2", {**audit(5, "z", "z"), "user": {"username": user}})
+    assert review(run, "1", "2")["findings"] == []
+
+
+def test_an_ipv6_client_that_changes_its_address_within_its_network_is_no_new_source(
+    run: Any,
+) -> None:
+    write("1", gate(1, "a", "2001:db8::1"), gate(100, "a", "2001:db8::2"))
+    assert review(run, "1")["findings"] == []
+    write("1", gate(1, "a", "2001:db8::1"), gate(100, "a", "2001:db8:1::1"))
+    assert [it["check"] for it in review(run, "1")["findings"]] == ["new-source"]
+
+
+def test_a_refused_request_makes_no_source_known(run: Any) -> None:
+    refused = {"code": 401, "reason": "denied"}
+    write("1", gate(1, "a"), gate(2, "a", "192.0.2.9", **refused), gate(100, "a", "192.0.2.9"))
+    assert [it["check"] for it in review(run, "1")["findings"]] == ["new-source"]
+
+
+def test_nothing_steers_the_terminal(run: Any) -> None:
+    escape = "\x1b[2J\u202e\x07"
+    write("1", door(1, "x", user_agent=escape), gate(2, "a", escape, host=escape))
+    write("2", audit(1, "x", "a", userAgent=escape, user={"username": f"{BOT}{escape}"}))
+    for code, words in ((0, ("a", "1", "2")), (3, ("--unusual", "1", "2")), (1, (escape, "1"))):
+        out, err = run(*words, code=code)
+        assert not [c for c in out + err if not c.isprintable() and c != "\n"]
+
+
+def test_memory_is_bounded_and_what_was_forgotten_is_noted(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "LIMIT_EXCHANGES", 10)
+    monkeypatch.setattr(searching, "LIMIT_SOURCES", 10)
+    monkeypatch.setattr(unusual, "LIMIT_PAIRS", 10)
+    write("1", *(door(n, f"x{n}", f"192.0.2.{n}") for n in range(100)))
+    write("2", *(audit(n, f"x{n}", f"a{n}") for n in range(100)))
+    found = json.loads(run("team/bot", "1", "2", "-o", "json")[0])
+    assert len(found["sources"]) == 10
+    assert any("90 exchanges" in note for note in found["notes"])
+    assert any("90 requests" in note for note in review(run, "1", "2")["notes"])
+
+
+def test_a_request_past_the_door_is_found_even_if_it_was_forgotten(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "LIMIT_EXCHANGES", 10)
+    write("1", *(door(n, f"x{n}") for n in range(100)))
+    write("2", audit(5, "past", "past"), *(audit(n, f"x{n}", f"a{n}") for n in range(100)))
+    (found,) = review(run, "1", "2")["findings"]
+    assert found["check"] == "past-the-door"
+    assert "daypass trace past 1 2" in found["hint"]
+
+
+def test_usage_errors_say_what_is_missing(run: Any) -> None:
+    for words in ((), ("a",), ("--unusual",), ("--unusual", "f", "--since", "x")):
+        run(*words, code=2)
+    run("a", "nothing", code=1)
+    Path("empty").write_text("")
+    run("a", "empty", code=1)
+
+
+ISTIO = {
+    "start_time": at(1), "authority": "ekf.example.com", "request_id": "r", "response_code": 200,
+    "requested_server_name": "ekf.example.com", "downstream_remote_address": "192.0.2.1:80",
+    "path": "/", "user_agent": "curl", "method": "GET", "x_forwarded_for": "192.0.2.1",
+}  # fmt: skip
+ENVOY_GATEWAY = {
+    "start_time": at(1), ":authority": "ekf.example.com", "x-request-id": "r",
+    "downstream_remote_address": "[2001:db8::1]:80", "response_code": 401,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "client"), [(ISTIO, "192.0.2.1"), (ENVOY_GATEWAY, "2001:db8::/64")]
+)
+def test_default_access_logs_of_gateways_are_read(line: dict[str, Any], client: str) -> None:
+    event = read_event(line)
+    assert event is not None
+    assert (event.part, event.client, event.request) == ("gate", client, "r")
+    assert (event.time, event.target) == (at(1), "ekf.example.com")
