@@ -6,31 +6,25 @@ It runs in a process of its own, with the base package alone.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
 
 from cluster.conftest import write_credentials
 from daypass.cli import main
 from daypass.rules.reasons import Reason
-from local.test_bad_input import MAIN, WITHOUT_EXTRAS
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.doctor import STEPS, Found, environment_of, examine, failed
 from support.identities import Identity
-from support.output_schema import mistakes_in
 from support.up import Up
 from support.up_gate import AUDIENCE, calling, gate_up
 
-STEPS = [
-    "python", "credentials", "proxy", "dns", "connection", "door", "clock", "exchange", "token",
-    "gate", "cache",
-]  # fmt: skip
-Found: TypeAlias = dict[str, dict[str, str]]
 Doctor: TypeAlias = Callable[..., Found]
 
 
@@ -57,32 +51,10 @@ def file(tmp_path: Path, guarded: Up, bot: Identity) -> Path:
     return path
 
 
-def environment_of(folder: Path, file: Path | None, **more: str) -> Mapping[str, str]:
-    """An environment with this credentials file, and nothing else that it follows."""
-    ignored = ("DAYPASS_", "SSL_CERT_", "XDG_", "HTTP", "ALL_PROXY", "NO_PROXY")
-    kept = {name: each for name, each in os.environ.items() if not name.upper().startswith(ignored)}
-    own = {} if file is None else {"DAYPASS_CREDENTIALS": str(file)}
-    return {**kept, "HOME": str(folder), "LANG": "C.UTF-8", **own, **more}
-
-
 @pytest.fixture
-def doctor(tmp_path: Path, file: Path, bot: Identity) -> Doctor:
-    """Run it, and return what it finds, by step."""
-
-    def run(*words: str, code: int = 0, given: Path | None = file, **variables: str) -> Found:
-        line = ["doctor", "-o", "json", *words]
-        done = subprocess.run(
-            [sys.executable, "-c", WITHOUT_EXTRAS + MAIN, *line],
-            env=environment_of(tmp_path, given, **variables), cwd=tmp_path,
-            capture_output=True, text=True, timeout=30, check=False,
-        )  # fmt: skip
-        assert (done.returncode, done.stderr) == (code, ""), done.stdout
-        assert mistakes_in(line, code, done.stdout) == ""
-        assert "eyJ" not in done.stdout
-        found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
-        return {each["check"]: each for each in found}
-
-    return run
+def doctor(tmp_path: Path, file: Path) -> Doctor:
+    """Run it with these credentials, and return what it finds, by step."""
+    return partial(examine, tmp_path, file)
 
 
 def daypass(folder: Path, file: Path, *words: str) -> str:
@@ -91,10 +63,6 @@ def daypass(folder: Path, file: Path, *words: str) -> str:
         capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     return done.stdout
-
-
-def failed(found: Found) -> list[str]:
-    return [name for name, each in found.items() if each["level"] == "failure"]
 
 
 def url_of(up: Up) -> str:
@@ -131,9 +99,9 @@ def test_text_and_yaml_say_the_same(doctor: Doctor, tmp_path: Path, file: Path) 
     assert {mark for mark, name in marks} == {"✓", "-"}
 
 
-def test_without_credentials_it_says_which_steps_are_left_out(doctor: Doctor, guarded: Up) -> None:
-    found = doctor("--gate", url_of(guarded), code=3, given=None,
-                   SSL_CERT_FILE=str(guarded.authority_file))  # fmt: skip
+def test_without_credentials_it_says_which_steps_are_left_out(guarded: Up, tmp_path: Path) -> None:
+    trusted = {"SSL_CERT_FILE": str(guarded.authority_file)}
+    found = examine(tmp_path, None, "--gate", url_of(guarded), **trusted)
     assert failed(found) == ["credentials"]
     assert "DAYPASS_CREDENTIALS" in found["credentials"]["hint"]
     assert found["not tried"]["fact"].split(", ") == STEPS[2:9]
@@ -143,7 +111,7 @@ def test_without_credentials_it_says_which_steps_are_left_out(doctor: Doctor, gu
 
 def test_a_file_that_others_can_read_is_closed_by_the_command(doctor: Doctor, file: Path) -> None:
     file.chmod(0o644)
-    hint = doctor(code=3)["credentials"]["hint"]
+    hint = doctor()["credentials"]["hint"]
     subprocess.run(["sh", "-c", hint.partition(": ")[2]], check=True)
     assert failed(doctor()) == []
 
@@ -156,21 +124,13 @@ def test_a_deleted_secret_and_the_token_that_is_still_cached(
     assert "1 of 1 in" in doctor()["cache"]["fact"]
     control_plane.admin.delete(bot.secret_path)
     found = eventually(
-        "it is refused", lambda: it if "exchange" in failed(it := anyway(doctor)) else None
+        "it is refused", lambda: it if "exchange" in failed(it := doctor()) else None
     )
     assert failed(found) == ["exchange", "cache"]
     assert f"daypass identity create {bot.service_account}" in found["exchange"]["hint"]
     words = found["cache"]["hint"].split()[1:]
     assert daypass(tmp_path, file, *words) == ""
-    assert failed(doctor(code=3)) == ["exchange"]
-
-
-def anyway(doctor: Doctor, *words: str) -> Found:
-    """What it finds, whatever the exit code."""
-    try:
-        return doctor(*words)
-    except AssertionError:
-        return doctor(*words, code=3)
+    assert failed(doctor()) == ["exchange"]
 
 
 def test_a_cached_token_that_was_denied_is_told_from_the_new_one(
@@ -183,7 +143,7 @@ def test_a_cached_token_that_was_denied_is_told_from_the_new_one(
     assert main(["gate", "deny", "--token-file", str(stolen), *options]) in (0, 3)
     ask = ("--gate", url_of(guarded))
     found = eventually(
-        "it is denied", lambda: it if "cache" in failed(it := anyway(doctor, *ask)) else None
+        "it is denied", lambda: it if "cache" in failed(it := doctor(*ask)) else None
     )
     assert failed(found) == ["cache"]
     assert Reason.DENIED in found["cache"]["fact"]
@@ -193,7 +153,7 @@ def test_a_cached_token_that_was_denied_is_told_from_the_new_one(
 def test_a_token_for_another_audience_is_refused_with_the_gates_reason(
     doctor: Doctor, guarded: Up
 ) -> None:
-    found = doctor("--audience", "other.example.com", "--gate", url_of(guarded), code=3)
+    found = doctor("--audience", "other.example.com", "--gate", url_of(guarded))
     assert failed(found) == ["gate"]
     assert f"403 {Reason.AUDIENCE}" in found["gate"]["fact"]
     assert f"daypass token --audience {AUDIENCE}" in found["gate"]["fact"]
@@ -204,7 +164,7 @@ def test_a_wrong_prefix_host_and_authority_are_found(
 ) -> None:
     def rewritten(**settings: object) -> Found:
         write_credentials(file, guarded, bot, **{"audience": AUDIENCE, **settings})
-        return doctor(code=3)
+        return doctor()
 
     prefix = rewritten(door=guarded.door.rpartition("/")[0] + "/other")
     assert failed(prefix) == ["door"]
@@ -216,7 +176,7 @@ def test_a_wrong_prefix_host_and_authority_are_found(
     machine = json.loads(file.read_text())
     del machine["certificateAuthority"]
     file.write_text(json.dumps(machine))
-    untrusted = doctor(code=3)
+    untrusted = doctor()
     assert failed(untrusted) == ["connection"]
     assert "the authorities of this machine" in untrusted["credentials"]["fact"]
     assert failed(doctor(SSL_CERT_FILE=str(guarded.authority_file))) == []

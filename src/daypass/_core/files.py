@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 LIMIT_TEXT_BYTES = 64 * 1024
 PARTIAL = ".{}.daypass-"
 """The beginning of the name of a new file that is about to replace the file {}."""
-_COPY = "copy it to a file of your own: install -m 600 FILE YOURS"
 
 
 class UnsafeFileError(DaypassError):
@@ -118,10 +117,11 @@ def _read_open(
     is_refused = is_exposed and is_public is None
     content = b"" if is_refused else _read_bounded(descriptor, path, limit_bytes)
     is_secret = is_exposed and (is_public is None or not is_public(content))
+    copy = f"copy it to a file of your own: install -m 600 {path} YOURS"
     if is_foreign:
-        raise UnsafeFileError(f"{path} belongs to user {status.st_uid}, not to you", _COPY)
+        raise UnsafeFileError(f"{path} belongs to user {status.st_uid}, not to you", copy)
     if is_secret or others & 0o022:
-        hint = f"close it with: chmod 600 {path}" if status.st_uid == os.geteuid() else _COPY
+        hint = f"close it with: chmod 600 {path}" if status.st_uid == os.geteuid() else copy
         if status.st_uid == 0 and os.path.islink(path):  # mounted by the kubelet, read-only
             hint = "in a pod's volume: defaultMode: 0440, and the pod has an fsGroup"
         raise UnsafeFileError(

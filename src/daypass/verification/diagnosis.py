@@ -311,6 +311,8 @@ def check_cache(case: Diagnosis) -> Finding:
         return warning("cache", problem.fact, problem.hint or clear)
     tokens = [each for each in stored if each is not None and each.is_usable(clock)]
     own = [each for each in tokens if _is_own(each, case)]
+    if not tokens:
+        return ok("cache", f"no tokens in {printable(folder)}")
     fact = f"{len(own)} of {len(tokens)} in {printable(folder)} are of these credentials"
     for each in own[:8]:
         age = format_duration(int(each.age_seconds(clock)))
