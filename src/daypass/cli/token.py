@@ -63,13 +63,14 @@ def run(args: Namespace | SimpleNamespace) -> int:
 
 def _clear_cache(args: Namespace | SimpleNamespace) -> int:
     from daypass._core.errors import UsageError
+    from daypass._core.hints import command
     from daypass.client.shared_cache import SharedTokenCache, cache_folder
 
     alone = {**_DEFAULTS, "clear_cache": True}
     if any(getattr(args, name) != value for name, value in alone.items()):
         raise UsageError(
             "--clear-cache deletes the tokens of all credentials, and prints none",
-            "write no other option: daypass token --clear-cache",
+            f"write no other option: {command('token', '--clear-cache')}",
         )
     folder = cache_folder(os.environ)
     cache = SharedTokenCache(folder=folder, environ=os.environ, warn=lambda problem: None)

@@ -271,8 +271,9 @@ def exchange_token(case: Diagnosis) -> Finding:
     except DaypassError as error:
         case.refusal = error.reason
         if error.reason in _REVOKED and not config.identity.is_federated:
-            account = (config.identity.service_account, "-n", config.identity.namespace)
-            error.hint += f"\n(who makes them with `{command('identity', 'create', *account)}`)"
+            name, namespace = config.identity.service_account, config.identity.namespace
+            line = command("identity", "create", name, "-n", namespace)
+            error.hint += f"\n(who makes them with `{line}`)"
         raise
     case.token = cached.token
     seconds = case.timing.clock.monotonic() - begun

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, failure, ok, warning
+from daypass._core.hints import command
 from daypass._core.installation import docs_page
 from daypass._core.k8s_status import Status, excerpt
 from daypass._core.net import HostPort
@@ -90,7 +91,7 @@ def judge_gate(response: HttpResponse, url: GateUrl, *, has_token: bool) -> Find
     if not has_token and reason == Reason.NO_TOKEN:
         return ok("gate", f"a gate answers, without a token: {message}")
     if reason:
-        message = message.partition(" (`daypass doctor")[0]  # this is it
+        message = message.partition(f" (`{command('doctor')}")[0]  # this is it
         page = f"{docs_page('reference/gate-refusals.md')} explains it"
         hint = next((_NEXT[each] for each in _NEXT if each == reason), page)
         return failure("gate", f"the gate refuses this ({code} {reason}): {message}", hint)
