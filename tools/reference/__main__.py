@@ -6,6 +6,7 @@ from tools.bootstrap import ROOT
 from tools.reference import (
     commands,
     daypass_yaml,
+    logs,
     messages,
     object_names,
     output,
@@ -19,6 +20,11 @@ PARTS = {
     "commands": {"commands": commands.page},
     "daypass-yaml": {"daypass-yaml": daypass_yaml.page},
     "labels": {"labels": object_names.keys, "names": object_names.names},
+    "logs": {
+        "door": logs.door, "gate": logs.gate, "gate-istio": logs.gate_istio,
+        "gate-envoy-gateway": logs.gate_envoy_gateway, "gate-serve": logs.gate_serve,
+        "gate-watch": logs.gate_watch, "agent": logs.agent,
+    },
     "messages": {
         "gate-messages": messages.gate, "door-messages": messages.door,
         "client-messages": messages.client,

@@ -1,24 +1,21 @@
-"""docs/reference/metrics-and-events.md, from the collectors and lists of events themselves."""
+"""docs/reference/metrics-and-events.md, from the collectors themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from tools.reference.markdown import code, documented, table
+from tools.reference.markdown import code, table
 from tools.reference.rbac import example_engine
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.agent import health
 from daypass.agent.file_renewer import RenewerStatus
-from daypass.agent.log import AgentEvent
 from daypass.cli.gate.watch import cluster_controller
-from daypass.gate.authorizer.audit_log import EVENTS_PER_SECOND, AuditEvent
 from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.service import Service
-from daypass.gate.watch.controller import Leader, WatchEvent
+from daypass.gate.watch.controller import Leader
 from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
@@ -40,7 +37,7 @@ def gate_watch() -> str:
     )
     if (keys := controller.publisher.keys) is not None:
         keys.fetched_at = 0.0
-    return _program(WatchStatus(controller, SYSTEM_CLOCK).collect(), WatchEvent)
+    return _program(WatchStatus(controller, SYSTEM_CLOCK).collect())
 
 
 def gate_serve() -> str:
@@ -59,8 +56,7 @@ def gate_serve() -> str:
     )
     # As if it had happened.
     service.authorizer.tokens.heard_at = service.authorizer.published_at = 0.0
-    tables = _program(service.collect(), AuditEvent)
-    return f"{tables}\n\nAt most {EVENTS_PER_SECOND} events of a kind are written in a second."
+    return _program(service.collect())
 
 
 def agent() -> str:
@@ -68,19 +64,16 @@ def agent() -> str:
     status = RenewerStatus(
         path="", is_good=True, left_seconds=0, renewals=0, failures=0, hook_failures=0
     )
-    return _program(text_string_to_metric_families(health.metrics([status])), AgentEvent)
+    return _program(text_string_to_metric_families(health.metrics([status])))
 
 
-def _program(metrics: Iterable[Metric], events: type[Enum]) -> str:
-    """Return what a program reports: its metrics and its events."""
+def _program(metrics: Iterable[Metric]) -> str:
+    """Return the metrics of a program."""
     rows = (
         (code(_name(it)), it.type, ", ".join(map(code, _labels(it))), it.documentation)
         for it in metrics
     )
-    meaning = documented(events)
-    meanings = ((_event(each), meaning[each.name]) for each in events)
-    metric_table = table(("metric", "type", "labels", "meaning"), rows)
-    return f"{metric_table}\n\n{table(('event', 'meaning'), meanings)}"
+    return table(("metric", "type", "labels", "meaning"), rows)
 
 
 def _name(metric: Metric) -> str:
@@ -90,9 +83,3 @@ def _name(metric: Metric) -> str:
 def _labels(metric: Metric) -> list[str]:
     names = [*getattr(metric, "_labelnames", ()), *(n for s in metric.samples for n in s.labels)]
     return [name for name in dict.fromkeys(names) if name != "le"]
-
-
-def _event(event: Enum) -> str:
-    """Return its name and, if it has one, its level."""
-    name, *level = event.value if isinstance(event.value, tuple) else (event.value,)
-    return ", ".join((code(name), *level))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import Placeholder, command
 from daypass._core.text import mask_unprintable, printable
 from daypass.cli import options, warn, write
-from daypass.cli.output import as_text, write_result
+from daypass.cli.output import as_text, finding_lines, write_result
 
 if TYPE_CHECKING:
     from daypass.trace.events import Event
@@ -113,10 +112,8 @@ def _review(args: Namespace, files: Sequence[str], unread: Unread) -> int:
         review.take(event)
     reviewed = review.result()
     reviewed.notes.extend(unread.notes())
-    found = chain.from_iterable(
-        (f"{each.check}: {each.fact}", f"  {each.hint}") for each in reviewed.findings
-    )
-    write_result(args, reviewed, _lines(list(found) or ["nothing unusual"], reviewed.notes))
+    found = "".join(finding_lines(each, 15) for each in reviewed.findings)
+    write_result(args, reviewed, (found or "nothing unusual\n") + _lines((), reviewed.notes))
     return exit_code(reviewed.findings)
 
 

@@ -242,9 +242,9 @@ def _access_log(settings: DoorSettings) -> list[Json]:
     good = _any(code_filter("EQ", 201), _all(code_filter("GE", 200), code_filter("LE", 399)))
     bad = (code_filter("NE", 201), _any(code_filter("LE", 199), code_filter("GE", 400)))
     return [
-        _log(good, _GOOD),
-        _log(_all(*bad, {"header_filter": no_secret}), {**_GOOD, **_BAD}),
-        _log(_all(*bad, {"header_filter": hidden}), {**_GOOD, **_BAD, "path": None}),
+        _log(good, LOG_FIELDS),
+        _log(_all(*bad, {"header_filter": no_secret}), {**LOG_FIELDS, **REFUSAL_FIELDS}),
+        _log(_all(*bad, {"header_filter": hidden}), {**LOG_FIELDS, **REFUSAL_FIELDS, "path": None}),
     ]
 
 
@@ -256,7 +256,7 @@ def _any(*filters: Json) -> Json:
     return {"or_filter": {"filters": list(filters)}}
 
 
-_GOOD: dict[str, str | None] = {
+LOG_FIELDS: dict[str, str | None] = {
     "time": "%START_TIME%",
     "client": CLIENT_ADDRESS,
     "server_name": "%REQUESTED_SERVER_NAME%",
@@ -270,7 +270,7 @@ _GOOD: dict[str, str | None] = {
     "audit_id": "%RESP(AUDIT-ID):64%",
     "user_agent": "%REQ(USER-AGENT):100%",
 }
-_BAD: dict[str, str | None] = {
+REFUSAL_FIELDS: dict[str, str | None] = {
     "host": "%REQ(:AUTHORITY):100%",
     "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
     "protocol": "%PROTOCOL%",
