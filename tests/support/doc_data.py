@@ -36,7 +36,7 @@ READ_BY_OTHERS = {
 }
 """What is no object of a cluster; tests/packages/test_laptop.py runs the programs that read it."""
 _CONFIG_KEYS = frozenset(key_of(name) for name in Config.model_fields)
-_LOG_FIELDS = frozenset({*door_listener._GOOD, *door_listener._BAD})
+_LOG_FIELDS = frozenset({*door_listener.LOG_FIELDS, *door_listener.REFUSAL_FIELDS})
 _DOMAINS: dict[str | None, dict[str, Any]] = {
     None: {"host": "ekf.example.com", "front": "ingress-nginx", "tls": "outside"},
     "istio": {"host": "ekf.example.com", "front": "istio", "tls": {"secret": "ekf-tls"}},

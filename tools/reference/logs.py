@@ -58,7 +58,8 @@ def gate_istio() -> str:
     )
     format_ = "{" + lines + "}\n"
     mesh = {"accessLogFile": "/dev/stdout", "accessLogEncoding": "JSON", "accessLogFormat": format_}
-    return _block({"meshConfig": mesh})
+    inside = "{apiVersion: install.istio.io/v1alpha1, kind: IstioOperator, spec: HERE}"
+    return f"<!-- docs: inside, {inside} -->\n{_block({'meshConfig': mesh})}"
 
 
 def gate_envoy_gateway() -> str:
@@ -68,8 +69,8 @@ def gate_envoy_gateway() -> str:
     sink = {"type": "File", "file": {"path": "/dev/stdout"}}
     settings = [{"format": {"type": "JSON", "json": fields}, "sinks": [sink]}]
     spec = {"telemetry": {"accessLog": {"settings": settings}}}
-    document = {"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyProxy", "spec": spec}
-    return _block(document)
+    version, metadata = "gateway.envoyproxy.io/v1alpha1", {"name": "daypass"}
+    return _block({"apiVersion": version, "kind": "EnvoyProxy", "metadata": metadata, "spec": spec})
 
 
 def gate_serve() -> str:
