@@ -5,15 +5,8 @@ import ssl
 
 from daypass._core.errors import UsageError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
 LIMIT_BYTES = 1024 * 1024
 """Of a file of authorities; those of a whole operating system have a quarter of it."""
-RENEWAL_DAYS = 14
-"""A certificate that is valid for less should have been renewed."""
 
 
 class BadCertificateAuthorityError(UsageError):
@@ -53,17 +46,6 @@ def client_context(certificate_authority: str | None) -> ssl.SSLContext:
         raise _not_pem() from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
-
-
-def describe_certificate(fields: "Mapping[str, Any]", now_unix: float) -> tuple[str, int]:
-    """Return who issued a trusted certificate and for how long it is valid, as words and days.
-
-    `fields`: of `SSLSocket.getpeercert`.
-    """
-    issuer = {key: value for part in fields.get("issuer", ()) for key, value in part}
-    by = issuer.get("commonName") or issuer.get("organizationName") or "its authority"
-    days = int((ssl.cert_time_to_seconds(fields["notAfter"]) - now_unix) // 86400)
-    return f"issued by {by}, valid for {days} more days", days
 
 
 def _not_pem() -> BadCertificateAuthorityError:

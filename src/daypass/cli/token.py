@@ -62,20 +62,22 @@ def run(args: Namespace | SimpleNamespace) -> int:
 
 
 def _clear_cache(args: Namespace | SimpleNamespace) -> int:
-    from daypass._core.errors import UsageError
+    from daypass._core.errors import DaypassError, UsageError
     from daypass._core.hints import command
     from daypass.client.shared_cache import SharedTokenCache, cache_folder
 
     alone = {**_DEFAULTS, "clear_cache": True}
     if any(getattr(args, name) != value for name, value in alone.items()):
-        raise UsageError(
-            "--clear-cache deletes the tokens of all credentials, and prints none",
-            f"write no other option: {command('token', '--clear-cache')}",
-        )
+        fact = "--clear-cache deletes the tokens of all credentials, and prints none"
+        raise UsageError(fact, f"write no other option: {command('token', '--clear-cache')}")
     folder = cache_folder(os.environ)
-    cache = SharedTokenCache(folder=folder, environ=os.environ, warn=lambda problem: None)
-    count = cache.clear()
-    log(f"{count} cached token{'s' * (count != 1)} deleted in {folder}")
+    names = SharedTokenCache(folder=folder, environ=os.environ, warn=lambda _: None).names()
+    try:
+        for name in names:
+            os.unlink(f"{folder}/{name}")
+    except OSError as error:
+        raise DaypassError(f"{error.filename} cannot be deleted: {error.strerror}") from None
+    log(f"{len(names)} cached token{'s' * (len(names) != 1)} deleted in {folder}")
     return 0
 
 

@@ -106,29 +106,13 @@ class SharedTokenCache(Record):
             raise CacheWarning(f"the token is not cached: {cause}") from None
 
     def names(self) -> list[str]:
-        """Return the names of all entries; raises OSError."""
+        """Return the names of all entries; raises CacheWarning."""
         try:
-            return sorted(name for name in os.listdir(self.folder) if _is_entry(name))
+            return [name for name in os.listdir(self.folder) if len(name) == 64]
         except FileNotFoundError:
             return []
-
-    def clear(self) -> int:
-        """Delete all entries and return how many there were; raises CacheWarning."""
-        try:
-            names = self.names()
-            for name in names:
-                try:  # noqa: SIM105 - no import of contextlib
-                    os.unlink(f"{self.folder}/{name}")
-                except FileNotFoundError:
-                    pass  # another process has removed it
         except OSError as error:
-            cause = f"{error.filename}: {error.strerror}"
-            raise CacheWarning(f"cached tokens cannot be deleted: {cause}") from None
-        return len(names)
-
-
-def _is_entry(name: str) -> bool:
-    return len(name) == 64 and not name.strip("0123456789abcdef")
+            raise CacheWarning(f"{self.folder} cannot be read: {error.strerror}") from None
 
 
 def cache_folder(environ: Mapping[str, str]) -> str:

@@ -11,7 +11,6 @@ from daypass._core.findings import Finding, failure, ok, warning
 from daypass._core.hints import command, kubectl
 from daypass._core.net import HostPort
 from daypass._core.text import printable
-from daypass._core.tls import RENEWAL_DAYS, describe_certificate
 from daypass.client.error_mapping import EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER
 from daypass.client.transport import Route
 from daypass.render.fronts import FRONTS
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 _CONNECT_SECONDS = 5.0
+_RENEWAL_DAYS = 14
 _DEFAULT_REMEDIES = """the ingress controller has no certificate for {host}. Do one of these:
 1. put the certificate into the Secret of `tls: {{secret: NAME}}`, in the Ingress's namespace
 2. let cert-manager issue one: `tls: {{issuer: NAME}}`, then `{apply}`
@@ -60,9 +60,11 @@ def _judge_trusted(
     fields: Mapping[str, Any], target: VerificationTarget, now_unix: float
 ) -> Finding:
     """Judge a trusted certificate (`SSLSocket.getpeercert`) by the time that it is still valid."""
-    described, days = describe_certificate(fields, now_unix)
-    fact = f"trusted, {described}"
-    if days >= RENEWAL_DAYS:
+    issuer = {key: value for part in fields.get("issuer", ()) for key, value in part}
+    by = issuer.get("commonName") or issuer.get("organizationName") or "its authority"
+    days = int((ssl.cert_time_to_seconds(fields["notAfter"]) - now_unix) // 86400)
+    fact = f"trusted, issued by {by}, valid for {days} more days"
+    if days >= _RENEWAL_DAYS:
         return ok("certificate", fact)
     return warning(
         "certificate",

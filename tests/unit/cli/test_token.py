@@ -429,9 +429,13 @@ def test_clearing_takes_no_other_option(
     assert len(cached_files(tmp_path)) == 1
 
 
-def test_a_folder_that_cannot_be_cleared_is_named(run_token: RunToken, tmp_path: Path) -> None:
-    folder = tmp_path / "home" / ".cache" / "daypass"
-    folder.mkdir(parents=True)
-    (folder / "tokens").touch()
+def test_what_cannot_be_cleared_is_named(run_token: RunToken, tmp_path: Path) -> None:
+    tokens = tmp_path / "home" / ".cache" / "daypass" / "tokens"
+    tokens.parent.mkdir(parents=True)
+    tokens.touch()
     _, err = run_token("--clear-cache", code=1)
-    check(err, str(folder))
+    check(err, str(tokens))
+    tokens.unlink()
+    (tokens / ("a" * 64)).mkdir(parents=True)
+    _, err = run_token("--clear-cache", code=1)
+    check(err, str(tokens))
