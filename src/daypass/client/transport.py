@@ -205,9 +205,6 @@ class TransportError(Exception):
         self.route = route
 
 
-_FAILURES = (OSError, MalformedResponseError, TruncatedResponseError, ProxyResponseError)
-
-
 def send(
     route: Route, request: HttpRequest, deadline: Deadline, *, needs_body: bool = True
 ) -> HttpResponse:
@@ -216,17 +213,6 @@ def send(
     Every wait is limited by the deadline, so neither a silent server nor one that sends a byte at
     a time delays the caller for longer. `needs_body=False`: the body of a 2xx is not read.
     """
-    connection = connect(route, deadline)
-    try:
-        return _request(connection, request, deadline, to_connect=not needs_body)[0]
-    except _FAILURES as error:
-        raise TransportError(ANSWER, route) from error
-    finally:
-        connection.close()
-
-
-def connect(route: Route, deadline: Deadline) -> socket.socket:
-    """Return a connection, with TLS if the route has it; raises TransportError."""
     stage, connection = RESOLVE, None
     try:
         addresses = resolve(route.first, deadline.remaining())
@@ -243,13 +229,13 @@ def connect(route: Route, deadline: Deadline) -> socket.socket:
                 # As bytes: text is passed through the `idna` codec, which costs 4 ms.
                 server_hostname=route.target.host.encode("ascii"),
             )
-        return connection
-    except BaseException as error:
+        stage = ANSWER
+        return _request(connection, request, deadline, to_connect=not needs_body)[0]
+    except (OSError, MalformedResponseError, TruncatedResponseError, ProxyResponseError) as error:
+        raise TransportError(stage, route) from error
+    finally:
         if connection is not None:
             connection.close()
-        if isinstance(error, _FAILURES):
-            raise TransportError(stage, route) from error
-        raise
 
 
 def _connect(addresses: Addresses, deadline: Deadline) -> socket.socket:

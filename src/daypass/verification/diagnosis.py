@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from daypass._core import VERSION
-from daypass._core.clock import parse_http_date
+from daypass._core.clock import parse_http_date, rfc3339
 from daypass._core.duration import format_duration
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
@@ -36,6 +36,7 @@ from daypass.client.door import TokenRequest
 from daypass.client.error_mapping import REPORTED_SKEW_SECONDS, explain_refusal, explain_transport
 from daypass.client.errors import ExchangeRefusedError
 from daypass.client.exchange import exchange
+from daypass.client.http1 import HttpResponse
 from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_folder
 from daypass.client.token import Token
 from daypass.client.transport import (
@@ -45,7 +46,6 @@ from daypass.client.transport import (
     Route,
     Timing,
     TransportError,
-    connect,
     resolve,
     route_to,
     send,
@@ -76,8 +76,8 @@ class Diagnosis:
     config: CredentialsConfig = field(init=False)
     request: TokenRequest = field(init=False)
     route: Route = field(init=False)
+    response: HttpResponse = field(init=False)
     token: Token = field(init=False)
-    date_unix: float | None = None
     refusal: str = ""
 
     def wait(self) -> Deadline:
@@ -182,8 +182,8 @@ def read_credentials(case: Diagnosis) -> Finding:
     for path, _ in config.files:
         status = os.stat(path)
         owner = "yours" if status.st_uid == os.geteuid() else f"of user {status.st_uid}"
-        mode = stat.S_IMODE(status.st_mode)
-        lines.append(f"{printable(os.path.abspath(path))}: mode {mode:04o}, {owner}")
+        mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+        lines.append(f"{printable(os.path.abspath(path))}: {mode}, {owner}")
     return ok("credentials", "\n".join(lines))
 
 
@@ -219,34 +219,33 @@ def resolve_name(case: Diagnosis) -> Finding:
 
 
 def check_connection(case: Diagnosis) -> Finding:
-    """Connect to the door without sending anything, and verify its certificate."""
+    """Ask the door, without a token, for what the API server itself refuses."""
     door = case.config.door
     case.route = route_to(door.address, case.config.certificate_authority, tls=door.tls)
-    connect(case.route, case.wait()).close()
+    request = get(door.authority, door.path + PROBE_PATH)
+    case.response = send(case.route, request, case.wait())
     how = "its certificate is trusted" if door.tls else "without TLS"
-    return ok("connection", f"{door.address} accepts connections, {how}")
+    return ok("connection", f"{door.address} answers, {how}")
 
 
-def ask_door(case: Diagnosis) -> Finding:
-    """Ask the door for what the API server itself refuses, without a token."""
-    door = case.config.door
-    response = send(case.route, get(door.authority, door.path + PROBE_PATH), case.wait())
-    case.date_unix = parse_http_date(response.header("date"))
-    status, code = Status.parse(response.body), response.status
+def check_door(case: Diagnosis) -> Finding:
+    url, code = case.config.door.url, case.response.status
+    status = Status.parse(case.response.body)
     message = "" if status is None else printable(status.message)
     if (code == 403 and ANONYMOUS in message) or (code == 401 and message == "Unauthorized"):
-        return ok("door", f"the API server answers at {door.url} ({code} without a token)")
-    problem = explain_refusal(response, case.request, case.timing.clock.unix())
+        return ok("door", f"the API server answers at {url} ({code} without a token)")
+    problem = explain_refusal(case.response, case.request, case.timing.clock.unix())
     if code in (401, 403) and isinstance(problem, ExchangeRefusedError):
-        hint = f"is the URL right? An administrator sees more with `{command('verify', door.url)}`"
-        return failure("door", f"{door.url} is not a door: it answers {code}: {message}", hint)
+        hint = f"is the URL right? An administrator sees more with `{command('verify', url)}`"
+        return failure("door", f"{url} is not a door: it answers {code}: {message}", hint)
     raise problem
 
 
-def compare_clocks(case: Diagnosis) -> Finding:
-    if case.date_unix is None:
-        return skipped("clock", "the door sent no date")
-    ahead = case.timing.clock.unix() - case.date_unix
+def check_clock(case: Diagnosis) -> Finding:
+    date_unix = parse_http_date(case.response.header("date"))
+    if date_unix is None:
+        return skipped("clock", "the door's answer has no date")
+    ahead = case.timing.clock.unix() - date_unix
     side = "ahead of" if ahead > 0 else "behind"
     fact = f"this machine's clock is {format_duration(int(abs(ahead)))} {side} the door's"
     if abs(ahead) < REPORTED_SKEW_SECONDS:
@@ -276,9 +275,8 @@ def exchange_token(case: Diagnosis) -> Finding:
 def check_claims(case: Diagnosis) -> Finding:
     """Report the claims of the new token, and whether gates accept such a token."""
     user, secret, jti = _claims(case.token.value.reveal())
-    left = case.token.expires_at.timestamp() - (case.date_unix or case.timing.clock.unix())
     bound = f"bound to Secret {secret}" if secret else "bound to no Secret"
-    fact = f"{user}, {bound}, valid for {format_duration(round(left))}, jti {jti}"
+    fact = f"{user}, {bound}, until {rfc3339(case.token.expires_at)}, jti {jti}"
     if not secret:
         hint = "gates refuse what cannot be revoked: ask your administrator for a Secret"
         return warning("token", fact, hint)
@@ -342,8 +340,8 @@ STEPS: tuple[tuple[str, Step, tuple[str, ...]], ...] = (
     ("proxy", check_proxy, ("credentials",)),
     ("dns", resolve_name, ("proxy",)),
     ("connection", check_connection, ("dns",)),
-    ("door", ask_door, ("connection",)),
-    ("clock", compare_clocks, ("connection",)),
+    ("door", check_door, ("connection",)),
+    ("clock", check_clock, ("connection",)),
     ("exchange", exchange_token, ("door",)),
     ("token", check_claims, ("exchange",)),
     ("gate", check_gate, ()),

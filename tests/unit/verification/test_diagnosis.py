@@ -196,8 +196,8 @@ def test_a_clock_that_is_far_from_the_doors_is_a_problem(
         (answer(302, "", "Location: https://example.com/login?x=1"), "door", "redirects"),
         (answer(200, "<html>", content_type="text/html"), "door", "HTML"),
         (status_answer(403, HOSTILE), "door", "403"),
-        (b"HTTP/1.1 200 \x1b[2J\r\n\r\n", "door", "invalid"),
-        (b"SSH-2.0-OpenSSH\r\n", "door", "invalid"),
+        (b"HTTP/1.1 200 \x1b[2J\r\n\r\n", "connection", "invalid"),
+        (b"SSH-2.0-OpenSSH\r\n", "connection", "invalid"),
     ],
 )
 def test_what_a_door_never_answers_is_found(
@@ -208,7 +208,7 @@ def test_what_a_door_never_answers_is_found(
     assert failed(found) == [step]
     assert named in found[step].fact
     assert found[step].hint
-    assert found["not tried"].fact == "exchange, token"
+    assert found["not tried"].fact.endswith("exchange, token")
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_server_that_never_ends_is_given_up(
     open_door(behaviour)
     begun = SYSTEM_CLOCK.monotonic()
     found = examine(seconds=1.5)
-    assert failed(found) == ["door"]
+    assert failed(found) == ["connection"]
     assert found["cache"].level is Level.OK
     assert SYSTEM_CLOCK.monotonic() - begun < 1.5
 
