@@ -23,7 +23,9 @@ from tools.gobuild import BuildError, downloaded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """A Go module of a version, the hash that its contents must have, and what to take of it."""
+    """A Go module of a version, the hash that its contents must have, and what to take of it: by
+    patterns, with spaces between them.
+    """
 
     path: str
     version: str
@@ -89,6 +91,12 @@ KSERVE = Module(
     sum="h1:Bs7HxmGV4KFqqptDcWseKv+mwD4YOYHJWcuVgPG2Gug=",
     files="config/crd/full/**/serving.kserve.io_*inferenceservice*.yaml",
 )
+PROMETHEUS_OPERATOR = Module(
+    path="github.com/prometheus-operator/prometheus-operator",
+    version="v0.85.0",
+    sum="h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
+    files="example/*/*_podmonitors.yaml example/*/*_servicemonitors.yaml example/*/*rules.yaml",
+)
 
 
 def istio_crds() -> Path:
@@ -116,6 +124,11 @@ def gitops_crds() -> list[Path]:
     return [_ensure(module) for module in (ARGO_CD, FLUX_SOURCE, FLUX_KUSTOMIZE)]
 
 
+def prometheus_operator_crds() -> Path:
+    """PodMonitor, ServiceMonitor and PrometheusRule."""
+    return _ensure(PROMETHEUS_OPERATOR)
+
+
 def kserve_crds() -> Path:
     """A file with KServe's models: InferenceService, and those of language models."""
     return _ensure(KSERVE)
@@ -124,7 +137,8 @@ def kserve_crds() -> Path:
 def _ensure(module: Module) -> Path:
     kept = module.kept()
     if not kept.exists():
-        found = definitions(_download(module).glob(module.files))
+        folder = _download(module)
+        found = definitions(it for glob in module.files.split() for it in folder.glob(glob))
         if not found:
             raise BuildError(f"{module.path}@{module.version} has no definition in {module.files}")
         kept.parent.mkdir(parents=True, exist_ok=True)

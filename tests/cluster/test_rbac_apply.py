@@ -13,6 +13,7 @@ from support.crds import (
     install_envoy_gateway,
     install_istio,
     install_kserve,
+    install_prometheus_operator,
 )
 from support.deploying import prepare
 from support.manifest_cases import DIRECT, ENVOY_GATEWAY, FRONTS
@@ -28,7 +29,12 @@ gate:
     resource: inferenceservices.serving.kserve.io
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
-CONFIGS = {"fronts.yaml": FRONTS + GATE, "envoy.yaml": ENVOY_GATEWAY, "direct.yaml": DIRECT}
+METRICS = "metrics: {scrapedFrom: [monitoring], podMonitor: true, serviceMonitor: true}\n"
+CONFIGS = {
+    "fronts.yaml": FRONTS + GATE + METRICS,
+    "envoy.yaml": ENVOY_GATEWAY,
+    "direct.yaml": DIRECT,
+}
 """Between them, all kinds; the last has almost none."""
 FLOW = "flowcontrol.apiserver.k8s.io"
 QUICK = "--yes --no-commit --no-wait"
@@ -71,7 +77,7 @@ CASES = {
 def prepare_plane(plane: ControlPlane) -> None:
     """The kinds of every front."""
     kinds = (install_istio, install_envoy_gateway, install_cert_manager, install_kserve)
-    prepare(plane, kinds, "istio-system", "infra")
+    prepare(plane, (*kinds, install_prometheus_operator), "istio-system", "infra")
     forget_default_rights(plane)
 
 

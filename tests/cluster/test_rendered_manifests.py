@@ -20,7 +20,12 @@ from daypass.render.flow_control import NAME
 from daypass.render.yaml import stream
 from support.admin import Answer, Document
 from support.controlplane import ControlPlane
-from support.crds import install_cert_manager, install_envoy_gateway, install_istio
+from support.crds import (
+    install_cert_manager,
+    install_envoy_gateway,
+    install_istio,
+    install_prometheus_operator,
+)
 from support.deadline import eventually
 from support.deploying import apply_strictly
 from support.manifest_cases import CASES, THERE, Case
@@ -28,11 +33,15 @@ from support.programs import output_of
 from support.rendered import config_of, pod_of
 
 FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
-FRONTS_NAMESPACES = ("ingress-nginx", "istio-system", "istio-ingress", "infra", "cert-manager")
+FRONTS_NAMESPACES = (
+    *("ingress-nginx", "istio-system", "istio-ingress", "infra", "cert-manager"),
+    "envoy-gateway-system",
+)
 
 
 def prepare_plane(plane: ControlPlane) -> None:
-    for install in (install_istio, install_envoy_gateway, install_cert_manager):
+    kinds = (install_istio, install_envoy_gateway, install_cert_manager)
+    for install in (*kinds, install_prometheus_operator):
         install(plane)
     for name in FRONTS_NAMESPACES:
         plane.admin.create("/api/v1/namespaces", {"metadata": {"name": name}})

@@ -44,6 +44,11 @@ def install_gitops(plane: ControlPlane) -> None:
         _install(plane, file)
 
 
+def install_prometheus_operator(plane: ControlPlane) -> None:
+    """PodMonitor, ServiceMonitor and PrometheusRule, served when this returns."""
+    _install(plane, crds.prometheus_operator_crds())
+
+
 def install_kserve(plane: ControlPlane) -> None:
     """The kinds of KServe's models, served when this returns."""
     _install(plane, crds.kserve_crds())

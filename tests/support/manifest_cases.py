@@ -205,6 +205,16 @@ gates:
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
 
+# Everything that a monitoring system can have, of two kinds of gateways.
+METRICS = f"""\
+{ENGINES}metrics:
+  scrapedFrom: [monitoring]
+  podMonitor: true
+  serviceMonitor: true
+  labels: {{release: prometheus}}
+  podProxy: true
+"""
+
 OLD = frozenset(
     {
         "gateway.networking.k8s.io/v1alpha3/BackendTLSPolicy",
@@ -223,5 +233,6 @@ CASES = {
     "gates-of-two-engines": Case(text=ENGINES),
     "istio": Case(text=ISTIO),
     "login": Case(text=LOGIN),
+    "metrics": Case(text=METRICS),
     "there": Case(text=THERE, facts=ClusterFacts(authority_pem=AUTHORITY_PEM)),
 }

@@ -46,6 +46,10 @@ def openings(config: Config) -> Openings:
             for front in fronts_of(config)
         },
         "trustedHops": config.door.trusted_hops,
+        "metrics": {
+            "scrapedFrom": list(config.metrics.scraped_from),
+            "podProxy": config.metrics.pod_proxy,
+        },
         "limits": config.limits.model_dump(mode="json"),
         "policy": None if config.policy is None else config.policy.model_dump(mode="json"),
         "gates": {
@@ -61,7 +65,7 @@ def widened(before: Openings | None, after: Openings) -> list[str]:
     """
     nothing = {**after, "hosts": {}}
     if before is None:
-        return list(_hosts(nothing, after))
+        return [*_hosts(nothing, after), *_metrics({}, after)]
     try:
         return list(_widened(before, after))
     except (KeyError, TypeError, AttributeError):
@@ -74,6 +78,7 @@ def _widened(before: Openings, after: Openings) -> Iterator[str]:
     yield from _higher("door.trustedHops", before["trustedHops"], after["trustedHops"])
     for name, value in after["limits"].items():
         yield from _higher(f"limits.{name}", before["limits"][name], value)
+    yield from _metrics(before, after)
     yield from _looser(before["policy"], after["policy"])
     is_only = {*before["gates"], *after["gates"]} == {DEFAULT_GATE}
     for name, gate in before["gates"].items():
@@ -131,6 +136,16 @@ def _places(before: Openings, after: Openings) -> Iterator[str]:
     known = before["addresses"]
     if _ANYWHERE not in known and (more := _more(known, after["addresses"])):
         yield f"cluster.addresses: the door may connect to {', '.join(more)}"
+
+
+def _metrics(before: Openings, after: Openings) -> Iterator[str]:
+    then, now = before.get("metrics", {}), after["metrics"]
+    yield from _added("metrics.scrapedFrom", then.get("scrapedFrom", []), now["scrapedFrom"])
+    if now["podProxy"] and then.get("podProxy") is not True:
+        yield (
+            "metrics.podProxy: every address reaches the ports with metrics, and a Role allows"
+            " requests to every port of the door's Pods"
+        )
 
 
 def _looser(before: Openings | None, after: Openings | None) -> Iterator[str]:

@@ -60,6 +60,8 @@ _KINDS = {
         "Deployment",
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
+        "PodMonitor",
+        "ServiceMonitor",
     ),
 }
 _GATE_KINDS = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy", "Deployment")

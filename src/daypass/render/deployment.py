@@ -244,7 +244,8 @@ class Deployment(Workload):
         spec = {
             "podSelector": {"matchLabels": self._selector},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": list(self.rules),
+            # The API server drops an empty list: each apply would be a change.
+            **({"ingress": list(self.rules)} if self.rules else {}),
             "egress": _to_api_server(config),
         }
         return new_object(

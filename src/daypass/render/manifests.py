@@ -3,10 +3,11 @@
     render_objects(config, facts) -> list[Object]        in the order in which to apply them
     render_tree(config, facts)    -> dict[str, str]      relative path -> text
 
-A tree has `base/` (the door), `domains/NAME/` (one front each), `policy/` and `gate/` if the config
-has them, and a root that lists them. Both have the same objects, and no secrets: `prerequisites`
-lists what must exist, and who creates it. Domains with the front `envoy` are for one machine and
-left out. Raises RenderError if a config leaves something open that the manifests need.
+A tree has `base/` (the door), `domains/NAME/` (one front each), `policy/`, `gate/` and
+`monitoring/` if the config has them, and a root that lists them. Both have the same objects, and no
+secrets: `prerequisites` lists what must exist, and who creates it. Domains with the front `envoy`
+are for one machine and left out. Raises RenderError if a config leaves something open that the
+manifests need.
 """
 
 import base64
@@ -22,6 +23,7 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import engines_of
 from daypass.render.flow_control import flow_control
 from daypass.render.fronts import AnyFront, fronts_of
+from daypass.render.monitoring.monitors import monitor_objects
 from daypass.render.names import API_SERVER_AUTHORITY, API_SERVER_NAMESPACE
 from daypass.render.policy import policy_objects
 from daypass.render.tls_server import door_server
@@ -52,7 +54,9 @@ _POD_SECURITY = {
 
 
 def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]:
-    """Return the objects by folder of the tree: `base`, `domains/NAME`, `policy`, `gate`."""
+    """Return the objects by folder of the tree: `base`, `domains/NAME`, `policy`, `gate`,
+    `monitoring`.
+    """
     fronts = fronts_of(config, facts)
     if not fronts:
         raise RenderError(
@@ -70,6 +74,8 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
         parts["policy"] = in_order(policy_objects(config.policy))
     if gate := gate_objects(config, facts):
         parts["gate"] = in_order(gate)
+    if monitoring := monitor_objects(config):
+        parts["monitoring"] = in_order(monitoring)
     return parts
 
 

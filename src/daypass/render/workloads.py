@@ -57,7 +57,9 @@ _DRAIN_SECONDS = 20
 requests finish: a request has 10 s to arrive, and the API server 15 s to respond."""
 
 _AUTHORIZER_PORT = 9443
-_DOOR_METRICS_PORT, _AUTHORIZER_STATUS_PORT, _WATCHER_STATUS_PORT = 9002, 9003, 9004
+DOOR_METRICS_PORT, AUTHORIZER_STATUS_PORT, WATCHER_STATUS_PORT = 9002, 9003, 9004
+STATUS = "status"
+"""Name of the port with the metrics of authorizer and watch."""
 _AUTHORIZER_PAIR_FOLDER = "/etc/daypass-tls"
 _CONFIG_FOLDER, _CONFIG_FILE, _KEYS_FILE = "/etc/daypass", "daypass.yaml", "keys.json"
 
@@ -97,14 +99,14 @@ def door_objects(config: Config, fronts: list[AnyFront], authority_pem: str) -> 
         ports={
             "https": _HTTPS_PORT,
             "probe": _PROBE_PORT,
-            **({METRICS: _DOOR_METRICS_PORT} if config.metrics.is_served else {}),
+            **({METRICS: DOOR_METRICS_PORT} if config.metrics.is_served else {}),
         },
         rules=(
             {
                 **_from_namespaces(front.pods_namespace for front in fronts),
                 "ports": [network_port(_HTTPS_PORT)],
             },
-            *_scraped(config, _DOOR_METRICS_PORT),
+            *_scraped(config, DOOR_METRICS_PORT),
         ),
         probes=Probes(port="probe", alive=ALIVE, ready=READY, startup_seconds=1),
         mounts=(
@@ -160,7 +162,7 @@ def _door_files(config: Config, fronts: list[AnyFront]) -> dict[str, str]:
         https_hosts=tuple(front.domain.host for front in fronts if front.domain.ends_tls),
         probe=Address(host=_ALL_ADDRESSES, port=_PROBE_PORT),
         metrics=(
-            Address(host=_ALL_ADDRESSES, port=_DOOR_METRICS_PORT)
+            Address(host=_ALL_ADDRESSES, port=DOOR_METRICS_PORT)
             if config.metrics.is_served
             else None
         ),
@@ -185,19 +187,19 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
         command=(
             *("python", "-m", "daypass", "gate", "serve"),
             *("--config", f"{_CONFIG_FOLDER}/{_CONFIG_FILE}"),
-            *("--listen", f"*:{_AUTHORIZER_PORT}", "--status", f"*:{_AUTHORIZER_STATUS_PORT}"),
+            *("--listen", f"*:{_AUTHORIZER_PORT}", "--status", f"*:{AUTHORIZER_STATUS_PORT}"),
             *("--certificate", f"{_AUTHORIZER_PAIR_FOLDER}/tls.crt"),
             *("--key", f"{_AUTHORIZER_PAIR_FOLDER}/tls.key"),
             *("--drain", f"{_DRAIN_SECONDS}s"),
         ),
         files=_config_files(config, facts.keys),
-        ports={"https": _AUTHORIZER_PORT, "status": _AUTHORIZER_STATUS_PORT},
+        ports={"https": _AUTHORIZER_PORT, STATUS: AUTHORIZER_STATUS_PORT},
         rules=(
             {
                 **_from_namespaces(engine.gate.front_namespace for engine in reviewed),
                 "ports": [network_port(_AUTHORIZER_PORT)],
             },
-            *_scraped(config, _AUTHORIZER_STATUS_PORT),
+            *_scraped(config, AUTHORIZER_STATUS_PORT),
         ),
         probes=_OWN_PROBES,
         mounts=(
@@ -227,12 +229,12 @@ def watcher_objects(config: Config, facts: ClusterFacts) -> list[Object]:
         command=(
             *("python", "-m", "daypass", "gate", "watch"),
             *("--config", f"{_CONFIG_FOLDER}/{_CONFIG_FILE}"),
-            *("--listen", f"*:{_WATCHER_STATUS_PORT}"),
+            *("--listen", f"*:{WATCHER_STATUS_PORT}"),
         ),
         env={"PYTHONDONTWRITEBYTECODE": "1"},
         files=_config_files(config, facts.keys),
-        ports={"status": _WATCHER_STATUS_PORT},
-        rules=_scraped(config, _WATCHER_STATUS_PORT),
+        ports={STATUS: WATCHER_STATUS_PORT},
+        rules=_scraped(config, WATCHER_STATUS_PORT),
         probes=_OWN_PROBES,
         mounts=(("config", _CONFIG_FOLDER, {"configMap": {"name": GATE_WATCH}}),),
         cpu=("50m", "1"),
@@ -265,7 +267,7 @@ def _config_files(config: Config, keys: str) -> dict[str, str]:
 
 
 _OF_PODS = {"image", "replicas", *PodSettings.model_fields}
-_OWN_PROBES = Probes(port="status", alive="/healthz", ready="/readyz", startup_seconds=2)
+_OWN_PROBES = Probes(port=STATUS, alive="/healthz", ready="/readyz", startup_seconds=2)
 
 
 def _image(config: Config, process: str) -> str:

@@ -47,6 +47,12 @@ WIDER = {
     ),
     "a larger body": ("4Ki", "5Ki", "limits.requestBody: 5120"),
     "no policy": ("policy: {audiences: [gate.example.com]}\n", "", "policy:"),
+    "Pods that may scrape": (
+        "limits:", "metrics: {scrapedFrom: [watching]}\nlimits:", "metrics.scrapedFrom: watching",
+    ),
+    "the API server's pod proxy": (
+        "limits:", "metrics: {podProxy: true}\nlimits:", "metrics.podProxy:", "every address",
+    ),
     "a mode that warns": ("com]}", "com], mode: warn}", "policy.mode: warn"),
     "a mode that records": ("com]}", "com], mode: audit}", "policy.mode: audit"),
     "another audience": ("com]}", "com, other]}", "policy.audiences: other"),
@@ -231,8 +237,10 @@ def test_a_local_domain_exposes_nothing_in_a_cluster() -> None:
 
 def test_what_is_not_known_of_before_is_reported_with_every_host() -> None:
     after: Any = openings(config_of(CONFIG))
-    lacking = [{key: value for key, value in after.items() if key != name} for name in after]
-    odd: list[Any] = [{**after, name: 5} for name in ("hosts", "policy", "limits")]
+    # An earlier version wrote nothing of metrics, and opened nothing for them.
+    known = after.keys() - {"metrics"}
+    lacking = [{key: value for key, value in after.items() if key != name} for name in known]
+    odd: list[Any] = [{**after, name: 5} for name in ("hosts", "policy", "limits", "metrics")]
     odd += [5, [], "x"]
     policy = {key: value for key, value in after["policy"].items() if key != "mode"}
     for before in (*lacking, *odd, {**after, "policy": policy}):

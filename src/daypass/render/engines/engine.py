@@ -19,6 +19,19 @@ G = TypeVar("G", bound=ClusterGate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyMetrics:
+    """Where Prometheus scrapes pods: the port by name and `number`, and the path.
+
+    `relabelings`: of their series, in the Prometheus Operator's form.
+    """
+
+    port: str
+    number: int
+    path: str
+    relabelings: tuple[Object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Engine(ABC, Generic[G]):
     """The gateway of a cluster that has a gate. `name`: the gate's, in the config.
 
@@ -31,6 +44,9 @@ class Engine(ABC, Generic[G]):
     published_as: ClassVar[ObjectQuery | None] = None
     """The kind of the objects in which the gateway reads what is published, to verify tokens
     itself. None: the authorizer does both, with ConfigMaps and keys that it reads."""
+
+    metrics: ClassVar[ProxyMetrics]
+    """Of the gateway's pods: what is about the gate, since others scrape the rest."""
 
     route_queries: ClassVar[tuple[ObjectQuery, ...]] = ()
     """The kinds that route requests at such gateways."""

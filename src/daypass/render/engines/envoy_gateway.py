@@ -25,7 +25,7 @@ from daypass.render.engines.bypass import (
     read_routes,
     shares_hosts,
 )
-from daypass.render.engines.engine import Engine
+from daypass.render.engines.engine import Engine, ProxyMetrics
 from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.render.fronts import fronts_of
 from daypass.render.fronts.gateway_api import (
@@ -47,6 +47,8 @@ POLICY_GROUP = "gateway.envoyproxy.io"
 _VERSION = f"{POLICY_GROUP}/v1alpha1"
 _TIMEOUT = "5s"
 """For the authorizer's response. Its own deadline is shorter, and its response explains it."""
+_ABOUT_THE_GATE = "envoy_http_ext_authz_(ok|denied|error|failure_mode_allowed)"
+"""Series."""
 _LISTED = re.compile(r"\[([^\]]*)\]")
 
 
@@ -54,6 +56,12 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
     """A Gateway of Envoy Gateway, or one listener of it, which asks about every request."""
 
     gate_type: ClassVar = EnvoyGatewayGate
+    metrics: ClassVar = ProxyMetrics(
+        port="metrics",
+        number=19001,
+        path="/stats/prometheus",
+        relabelings=({"action": "keep", "sourceLabels": ["__name__"], "regex": _ABOUT_THE_GATE},),
+    )
     route_queries: ClassVar = (HTTP_ROUTE, GRPC_ROUTE, GATEWAY)
     route_readers: ClassVar = (read_routes,)
 

@@ -16,7 +16,7 @@ from daypass._core.labels import selector
 from daypass._core.objects import Object, new_object
 from daypass.config import IstioGate
 from daypass.render.engines.bypass import GATE_HOSTS, HostOwner, read_routes
-from daypass.render.engines.engine import Engine
+from daypass.render.engines.engine import Engine, ProxyMetrics
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.engines.istio.guarded import policy_operations, wide_operations
 from daypass.render.engines.istio.other_names import (
@@ -48,14 +48,37 @@ from daypass.rules.decision import Rules
 from daypass.rules.published import DENIALS, NAMES, Published
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
+_REFUSALS = "envoy_http_(.+)_rbac_gate_policy_daypass_(.+)_(allowed|denied)"
+_KEYS = "envoy_extension_config_discovery_http_filter_daypass_gate_keys_.+"
+"""Series of the gate's filters. Istio's proxies take no labels out of their names."""
 _PRIORITY = 1000
 """The later an EnvoyFilter applies, the farther in front it inserts; the default is 0."""
+
+
+def _relabel(source: str, regex: str, target: str, value: str) -> Object:
+    return {"sourceLabels": [source], "regex": regex, "targetLabel": target, "replacement": value}
+
+
+_REASON = "envoy_rbac_policy_name"
+_RELABELINGS = (
+    {"action": "keep", "sourceLabels": ["__name__"], "regex": f"{_REFUSALS}|{_KEYS}"},
+    _relabel("__name__", _REFUSALS, "envoy_http_conn_manager_prefix", "$1"),
+    _relabel("__name__", _REFUSALS, "envoy_rbac_http_prefix", "gate"),
+    _relabel("__name__", _REFUSALS, _REASON, "daypass-$2"),
+    # A reason has three words at most.
+    *[_relabel(_REASON, "(.+)_(.+)", _REASON, "$1-$2")] * 2,
+    _relabel("__name__", _REFUSALS, "__name__", "envoy_http_rbac_policy_$3"),
+)
+"""They make of these names the series and labels that Envoy itself has by default."""
 
 
 class IstioEngine(Engine[IstioGate]):
     """Istio's gateway, which verifies tokens by Envoy's own filters."""
 
     gate_type: ClassVar = IstioGate
+    metrics: ClassVar = ProxyMetrics(
+        port="http-envoy-prom", number=15090, path="/stats/prometheus", relabelings=_RELABELINGS
+    )
     published_as: ClassVar = ObjectQuery("networking.istio.io", "EnvoyFilter")
     route_queries: ClassVar = (
         VIRTUAL_SERVICE,

@@ -1,0 +1,1 @@
+"""What a monitoring system of a cluster gets: objects, alerts and a dashboard."""

@@ -1,0 +1,115 @@
+"""PodMonitors and ServiceMonitors of the Prometheus Operator, and who else may read metrics."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from daypass._core.k8s_names import RBAC_GROUP
+from daypass._core.labels import APP_NAME
+from daypass._core.objects import Object, new_object
+from daypass.config import Config
+from daypass.render.engines import engines_of
+from daypass.render.engines.engine import ProxyMetrics
+from daypass.render.envoy.statistics import METRICS, PATH
+from daypass.render.fronts import fronts_of
+from daypass.render.names import DOOR, GATE, GATE_WATCH, METRICS_READER
+from daypass.render.workloads import (
+    AUTHORIZER_STATUS_PORT,
+    DOOR_METRICS_PORT,
+    STATUS,
+    WATCHER_STATUS_PORT,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scraped:
+    """Pods with metrics. `name`: of their monitors. `gate`: the one whose gateway they are."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    metrics: ProxyMetrics
+    gate: str = ""
+
+    def endpoint(self) -> Object:
+        """Return it as both kinds of monitors have it."""
+        of_gate = [{"targetLabel": "gate", "replacement": self.gate}]
+        return {
+            "port": self.metrics.port,
+            "path": self.metrics.path,
+            **({"relabelings": of_gate} if self.gate else {}),
+            **(
+                {"metricRelabelings": list(self.metrics.relabelings)}
+                if self.metrics.relabelings
+                else {}
+            ),
+        }
+
+
+def monitor_objects(config: Config) -> list[Object]:
+    """Return the monitors that the config wants, and the Role of those who read metrics through the
+    API server.
+    """
+    wanted, home = config.metrics, config.door.namespace
+    objects = []
+    for each in _scraped(config):
+        where = {"namespaceSelector": {"matchNames": [each.namespace]}}
+        if wanted.pod_monitor:
+            spec = {
+                **where,
+                "selector": {"matchLabels": dict(each.labels)},
+                "podMetricsEndpoints": [each.endpoint()],
+            }
+            objects.append(_monitor("PodMonitor", each.name, config, spec))
+        if wanted.service_monitor:
+            service = f"{each.name}-{METRICS}"
+            labels = {APP_NAME: service}
+            port = {"name": each.metrics.port, "port": each.metrics.number}
+            spec = {"clusterIP": "None", "selector": dict(each.labels), "ports": [port]}
+            objects.append(
+                new_object("v1", "Service", service, each.namespace, labels=labels, spec=spec)
+            )
+            selector = {"matchLabels": labels}
+            spec = {**where, "selector": selector, "endpoints": [each.endpoint()]}
+            objects.append(_monitor("ServiceMonitor", each.name, config, spec))
+    if wanted.pod_proxy:
+        rules = [
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+            {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]},
+        ]
+        objects.append(new_object(f"{RBAC_GROUP}/v1", "Role", METRICS_READER, home, rules=rules))
+    return objects
+
+
+def _monitor(kind: str, name: str, config: Config, spec: Object) -> Object:
+    home, labels = config.door.namespace, config.metrics.labels
+    return new_object("monitoring.coreos.com/v1", kind, name, home, labels=labels, spec=spec)
+
+
+def _scraped(config: Config) -> Iterator[_Scraped]:
+    engines = engines_of(config)
+    own = {
+        DOOR: (METRICS, DOOR_METRICS_PORT, any(not front.is_direct for front in fronts_of(config))),
+        GATE: (STATUS, AUTHORIZER_STATUS_PORT, any(each.gate.is_reviewed for each in engines)),
+        GATE_WATCH: (STATUS, WATCHER_STATUS_PORT, bool(engines)),
+    }
+    for name, (port, number, exists) in own.items():
+        if exists:
+            yield _Scraped(
+                name=name,
+                namespace=config.door.namespace,
+                labels={APP_NAME: name},
+                metrics=ProxyMetrics(port=port, number=number, path=PATH),
+            )
+    seen = []
+    for each in engines:
+        # Gates of several listeners have the same pods.
+        pods = (each.gate.front_namespace, each.pods_labels)
+        if pods not in seen:
+            seen.append(pods)
+            yield _Scraped(
+                name=f"daypass-gateway-{each.name}",
+                namespace=each.gate.front_namespace,
+                labels=each.pods_labels,
+                metrics=each.metrics,
+                gate=each.name,
+            )

@@ -1,0 +1,149 @@
+"""What the Prometheus Operator gets: which Pods it scrapes, and what it keeps of gateways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from daypass._core.objects import Object
+from daypass.config import Config
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.engines.istio.engine import IstioEngine
+from daypass.render.manifests import render_objects
+from daypass.render.monitoring.monitors import monitor_objects
+from daypass.rules.reasons import Reason
+from support.manifest_cases import CASES, FRONTS
+from support.rendered import config_of, only
+from support.scrapes import SCRAPES
+
+HOME = "daypass"
+
+
+def monitored(text: str, **keys: Any) -> Config:
+    return config_of(f"{text}metrics: {{scrapedFrom: [monitoring], {_flow(keys)}}}\n")
+
+
+def _flow(keys: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}: {str(value).lower()}" for key, value in keys.items())
+
+
+def of_kind(objects: Iterable[Object], kind: str) -> list[Object]:
+    return [each for each in objects if each["kind"] == kind]
+
+
+def names(objects: Iterable[Object]) -> set[str]:
+    return {each["metadata"]["name"] for each in objects}
+
+
+def test_each_part_that_is_rendered_has_monitors_and_nothing_else_has() -> None:
+    objects = CASES["metrics"].objects()
+    own = {"daypass-door", "daypass-gate", "daypass-gate-watch"}
+    # Two gates are at listeners of one Gateway.
+    gateways = {f"daypass-gateway-{gate}" for gate in ("ekf", "models", "serving")}
+    for kind in ("PodMonitor", "ServiceMonitor"):
+        assert names(of_kind(objects, kind)) == own | gateways
+    config = monitored(FRONTS, podMonitor=True)
+    assert names(monitor_objects(config)) == {"daypass-door"}
+
+
+def test_there_is_nothing_without_the_keys() -> None:
+    assert monitor_objects(monitored(FRONTS)) == []
+
+
+def test_a_monitor_selects_the_pods_and_names_a_port_that_they_have() -> None:
+    objects = CASES["metrics"].objects()
+    deployments = {each["metadata"]["name"]: each for each in of_kind(objects, "Deployment")}
+    for monitor in of_kind(objects, "PodMonitor"):
+        spec = monitor["spec"]
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+        deployment = deployments.get(monitor["metadata"]["name"])
+        if deployment is None:
+            continue
+        template = deployment["spec"]["template"]
+        assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        assert spec["namespaceSelector"]["matchNames"] == [HOME]
+        ports = [each["name"] for each in template["spec"]["containers"][0]["ports"]]
+        assert [each["port"] in ports for each in spec["podMetricsEndpoints"]] == [True]
+
+
+def test_a_service_monitor_selects_its_headless_service() -> None:
+    objects = CASES["metrics"].objects()
+    services = of_kind(objects, "Service")
+    pods = {each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "PodMonitor")}
+    for monitor in of_kind(objects, "ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"]
+        (service,) = (s for s in services if wanted.items() <= s["metadata"]["labels"].items())
+        assert service["spec"]["clusterIP"] == "None"
+        where = monitor["spec"]["namespaceSelector"]["matchNames"]
+        assert where == [service["metadata"]["namespace"]]
+        pod = pods[monitor["metadata"]["name"]]
+        assert service["spec"]["selector"] == pod["selector"]["matchLabels"]
+        assert monitor["spec"]["endpoints"] == pod["podMetricsEndpoints"]
+        assert [each["port"] for each in monitor["spec"]["endpoints"]] == [
+            each["name"] for each in service["spec"]["ports"]
+        ]
+
+
+def test_only_the_pod_proxy_has_a_role_and_nobody_is_bound_to_it() -> None:
+    objects = CASES["metrics"].objects()
+    role = only(objects, "Role", "daypass-metrics")
+    assert role["metadata"]["namespace"] == HOME
+    allowed = {(r, v) for rule in role["rules"] for r in rule["resources"] for v in rule["verbs"]}
+    assert allowed == {("pods", "get"), ("pods", "list"), ("pods/proxy", "get")}
+    bindings = [*of_kind(objects, "RoleBinding"), *of_kind(objects, "ClusterRoleBinding")]
+    assert "daypass-metrics" not in {each["roleRef"]["name"] for each in bindings}
+    without = render_objects(monitored(FRONTS, podMonitor=True), ClusterFacts())
+    assert "daypass-metrics" not in names(without)
+
+
+Series = Mapping[str, str]
+"""Labels, the name among them."""
+
+
+def relabeled(series: Series, rules: Iterable[Object]) -> Series | None:
+    """What Prometheus makes of a series; None if it drops it."""
+    labels = dict(series)
+    for rule in rules:
+        value = ";".join(labels.get(each, "") for each in rule.get("sourceLabels", ()))
+        found = re.fullmatch(rule.get("regex", "(.*)"), value)
+        if rule.get("action") == "keep":
+            if found is None:
+                return None
+        elif found is not None:
+            template = re.sub(r"\$(\d)", r"\\\1", rule["replacement"])
+            labels[rule["targetLabel"]] = found.expand(template)
+    return labels
+
+
+def scraped(name: str) -> list[Series]:
+    text = (SCRAPES / f"{name}.txt").read_text()
+    return [
+        {"__name__": sample.name.removesuffix("_total"), **sample.labels}
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    ]
+
+
+def test_what_an_istio_gateway_refuses_has_the_series_and_labels_of_one_machine() -> None:
+    rules = IstioEngine.metrics.relabelings
+    found = [relabeled(each, rules) for each in scraped("istio-gateway")]
+    assert {
+        "__name__": "envoy_http_rbac_policy_denied",
+        "envoy_http_conn_manager_prefix": "outbound_0_0_0_0_8443_",
+        "envoy_rbac_http_prefix": "gate",
+        "envoy_rbac_policy_name": "daypass-no-token",
+    } in found
+    assert None not in found
+    assert len({tuple(sorted(each.items())) for each in found if each}) == len(found)
+    assert relabeled({"__name__": "istio_requests_total"}, rules) is None
+
+
+def test_every_reason_survives_the_way_through_istios_names() -> None:
+    for reason in Reason:
+        name = f"envoy_http_x__rbac_gate_policy_daypass_{reason.replace('-', '_')}_denied"
+        found = relabeled({"__name__": name}, IstioEngine.metrics.relabelings)
+        assert found is not None
+        assert found["envoy_rbac_policy_name"] == f"daypass-{reason}"
