@@ -231,6 +231,19 @@ def test_a_refused_exchange_names_who_can_help(
     assert named in found["exchange"].hint
 
 
+@pytest.mark.parametrize("output", ["text", "json", "yaml"])
+def test_nothing_that_a_server_sends_steers_the_terminal(
+    open_door: Callable[..., object], capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    for script in ([status_answer(503, HOSTILE)], [at_the_door(), status_answer(403, HOSTILE)]):
+        open_door(*script)
+        assert main(["doctor", "-o", output]) == 3
+        out, err = capsys.readouterr()
+        assert out.replace("\n", "").isprintable()
+        assert err == ""
+        assert "eyJ" not in out
+
+
 def test_without_an_audience_it_names_the_option(
     open_door: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
