@@ -8,6 +8,7 @@ of an exchange of the bot. Somebody tries many identities.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tools.docs.pages import ROOT
 
 from daypass._core.clock import SYSTEM_CLOCK, rfc3339, utc
 from daypass._core.jwt import decode_unverified
@@ -30,7 +32,10 @@ from support.raw import Answer, bearer, connect, exchange, get
 from support.up import HOST, Up
 from support.up_gate import AUDIENCE, gate_up
 
+ISSUED = "authentication.kubernetes.io/issued-credential-id"
 BOT, THIEF, BYPASS, PROBE = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
+DOOR = {"127.0.0.1"}
+"""Where the door's own connections come from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,3 +228,24 @@ def test_the_rendered_audit_policy_logs_what_is_needed_and_no_bodies(
     assert resources == {("serviceaccounts", "Metadata"), ("secrets", "Metadata")}
     assert not [it for it in story.audit if "requestObject" in it or "responseObject" in it]
     assert story.bot.token.reveal() not in json.dumps(story.audit)
+
+
+def test_an_exception_for_the_door_lets_a_rule_alert_on_requests_past_it(story: Story) -> None:
+    """The rule alerts on TokenRequests of users that are no part of Kubernetes."""
+    page = (ROOT / "docs/reference/logs.md").read_text()
+    assert "kubernetes.audit.peer = ips[ips.size() - 1]" in page  # what the pipeline adds
+    assert re.search(r'^and not kubernetes\.audit\.peer: \("[\d.]+" or "[\d.]+"\)$', page, re.M)
+    seen = [it for it in story.audit if it["objectRef"].get("subresource") == "token"]
+    seen = [it for it in seen if is_alerting(it["user"]["username"])]
+    assert len(seen) == 8
+    peers = [(it["sourceIPs"][-1], it) for it in seen]
+    (alert,) = [event for peer, event in peers if peer not in DOOR]
+    assert alert["annotations"][ISSUED] == f"JTI={story.bypassed}"
+    assert DOOR & {*alert["sourceIPs"]}  # so an exception for any of these would hide it
+
+
+def is_alerting(user: str) -> bool:
+    """Whether Elastic's rule would alert: it leaves out kube-system and parts of Kubernetes."""
+    return not user.startswith(
+        ("system:kube-", "system:node:", "system:serviceaccount:kube-system:")
+    )

@@ -250,13 +250,15 @@ def running_istio_gate(
     *,
     watch: str = "",
     providers: Sequence[Object] = (),
+    mesh: Mapping[str, Any] | None = None,
     issues_by_url: bool = False,
 ) -> Iterator[IstioEnv]:
     """A control plane, istiod, an Envoy as its gateway, and the gate.
 
-    `providers`: further extension providers of the mesh. `issues_by_url`: see ControlPlane.start.
+    `providers`: further extension providers of the mesh. `mesh`: more of its config.
+    `issues_by_url`: see ControlPlane.start.
     """
-    mesh = {"extensionProviders": [_LOGIN, *providers]}
+    mesh = {"extensionProviders": [_LOGIN, *providers], **(mesh or {})}
     (folder / "gateway").mkdir()
     public = Authority()
     with (
