@@ -177,6 +177,7 @@ def _report(
 ) -> None:
     from daypass._core.net import bracketed
     from daypass.local.api_backend import check
+    from daypass.render.envoy.statistics import METRICS, PATH
 
     envoy = supervisor.envoy
     door, gate = envoy.settings.door, envoy.settings.gate
@@ -201,6 +202,8 @@ def _report(
         log(f"door        {url}")
     for url in gates:
         log(f"gate        {url}")
+    if door.metrics is not None:
+        log(f"metrics     http://{replace(door.metrics, port=ports[METRICS])}{PATH}")
     log(f"trusted by  {authority}")
     log(f"log         {envoy.folder / 'envoy.log'}")
     try:

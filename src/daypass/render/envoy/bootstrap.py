@@ -15,10 +15,11 @@ from daypass.render.envoy.protobuf_any import (
     protobuf_any,
 )
 from daypass.render.envoy.settings import DoorSettings, GateSettings
-from daypass.render.envoy.statistics import admin_cluster, metrics_listener, stats_config
+from daypass.render.envoy.statistics import metrics_listener, stats_config
 from daypass.render.envoy.upstream import (
     AUTHORITY,
     MOST_CONNECTIONS,
+    admin_cluster,
     api_server_cluster,
     gate_clusters,
 )

@@ -177,13 +177,13 @@ def _rate_limits(limits: RateLimits) -> list[Json]:
     by_source = {
         # An empty value gives each value seen its own bucket.
         "entries": [source],
-        "token_bucket": _bucket(limits.per_source_per_second),
+        "token_bucket": bucket(limits.per_source_per_second),
     }
     return [
-        _rate_limit(
+        rate_limit(
             "source",
             # Only the descriptors limit; the default bucket never runs empty.
-            _bucket(4_000_000_000),
+            bucket(4_000_000_000),
             descriptors=[by_source],
             rate_limits=[
                 {
@@ -201,12 +201,12 @@ def _rate_limits(limits: RateLimits) -> list[Json]:
             always_consume_default_token_bucket=False,
         ),
         # What one source has too many of takes nothing out of what all share.
-        only_where(is_not(IS_LIMITED), _rate_limit("all", _bucket(limits.requests_per_second))),
-        only_where(IS_LIMITED, _rate_limit("late", _bucket(_LATE_PER_SECOND), enforced=100)),
+        only_where(is_not(IS_LIMITED), rate_limit("all", bucket(limits.requests_per_second))),
+        only_where(IS_LIMITED, rate_limit("late", bucket(_LATE_PER_SECOND), enforced=100)),
     ]
 
 
-def _rate_limit(name: str, bucket: Json, enforced: int = 0, **fields: object) -> Json:
+def rate_limit(name: str, bucket: Json, enforced: int = 0, **fields: object) -> Json:
     """Return a filter that marks requests beyond a rate, or refuses them at once."""
     return extension(
         f"daypass.rate_limit.{name}",
@@ -224,7 +224,8 @@ def _percent(value: int) -> Json:
     return {"default_value": {"numerator": value, "denominator": "HUNDRED"}}
 
 
-def _bucket(per_second: int) -> Json:
+def bucket(per_second: int) -> Json:
+    """Return a TokenBucket for so many requests a second."""
     return {"max_tokens": per_second, "tokens_per_fill": per_second, "fill_interval": "1s"}
 
 

@@ -6,15 +6,16 @@ request gets into a name or a label of them.
 """
 
 from daypass.config import Address
+from daypass.render.envoy.door_listener import bucket, rate_limit
 from daypass.render.envoy.listener import connection_manager, early_mutations
 from daypass.render.envoy.protobuf_any import Json, duration, extension, full_match
 from daypass.render.envoy.settings import Timeouts
+from daypass.render.envoy.upstream import ADMIN, MOST_SCRAPES
 
 METRICS = "metrics"
 """Name of the listener and of the port."""
 PATH = "/metrics"
-_ADMIN = "admin"
-_MOST_CONNECTIONS, _MOST_PER_SECOND = 8, 10
+_MOST_PER_SECOND = 10
 _TIMEOUTS = Timeouts(request_headers_seconds=2, idle_seconds=5)
 
 _BUCKETS_MILLISECONDS = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
@@ -66,42 +67,18 @@ def stats_config() -> Json:
     }
 
 
-def admin_cluster(admin_socket: str) -> Json:
-    """Return the cluster of the admin interface, for the one route that leads there."""
-    endpoint = {"endpoint": {"address": {"pipe": {"path": admin_socket}}}}
-    limits = ("max_connections", "max_pending_requests", "max_requests")
-    return {
-        "name": _ADMIN,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "load_assignment": {
-            "cluster_name": _ADMIN,
-            "endpoints": [{"lb_endpoints": [endpoint]}],
-        },
-        "circuit_breakers": {"thresholds": [dict.fromkeys(limits, _MOST_CONNECTIONS)]},
-    }
-
-
 def metrics_listener(listen: Address) -> Json:
     """Return the listener for Prometheus. It takes a request a connection, and few of them."""
     routes = {"name": METRICS, "virtual_hosts": [_virtual_host()]}
-    rate = {
-        "max_tokens": _MOST_PER_SECOND,
-        "tokens_per_fill": _MOST_PER_SECOND,
-        "fill_interval": "1s",
-    }
-    every = {"default_value": {"numerator": 100}}
     manager = connection_manager(
         METRICS,
         {"route_config": routes},
         [
+            rate_limit(METRICS, bucket(_MOST_PER_SECOND), enforced=100),
             extension(
-                "daypass.rate_limit.metrics",
-                "extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
-                stat_prefix="rate_limit_metrics",
-                token_bucket=rate,
-                filter_enabled=every,
-                filter_enforced=every,
+                "envoy.filters.http.buffer",
+                "extensions.filters.http.buffer.v3.Buffer",
+                max_request_bytes=1,
             ),
             extension(
                 "envoy.filters.http.router",
@@ -117,6 +94,7 @@ def metrics_listener(listen: Address) -> Json:
             "max_requests_per_connection": 1,
             "max_headers_count": 64,
         },
+        http_protocol_options={"allow_absolute_url": False},
         http2_protocol_options={"max_concurrent_streams": 1},
         max_request_headers_kb=8,
         request_timeout="5s",
@@ -129,7 +107,7 @@ def metrics_listener(listen: Address) -> Json:
         "envoy.filters.network.connection_limit",
         "extensions.filters.network.connection_limit.v3.ConnectionLimit",
         stat_prefix=METRICS,
-        max_connections=_MOST_CONNECTIONS,
+        max_connections=MOST_SCRAPES,
     )
     return {
         "name": METRICS,
@@ -143,15 +121,12 @@ def metrics_listener(listen: Address) -> Json:
 
 def _virtual_host() -> Json:
     # Of a route's own matchers, none sees the query.
-    exact = [(":method", "GET"), (":path", PATH)]
-    headers: list[Json] = [{"name": k, "string_match": {"exact": v}} for k, v in exact]
-    headers += [
-        {"name": name, "present_match": False} for name in ("content-length", "transfer-encoding")
-    ]
+    exact = {":method": "GET", ":path": PATH}
+    headers = [{"name": name, "string_match": {"exact": it}} for name, it in exact.items()]
     scrape = {
         "name": METRICS,
         "match": {"path": PATH, "headers": headers},
-        "route": {"cluster": _ADMIN, "prefix_rewrite": "/stats/prometheus", "timeout": "5s"},
+        "route": {"cluster": ADMIN, "prefix_rewrite": "/stats/prometheus", "timeout": "5s"},
     }
     nothing = {"match": {"prefix": "/"}, "direct_response": {"status": 404}}
     return {"name": METRICS, "domains": ["*"], "routes": [scrape, nothing]}

@@ -25,6 +25,10 @@ MOST_CONNECTIONS = 8192
 MOST_WEB_SOCKETS = MOST_CONNECTIONS // 4
 """Of all clients, silent ones too. The rest is for requests, and for the door."""
 _MOST_TO_API_SERVER = 1024
+ADMIN = "admin"
+"""The admin interface, to which the one route of the listener for Prometheus leads."""
+MOST_SCRAPES = 8
+"""At a time."""
 _KEEPALIVE = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
 
 
@@ -111,6 +115,12 @@ def _health_check(upstream: Upstream) -> Json:
             "expected_statuses": [{"start": 200, "end": 500}],
         },
     }
+
+
+def admin_cluster(admin_socket: str) -> Json:
+    """Return the cluster of the admin interface at its Unix socket."""
+    where = {"pipe": {"path": admin_socket}}
+    return _cluster(ADMIN, "STATIC", where, MOST_SCRAPES, Timeouts())
 
 
 def gate_clusters(settings: GateSettings) -> list[Json]:
