@@ -44,7 +44,7 @@ def found(what: str, log: Path) -> list[Event]:
     search = Search(what)
     for event in events_in(log):
         search.take(event)
-    return search.result().lines
+    return search.result(Unread()).lines
 
 
 def refused_in(log: Path) -> list[Event]:

@@ -18,12 +18,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from tools.docs.pages import ROOT
 
 from daypass._core.clock import SYSTEM_CLOCK, rfc3339, utc
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
-from daypass.trace.audit_policy import AUDIT_POLICY
 from support import admin_shell, controlplane
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -32,6 +32,7 @@ from support.raw import Answer, bearer, connect, exchange, get
 from support.up import HOST, Up
 from support.up_gate import AUDIENCE, gate_up
 
+POLICY = ROOT / "src/daypass/trace/audit-policy.yaml"
 ISSUED = "authentication.kubernetes.io/issued-credential-id"
 BOT, THIEF, BYPASS, PROBE = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
 DOOR = {"127.0.0.1"}
@@ -56,7 +57,7 @@ class Story:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("story")
     patched = pytest.MonkeyPatch()
-    patched.setattr(controlplane, "AUDIT_POLICY", AUDIT_POLICY)
+    patched.setattr(controlplane, "AUDIT_POLICY", yaml.safe_load(POLICY.read_text()))
     (folder / "up").mkdir()
     with (
         patched.context(),
@@ -223,7 +224,7 @@ def test_a_source_that_tries_many_identities_is_found(story: Story, run: Run) ->
 def test_the_rendered_audit_policy_logs_what_is_needed_and_no_bodies(
     story: Story, run: Run
 ) -> None:
-    assert json.loads(run("--audit-policy", "-o", "json")[0]) == AUDIT_POLICY
+    assert run("--audit-policy")[0] == POLICY.read_text()
     resources = {(it["objectRef"]["resource"], it["level"]) for it in story.audit}
     assert resources == {("serviceaccounts", "Metadata"), ("secrets", "Metadata")}
     assert not [it for it in story.audit if "requestObject" in it or "responseObject" in it]

@@ -45,7 +45,7 @@ def test_any_fields_are_read_and_give_a_result(objects: list[dict[str, Any]]) ->
     for event in filter(None, map(read_event, objects)):
         search.take(event)
         review.take(event)
-    for result in (search.result(), review.result()):
+    for result in (search.result(Unread()), review.result(Unread())):
         json.dumps(result.notes)
 
 

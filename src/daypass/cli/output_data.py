@@ -345,7 +345,7 @@ OUTPUTS: dict[str, Any] = {
     "remove": Removals,
     "render": ObjectList | FilesChecked | Compared,
     "token": RequestedToken,
-    "trace": Traced | Reviewed | KubernetesObject,
+    "trace": Traced | Reviewed,
     "up": Listening,
     "verify": Verified,
     "version": Version,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import Placeholder, command
 from daypass._core.text import mask_unprintable, printable
 from daypass.cli import options, warn, write
-from daypass.cli.output import as_text, finding_lines, write_result
+from daypass.cli.output import finding_lines, write_result
 
 if TYPE_CHECKING:
     from daypass.trace.events import Event
@@ -38,28 +39,14 @@ _SHOWN = 20
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("what", nargs="?", metavar="WHAT", help="a token, a request or a user")
     parser.add_argument("files", nargs="*", metavar="FILE", help="logs; - for stdin")
-    parser.add_argument(
-        "--unusual",
-        action="store_true",
-        help="list requests past the door, identities from new sources, and sources of many",
-    )
-    parser.add_argument(
-        "--audit-policy",
-        action="store_true",
-        help="print a policy for the API server's --audit-policy-file that logs what this needs",
-    )
-    parser.add_argument(
-        "--since",
-        metavar="TIME",
-        help="from when a source is new (RFC 3339; default: the middle of the logs)",
-    )
-    parser.add_argument(
-        "--many",
-        type=int,
-        default=5,
-        metavar="N",
-        help="how many identities of one source are usual (default: 5)",
-    )
+    unusual = "list requests past the door, identities from new sources, and sources of many"
+    parser.add_argument("--unusual", action="store_true", help=unusual)
+    since = "from when a source is new (RFC 3339; default: the middle of the logs)"
+    parser.add_argument("--since", metavar="TIME", help=since)
+    many = "how many identities of one source are usual (default: 5)"
+    parser.add_argument("--many", type=int, default=5, metavar="N", help=many)
+    policy = "print an audit policy for the API server that logs what this needs"
+    parser.add_argument("--audit-policy", action="store_true", help=policy)
     options.add_output(parser)
     options.add_cluster(parser)
 
@@ -70,25 +57,21 @@ def run(args: Namespace) -> int:
     from daypass.trace.search import Search, read_events
 
     if args.audit_policy:
-        from daypass.trace.audit_policy import AUDIT_POLICY
-
-        write(as_text(AUDIT_POLICY, "json" if args.output == "json" else "yaml"))
+        write((files("daypass.trace") / "audit-policy.yaml").read_text())
         return 0
-    files = args.files
-    if args.unusual and args.what is not None:
-        files = [args.what, *files]
-    if not files:
+    words = [word for word in (args.what, *args.files) if word is not None]
+    logs = words if args.unusual else words[1:]
+    if not logs:
         line = command("trace", "--unusual", Placeholder("FILE"))
         needs = "FILE" if args.unusual else "WHAT and FILE"
         raise UsageError(f"`daypass trace` needs {needs}", f"for example: {line}")
     unread = Unread()
     if args.unusual:
-        return _review(args, files, unread)
+        return _review(args, logs, unread)
     search = Search(args.what)
-    for event in read_events(files, search.words, unread):
+    for event in read_events(logs, search.words, unread):
         search.take(event)
-    traced = search.result()
-    traced.notes.extend(unread.notes())
+    traced = search.result(unread)
     if not traced.lines:
         hint = "\n".join(["name the logs of door, gate and API server of that time", *traced.notes])
         raise DaypassError(f"these logs have nothing about {printable(args.what, 80)}", hint)
@@ -98,7 +81,7 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _review(args: Namespace, files: Sequence[str], unread: Unread) -> int:
+def _review(args: Namespace, logs: Sequence[str], unread: Unread) -> int:
     from daypass._core.clock import parse_rfc3339
     from daypass._core.findings import exit_code
     from daypass.trace.search import read_events
@@ -107,11 +90,10 @@ def _review(args: Namespace, files: Sequence[str], unread: Unread) -> int:
     since = None if args.since is None else parse_rfc3339(args.since)
     if args.since is not None and since is None:
         raise UsageError(f"--since: {args.since[:40]!r} is no time", "try 2026-11-24T16:00:00Z")
-    review = Review(files, since=since.timestamp() if since else None, many=args.many)
-    for event in read_events(files, WORDS, unread):
+    review = Review(logs, since=since.timestamp() if since else None, many=args.many)
+    for event in read_events(logs, WORDS, unread):
         review.take(event)
-    reviewed = review.result()
-    reviewed.notes.extend(unread.notes())
+    reviewed = review.result(unread)
     found = "".join(finding_lines(each, 15) for each in reviewed.findings)
     write_result(args, reviewed, (found or "nothing unusual\n") + _lines((), reviewed.notes))
     return exit_code(reviewed.findings)
@@ -136,23 +118,24 @@ def _text(traced: Traced) -> str:
     state = {None: "it is not known whether it exists", True: "exists", False: "does not exist"}
     doors = {line.client for line in traced.lines if line.part == "door" and not line.is_refused}
     sources = [
-        f"  {each.source or 'unknown'}: {each.requests}, of which refused: {each.refused}; "
+        f"{each.source or 'unknown'}: {each.requests}, of which refused: {each.refused}; "
         f"{_short(each.first)} to {_short(each.last)}"
         + ("" if each.source in doors or not doors else "; the token was not obtained there")
         for each in traced.sources
     ]
-    lines = [*map(_line, traced.lines[-_SHOWN:]), "requests by source", *sources[:_SHOWN]]
-    if traced.credentials:
-        lines.append("credentials")
-        lines += [f"  {each}: {state[it]}" for each, it in traced.credentials.items()]
-    if traced.others:
-        lines.append("other tokens of the same credentials")
-        lines += [f"  {_line(each)}" for each in traced.others[-_SHOWN:]]
+    below = {
+        "requests by source": sources[:_SHOWN],
+        "credentials": [f"{each}: {state[it]}" for each, it in traced.credentials.items()],
+        "other tokens of the same credentials": map(_line, traced.others[-_SHOWN:]),
+    }
+    lines = [_line(each) for each in traced.lines[-_SHOWN:]]
+    for heading, found in below.items():
+        shown = [f"  {each}" for each in found]
+        lines += [heading, *shown] if shown else []
     return _lines(lines, traced.notes)
 
 
 def _line(event: Event) -> str:
-    is_gate = event.part == "gate"
     named = {
         "token": event.jti,
         "request": event.request,
@@ -161,10 +144,10 @@ def _line(event: Event) -> str:
         "with": event.credential,
         "": event.target,
     }
-    details = [f"{name} {value}".strip() for name, value in named.items() if value]
-    passed = event.reason or ("passed" if is_gate else "")
+    what = event.reason or ("passed" if event.part == "gate" else "")
+    details = [what, *(f"{name} {value}".strip() for name, value in named.items() if value)]
     start = f"{_short(event.time):<23}  {event.part:<10}  {event.client:<15}  {event.code or '':<3}"
-    return f"{start}  {', '.join(filter(None, [passed, *details]))}"
+    return f"{start}  {', '.join(filter(None, details))}"
 
 
 def _short(time: str) -> str:

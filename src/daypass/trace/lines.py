@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from io import BufferedReader
 from typing import IO, Any, cast
 
 from daypass._core.errors import DaypassError
@@ -57,8 +54,7 @@ def read_objects(file: str, words: Sequence[bytes], unread: Unread) -> Iterator[
 def _lines(file: str, unread: Unread) -> Iterator[bytes]:
     name = "stdin" if file == "-" else file
     try:
-        with nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as opened:
-            raw = cast(BufferedReader, opened)
+        with open(0 if file == "-" else file, "rb", closefd=file != "-") as raw:
             is_gzip = raw.peek(2)[:2] == _GZIP
             yield from _bounded(
                 cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw, unread

@@ -122,7 +122,8 @@ class Search:
     @property
     def words(self) -> list[bytes]:
         """What a line has that may matter."""
-        return [TOKEN_REQUEST, *(name.rpartition("/")[2].encode() for name in self._names)]
+        last = (name.rpartition("/")[2] for name in self._names)
+        return [TOKEN_REQUEST, *(name.encode(errors="replace") for name in last)]
 
     def take(self, event: Event) -> None:
         """Collect an event, if it matters."""
@@ -146,44 +147,39 @@ class Search:
             source.first = min(source.first or line.time, line.time)
             source.last = max(source.last, line.time)
 
-    def result(self) -> Traced:
+    def result(self, unread: Unread) -> Traced:
         """Return what was found."""
-        every = self._exchanges.known.values()
+        every, lines, others = self._exchanges.known.values(), list[Event](), list[Event]()
         self._names |= self._tokens - {""}
-        found = [each for each in every if any(map(self._is_meant, each.values()))]
         for exchange in every:
             if "door" not in exchange:
                 exchange["api-server"].reason = "no line of the door"
-        lines = [line for exchange in found for line in exchange.values()]
-        for line in lines:
-            if line.part == "door":
-                self._count(line)
-        credentials = {line.credential for line in lines} - {""}
-        tokens = {line.jti for line in lines}
-        others = [
-            event
-            for exchange in every
-            if (event := exchange.get("api-server")) is not None
-            and event.credential in credentials
-            and event.jti not in tokens
-        ]
+            if any(map(self._is_meant, exchange.values())):
+                lines += exchange.values()
+                for line in exchange.values():
+                    if line.part == "door":
+                        self._count(line)
+        credentials, tokens = {line.credential for line in lines} - {""}, {it.jti for it in lines}
+        for exchange in every:
+            event = exchange.get("api-server")
+            if event and event.credential in credentials and event.jti not in tokens:
+                others.append(event)
         counts = {
             "requests": sum(each.requests for each in self._sources.values()),
-            "exchanges": len(found),
+            "lines of door and API server": len(lines),
             "other tokens": len(others),
         }
+        notes = [
+            f"{count} {what}: not all are listed"
+            for what, count in counts.items()
+            if count > LIMIT_LISTED
+        ]
+        if len(self._sources) == LIMIT_SOURCES:
+            notes.append("there are more sources")
         return Traced(
             lines=sorted([*lines[-LIMIT_LISTED:], *self._lines], key=attrgetter("time")),
             sources=sorted(self._sources.values(), key=attrgetter("first")),
             others=others[-LIMIT_LISTED:],
             credentials=dict.fromkeys(sorted(credentials)),
-            notes=[
-                *self._exchanges.notes(),
-                *(
-                    f"there are {count} {what}: not all are listed"
-                    for what, count in counts.items()
-                    if count > LIMIT_LISTED
-                ),
-                *(["there are more sources"] if len(self._sources) == LIMIT_SOURCES else []),
-            ],
+            notes=[*self._exchanges.notes(), *notes, *unread.notes()],
         )

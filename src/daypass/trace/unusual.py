@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated
@@ -12,6 +12,7 @@ from daypass._core.clock import parse_rfc3339, rfc3339, utc
 from daypass._core.findings import Finding, failure
 from daypass._core.hints import command
 from daypass.trace.events import USER, Event
+from daypass.trace.lines import Unread
 from daypass.trace.search import LIMIT_LISTED, TOKEN_REQUEST, Exchange, Exchanges
 
 WORDS = (b"audit_id", TOKEN_REQUEST, b"jti")
@@ -61,7 +62,7 @@ class Review:
         """Collect an event."""
         first, last = self._times.get(event.part, (event.time, event.time))
         self._times[event.part] = min(first, event.time), max(last, event.time)
-        if event.audit and event.code == 201:
+        if event.audit and (event.part == "door" or event.code == 201):
             self._exchanges.take(event)
         if event.account and event.client and event.part != "api-server":
             if (pair := self._pairs.get((event.account, event.client))) is None:
@@ -82,30 +83,35 @@ class Review:
             if len(self._past) < LIMIT_PAST:
                 self._past.append(event)
 
-    def result(self) -> Reviewed:
+    def result(self, unread: Unread) -> Reviewed:
         """Return what is unusual."""
+        doors = set()
         for exchange in self._exchanges.known.values():
             self._note_past(exchange)
+            if len(exchange) == 2:
+                doors.add(exchange["api-server"].client)
         first, last = self._times.get("door", ("", ""))
         past = [each for each in self._past if first <= each.time <= last]
         notes = list(self._exchanges.notes())
         if unknown := self._past_count - len(past):
-            notes.append(
-                f"for {unknown} TokenRequests there are no lines of the door of their time"
-            )
+            notes.append(f"for the time of {unknown} TokenRequests, the door's log has no lines")
         if self._left_out:
             notes.append(f"{self._left_out} requests were not compared: too many sources")
-        kinds = map(self._past_the_door, past), self._new_sources(), self._many_identities()
+        found = (self._past_the_door(past, doors), self._new_sources(), self._many_identities())
         return Reviewed(
-            findings=[each for kind in kinds for each in islice(kind, LIMIT_LISTED)], notes=notes
+            findings=[each for kind in found for each in islice(kind, LIMIT_LISTED)],
+            notes=[*notes, *unread.notes()],
         )
 
-    def _past_the_door(self, event: Event) -> Finding:
-        fact = (
-            f"{event.user} obtained a token of {event.account} at {event.time}, "
-            f"from {event.client or 'an unknown address'}, past the door"
-        )
-        return self._finding("past-the-door", fact, event.jti or event.audit)
+    def _past_the_door(self, past: Iterable[Event], doors: Collection[str]) -> Iterator[Finding]:
+        for event in past:
+            fact = (
+                f"{event.user} obtained a token of {event.account} at {event.time}, "
+                f"from {event.client or 'an unknown address'}, without a line of the door"
+            )
+            if event.client in doors:
+                fact += "; the door has that address, too: its client may have gone away"
+            yield self._finding("past-the-door", fact, event.jti or event.audit)
 
     def _new_sources(self) -> Iterator[Finding]:
         times = [time for pair in self._times.values() for time in map(parse_rfc3339, pair) if time]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import sys
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -123,10 +122,17 @@ def test_a_line_that_is_too_long_is_skipped_and_takes_no_memory(tmp_path: Path) 
     assert most < 8 * LONGEST_LINE_BYTES
 
 
-def test_stdin_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = io.BufferedReader(io.BytesIO(f"{LINE}\n".encode()))
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw))
-    assert read("-") == [A]
+def test_stdin_is_read(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(f"{LINE}\n")
+    before = os.dup(0)
+    try:
+        with (tmp_path / "log").open() as log:
+            os.dup2(log.fileno(), 0)
+        assert read("-") == [A]
+        os.fstat(0)  # it stays open
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:

@@ -209,3 +209,20 @@ def test_default_access_logs_of_gateways_are_read(line: dict[str, Any], client: 
     assert event is not None
     assert (event.part, event.client, event.request) == ("gate", client, "r")
     assert (event.time, event.target) == (at(1), "ekf.example.com")
+
+
+def test_a_client_that_went_away_is_told_from_one_past_the_door(run: Any) -> None:
+    """The API server answers, and the door's line has no audit ID any more."""
+    write("1", door(1, "x"), door(2, None, code=0), door(3, "y"))
+    write("2", audit(1, "x", "x"), audit(2, "gone", "gone"), audit(3, "y", "y"))
+    (found,) = review(run, "1", "2")["findings"]
+    assert "may have gone away" in found["fact"]
+    write("2", audit(1, "x", "x"), audit(2, "gone", "gone", sourceIPs=["10.0.0.9", "10.0.0.66"]))
+    (found,) = review(run, "1", "2")["findings"]
+    assert "10.0.0.66" in found["fact"]
+    assert "may have gone away" not in found["fact"]
+
+
+def test_an_argument_that_is_no_text_finds_nothing(run: Any) -> None:
+    write("1", gate(1, "a"))
+    run("\udcff\x1b", "1", code=1)
