@@ -29,7 +29,9 @@ gate:
     resource: inferenceservices.serving.kserve.io
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
-METRICS = "metrics: {scrapedFrom: [monitoring], podMonitor: true, serviceMonitor: true}\n"
+METRICS = (
+    "metrics: {scrapedFrom: [monitoring], podMonitor: true, serviceMonitor: true, alerts: true}\n"
+)
 CONFIGS = {
     "fronts.yaml": FRONTS + GATE + METRICS,
     "envoy.yaml": ENVOY_GATEWAY,

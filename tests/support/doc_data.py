@@ -30,6 +30,8 @@ from support.output_schema import line_mistakes_in
 
 DATA = ("yaml", "json", "toml")
 OBJECT = "Kubernetes object"
+PROMETHEUS = "config of Prometheus"
+"""tests/operation/test_monitoring_page.py lets Prometheus read it."""
 READ_BY_OTHERS = {
     "kind.x-k8s.io/v1alpha4": "config of kind",
     "install.istio.io/v1alpha1": "values of Istio's chart",
@@ -112,6 +114,8 @@ def kind_of(block: Block, document: Any) -> str:
         return READ_BY_OTHERS.get(document["apiVersion"], OBJECT)
     if keys <= _CONFIG_KEYS:
         return "daypass.yaml"
+    if "scrape_configs" in keys:
+        return PROMETHEUS
     if "jobs" in keys:
         return "github-workflows"
     if any(isinstance(value, dict) and "script" in value for value in document.values()):

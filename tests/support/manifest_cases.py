@@ -205,7 +205,7 @@ gates:
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
 
-# Everything that a monitoring system can have, of two kinds of gateways.
+# Everything that a monitoring system can have but the dashboard, of two kinds of gateways.
 METRICS = f"""\
 {ENGINES}metrics:
   scrapedFrom: [monitoring]
@@ -213,6 +213,7 @@ METRICS = f"""\
   serviceMonitor: true
   labels: {{release: prometheus}}
   podProxy: true
+  alerts: true
 """
 
 OLD = frozenset(

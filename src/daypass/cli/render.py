@@ -22,6 +22,8 @@ examples:
   daypass render --directory deploy --check    exit code 3 if config, deploy/ and git differ
   daypass render --domain kubeflow
   daypass render --chart charts/daypass        a Helm chart, with values for the pods alone
+  daypass render --alerts > alerts.yaml        for a Prometheus without its Operator
+  daypass render --dashboard > daypass.json    for Grafana's import
 
 The same config gives the same bytes, without any secret. stderr lists what must exist in addition.
 """
@@ -40,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     folder.add_argument(
         "--chart", type=Path, metavar="DIR", help="write a Helm chart into this folder"
     )
+    folder.add_argument(
+        "--alerts", action="store_true", help="only the alerts: a file of rules for Prometheus"
+    )
+    folder.add_argument("--dashboard", action="store_true", help="only the dashboard for Grafana")
     options.add_dry_run(parser, server=False)
     parser.add_argument(
         "--check",
@@ -61,6 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Render; return 0, or 3 if --check finds a difference."""
     _check_options(args)
+    if args.alerts or args.dashboard:
+        return _write_for_monitoring(args)
     if args.cluster:
         return _check_all(args)
     from daypass.render.chart import render_chart
@@ -92,7 +100,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _write_for_monitoring(args: argparse.Namespace) -> int:
+    from daypass.render.monitoring.alerts_and_dashboard import alerts_text, dashboard_text
+
+    write(alerts_text() if args.alerts else dashboard_text())
+    return 0
+
+
 def _check_options(args: argparse.Namespace) -> None:
+    if args.alerts or args.dashboard:
+        option = "--alerts" if args.alerts else "--dashboard"
+        if args.check or args.cluster or args.domain is not None or args.output is not None:
+            raise UsageError(
+                f"{option} is the same for every config, and goes to stdout alone",
+                command("render", option),
+            )
+        return
     if args.chart is not None:
         if args.cluster or args.domain is not None or args.output is not None:
             raise UsageError(

@@ -62,6 +62,7 @@ _KINDS = {
         "PodDisruptionBudget",
         "PodMonitor",
         "ServiceMonitor",
+        "PrometheusRule",
     ),
 }
 _GATE_KINDS = ("Role", "AuthorizationPolicy", "EnvoyFilter", "SecurityPolicy", "Deployment")

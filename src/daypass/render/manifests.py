@@ -23,6 +23,7 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import engines_of
 from daypass.render.flow_control import flow_control
 from daypass.render.fronts import AnyFront, fronts_of
+from daypass.render.monitoring.alerts_and_dashboard import alert_and_dashboard_objects
 from daypass.render.monitoring.monitors import monitor_objects
 from daypass.render.names import API_SERVER_AUTHORITY, API_SERVER_NAMESPACE
 from daypass.render.policy import policy_objects
@@ -74,7 +75,7 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
         parts["policy"] = in_order(policy_objects(config.policy))
     if gate := gate_objects(config, facts):
         parts["gate"] = in_order(gate)
-    if monitoring := monitor_objects(config):
+    if monitoring := [*monitor_objects(config), *alert_and_dashboard_objects(config)]:
         parts["monitoring"] = in_order(monitoring)
     return parts
 

@@ -82,3 +82,21 @@ def test_each_config_error_has_its_line(folder: Path, capsys: pytest.CaptureFixt
     first, *others = err.splitlines()
     assert first.startswith("daypass: daypass.yaml:")
     assert [line[:18] for line in others] == ["  daypass.yaml:3:1", "  daypass.yaml:4:1"]
+
+
+@pytest.mark.parametrize("option", ["--alerts", "--dashboard"])
+def test_what_monitoring_gets_needs_no_config(
+    folder: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    (folder / "daypass.yaml").unlink()
+    assert main(["render", option]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["groups" if option == "--alerts" else "panels"]
+
+
+@pytest.mark.parametrize("more", [["-o", "json"], ["--check"], ["--domain", "ekf"]])
+def test_what_monitoring_gets_is_one_file(
+    capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    assert main(["render", "--alerts", *more]) == 2
+    check(capsys.readouterr().err, reason="usage")
