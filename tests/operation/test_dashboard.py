@@ -1,0 +1,115 @@
+"""Every query of the dashboard and of the alerts has data from a real run, in a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tools.dashboard import Json, expressions, panels_of
+
+from daypass.render.engines.istio.engine import IstioEngine
+from daypass.render.monitoring.alerts_and_dashboard import alerts_text, dashboard_text
+from support.controlplane import ControlPlane
+from support.deadline import eventually
+from support.operation import Operation, calls, exchanges, repeated, running_operation
+from support.prometheus import (
+    Prometheus,
+    Target,
+    running_prometheus,
+    served_texts,
+)
+from support.watching import prepare, watched_config
+
+DASHBOARD: Json = json.loads(dashboard_text())
+PANELS = {panel["title"] + f" {panel['id']}": panel for panel in panels_of(DASHBOARD)}
+VARIABLES = {"__rate_interval": "10s", "namespace": ".*", "gate": ".*"}
+"""`.*` is the value of All."""
+RECORDED = {
+    path.stem: path.read_text() for path in Path(__file__).parent.glob("scrapes/*-gateway.txt")
+}
+"""What was scraped from the Envoys of gateways."""
+SCRAPED_FOR_SECONDS = 12
+
+
+def prepare_plane(plane: ControlPlane) -> None:
+    prepare(plane, watched_config())
+
+
+@pytest.fixture(scope="module")
+def operation(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operation]:
+    with running_operation(tmp_path_factory.mktemp("operation"), plane) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    operation: Operation, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """It has scraped the run for a while, and what was recorded of gateways."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    (folder / "alerts.yaml").write_text(alerts_text())
+    with served_texts(RECORDED) as address:
+        recorded = [
+            Target(job=f"daypass-gateway-{name}", address=address, path=f"/{name}", labels={})
+            for name in RECORDED
+        ]
+        with (
+            running_prometheus(
+                folder,
+                *operation.targets,
+                *recorded,
+                rules=folder / "alerts.yaml",
+                relabelings={"daypass-gateway-istio-gateway": IstioEngine.metrics.relabelings},
+            ) as running,
+            repeated(lambda: exchanges(operation), lambda: calls(operation)),
+        ):
+            running.wait_for_targets()
+            operation.revoke_another()
+            eventually(
+                "it has scraped for a while",
+                lambda: running.query(f"count_over_time(up[1m]) >= {SCRAPED_FOR_SECONDS}"),
+            )
+            yield running
+
+
+def has_data(found: list[dict[str, Any]]) -> bool:
+    return any(not math.isnan(float(each["value"][1])) for each in found)
+
+
+@pytest.mark.parametrize("panel", PANELS.values(), ids=PANELS)
+def test_a_panel_has_data(prometheus: Prometheus, panel: Json) -> None:
+    empty = [
+        f"{legend}: {expression}"
+        for expression, legend in expressions(panel, VARIABLES)
+        if not has_data(prometheus.query(expression))
+    ]
+    assert not empty
+
+
+def series_of(expression: str) -> list[str]:
+    """The series that an expression selects, with their matchers."""
+    grouping = r"\b(?:by|on|without|ignoring)\s*\([^)]*\)"
+    named = r"\b(?:(?:daypass|envoy)_\w+|up\b)(?:\{[^}]*\})?"
+    return re.findall(rf"{named}|\{{[^}}]*\}}", re.sub(grouping, "", expression))
+
+
+ALERTS = {
+    rule["alert"]: rule["expr"]
+    for group in yaml.safe_load(alerts_text())["groups"]
+    for rule in group["rules"]
+}
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_selects_series_that_exist(prometheus: Prometheus, name: str) -> None:
+    selected = series_of(ALERTS[name])
+    assert selected
+    # What only a closed gate counts is not there in this run.
+    selected = [each for each in selected if "daypass-unknown" not in each]
+    assert not [each for each in selected if not prometheus.query(each)]
