@@ -15,8 +15,7 @@ from daypass._core.jwt import decode_unverified
 from daypass.local.echo import Echo
 from daypass.rules.reasons import Reason
 from daypass.trace.events import Event
-from daypass.trace.lines import Unread
-from daypass.trace.search import Search, read_events
+from daypass.trace.search import Logs
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.envoy_gateway import CLASS, NAMESPACE, prepare, running_envoy_gateway
@@ -36,19 +35,15 @@ def documented(key: str) -> dict[str, Any]:
     return document
 
 
-def events_in(log: Path) -> list[Event]:
-    return list(read_events([str(log)], [b"{"], Unread())) if log.exists() else []
-
-
 def found(what: str, log: Path) -> list[Event]:
-    search = Search(what)
-    for event in events_in(log):
-        search.take(event)
-    return search.result(Unread()).lines
+    logs = Logs(what)
+    if log.exists():
+        logs.read([str(log)])
+    return logs.result().lines
 
 
 def refused_in(log: Path) -> list[Event]:
-    return [each for each in events_in(log) if each.is_refused]
+    return [each for each in found("", log) if each.is_refused]
 
 
 def jti_of(line: str) -> str:

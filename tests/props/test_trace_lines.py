@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from daypass.trace.events import read_event
 from daypass.trace.lines import Unread, objects_in
-from daypass.trace.search import Search
-from daypass.trace.unusual import Review
+from daypass.trace.search import Logs
+from daypass.trace.unusual import review
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 VALUES = st.recursive(
@@ -41,12 +41,10 @@ def test_any_text_is_read(text: str) -> None:
 
 @given(st.lists(OBJECTS | AUDIT, max_size=8))
 def test_any_fields_are_read_and_give_a_result(objects: list[dict[str, Any]]) -> None:
-    search, review = Search("a"), Review(["FILE"], since=None, many=1)
-    for event in filter(None, map(read_event, objects)):
-        search.take(event)
-        review.take(event)
-    for result in (search.result(Unread()), review.result(Unread())):
-        json.dumps(result.notes)
+    for logs in (Logs("a"), Logs()):
+        for event in filter(None, map(read_event, objects)):
+            logs.take(event)
+        json.dumps([logs.result().notes, review(logs, ["FILE"], since=None, many=1).notes])
 
 
 WITHOUT_LINES = st.dictionaries(st.text(max_size=5), st.text(max_size=30), min_size=1)

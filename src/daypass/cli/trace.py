@@ -16,7 +16,6 @@ from daypass.cli.output import finding_lines, write_result
 
 if TYPE_CHECKING:
     from daypass.trace.events import Event
-    from daypass.trace.lines import Unread
     from daypass.trace.search import Traced
 
 SUMMARY = "find in logs who obtained and used a token"
@@ -53,25 +52,22 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print what was found; return 3 if something is unusual. Raises DaypassError if nothing is."""
-    from daypass.trace.lines import Unread
-    from daypass.trace.search import Search, read_events
+    from daypass.trace.search import Logs
 
     if args.audit_policy:
         write((files("daypass.trace") / "audit-policy.yaml").read_text())
         return 0
     words = [word for word in (args.what, *args.files) if word is not None]
-    logs = words if args.unusual else words[1:]
-    if not logs:
+    named = words if args.unusual else words[1:]
+    if not named:
         line = command("trace", "--unusual", Placeholder("FILE"))
         needs = "FILE" if args.unusual else "WHAT and FILE"
         raise UsageError(f"`daypass trace` needs {needs}", f"for example: {line}")
-    unread = Unread()
     if args.unusual:
-        return _review(args, logs, unread)
-    search = Search(args.what)
-    for event in read_events(logs, search.words, unread):
-        search.take(event)
-    traced = search.result(unread)
+        return _review(args, named)
+    logs = Logs(args.what)
+    logs.read(named)
+    traced = logs.result()
     if not traced.lines:
         hint = "\n".join(["name the logs of door, gate and API server of that time", *traced.notes])
         raise DaypassError(f"these logs have nothing about {printable(args.what, 80)}", hint)
@@ -81,19 +77,18 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _review(args: Namespace, logs: Sequence[str], unread: Unread) -> int:
+def _review(args: Namespace, named: Sequence[str]) -> int:
     from daypass._core.clock import parse_rfc3339
     from daypass._core.findings import exit_code
-    from daypass.trace.search import read_events
-    from daypass.trace.unusual import WORDS, Review
+    from daypass.trace.search import Logs
+    from daypass.trace.unusual import review
 
     since = None if args.since is None else parse_rfc3339(args.since)
     if args.since is not None and since is None:
         raise UsageError(f"--since: {args.since[:40]!r} is no time", "try 2026-11-24T16:00:00Z")
-    review = Review(logs, since=since.timestamp() if since else None, many=args.many)
-    for event in read_events(logs, WORDS, unread):
-        review.take(event)
-    reviewed = review.result(unread)
+    logs = Logs()
+    logs.read(named)
+    reviewed = review(logs, named, since=since.timestamp() if since else None, many=args.many)
     found = "".join(finding_lines(each, 15) for each in reviewed.findings)
     write_result(args, reviewed, (found or "nothing unusual\n") + _lines((), reviewed.notes))
     return exit_code(reviewed.findings)
@@ -119,7 +114,7 @@ def _text(traced: Traced) -> str:
     doors = {line.client for line in traced.lines if line.part == "door" and not line.is_refused}
     sources = [
         f"{each.source or 'unknown'}: {each.requests}, of which refused: {each.refused}; "
-        f"{_short(each.first)} to {_short(each.last)}"
+        f"{_short(each.first) or 'never passed'}, last {_short(each.last)}"
         + ("" if each.source in doors or not doors else "; the token was not obtained there")
         for each in traced.sources
     ]

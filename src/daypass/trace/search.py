@@ -1,10 +1,10 @@
-"""The path of one token, request or user through the logs."""
+"""What logs have about a token, a request or a user, or about all of them."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from heapq import merge
 from operator import attrgetter
 from typing import Annotated
@@ -14,11 +14,9 @@ from daypass.trace.events import Event, account_of, read_event
 from daypass.trace.lines import Unread, read_objects
 
 LIMIT_EXCHANGES = 100_000
+LIMIT_SOURCES = 100_000
 """As many are remembered."""
 LIMIT_LISTED = 100
-LIMIT_SOURCES = 1000
-TOKEN_REQUEST = b"/token"
-"""In the path of every TokenRequest."""
 _CLOCKS_DIFFER_SECONDS = 60
 
 Exchange = dict[str, Event]
@@ -27,22 +25,22 @@ Exchange = dict[str, Event]
 
 @dataclass(slots=True, kw_only=True)
 class Source:
-    """Where requests came from."""
+    """What an identity did from an address, at the door and at gates."""
 
+    account: Annotated[str, "NAMESPACE/NAME; empty: it was not verified"]
     source: Annotated[str, "the address; empty: the lines have none"]
-    requests: Annotated[int, "how many lines of door and gates it has"] = 0
-    refused: Annotated[int, "how many of them were refused"] = 0
-    first: Annotated[str, "the time of the first one"] = ""
+    requests: Annotated[int, "how many lines there are"] = 0
+    refused: Annotated[int, "how many of these requests were refused"] = 0
+    first: Annotated[str, "when the first one passed; empty: none did"] = ""
     last: Annotated[str, "the time of the last one"] = ""
+    example: Annotated[str, "the token, or the request, of the first that passed"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traced:
     """What the logs have about a token, a request or a user."""
 
-    lines: Annotated[
-        list[Event], "its lines by time: the last 100 of door and API server, and of gates"
-    ]
+    lines: Annotated[list[Event], "its lines by time: the last 100 of exchanges, and of gates"]
     sources: Annotated[list[Source], "where its requests came from"]
     others: Annotated[list[Event], "the last 100 other tokens of the same credentials"]
     credentials: Annotated[
@@ -51,135 +49,128 @@ class Traced:
     notes: Annotated[list[str], "what is missing, or not certain"]
 
 
-def read_events(files: Sequence[str], words: Sequence[bytes], unread: Unread) -> Iterator[Event]:
-    """Yield the events of all files whose lines have one of these words, by time.
+class Logs:
+    """Collects what logs have about `what`: a JTI, the ID of a request or an audit event, or a
+    user; about everything if that is empty.
 
-    Of each file, one line is in memory at a time. Raises DaypassError.
+    `forgotten`: events of the API server without a line of the door, when there were too many
+    exchanges. `times`: of the first and the last line, by part.
     """
 
-    def events(file: str) -> Iterator[Event]:
-        return filter(None, map(read_event, read_objects(file, words, unread)))
-
-    return merge(*map(events, files), key=attrgetter("time"))
-
-
-@dataclass(slots=True)
-class Exchanges:
-    """TokenRequests and lines of the door, joined by the ID of the audit event.
-
-    The door's client cannot choose that. Who sends requests to the API server itself can, and so
-    repeat one: an event and a line are joined once. `on_drop`: gets an exchange that is forgotten,
-    since there are too many.
-    """
-
-    on_drop: Callable[[Exchange], None] = lambda exchange: None
-    known: dict[str, Exchange] = field(default_factory=dict)
-    parts: set[str] = field(default_factory=set)
-    dropped: int = 0
-    repeated: int = 0
-    skew_seconds: float = 0.0
-
-    def take(self, event: Event) -> None:
-        """Join a line of the door, or an event of the API server."""
-        self.parts.add(event.part)
-        exchange = self.known.setdefault(event.audit, {})
-        if (known := exchange.setdefault(event.part, event)) is not event:
-            if known != event:  # else it was shipped twice
-                self.repeated += 1
-                self.known[f"{event.audit}\n{self.repeated}"] = {event.part: event}
-        elif len(exchange) == 2:
-            times = [parse_rfc3339(each.time) for each in exchange.values()]
-            first, *rest = [each.timestamp() for each in times if each] or [0]
-            self.skew_seconds = max(self.skew_seconds, *(abs(each - first) for each in rest), 0)
-        if len(self.known) > LIMIT_EXCHANGES:
-            self.dropped += 1
-            self.on_drop(self.known.pop(next(iter(self.known))))
-
-    def notes(self) -> Iterator[str]:
-        """Yield what is missing, or not certain."""
-        if "door" not in self.parts:
-            yield "there is no line of a door that passed a request"
-        if "api-server" not in self.parts:
-            yield "there is no audit event of a TokenRequest"
-        if self.dropped:
-            yield f"{self.dropped} exchanges were forgotten: name the logs of a shorter time"
-        if self.repeated:
-            yield f"past the door, an audit ID was chosen that another has: {self.repeated} times"
-        if self.skew_seconds > _CLOCKS_DIFFER_SECONDS:
-            yield f"the clocks of door and API server differ by {self.skew_seconds:.0f} s"
-
-
-class Search:
-    """Collects what the logs have about `what`: a JTI, a request ID, an audit ID or a user."""
-
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str = "") -> None:
+        self.exchanges: dict[str, Exchange] = {}
+        self.sources: dict[tuple[str, str], Source] = {}
+        self.forgotten: deque[Event] = deque(maxlen=LIMIT_LISTED * 10)
+        self.times: dict[str, tuple[str, str]] = {}
+        self.unread = Unread()
         self._names = {what, account_of(what)} - {""}
-        self._exchanges = Exchanges()
         self._tokens: set[str] = set()
         self._lines: deque[Event] = deque(maxlen=LIMIT_LISTED)
-        self._sources: dict[str, Source] = {}
+        self._counts: Counter[str] = Counter()
+        self._skew_seconds = 0.0
 
-    @property
-    def words(self) -> list[bytes]:
-        """What a line has that may matter."""
-        last = (name.rpartition("/")[2] for name in self._names)
-        return [TOKEN_REQUEST, *(name.encode(errors="replace") for name in last)]
+    def read(self, files: Sequence[str]) -> None:
+        """Read logs by time. Of each one, a line is in memory at a time. Raises DaypassError."""
+        # What any line that matters has: TokenRequests have `/token` in their paths.
+        words = [
+            b"/token",
+            *(each.rpartition("/")[2].encode(errors="replace") for each in self._names),
+        ]
+        words += [] if self._names else [b"audit_id", b"jti"]
+        found = (map(read_event, read_objects(file, words, self.unread)) for file in files)
+        for event in merge(*(filter(None, each) for each in found), key=attrgetter("time")):
+            self.take(event)
 
     def take(self, event: Event) -> None:
         """Collect an event, if it matters."""
+        first, last = self.times.get(event.part, (event.time, event.time))
+        self.times[event.part] = min(first, event.time), max(last, event.time)
         if event.audit:
-            self._exchanges.take(event)
-        elif self._is_meant(event):
+            self._join(event)
+        if event.part != "api-server" and self._is_meant(event):
             self._count(event)
-            self._lines.append(event)
-            if event.request in self._names:
-                self._tokens.add(event.jti)
+            if not event.audit:
+                self._lines.append(event)
+                if event.request in self._names:
+                    self._tokens.add(event.jti)
+
+    def _join(self, event: Event) -> None:
+        """Join the door's line and the API server's event by the ID of the latter.
+
+        The door's client cannot choose that. Who sends requests to the API server itself can, and
+        so repeat one: an event and a line are joined once.
+        """
+        exchange = self.exchanges.setdefault(event.audit, {})
+        if (known := exchange.setdefault(event.part, event)) is not event:
+            if known != event:  # else it was shipped twice
+                self._counts["audit IDs were repeated, as only a client past the door can"] += 1
+                self.exchanges[f"{event.audit}\n{self._counts.total()}"] = {event.part: event}
+        elif len(exchange) == 2:
+            times = [parse_rfc3339(each.time) for each in exchange.values()]
+            if times[0] and times[1]:
+                skew_seconds = abs((times[0] - times[1]).total_seconds())
+                self._skew_seconds = max(self._skew_seconds, skew_seconds)
+        if len(self.exchanges) > LIMIT_EXCHANGES:
+            self._counts["exchanges were forgotten: name the logs of a shorter time"] += 1
+            oldest = self.exchanges.pop(next(iter(self.exchanges)))
+            self.forgotten.extend([] if "door" in oldest else oldest.values())
 
     def _is_meant(self, event: Event) -> bool:
         names = (event.jti, event.request, event.audit, event.account, event.user)
-        return not self._names.isdisjoint(names)
+        return not self._names or not self._names.isdisjoint(names)
 
     def _count(self, line: Event) -> None:
-        if len(self._sources) < LIMIT_SOURCES or line.client in self._sources:
-            source = self._sources.setdefault(line.client, Source(source=line.client))
-            source.requests += line.code != 0  # the authorizer's events are about requests too
-            source.refused += line.is_refused
-            source.first = min(source.first or line.time, line.time)
-            source.last = max(source.last, line.time)
+        pair = line.account, line.client
+        if (found := self.sources.get(pair)) is None:
+            if len(self.sources) >= LIMIT_SOURCES:
+                self._counts["requests were not compared: they have too many sources"] += 1
+                return
+            found = self.sources[pair] = Source(account=pair[0], source=pair[1])
+        found.requests += line.code != 0  # the authorizer's events are about requests too
+        found.refused += line.is_refused
+        found.last = max(found.last, line.time)
+        if not found.first and not line.is_refused:
+            found.first, found.example = line.time, line.jti or line.request
 
-    def result(self, unread: Unread) -> Traced:
-        """Return what was found."""
-        every, lines, others = self._exchanges.known.values(), list[Event](), list[Event]()
-        self._names |= self._tokens - {""}
-        for exchange in every:
+    def notes(self) -> Iterator[str]:
+        """Yield what is missing, or not certain."""
+        if "door" not in self.times:
+            yield "there is no line of a door that passed a request"
+        if "api-server" not in self.times:
+            yield "there is no audit event of a TokenRequest"
+        yield from (f"{count} {what}" for what, count in self._counts.items())
+        if self._skew_seconds > _CLOCKS_DIFFER_SECONDS:
+            yield f"the clocks of door and API server differ by {self._skew_seconds:.0f} s"
+        yield from self.unread.notes()
+
+    def result(self) -> Traced:
+        """Return what was found about `what`."""
+        lines, others = list[Event](), list[Event]()
+        known, self._names = self._names, self._names | self._tokens - {""}
+        for exchange in self.exchanges.values():
             if "door" not in exchange:
                 exchange["api-server"].reason = "no line of the door"
             if any(map(self._is_meant, exchange.values())):
                 lines += exchange.values()
-                for line in exchange.values():
-                    if line.part == "door":
-                        self._count(line)
+        for line in lines:
+            if line.part == "door" and known.isdisjoint((line.request, line.audit, line.account)):
+                self._count(line)
         credentials, tokens = {line.credential for line in lines} - {""}, {it.jti for it in lines}
-        for exchange in every:
+        for exchange in self.exchanges.values():
             event = exchange.get("api-server")
             if event and event.credential in credentials and event.jti not in tokens:
                 others.append(event)
-        counts = {
-            "requests": sum(each.requests for each in self._sources.values()),
-            "lines of door and API server": len(lines),
-            "other tokens": len(others),
-        }
-        notes = [
-            f"{count} {what}: not all are listed"
-            for what, count in counts.items()
+        requests = sum(each.requests for each in self.sources.values())
+        counts = {"requests": requests, "lines of exchanges": len(lines), "others": len(others)}
+        more = (
+            f"of {count} {name}, the last {LIMIT_LISTED} are listed"
+            for name, count in counts.items()
             if count > LIMIT_LISTED
-        ]
-        if len(self._sources) == LIMIT_SOURCES:
-            notes.append("there are more sources")
+        )
         return Traced(
             lines=sorted([*lines[-LIMIT_LISTED:], *self._lines], key=attrgetter("time")),
-            sources=sorted(self._sources.values(), key=attrgetter("first")),
+            sources=sorted(self.sources.values(), key=attrgetter("last"))[-LIMIT_LISTED:],
             others=others[-LIMIT_LISTED:],
             credentials=dict.fromkeys(sorted(credentials)),
-            notes=[*self._exchanges.notes(), *notes, *unread.notes()],
+            notes=[*self.notes(), *more],
         )

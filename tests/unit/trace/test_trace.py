@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from daypass.trace import search as searching
-from daypass.trace import unusual
 from daypass.trace.events import read_event
 from support import admin_shell
 
@@ -162,7 +161,6 @@ def test_memory_is_bounded_and_what_was_forgotten_is_noted(
 ) -> None:
     monkeypatch.setattr(searching, "LIMIT_EXCHANGES", 10)
     monkeypatch.setattr(searching, "LIMIT_SOURCES", 10)
-    monkeypatch.setattr(unusual, "LIMIT_PAIRS", 10)
     write("1", *(door(n, f"x{n}", f"192.0.2.{n}") for n in range(100)))
     write("2", *(audit(n, f"x{n}", f"a{n}") for n in range(100)))
     found = json.loads(run("team/bot", "1", "2", "-o", "json")[0])
