@@ -28,6 +28,23 @@ def is_loopback(host: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback  # as Python 3.13 has it
 
 
+def source_of(address: str) -> str:
+    """Return where a client is: its IPv4 address, or the /64 network of its IPv6 address; empty for
+    anything else.
+    """
+    import ipaddress
+
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
+
+
 def bracketed(host: str) -> str:
     """Return a host as it is written before a port and in a Host header (RFC 3986, 3.2.2)."""
     return f"[{host}]" if ":" in host else host

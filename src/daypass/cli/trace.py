@@ -60,9 +60,10 @@ def run(args: Namespace) -> int:
     words = [word for word in (args.what, *args.files) if word is not None]
     named = words if args.unusual else words[1:]
     if not named:
-        line = command("trace", "--unusual", Placeholder("FILE"))
-        needs = "FILE" if args.unusual else "WHAT and FILE"
-        raise UsageError(f"`daypass trace` needs {needs}", f"for example: {line}")
+        what = "--unusual" if args.unusual else args.what or Placeholder("WHAT")
+        raise UsageError(
+            "no logs are named", f"write: {command('trace', what, Placeholder('FILE'))}"
+        )
     if args.unusual:
         return _review(args, named)
     logs = Logs(args.what)

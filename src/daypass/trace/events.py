@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_network
 from typing import Annotated, Any, Literal
+
+from daypass._core.net import source_of
 
 Object = Mapping[str, Any]
 USER = "system:serviceaccount:"
 _LONGEST = 512
 """Characters of a field. The user of a ServiceAccount has up to 339."""
+_HOST = ("host", "authority", ":authority", "gate")
 _ANNOTATION = "authentication.kubernetes.io/"
 _SECRET = "authentication.k8s.io/legacy-token-manual-secret"  # noqa: S105 - a name
 
@@ -30,13 +32,13 @@ class Event:
         str, "NAMESPACE/NAME that a token is for, or that calls; not verified: empty"
     ]
     jti: Annotated[str, "the token; of a refused request it may be claimed"]
-    request: Annotated[str, "the request ID"]
+    request: Annotated[str, "the request ID"] = ""
     audit: Annotated[str, "the ID of the audit event, in lines of door and API server"]
-    user: Annotated[str, "who requested a token, in `api-server`"]
-    credential: Annotated[str, "what that user has: `Secret NAMESPACE/NAME`, or `JTI=...`"]
+    user: Annotated[str, "who requested a token, in `api-server`"] = ""
+    credential: Annotated[str, "what that user has: `Secret NAMESPACE/NAME` or `JTI=...`"] = ""
     target: Annotated[str, "the host, or the name of the gate; in other lines the user agent"]
     code: Annotated[int, "the HTTP code of the response; an event of the authorizer has none"]
-    reason: Annotated[str, "why a gate refused it, `allowed`, or `no line of the door`"]
+    reason: Annotated[str, "why a gate refused it, `allowed`, or `no line of the door`"] = ""
 
     @property
     def is_refused(self) -> bool:
@@ -58,16 +60,12 @@ def read_event(line: Object) -> Event | None:
     return Event(
         part="door" if is_door else "gate",
         time=_text(line, "time", "start_time"),
-        client=address(_text(line, "client", "downstream_remote_address")),
+        client=_source(_text(line, "client", "downstream_remote_address")),
         account=_account_in(_text(line, "path")) if is_door else account_of(_text(line, "user")),
         jti=jti,
         request=request,
         audit=_text(line, "audit_id"),
-        user="",
-        credential="",
-        target=_text(line, "user_agent")
-        if is_door
-        else _text(line, "host", "authority", ":authority", "gate"),
+        target=_text(line, *(("user_agent",) if is_door else _HOST)),
         code=_code(line, "code", "response_code"),
         reason=_text(line, "reason", "why"),
     )
@@ -84,16 +82,14 @@ def _audit_event(event: Object) -> Event | None:
         part="api-server",
         time=_text(event, "requestReceivedTimestamp"),
         # Clients can write all addresses but the last one.
-        client=address(_last(sources)),
+        client=_source(_last(sources)),
         account=f"{namespace}/{_text(target, 'name')}",
         jti=_text(notes, f"{_ANNOTATION}issued-credential-id").removeprefix("JTI="),
-        request="",
         audit=_text(event, "auditID"),
         user=_text(user, "username"),
         credential=f"Secret {namespace}/{secret}" if secret else _last(ids),
         target=_text(event, "userAgent"),
         code=_code(_part(event, "responseStatus"), "code"),
-        reason="",
     )
 
 
@@ -108,13 +104,10 @@ def _account_in(path: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def address(text: str) -> str:
-    """Return an address without its port; of IPv6 the /64 network, which is one client's."""
-    host = text.rpartition(":")[0] if "]" in text or text.count(":") == 1 else text
-    try:
-        return str(ip_network((IPv6Address(host.strip("[]")), 64), False)) if ":" in host else host
-    except ValueError:
-        return host
+def _source(text: str) -> str:
+    """Return where a client is that a log names with or without its port."""
+    host = text.rpartition(":")[0].strip("[]") if "]" in text or text.count(":") == 1 else text
+    return source_of(host) or text
 
 
 def _part(line: Object, name: str) -> Object:

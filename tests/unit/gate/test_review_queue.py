@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue, source_of
+from daypass._core.net import source_of
+from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue
 
 Queue = ReviewQueue[str, str]
 

@@ -12,7 +12,6 @@ result is used for the retry.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections import Counter, deque
 from collections.abc import Hashable
@@ -30,19 +29,6 @@ LEAST_IN_FLIGHT = 4
 
 Question = TypeVar("Question")
 Waiter = TypeVar("Waiter")
-
-
-def source_of(address: str) -> str:
-    """Return the line of a client: its IPv4 address, or the /64 network of its IPv6 address."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
