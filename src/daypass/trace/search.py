@@ -135,9 +135,9 @@ class Logs:
     def notes(self) -> Iterator[str]:
         """Yield what is missing, or not certain."""
         if "door" not in self.times:
-            yield "there is no line of a door that passed a request"
+            yield "there is no line of the door"
         if "api-server" not in self.times:
-            yield "there is no audit event of a TokenRequest"
+            yield "there is no event of the API server about a TokenRequest"
         yield from (f"{count} {what}" for what, count in self._counts.items())
         if self._skew_seconds > _CLOCKS_DIFFER_SECONDS:
             yield f"the clocks of door and API server differ by {self._skew_seconds:.0f} s"
