@@ -37,6 +37,7 @@ from support.rights import (
     grants,
     omissions,
     rights,
+    uses_of,
 )
 from support.up import Up, up_config
 from support.watching import Watch, install
@@ -53,6 +54,7 @@ policy: {audiences: [gate]}
 gate: {audience: gate, check: review}
 gatePods: {image: 'registry.example.com/daypass:0.1.0'}
 """
+INGRESS = "front: ingress-nginx, tls: {secret: ekf-tls}"
 POLICY_BINDINGS = "validatingadmissionpolicybindings.admissionregistration.k8s.io"
 FOR_ROLES = ("create serviceaccounts/token", "watch secrets", "create events")
 """A user who makes a Role has to hold its rights."""
@@ -102,6 +104,11 @@ CASES = {
         )
     ),
     "gate explain": Case(lines=("gate explain --token-file t --host a.example.com",), code=3),
+    "status": Case(
+        lines=("status --config status.yaml",),
+        code=3,
+        optional=tuple(use for right in rights("diff") for use in uses_of(right.rule)),
+    ),
     "gate deny": Case(lines=("gate deny --jti a", "gate deny --jti b", "gate deny --jti a --undo")),
 }
 
@@ -124,11 +131,17 @@ def with_a_token(shell: AdminShell) -> None:
     (shell.folder / "t").write_text(token.reveal())
 
 
+def with_a_certificate(shell: AdminShell) -> None:
+    text = CONFIG.replace("front: istio, tls: outside, gateway: istio-system/ingress", INGRESS)
+    (shell.folder / "status.yaml").write_text(text)
+
+
 BEFORE: dict[str, Callable[[AdminShell], None]] = {
     "identity reap": expired,
     "policy apply": without_policy,
     "gate deny": without_denials,
     "gate explain": with_a_token,
+    "status": with_a_certificate,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
 
@@ -17,7 +17,7 @@ Schema = dict[str, Any]
 
 OPEN = "KubernetesObject"
 """The type with fields that are not listed: Kubernetes describes them."""
-SIMPLE = {str: "string", int: "integer", bool: "boolean", type(None): "null"}
+SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 ERROR = "With `-o json` or `-o yaml`, an error is data too: one document on stderr."
 
@@ -46,9 +46,9 @@ def _schema(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
         return {"anyOf": [_schema(each, found) for each in arguments]}
-    if origin in (list, tuple):
+    if origin in (list, tuple, Sequence):
         return {"type": "array", "items": _schema(arguments[0], found)}
-    if origin is dict:
+    if origin in (dict, Mapping):
         return {"type": "object", "additionalProperties": _schema(arguments[1], found)}
     if kind in SIMPLE:
         return {"type": SIMPLE[kind]}

@@ -27,7 +27,7 @@ GROUPS = {
     ),
     "identities, and what their tokens may do": ("identity", "policy", "gate"),
     "the door of a cluster": ("init", "config", "render", "diff", "apply", "verify", "remove"),
-    "what happens, and what is wrong": ("trace",),
+    "what happens, and what is wrong": ("status", "trace"),
     "door and gate on this machine": ("up", "demo"),
     "daypass itself": ("help", "version", "completion"),
 }
@@ -62,7 +62,7 @@ class Progress:
         pass
 
 
-status = Progress()
+status_line = Progress()
 """What is shown now. See `progress`."""
 
 
@@ -106,7 +106,7 @@ def write(text: str) -> None:
     reason: str | None = "stdout is closed" if text else None
     if sys.stdout is not None:  # None if stdout was closed before the start
         try:
-            with status:
+            with status_line:
                 try:
                     sys.stdout.write(text)
                 except UnicodeEncodeError:  # a locale without the character, or a lone surrogate
@@ -143,7 +143,7 @@ def log(fact: str, hint: str = "", *, level: str = "") -> None:
             from daypass.cli.colour import paint
 
             head = paint(level, head, sys.stderr)
-        with status:
+        with status_line:
             sys.stderr.write(head + mask_unprintable("".join(lines), keep="\n"))
     except (OSError, ValueError):
         pass

@@ -6,21 +6,30 @@ import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
+from itertools import chain, repeat
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.findings import Finding, Level
-from daypass._core.text import mask_unprintable
-from daypass.cli import warn, write
-from daypass.cli.colour import paint_lines
+from daypass._core.text import mask_unprintable, printable
+from daypass.cli import log, warn, write
+from daypass.cli.colour import paint, paint_lines
 from daypass.cli.options import again
 
 if TYPE_CHECKING:
+    from daypass._core.clock import Clock
     from daypass.cli.output_data import Output
+    from daypass.identity.model import Warn
+
+WATCH_SECONDS = 2.0
+"""Between two outputs; longer, if one takes long."""
+CLEAR = "\x1b[H\x1b[2J"
+LONGEST_CELL_CHARACTERS = 4000
 
 MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "-"}
 
@@ -40,6 +49,48 @@ def write_result(args: Namespace, data: Output, text: str = "", *, indent: int |
         write_changes(text)
     else:
         write(as_text(data, args.output, indent=indent))
+
+
+def columns(rows: Sequence[Mapping[str, str]], styles: Iterable[str] = ()) -> str:
+    """Return a table as wide as its contents, without control characters.
+
+    `rows`: cells by their headings. `styles`: of the last cell of each row.
+    """
+    cells = [[printable(cell, LONGEST_CELL_CHARACTERS) for cell in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(rows[0], *cells, strict=True)]
+
+    def line(words: Sequence[str], style: str = "") -> str:
+        *first, last = words
+        start = [f"{word:<{width}}  " for word, width in zip(first, widths, strict=False)]
+        return "".join([*start, paint(style, last)]).rstrip() + "\n"
+
+    heading = paint("bold", line(list(rows[0])).rstrip("\n")) + "\n"
+    return heading + "".join(map(line, cells, chain(styles, repeat(""))))
+
+
+def watch(
+    output: str, clock: Clock, sleep: Callable[[float], None], look: Callable[[Warn], str]
+) -> NoReturn:
+    """Print what `look` returns until Ctrl-C, after each change. An error that may pass is logged,
+    but not the first time.
+    """
+    from daypass.kube.errors import is_transient
+
+    last, warn_once = None, cache(log)
+    while True:
+        began = clock.monotonic()
+        try:
+            text = look(warn_once)
+        except DaypassError as error:
+            if last is None or not is_transient(error):
+                raise
+            warn_once(error.fact, error.hint)
+        else:
+            if text != last:
+                begin = "---\n" if output == "yaml" else ""
+                write((CLEAR if sys.stdout.isatty() else begin) + text)
+            last = text
+        sleep(max(WATCH_SECONDS, 5 * (clock.monotonic() - began)))
 
 
 def did(dry_run: str | None, verb: str, done: str) -> str:

@@ -12,6 +12,7 @@ from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.identity.enforcement import Verdict
 from daypass.kube.cluster import DryRun
 from daypass.rules.reasons import Reason
+from daypass.status.report import Status
 from daypass.trace.search import Traced
 from daypass.trace.unusual import Reviewed
 
@@ -344,6 +345,7 @@ OUTPUTS: dict[str, Any] = {
     "policy render": ObjectList,
     "remove": Removals,
     "render": ObjectList | FilesChecked | Compared,
+    "status": Status,
     "token": RequestedToken,
     "trace": Traced | Reviewed,
     "up": Listening,

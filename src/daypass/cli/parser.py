@@ -39,7 +39,7 @@ SYNONYMS = {
     "show": "describe get inspect view",
     "token": "auth login",
     "validate": "check lint",
-    "verify": "check status wait",
+    "verify": "check wait",
     "--config": "-f --filename",
     "--lifetime": "--duration --ttl",
     "--output": "--format",

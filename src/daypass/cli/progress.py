@@ -24,7 +24,7 @@ def progress(args: Namespace, text: str) -> Iterator[cli.Progress]:
         yield cli.Progress()
         return
     line = StatusLine(text)
-    cli.status = line
+    cli.status_line = line
     try:
         line.start()
         yield line
@@ -73,7 +73,7 @@ class StatusLine(cli.Progress):
 
     def stop(self) -> None:
         with self._writing:
-            cli.status = cli.Progress()
+            cli.status_line = cli.Progress()
             self._live.stop()
 
     def __enter__(self) -> None:
@@ -81,6 +81,6 @@ class StatusLine(cli.Progress):
         self._live.stop()
 
     def __exit__(self, *_: object) -> None:
-        if cli.status is self:
+        if cli.status_line is self:
             self._live.start()
         self._writing.release()

@@ -164,7 +164,7 @@ def _close(stop: threading.Event) -> None:
     if not stop.is_set():
         stop.set()
         # sys.stderr is None if it was closed before the start.
-        if not cli.status.show("closing") and sys.stderr is not None:
+        if not cli.status_line.show("closing") and sys.stderr is not None:
             with contextlib.suppress(OSError):
                 # Over the ^C that a terminal shows. Not sys.stderr, which is not reentrant: the
                 # signal may interrupt a write.

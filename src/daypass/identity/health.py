@@ -71,6 +71,20 @@ def examine(
     return found
 
 
+def examine_times(
+    objects: ClusterObjects, clock: Clock, *, unused_seconds: int
+) -> list[IdentityHealth]:
+    """Return the health of every identity as far as deadlines and last uses go: `accounts` and
+    Secrets of the objects are enough.
+    """
+    found = []
+    for record in identity_records(objects):
+        live = _live_tokens(record)
+        findings = tuple(_check_times(record, live, clock, unused_seconds))
+        found.append(IdentityHealth(record=record, live=live, findings=findings))
+    return found
+
+
 def _live_tokens(record: IdentityRecord) -> tuple[CredentialSecret, ...]:
     """Return the long-lived tokens that the API server accepts, foreign ones too."""
     if record.account is None:

@@ -336,6 +336,14 @@ class Cluster:
         answer = self._send(method, path, what, content=content, headers=headers, params=params)
         return answer.document()
 
+    def read_text(
+        self, path: str, *, what: str, params: Mapping[str, str] | None = None, seconds: float
+    ) -> str:
+        """Return what a GET answers, whatever it is, within about this time. It is sent once."""
+        timeout = httpx2.Timeout(seconds)
+        answer = self._exchange("GET", path, what, seconds=seconds, params=params, timeout=timeout)
+        return answer.text()
+
     def _send(self, method: str, path: str, what: str, **request: Any) -> Answer:
         """Send a request, and again while an overloaded API server asks to."""
         attempt = 0
@@ -348,19 +356,26 @@ class Cluster:
             self.sleep(pause)
 
     def _exchange(
-        self, method: str, path: str, what: str, *, again: bool = True, **request: Any
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        again: bool = True,
+        seconds: float | None = None,
+        **request: Any,
     ) -> Answer:
         began = self.clock.unix()
         try:
             with self._client.stream(method, path, **request) as response:
                 self._compare_clocks(began, response)
-                answer = Answer(response, what, self.connection, self.clock)
+                answer = Answer(response, what, self.connection, self.clock, seconds)
                 for chunk in response.iter_bytes():
                     answer.add(chunk)
                 return answer
         except httpx2.RequestError as error:
             if again and is_stale(error):
-                return self._exchange(method, path, what, again=False, **request)
+                return self._exchange(method, path, what, again=False, seconds=seconds, **request)
             raise explain_transport(error, self.connection) from None
 
     def _compare_clocks(self, began: float, response: httpx2.Response) -> None:

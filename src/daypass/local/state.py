@@ -31,6 +31,21 @@ def state_folder(config: Path) -> Path:
     return Path(base) / "daypass" / name
 
 
+def runs_from(state: Path) -> bool:
+    """Return whether a process has locked this state folder."""
+    try:
+        lock = os.open(state / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 @dataclass(slots=True, kw_only=True)
 class Folders:
     """The state folder, and a runtime folder. `is_started`: set it once the start has succeeded."""

@@ -113,4 +113,4 @@ def test_only_one_module_writes_colours() -> None:
         for file in root.rglob("*.py")
         if re.search(r"\\x1b|\\033|\\u001b|\\e\[", file.read_text())
     }
-    assert found == {"cli/colour.py", "cli/identity/list.py"}
+    assert found == {"cli/colour.py", "cli/output.py"}

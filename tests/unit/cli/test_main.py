@@ -105,7 +105,7 @@ def test_the_version_is_printed_and_the_arguments_of_the_process_are_the_default
         ("exec -- job", "command 'exec'", "`daypass run`"),
         ("login", "command 'login'", "`daypass token`"),
         ("whoami", "command 'whoami'", "`daypass gate explain`"),
-        ("status", "command 'status'", "`daypass verify`"),
+        ("wait", "command 'wait'", "`daypass verify`"),
         ("token --ttl 1h", "option '--ttl'", "`--lifetime`"),
         ("up -f a.yaml", "option '-f'", "`--config`"),
         ("config validate a.yaml", "argument 'a.yaml'", "`--config a.yaml`"),

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from functools import cache
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, exit_code
 from daypass._core.hints import command
-from daypass._core.text import printable
 from daypass.cli import log, options, write
-from daypass.cli.colour import paint
-from daypass.cli.output import as_text
+from daypass.cli.output import as_text, columns, watch
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
@@ -35,11 +31,7 @@ GRANTS are of all RoleBindings: alice=edit is Kubeflow's edit in the namespace a
 alice=model/iris the right to call a model, *=clusterrole/x a ClusterRoleBinding. MODELS are
 those that it may call by any of them: alice/* all of alice. No token is read.
 """
-WATCH_SECONDS = 2.0
-"""Between two lists; longer, if a list takes long."""
-CLEAR = "\x1b[H\x1b[2J"
 _SHOWN_GRANTS = 2
-_LONGEST_CELL_CHARACTERS = 4000
 _NOTHING = "-"
 _UNKNOWN = "unknown"
 """The last use of an anchor: the API server notes none. The models of a role that can't be read."""
@@ -71,7 +63,12 @@ def run(args: Namespace) -> int:
     with options.open_cluster(args) as cluster:
         namespace = None if args.all_namespaces else cluster.namespace
         if args.watch:
-            _watch(cluster, namespace, args)
+
+            def look(warn: Warn) -> str:
+                examined = find_health(args, cluster, namespace, warn)[1]
+                return _text(cluster, examined, args.output, json_indent=None)
+
+            watch(args.output, cluster.clock, cluster.sleep, look)
         objects, examined = find_health(args, cluster, namespace, log)
         see_all = "see all: " + command("identity", "list", "-A")
         if namespace and not examined and objects.namespaces == []:
@@ -82,29 +79,6 @@ def run(args: Namespace) -> int:
         elif not examined:
             log("no identity in any namespace")
         return exit_code(*(each.findings for each in examined)) if args.check else 0
-
-
-def _watch(cluster: Cluster, namespace: str | None, args: Namespace) -> NoReturn:
-    """Print the inventory until Ctrl-C, after each change."""
-    from daypass.kube.errors import is_transient
-
-    last, warn_once = None, cache(log)
-    while True:
-        began = cluster.clock.monotonic()
-        try:
-            _, examined = find_health(args, cluster, namespace, warn_once)
-        except DaypassError as error:
-            if last is None or not is_transient(error):
-                raise
-            warn_once(error.fact, error.hint)
-        else:
-            text = _text(cluster, examined, args.output, json_indent=None)
-            if text != last:
-                begin = "---\n" if args.output == "yaml" else ""
-                write((CLEAR if sys.stdout.isatty() else begin) + text)
-            last = text
-        took = cluster.clock.monotonic() - began
-        cluster.sleep(max(WATCH_SECONDS, 5 * took))
 
 
 def find_health(
@@ -136,20 +110,11 @@ def _text(
 def table(examined: Sequence[IdentityHealth], clock: Clock, *, wide: bool = False) -> str:
     """Return identities in columns as wide as their contents, without control characters."""
     rows = [table_row(each, clock, wide=wide) for each in examined]
-    cells = [[printable(cell, _LONGEST_CELL_CHARACTERS) for cell in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(rows[0], *cells, strict=True)]
-
-    def line(words: Sequence[str], style: str = "") -> str:
-        *first, last = words
-        start = [f"{word:<{width}}  " for word, width in zip(first, widths, strict=False)]
-        return "".join([*start, paint(style, last)]).rstrip() + "\n"
-
     styles = [
         "failure" if exit_code(each.findings) else "warning" if each.findings else "ok"
         for each in examined
     ]
-    heading = paint("bold", line(list(rows[0])).rstrip("\n")) + "\n"
-    return heading + "".join(map(line, cells, styles))
+    return columns(rows, styles)
 
 
 def table_row(health: IdentityHealth, clock: Clock, *, wide: bool = False) -> dict[str, str]:

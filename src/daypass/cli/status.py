@@ -1,0 +1,184 @@
+"""`daypass status`: door, gates and identities on one screen."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.findings import exit_code
+from daypass._core.text import printable
+from daypass.cli import options, write
+from daypass.cli.colour import paint
+from daypass.cli.identity.list import display_age
+from daypass.cli.output import as_text, columns, watch
+from daypass.cli.progress import progress
+from daypass.cli.verify import findings_text
+
+if TYPE_CHECKING:
+    from daypass._core.findings import Finding
+    from daypass.status.report import DomainState, PartState, Status
+
+SUMMARY = "the state of door, gates and identities, and what is wrong"
+EPILOG = """examples:
+  daypass status                                    exit code 3 if something is wrong
+  daypass status -w                                 drawn again every few seconds
+  daypass status --prometheus http://127.0.0.1:9090
+  daypass status -o json | jq .findings
+
+Rates come from the Prometheus in a namespace of metrics.scrapedFrom, or from the Pods
+(metrics.podProxy). With a config for one machine it shows what `daypass up` runs. Notes, such as
+identities that are not used, do not change the exit code.
+"""
+_NOTHING = "-"
+_REASONS = 2
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    options.add_config(parser)
+    parser.set_defaults(config=None)  # without daypass.yaml: what `up` runs by its defaults
+    parser.add_argument("--prometheus", metavar="URL", help="default: the one in the cluster")
+    parser.add_argument(
+        "--prometheus-token-file",
+        metavar="FILE",
+        help="a bearer token, if it asks for a login; - for stdin",
+    )
+    parser.add_argument("-w", "--watch", action="store_true", help="draw it again and again")
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help="of `daypass up` (default: as there)"
+    )
+    options.add_output(parser)
+    options.add_cluster(parser)
+
+
+def run(args: Namespace) -> int:
+    """Print the status; return 3 if something is wrong."""
+    with ExitStack() as stack:
+        look = _look(args, stack)
+        if args.watch:
+            watch(args.output, SYSTEM_CLOCK, time.sleep, lambda _: _text(args, look(), indent=None))
+        with progress(args, "looking"):
+            status = look()
+        write(_text(args, status))
+        return exit_code(status.findings)
+
+
+def _look(args: Namespace, stack: ExitStack) -> Callable[[], Status]:
+    """Return what reads the status: of the cluster, or of this machine."""
+    from daypass.local.state import state_folder
+    from daypass.status.cluster import read_cluster
+    from daypass.status.machine import read_machine
+    from daypass.status.sources import Scrapes, prometheus_at
+
+    path = args.config or options.DEFAULT_CONFIG
+    state = args.state or state_folder(path)
+    is_default = args.config is None and not path.exists() and (state / "defaults.yaml").exists()
+    config = options.load_config(state / "defaults.yaml" if is_default else path)
+    scrapes = Scrapes(SYSTEM_CLOCK, time.sleep)
+    if config.cluster_domains:
+        found = None
+        if args.prometheus is not None:
+            found = prometheus_at(args.prometheus, args.prometheus_token_file)
+            stack.callback(found.server.close)
+        cluster = stack.enter_context(options.open_cluster(args))
+        return lambda: read_cluster(cluster, config, found, scrapes)
+    own = state / "admin.kubeconfig"
+    if config.local.api_server == "embedded" and own.exists():
+        args.kubeconfig = args.kubeconfig or str(own)
+    api_server = None
+    if args.kubeconfig or args.context:
+        api_server = stack.enter_context(options.open_cluster(args))
+    return lambda: read_machine(config, state, api_server, scrapes, SYSTEM_CLOCK)
+
+
+def _text(args: Namespace, status: Status, *, indent: int | None = 2) -> str:
+    return screen(status) if args.output == "text" else as_text(status, args.output, indent=indent)
+
+
+def screen(status: Status) -> str:
+    """Return the screen: what is wrong first, then tables."""
+    lines = [paint("bold", f"daypass {status.version}, {status.place}") + "\n"]
+    if status.findings:
+        # A missing right is a rule of several lines.
+        shown = [
+            replace(each, hint=" ".join(each.hint.split())) if each.check == "rights" else each
+            for each in status.findings
+        ]
+        lines.append(findings_text({"findings": shown}, paint))
+    else:
+        lines.append(paint("ok", "all is well") + "\n")
+    tables = [*map(_domain, status.domains)], [*map(_part, status.parts)]
+    lines += [f"\n{columns(rows)}" for rows in tables if rows]
+    return "".join([*lines, "\n", *(f"{name:<14}{text}\n" for name, text in _lines(status))])
+
+
+def _shown(finding: Finding) -> Finding:
+    """Return a finding of few lines: a missing right is a rule of three."""
+    is_rule = finding.check == "rights"
+    return replace(finding, hint=" ".join(finding.hint.split())) if is_rule else finding
+
+
+def _domain(each: DomainState) -> dict[str, str]:
+    return {
+        "DOMAIN": each.name,
+        "HOST": each.host,
+        "FRONT": each.front,
+        "CERTIFICATE": each.certificate,
+        "EXPIRES IN": _NOTHING if each.days is None else f"{each.days} days",
+    }
+
+
+def _part(each: PartState) -> dict[str, str]:
+    traffic = each.traffic
+    worst = sorted(traffic.reasons.items(), key=lambda pair: -pair[1])[:_REASONS]
+    return {
+        "PART": each.name,
+        "READY": _NOTHING if each.wanted is None else f"{each.ready}/{each.wanted}",
+        "RATE": _NOTHING if traffic.rate is None else f"{traffic.rate:.3g}/s",
+        "REFUSED": _share(traffic.refused),
+        "FAILED": _share(traffic.failed),
+        "P50": _milliseconds(traffic.p50),
+        "P99": _milliseconds(traffic.p99),
+        "REFUSED FOR": ", ".join(f"{reason} {rate:.2g}/s" for reason, rate in worst) or _NOTHING,
+    }
+
+
+def _share(share: float | None) -> str:
+    return _NOTHING if share is None else f"{100 * share:.2g} %"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return _NOTHING if seconds is None else f"{1000 * seconds:.3g} ms"
+
+
+def _lines(status: Status) -> Iterator[tuple[str, str]]:
+    known = status.published
+    if known is not None:
+        facts = [
+            "" if known.credentials is None else f"{known.credentials:,} credentials",
+            "" if known.age is None else f"listed {display_age(known.age)} ago",
+            "" if known.closes is None else f"closing in {display_age(known.closes)}",
+            "" if known.keys is None else f"keys read {display_age(known.keys)} ago",
+        ]
+        yield "gates know", ", ".join(filter(None, facts)) or "not known"
+        leader = "not known" if known.leader is None else printable(known.leader) or "nobody"
+        yield "published by", leader
+    if status.identities is not None:
+        each = status.identities
+        yield (
+            "identities",
+            f"{each.total:,}: {len(each.expiring)} expire soon, {len(each.unused)} unused,"
+            f" {each.federated} federated (last use not known)",
+        )
+    if status.drift is not None:
+        count = len(status.drift)
+        yield "config", f"{count} objects differ" if count else "all is as it says"
+    images = dict.fromkeys(each.image for each in status.parts if each.image)
+    if images:
+        yield "images", ", ".join(image.rpartition("/")[2] for image in images)
+    yield "rates", status.metrics or "not known"

@@ -1,0 +1,114 @@
+"""What is wrong, each with the command that mends it; and what is worth a look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from daypass._core.findings import Finding, Level, failure, warning
+from daypass._core.hints import command, kubectl
+from daypass._core.text import printable
+from daypass.gate.watch.schedule import RENEWED_AT
+from daypass.render.names import GATE_WATCH
+from daypass.rules.reasons import Reason
+from daypass.status.report import DomainState, IdentitiesState, PartState, PublishedState
+
+SOON_DAYS = 14
+UNUSED_DAYS = 90
+_SLOW_SECONDS = 1.0
+_FAILED, _REFUSED = 0.01, 0.5
+"""Shares of all requests."""
+_OLD_KEYS_SECONDS = 300.0
+_NAMED = 2
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings in the order in which they are shown."""
+    return sorted(findings, key=lambda each: _SEVERITY.index(each.level))
+
+
+_SEVERITY = (Level.FAILURE, Level.WARNING, Level.SKIPPED)
+
+
+def judge_domains(domains: Sequence[DomainState], renewals: dict[str, str]) -> Iterator[Finding]:
+    """Find certificates that have expired or soon will. `renewals`: what to do about each."""
+    for each in domains:
+        if each.days is not None and each.days < SOON_DAYS:
+            when = f"expires in {each.days} days" if each.days >= 0 else "has expired"
+            fact = f"the certificate of {each.host} {when}"
+            yield failure("certificate", fact, renewals.get(each.name, ""))
+
+
+def judge_part(part: PartState, home: str, selector: str) -> Iterator[Finding]:
+    """Find Pods that are missing, and traffic that fails, waits or is refused.
+
+    `home`, `selector`: namespace and labels of the Pods; "" on one machine.
+    """
+    where = ("-n", home, "-l", selector, "--prefix", "--tail", "20")
+    logs = kubectl("logs", *where) if home else ""
+    if part.ready is not None and part.wanted is not None and part.ready < max(part.wanted, 1):
+        pods = kubectl("describe", "pods", "-n", home, "-l", selector)
+        fact = f"{part.name}: {part.ready} of {part.wanted} Pods are ready"
+        yield (warning if part.ready else failure)("replicas", fact, pods)
+    traffic, is_door = part.traffic, part.name == "door"
+    if traffic.failed is not None and traffic.failed > _FAILED:
+        fact = f"{part.name}: {traffic.failed:.1%} of the requests fail"
+        yield failure("failures", fact, logs if is_door else "")
+    if is_door and traffic.p99 is not None and traffic.p99 > _SLOW_SECONDS:
+        fact = f"the API server is slow: 1 of 100 exchanges takes {traffic.p99:.1f} s or more"
+        yield failure("latency", fact, kubectl("get", "--raw", "/readyz?verbose") if home else "")
+    if traffic.refused is not None and traffic.refused > _REFUSED:
+        reason = max(traffic.reasons, key=lambda name: traffic.reasons[name], default="")
+        why = f", most with the reason {reason}" if reason else ""
+        fact = f"{part.name}: {traffic.refused:.0%} of the requests are refused{why}"
+        is_about_keys = reason in (Reason.SIGNATURE, Reason.UNKNOWN) and home
+        yield failure(
+            "refusals", fact, command("gate", "watch", "--once") if is_about_keys else logs
+        )
+
+
+def judge_published(
+    state: PublishedState | None, close_after_seconds: int, home: str
+) -> Iterator[Finding]:
+    """Find out whether gates are closed, or soon will be."""
+    if state is None:
+        return
+    logs = kubectl("logs", "-n", home, f"deployment/{GATE_WATCH}", "--tail", "20")
+    once = f"{logs}\npublish it once by hand: {command('gate', 'watch', '--once')}"
+    if state.leader == "":
+        yield failure("watch", "no Pod of the gate's watch publishes", once)
+    if state.closes is not None and state.closes <= 0:
+        yield failure("closed", "gates refuse tokens: what they know is out of date", once)
+    elif state.closes is not None and state.closes < close_after_seconds * RENEWED_AT / 2:
+        fact = f"what the gates know is not renewed: they close in {state.closes:.0f} s"
+        yield failure("closing", fact, once)
+    if state.keys is not None and state.keys > _OLD_KEYS_SECONDS:
+        yield failure("keys", f"signing keys were last read {state.keys:.0f} s ago", logs)
+    if state.lacking:
+        fact = f"not all that is published has arrived at {printable(state.lacking)}"
+        yield failure("publication", fact, logs)
+
+
+def judge_identities(state: IdentitiesState | None) -> Iterator[Finding]:
+    """Find identities whose time is over; note those that soon expire, or are unused."""
+    if state is not None and state.overdue:
+        fact = f"tokens still work after their deadline: {_names(state.overdue)}"
+        yield failure("deadline", fact, command("identity", "reap", "-A"))
+    if state is not None and state.expiring:
+        fact = f"expire within {SOON_DAYS} days: {_names(state.expiring)}"
+        yield warning("deadline", fact, command("identity", "list", "-A"))
+    if state is not None and state.unused:
+        fact = f"unused for {UNUSED_DAYS} days: {_names(state.unused)}"
+        yield warning("unused", fact, command("identity", "list", "-A", "--check"))
+
+
+def judge_drift(drift: Sequence[str] | None) -> Iterator[Finding]:
+    """Find objects that differ from the config."""
+    if drift:
+        hint = f"see how: {command('diff')}\nmend it: {command('apply')}"
+        yield failure("drift", f"differ from the config: {_names(drift)}", hint)
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    shown = ", ".join(printable(each, 80) for each in names[:_NAMED])
+    return f"{shown}, and {more} more" if more > 0 else shown

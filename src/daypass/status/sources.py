@@ -1,0 +1,180 @@
+"""Where metrics come from: a Prometheus, or door, gates and watch themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError, UsageError
+from daypass._core.files import read_text
+from daypass._core.findings import Finding, Level
+from daypass._core.net import is_loopback
+from daypass._core.parallel import in_parallel
+from daypass._core.secret import Secret
+from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
+from daypass.kube.errors import ClusterUnreachableError
+from daypass.kube.resources import SERVICES
+from daypass.status.samples import (
+    COUNTERS,
+    NoMetricsError,
+    Sample,
+    Samples,
+    Series,
+    parse_exposition,
+    parse_vector,
+    query,
+)
+
+WINDOW_SECONDS = 300
+"""Over which Prometheus computes rates."""
+INTERVAL_SECONDS = 2.0
+"""Between two scrapes, at least."""
+ANSWER_SECONDS = 3.0
+"""Who has not answered within it has no metrics."""
+_THREADS = 16
+_LOGIN = "if it asks for a login: --prometheus-token-file FILE, with a bearer token"
+_SERVICES = ("operated-prometheus=true", "app.kubernetes.io/name=prometheus")
+"""Labels of the Prometheus Operator's own Service, and of those that charts make."""
+_WEB_PORTS = ("web", "http-web", "http", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What was read, and from where; "" if nothing was. `notes`: what could not be read."""
+
+    samples: Samples = field(default_factory=Samples)
+    source: str = ""
+    notes: Sequence[Finding] = ()
+
+
+def unknown(check: str, fact: str, hint: str = "") -> Finding:
+    """Return a finding that something is not known."""
+    return Finding(check=check, level=Level.SKIPPED, fact=fact, hint=hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prometheus:
+    """A Prometheus below a path of `server`: its own, or the API server that leads to it."""
+
+    server: Cluster
+    path: str
+    name: str
+    hint: str = ""
+
+    def read(self) -> Reading:
+        """Return the rates of the last minutes; what goes wrong is a note."""
+        path, params = f"{self.path}/api/v1/query", {"query": query(WINDOW_SECONDS)}
+        what = f"query Prometheus {self.name}"
+        try:
+            text = self.server.read_text(path, what=what, params=params, seconds=ANSWER_SECONDS)
+            samples = Samples(parse_vector(text))
+        except ClusterUnreachableError as error:
+            fact, hint = error.fact.removeprefix("the API server "), ""
+        except DaypassError as error:
+            fact, hint = error.fact, self.hint or error.hint
+        except NoMetricsError as error:
+            fact, hint = f"cannot {what}: {error}", self.hint
+        else:
+            if samples:
+                source = f"Prometheus {self.name}, over {WINDOW_SECONDS // 60} min"
+                return Reading(samples=samples, source=source)
+            fact = f"Prometheus {self.name} has no series of daypass"
+            hint = "let it scrape them: docs/how-to/monitoring.md"
+        return Reading(notes=[unknown("metrics", fact, hint)])
+
+
+def prometheus_at(url: str, token_file: str | None) -> Prometheus:
+    """Return the Prometheus at a URL, asked with a bearer token. Raises UsageError."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+        raise UsageError(f"--prometheus: {url[:80]!r} is no URL", "such as http://127.0.0.1:9090")
+    if "@" in parts.netloc:
+        raise UsageError("--prometheus: others can see a password in a URL", _LOGIN)
+    if token_file and parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise UsageError("--prometheus-token-file: no token is sent over http", "use https")
+    token = Secret(read_text(token_file, "token").strip()) if token_file else None
+    server = ConnectionConfig(server=url.rstrip("/"), namespace="", origin=url, token=token)
+    return Prometheus(server=Cluster(server), path="", name=url, hint=_LOGIN)
+
+
+def find_prometheus(cluster: Cluster, namespaces: Iterable[str]) -> Prometheus | None:
+    """Return the first Prometheus in these namespaces, behind the API server. Raises ApiError."""
+    for namespace in namespaces:
+        for selector in _SERVICES:
+            for service in cluster.list(SERVICES, namespace, labels=selector):
+                ports = {each.get("name", ""): each["port"] for each in service["spec"]["ports"]}
+                for port in (ports[name] for name in _WEB_PORTS if name in ports):
+                    name = service["metadata"]["name"]
+                    path = SERVICES.path(namespace, f"{name}:{port}", "proxy")
+                    return Prometheus(server=cluster, path=path, name=f"{namespace}/{name}")
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A program that serves metrics: what reads them, and labels to add, such as its Pod."""
+
+    name: str
+    read: Callable[[], str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Scrapes:
+    """Reads programs themselves, and computes rates from one reading to the next."""
+
+    def __init__(self, clock: Clock, sleep: Callable[[float], None]) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._last: tuple[float, Mapping[str, Series]] | None = None
+
+    def read(self, targets: Sequence[Target]) -> Reading:
+        """Return the rates since the last reading; the first time, it reads twice."""
+        if self._last is None:
+            self._last = self._clock.monotonic(), _scrape(targets)[0]
+            self._sleep(INTERVAL_SECONDS)
+        then, before = self._last
+        now = self._clock.monotonic()
+        found, notes = _scrape(targets)
+        self._last = now, found
+        seconds = max(now - then, 0.001)
+        answered = [each for each in targets if each.name in found]
+        samples = Samples(
+            sample
+            for each in answered
+            for sample in _rates(before.get(each.name), found[each.name], seconds, each.labels)
+        )
+        source = f"{len(answered)} of {len(targets)} programs, over {seconds:.0f} s"
+        return Reading(samples=samples, source=source if answered else "", notes=notes)
+
+
+def _scrape(targets: Sequence[Target]) -> tuple[dict[str, Series], list[Finding]]:
+    """Return what programs answer, by their names, and notes about those that do not."""
+
+    def read(target: Target) -> Series | Finding:
+        try:
+            return parse_exposition(target.read())
+        except DaypassError as error:
+            return unknown("metrics", error.fact, error.hint)
+        except NoMetricsError as error:
+            return unknown("metrics", f"{target.name}: {error}")
+
+    answers = in_parallel(read, targets, threads=_THREADS)
+    named = zip((each.name for each in targets), answers, strict=True)
+    found = {name: each for name, each in named if not isinstance(each, Finding)}
+    return found, [each for each in answers if isinstance(each, Finding)]
+
+
+def _rates(
+    before: Series | None, now: Series, seconds: float, labels: Mapping[str, str]
+) -> Iterator[Sample]:
+    """Yield gauges, and how much counters have grown: one that is smaller has started again."""
+    for (name, own), value in now.items():
+        if name not in COUNTERS:
+            yield Sample(name, {**dict(own), **labels}, value)
+        elif before is not None:
+            earlier = before.get((name, own), 0.0)
+            grown = value - earlier if value >= earlier else value
+            yield Sample(name, {**dict(own), **labels}, grown / seconds)
