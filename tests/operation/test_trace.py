@@ -103,10 +103,12 @@ def obtain(up: Up, identity: Identity, source: str, *, token: Secret | None = No
 
 
 def obtain_past_the_door(plane: ControlPlane, of: Identity, source: str, *lines: str) -> Answer:
+    # As one who knows what is looked for in the audit log would write it: JSON escapes each `&`.
+    path = f"{of.token_path.replace('/token', '/%74oken')}?{'&' * 900_000}"
     with connect(
         plane.port, authority_pem=plane.ca_pem, name="localhost", source=source
     ) as connection:
-        return exchange(connection, request_for(of, of.token_path, HOST, of.token, *lines))
+        return exchange(connection, request_for(of, path, HOST, of.token, *lines))
 
 
 def request_for(identity: Identity, path: str, host: str, token: Secret, *lines: str) -> bytes:

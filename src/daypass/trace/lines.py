@@ -15,8 +15,9 @@ from typing import IO, Any, cast
 
 from daypass._core.errors import DaypassError
 
-LONGEST_LINE_BYTES = 2 * 1024 * 1024
-"""Longer lines are skipped. The API server's events are smaller, even with bodies."""
+LONGEST_LINE_BYTES = 8 * 1024 * 1024
+"""Longer lines are skipped. Events without bodies are smaller: of a request, they have up to 1 MiB,
+of which each byte may be escaped in six."""
 _STARTS = 8
 """How many objects are tried to find on a line that is broken."""
 _WRAPPERS = ("log", "message", "@message", "MESSAGE")

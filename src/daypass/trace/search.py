@@ -71,9 +71,11 @@ class Logs:
 
     def read(self, files: Sequence[str]) -> None:
         """Read logs by time. Of each one, a line is in memory at a time. Raises DaypassError."""
-        # What any line that matters has: TokenRequests have `/token` in their paths.
+        # What any line that matters has. Past the door, a path may have `%74oken`: an event
+        # of a TokenRequest is known by its subresource.
         words = [
             b"/token",
+            b'"token',
             *(each.rpartition("/")[2].encode(errors="replace") for each in self._names),
         ]
         words += [] if self._names else [b"audit_id", b"jti"]

@@ -74,6 +74,16 @@ def review(run: Any, *words: str) -> dict[str, Any]:
     return document
 
 
+def test_a_path_that_is_written_otherwise_hides_no_token_request(run: Any) -> None:
+    hidden = {"requestURI": PATH.replace("/token", "/%74oken") + "?" + "\\u0026" * 1024 * 1024}
+    write("audit.log", audit(1, "A1", "a"), audit(2, "A2", "b", **hidden), audit(3, "A3", "c"))
+    write("door.log", door(1, "A1"), door(3, "A3"))
+    (found,) = review(run, "audit.log", "door.log")["findings"]
+    assert found["check"] == "past-the-door"
+    traced = json.loads(run("a", "audit.log", "-o", "json")[0])
+    assert [line["jti"] for line in traced["others"]] == ["b", "c"]
+
+
 def test_one_log_alone_gives_what_is_in_it_and_a_note_about_the_rest(run: Any) -> None:
     write("gate.log", gate(1, "a"), gate(2, "b"))
     found = json.loads(run("a", "gate.log", "-o", "json")[0])
