@@ -25,6 +25,7 @@ NAMES = (
     "stack",
     "door",
     "gate",
+    "metrics",
     "gateway",
     "revocation",
     "machine",
