@@ -30,8 +30,8 @@ PARTS = {
         "client-messages": messages.client,
     },
     "metrics-and-events": {
-        "gate-watch": telemetry.gate_watch, "gate-serve": telemetry.gate_serve,
-        "agent": telemetry.agent,
+        "envoy": telemetry.envoy, "gate-watch": telemetry.gate_watch,
+        "gate-serve": telemetry.gate_serve, "agent": telemetry.agent,
     },
     "output": {"output": output.page},
     "rbac": {"gate-watch": rbac.gate_watch, "gate-serve": rbac.gate_serve},

@@ -29,7 +29,7 @@ _SERIES = (
     r"http\.gate\.ext_authz\.(?:ok|denied|error)",
     r".*\.http_local_rate_limit\.(?:rate_limited|enforced)",
     r"connection_limit\.door\.limited_connections",
-    rf"{_UPSTREAMS}upstream_rq_(?:[0-9]{{3}}|total|active|time|timeout|rx_reset|pending_overflow)",
+    rf"{_UPSTREAMS}upstream_rq_(?:[0-9]{{3}}|active|time|timeout|rx_reset|pending_overflow)",
     rf"{_UPSTREAMS}upstream_cx_(?:active|connect_fail|connect_timeout|overflow)",
     # The probes read these, too.
     rf"{_UPSTREAMS}membership_(?:total|healthy|degraded)",
