@@ -4,8 +4,8 @@
 for each, then `:` and a directive. Candidates and directives are those of cobra, so that kubectl
 completes `kubectl daypass` too: its plugins have a program `kubectl_complete-NAME` for that.
 
-Everything is derived from the parsers. The metavar of an argument tells what it holds: FILE, DIR
-and PATH a file; CONTEXT, DOMAIN, GATE, NS, NS/MODEL and SA a name of that kind, and so the argument
+Everything is derived from the parsers. The metavar of an argument tells what it holds: FILE, DIR,
+PATH and WHAT (of `trace`) a file; CONTEXT, DOMAIN, GATE, NS, NS/MODEL and SA a name of that kind, and so the argument
 NAME. `NS[,NS]` is a list of them.
 """
 
@@ -161,7 +161,7 @@ def _offer_value(
     if action.choices is not None:
         return dict.fromkeys(map(str, action.choices), ""), NOTHING_ELSE
     kind, several, _ = str(action.metavar).partition("|")[0].partition("[,")
-    if kind in ("FILE", "DIR", "PATH"):
+    if kind in ("FILE", "DIR", "PATH", "WHAT"):
         return {}, FILES
     if kind == "NAME" and not action.option_strings:
         kind = "SA"

@@ -107,6 +107,8 @@ def test_every_option_of_every_command_is_offered(offered: Offered) -> None:
         ("token --audience ", NOTHING_ELSE, ""),
         ("token --credentials ", FILES, ""),
         ("token --credentials=", FILES, ""),
+        ("trace --unusual ", FILES, ""),
+        ("trace team/bot ", FILES, ""),
         ("token > ", FILES, ""),
         ("token >tok", FILES, ""),
         ("token --no-cache --aud", NOTHING_ELSE, "--audience"),
