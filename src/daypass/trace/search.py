@@ -131,7 +131,7 @@ class Logs:
         found.requests += line.code != 0  # the authorizer's events are about requests too
         found.refused += line.is_refused
         found.last = max(found.last, line.time)
-        if not found.first and not line.is_refused:
+        if not line.is_refused and (not found.first or line.time < found.first):
             found.first, found.example = line.time, line.jti or line.request
 
     def notes(self) -> Iterator[str]:

@@ -151,6 +151,12 @@ def test_an_ipv6_client_that_changes_its_address_within_its_network_is_no_new_so
     assert [it["check"] for it in review(run, "1")["findings"]] == ["new-source"]
 
 
+def test_lines_of_several_pods_in_one_file_may_be_in_any_order(run: Any) -> None:
+    """As `kubectl logs --selector` writes them: one Pod after another."""
+    write("1", gate(100, "a", "192.0.2.9"), gate(1, "b", "192.0.2.9"), gate(2, "a"), gate(99, "a"))
+    assert review(run, "1")["findings"] == []
+
+
 def test_a_refused_request_makes_no_source_known(run: Any) -> None:
     refused = {"code": 401, "reason": "denied"}
     write("1", gate(1, "a"), gate(2, "a", "192.0.2.9", **refused), gate(100, "a", "192.0.2.9"))
