@@ -5,8 +5,8 @@ for each, then `:` and a directive. Candidates and directives are those of cobra
 completes `kubectl daypass` too: its plugins have a program `kubectl_complete-NAME` for that.
 
 Everything is derived from the parsers. The metavar of an argument tells what it holds: FILE, DIR,
-PATH and WHAT (of `trace`) a file; CONTEXT, DOMAIN, GATE, NS, NS/MODEL and SA a name of that kind, and so the argument
-NAME. `NS[,NS]` is a list of them.
+PATH and (of `trace`) WHAT a file; CONTEXT, DOMAIN, GATE, NS, NS/MODEL and SA a name of that kind,
+and so the argument NAME. `NS[,NS]` is a list of them.
 """
 
 import argparse
