@@ -21,7 +21,7 @@ from daypass.render.workloads import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scraped:
+class Scraped:
     """Pods with metrics. `name`: of their monitors. `gate`: the one whose gateway they are."""
 
     name: str
@@ -50,8 +50,10 @@ def monitor_objects(config: Config) -> list[Object]:
     API server.
     """
     wanted, home = config.metrics, config.door.namespace
-    objects = []
-    for each in _scraped(config):
+    objects, unique = [], dict[str, Scraped]()
+    for each in scraped(config):
+        unique.setdefault(f"{each.namespace} {dict(each.labels)}", each)
+    for each in unique.values():
         where = {"namespaceSelector": {"matchNames": [each.namespace]}}
         if wanted.pod_monitor:
             spec = {
@@ -85,7 +87,8 @@ def _monitor(kind: str, name: str, config: Config, spec: Object) -> Object:
     return new_object("monitoring.coreos.com/v1", kind, name, home, labels=labels, spec=spec)
 
 
-def _scraped(config: Config) -> Iterator[_Scraped]:
+def scraped(config: Config) -> Iterator[Scraped]:
+    """Yield the Pods with metrics. Gates of several listeners have the same ones."""
     engines = engines_of(config)
     own = {
         DOOR: (METRICS, DOOR_METRICS_PORT, any(not front.is_direct for front in fronts_of(config))),
@@ -94,22 +97,17 @@ def _scraped(config: Config) -> Iterator[_Scraped]:
     }
     for name, (port, number, exists) in own.items():
         if exists:
-            yield _Scraped(
+            yield Scraped(
                 name=name,
                 namespace=config.door.namespace,
                 labels={APP_NAME: name},
                 metrics=ProxyMetrics(port=port, number=number, path=PATH),
             )
-    seen = []
     for each in engines:
-        # Gates of several listeners have the same pods.
-        pods = (each.gate.front_namespace, each.pods_labels)
-        if pods not in seen:
-            seen.append(pods)
-            yield _Scraped(
-                name=f"daypass-gateway-{each.name}",
-                namespace=each.gate.front_namespace,
-                labels=each.pods_labels,
-                metrics=each.metrics,
-                gate=each.name,
-            )
+        yield Scraped(
+            name=f"daypass-gateway-{each.name}",
+            namespace=each.gate.front_namespace,
+            labels=each.pods_labels,
+            metrics=each.metrics,
+            gate=each.name,
+        )
