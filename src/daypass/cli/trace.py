@@ -120,7 +120,7 @@ def _text(traced: Traced) -> str:
         for each in traced.sources
     ]
     below = {
-        "requests by source": sources[:_SHOWN],
+        "requests by source": sources[-_SHOWN:],
         "credentials": [f"{each}: {state[it]}" for each, it in traced.credentials.items()],
         "other tokens of the same credentials": map(_line, traced.others[-_SHOWN:]),
     }

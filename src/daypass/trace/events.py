@@ -44,6 +44,12 @@ class Event:
     def is_refused(self) -> bool:
         return self.code >= 400 if self.part != "gate" else self.reason not in ("", "allowed")
 
+    @property
+    def may_use_the_door(self) -> bool:
+        """Whether its user is no part of Kubernetes: those request tokens for Pods."""
+        is_system = self.user.startswith("system:") and not self.user.startswith(USER)
+        return not is_system and not self.user.startswith(f"{USER}kube-system:")
+
 
 def read_event(line: Object) -> Event | None:
     """Return what an object of a log says; None if it is of something else.

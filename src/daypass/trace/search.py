@@ -53,16 +53,19 @@ class Logs:
     """Collects what logs have about `what`: a JTI, the ID of a request or an audit event, or a
     user; about everything if that is empty.
 
-    `forgotten`: events of the API server without a line of the door, when there were too many
-    exchanges. `times`: of the first and the last line, by part.
+    What was refused has room of its own: anyone can send such requests. `tried`: where nothing was
+    accepted from. `forgotten`: events of the API server without a line of the door, when there were
+    too many exchanges. `times`: of the first and the last line, by part.
     """
 
     def __init__(self, what: str = "") -> None:
         self.exchanges: dict[str, Exchange] = {}
         self.sources: dict[tuple[str, str], Source] = {}
+        self.tried: dict[tuple[str, str], Source] = {}
         self.forgotten: deque[Event] = deque(maxlen=LIMIT_LISTED * 10)
         self.times: dict[str, tuple[str, str]] = {}
         self.unread = Unread()
+        self._refused: dict[str, Exchange] = {}
         self._names = {what, account_of(what)} - {""}
         self._tokens: set[str] = set()
         self._lines: deque[Event] = deque(maxlen=LIMIT_LISTED)
@@ -87,47 +90,51 @@ class Logs:
         """Collect an event, if it matters."""
         first, last = self.times.get(event.part, (event.time, event.time))
         self.times[event.part] = min(first, event.time), max(last, event.time)
-        if event.audit:
-            self._join(event)
-        if event.part != "api-server" and self._is_meant(event):
+        if event.audit and (event.may_use_the_door or self._is_meant(event)):
+            self._join(event, self._refused if event.is_refused else self.exchanges)
+        if event.part != "api-server" and (self._is_meant(event) if self._names else event.account):
             self._count(event)
             if not event.audit:
                 self._lines.append(event)
                 if event.request in self._names:
                     self._tokens.add(event.jti)
 
-    def _join(self, event: Event) -> None:
+    def _join(self, event: Event, exchanges: dict[str, Exchange]) -> None:
         """Join the door's line and the API server's event by the ID of the latter.
 
         The door's client cannot choose that. Who sends requests to the API server itself can, and
-        so repeat one: an event and a line are joined once.
+        so repeat one: an event and a line are joined once, and what the door has seen refused is
+        not joined to what was accepted.
         """
-        exchange = self.exchanges.setdefault(event.audit, {})
+        exchange = exchanges.setdefault(event.audit, {})
         if (known := exchange.setdefault(event.part, event)) is not event:
             if known != event:  # else it was shipped twice
                 self._counts["audit IDs were repeated, as only a client past the door can"] += 1
-                self.exchanges[f"{event.audit}\n{self._counts.total()}"] = {event.part: event}
+                exchanges[f"{event.audit}\n{self._counts.total()}"] = {event.part: event}
         elif len(exchange) == 2:
             times = [parse_rfc3339(each.time) for each in exchange.values()]
             if times[0] and times[1]:
                 skew_seconds = abs((times[0] - times[1]).total_seconds())
                 self._skew_seconds = max(self._skew_seconds, skew_seconds)
-        if len(self.exchanges) > LIMIT_EXCHANGES:
+        if len(exchanges) > LIMIT_EXCHANGES:
             self._counts["exchanges were forgotten: name the logs of a shorter time"] += 1
-            oldest = self.exchanges.pop(next(iter(self.exchanges)))
-            self.forgotten.extend([] if "door" in oldest else oldest.values())
+            oldest = exchanges.pop(next(iter(exchanges)))
+            if "door" not in oldest and exchanges is self.exchanges:
+                self.forgotten.extend(oldest.values())
 
     def _is_meant(self, event: Event) -> bool:
         names = (event.jti, event.request, event.audit, event.account, event.user)
-        return not self._names or not self._names.isdisjoint(names)
+        return not self._names.isdisjoint(names)
 
     def _count(self, line: Event) -> None:
         pair = line.account, line.client
         if (found := self.sources.get(pair)) is None:
-            if len(self.sources) >= LIMIT_SOURCES:
+            found = self.tried.pop(pair, None) or Source(account=pair[0], source=pair[1])
+            room = self.tried if line.is_refused else self.sources
+            if len(room) >= LIMIT_SOURCES:
                 self._counts["requests were not compared: they have too many sources"] += 1
                 return
-            found = self.sources[pair] = Source(account=pair[0], source=pair[1])
+            room[pair] = found
         found.requests += line.code != 0  # the authorizer's events are about requests too
         found.refused += line.is_refused
         found.last = max(found.last, line.time)
@@ -149,7 +156,8 @@ class Logs:
         """Return what was found about `what`."""
         lines, others = list[Event](), list[Event]()
         known, self._names = self._names, self._names | self._tokens - {""}
-        for exchange in self.exchanges.values():
+        every = [*self._refused.values(), *self.exchanges.values()]
+        for exchange in every:
             if "door" not in exchange:
                 exchange["api-server"].reason = "no line of the door"
             if any(map(self._is_meant, exchange.values())):
@@ -158,11 +166,12 @@ class Logs:
             if line.part == "door" and known.isdisjoint((line.request, line.audit, line.account)):
                 self._count(line)
         credentials, tokens = {line.credential for line in lines} - {""}, {it.jti for it in lines}
-        for exchange in self.exchanges.values():
+        for exchange in every:
             event = exchange.get("api-server")
             if event and event.credential in credentials and event.jti not in tokens:
                 others.append(event)
-        requests = sum(each.requests for each in self.sources.values())
+        sources = [*self.tried.values(), *self.sources.values()]
+        requests = sum(each.requests for each in sources)
         counts = {"requests": requests, "lines of exchanges": len(lines), "others": len(others)}
         more = (
             f"of {count} {name}, the last {LIMIT_LISTED} are listed"
@@ -171,7 +180,8 @@ class Logs:
         )
         return Traced(
             lines=sorted([*lines[-LIMIT_LISTED:], *self._lines], key=attrgetter("time")),
-            sources=sorted(self.sources.values(), key=attrgetter("last"))[-LIMIT_LISTED:],
+            # The last are listed: those that were accepted.
+            sources=sorted(sources, key=lambda it: (it.first != "", it.last))[-LIMIT_LISTED:],
             others=others[-LIMIT_LISTED:],
             credentials=dict.fromkeys(sorted(credentials)),
             notes=[*self.notes(), *more],

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Annotated
 
 from daypass._core.clock import parse_rfc3339, rfc3339, utc
 from daypass._core.findings import Finding, failure
 from daypass._core.hints import command
-from daypass.trace.events import USER, Event
+from daypass.trace.events import Event
 from daypass.trace.search import LIMIT_LISTED, Logs, Source
 
 _LISTED_NAMES = 5
@@ -32,32 +31,30 @@ def review(logs: Logs, files: Sequence[str], *, since: float | None, many: int) 
     many identities of one source are usual.
     """
     alone = [it["api-server"] for it in logs.exchanges.values() if "door" not in it]
-    past = [it for it in (*logs.forgotten, *alone) if it.code == 201 and _may_use_the_door(it.user)]
+    past = [*logs.forgotten, *alone]
     first, last = logs.times.get("door", ("", ""))
     within = [event for event in past if first <= event.time <= last]
     unknown = len(past) - len(within)
-    note = f"for the time of {unknown} TokenRequests, the door's log has no lines"
     kinds = (
-        _past_the_door(logs, within),
-        _new_sources(logs, _middle(logs) if since is None else since),
-        _many_identities(logs, many),
+        [*_past_the_door(logs, within)],
+        [*_new_sources(logs, _middle(logs) if since is None else since)],
+        [*_many_identities(logs, many)],
     )
-    found = [each for kind in kinds for each in islice(kind, LIMIT_LISTED)]
+    found = [each for kind in kinds for each in kind[:LIMIT_LISTED]]
+    counts = {
+        "TokenRequests: for their time, the door's log has no lines": unknown,
+        "findings more: not all are listed": sum(map(len, kinds)) - len(found),
+    }
+    notes = (f"{count} {what}" for what, count in counts.items() if count)
     findings = [
         failure(check, fact, command("trace", example, *files) if example else "")
         for check, fact, example in found
     ]
-    return Reviewed(findings=findings, notes=[*logs.notes(), *([note] if unknown else [])])
+    return Reviewed(findings=findings, notes=[*logs.notes(), *notes])
 
 
 _Found = tuple[str, str, str]
 """A check, a fact, and an example of it: a token, a request or an audit event."""
-
-
-def _may_use_the_door(user: str) -> bool:
-    """Return whether it is no part of Kubernetes: those request tokens for Pods."""
-    is_system = user.startswith("system:") and not user.startswith(USER)
-    return not is_system and not user.startswith(f"{USER}kube-system:")
 
 
 def _past_the_door(logs: Logs, past: Sequence[Event]) -> Iterator[_Found]:
@@ -97,13 +94,15 @@ def _new_sources(logs: Logs, since: float) -> Iterator[_Found]:
 
 def _many_identities(logs: Logs, many: int) -> Iterator[_Found]:
     by_source: dict[str, list[Source]] = defaultdict(list)
-    for each in logs.sources.values():
+    for each in (*logs.sources.values(), *logs.tried.values()):
         if each.account and each.source:
             by_source[each.source].append(each)
-    for source, found in by_source.items():
-        if len(found) > many:
+    # The first are listed: those with most success.
+    successes = {source: sum(it.first != "" for it in found) for source, found in by_source.items()}
+    for source in sorted(by_source, key=successes.__getitem__, reverse=True):
+        if len(found := by_source[source]) > many:
             asked = f"{source} asked for {len(found)} identities"
-            used = f"{sum(each.first != '' for each in found)} with success"
+            used = f"{successes[source]} with success"
             names = _list([each.account for each in found])
             yield "many-identities", f"{asked}, {used}: {names}", found[0].account
 

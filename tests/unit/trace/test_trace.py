@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from daypass.trace import search as searching
+from daypass.trace import unusual
 from daypass.trace.events import read_event
 from support import admin_shell
 
@@ -194,6 +195,75 @@ def test_a_request_past_the_door_is_found_even_if_it_was_forgotten(
     (found,) = review(run, "1", "2")["findings"]
     assert found["check"] == "past-the-door"
     assert "daypass trace past 1 2" in found["hint"]
+
+
+def test_a_refused_request_at_the_door_lends_its_audit_id_to_none_past_it(run: Any) -> None:
+    """Its client sees the ID. The API server's event of it is none of a TokenRequest."""
+    lent = door(2, "A2", code=403, method="GET")
+    write("door.log", door(1, "A1"), lent, door(4, "A4"))
+    write("audit.log", audit(1, "A1", "a"), audit(3, "A2", "b"), audit(4, "A4", "c"))
+    (found,) = review(run, "door.log", "audit.log")["findings"]
+    assert "daypass trace b " in found["hint"]
+    lines = json.loads(run("b", "door.log", "audit.log", "-o", "json")[0])["lines"]
+    assert [(line["part"], line["reason"]) for line in lines] == [
+        ("api-server", "no line of the door")
+    ]
+
+
+def test_what_anyone_can_send_takes_no_room_from_what_was_accepted(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "LIMIT_EXCHANGES", 10)
+    monkeypatch.setattr(searching, "LIMIT_SOURCES", 10)
+    monkeypatch.setattr(searching, "LIMIT_LISTED", 10)
+    nobody = {"responseStatus": {"code": 401}, "user": {}, "annotations": {}}
+    node = {"user": {"username": "system:node:one"}}
+    path = PATH.replace("bot", "{}").format
+    write(
+        "door.log",
+        door(1, "A1"),
+        *(door(n, f"D{n}", code=401, path=path(f"x{n}")) for n in range(2, 200)),
+        door(200, "A200"),
+    )
+    write(
+        "audit.log",
+        audit(1, "A1", "a"),
+        audit(2, "A2", "past"),
+        *(audit(n, f"E{n}", "", **nobody) for n in range(3, 100)),
+        *(audit(n, f"E{n}", f"j{n}", **node) for n in range(100, 200)),
+        audit(200, "A200", "c"),
+    )
+    write(
+        "gate.log",
+        *(gate(n, "a", f"198.51.100.{n}", reason="not-guarded", code=404) for n in range(2, 200)),
+        gate(200, "a"),
+        gate(201, "a", "203.0.113.9"),
+        *(gate(n, "a", f"198.51.100.{n}", reason="not-guarded", code=404) for n in range(202, 250)),
+    )
+    files = ("door.log", "audit.log", "gate.log")
+    found = {each["check"]: each for each in review(run, *files)["findings"]}
+    assert found.keys() == {"past-the-door", "new-source", "many-identities"}
+    assert "daypass trace past " in found["past-the-door"]["hint"]
+    assert "203.0.113.9" in found["new-source"]["fact"]
+    traced = json.loads(run("a", *files, "-o", "json")[0])
+    assert traced["sources"][-1]["source"] == "203.0.113.9"
+    assert [line["audit"] for line in traced["lines"] if line["audit"]] == ["A1", "A1"]
+
+
+def test_findings_that_are_not_listed_are_noted_and_those_with_success_are_listed(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unusual, "LIMIT_LISTED", 3)
+    path = PATH.replace("bot", "{}").format
+    found = [
+        door(n, f"{n}", f"192.0.2.{n}", path=path(f"x{m}"), code=201 if n == 9 else 401)
+        for n in range(10)
+        for m in range(6)
+    ]
+    write("door.log", *found)
+    reviewed = review(run, "door.log")
+    assert reviewed["findings"][0]["fact"].startswith("192.0.2.9 asked for 6 identities, 6 with")
+    assert "7 findings more: not all are listed" in reviewed["notes"]
 
 
 def test_usage_errors_say_what_is_missing(run: Any) -> None:
