@@ -95,21 +95,30 @@ def test_a_panel_has_data(prometheus: Prometheus, panel: Json) -> None:
 def series_of(expression: str) -> list[str]:
     """The series that an expression selects, with their matchers."""
     grouping = r"\b(?:by|on|without|ignoring)\s*\([^)]*\)"
-    named = r"\b(?:(?:daypass|envoy)_\w+|up\b)(?:\{[^}]*\})?"
+    named = r"\b(?:[\w:]*(?:daypass|envoy)_[\w:]+|up\b)(?:\{[^}]*\})?"
     return re.findall(rf"{named}|\{{[^}}]*\}}", re.sub(grouping, "", expression))
 
 
-ALERTS = {
-    rule["alert"]: rule["expr"]
+RULES = {
+    rule.get("alert") or rule["record"]: rule["expr"]
     for group in yaml.safe_load(alerts_text())["groups"]
     for rule in group["rules"]
 }
 
 
-@pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_selects_series_that_exist(prometheus: Prometheus, name: str) -> None:
-    selected = series_of(ALERTS[name])
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_selects_series_that_exist(prometheus: Prometheus, name: str) -> None:
+    selected = series_of(RULES[name])
     assert selected
     # What only a closed gate counts is not there in this run.
     selected = [each for each in selected if "daypass-unknown" not in each]
     assert not [each for each in selected if not prometheus.query(each)]
+
+
+def test_each_variable_has_values(prometheus: Prometheus) -> None:
+    for variable in DASHBOARD["templating"]["list"]:
+        if variable["type"] == "query":
+            found = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
+            assert found is not None
+            values = prometheus.query(f"group by ({found[2]}) ({found[1]})")
+            assert any(found[2] in each["metric"] for each in values)

@@ -26,8 +26,7 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 
 def alerts() -> list[dict[str, Any]]:
     (group,) = yaml.safe_load(alerts_text())["groups"]
-    rules: list[dict[str, Any]] = group["rules"]
-    return rules
+    return [rule for rule in group["rules"] if "alert" in rule]
 
 
 def rendered(metrics: str) -> dict[str, dict[str, Any]]:
