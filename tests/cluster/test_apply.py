@@ -206,9 +206,10 @@ def test_confirmation_at_the_terminal_suffices_and_exposing_less_needs_none(
     ("before", "after", "missing", "hint"),
     [
         ("{secret: ekf-tls}", "{issuer: x}", r"Certificate \(cert-manager.io/v1\)", "cert-manager"),
+        ("version: 1", "version: 1\nmetrics: {alerts: true}", "PrometheusRule", "`metrics`"),
         ("front: istio,", "front: istio, frontNamespace: nowhere,", "nowhere", "frontNamespace"),
     ],
-    ids=["kind", "namespace"],
+    ids=["kind", "monitoring", "namespace"],
 )
 def test_missing_kinds_and_namespaces_are_named_before_anything_is_applied(
     plane: ControlPlane, cluster: Cluster, before: str, after: str, missing: str, hint: str

@@ -30,6 +30,7 @@ _PROVIDERS = {
     "security.istio.io": "Istio",
     "gateway.networking.k8s.io": "the Gateway API (standard-install.yaml of its release)",
     "cert-manager.io": "cert-manager",
+    "monitoring.coreos.com": "the Prometheus Operator",
 }
 
 
@@ -110,6 +111,8 @@ def _install_hint(document: Object) -> str:
     what = _PROVIDERS.get(group, f"what serves {group}")
     if group == "cert-manager.io":
         return f"install {what}, or name no issuer"
+    if group == "monitoring.coreos.com":
+        return f"install {what}, or leave monitors and alerts out of `metrics`"
     base, _, gate = name_of(document).partition(".")
     key = f"gates.{gate}.engine" if gate else "engine" if base.startswith(GATE) else "front"
     return f"install {what}, or write another `{key}`"
