@@ -131,9 +131,10 @@ docs: .venv/.synced .venv-docs/.synced ## build the documentation's site in site
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
 	@$(BIN)/python -m tools.reference.output > site/reference/output.schema.json
 
-picture: .venv/.synced ## draw the pictures: the components, and what a real run of the demo prints
+picture: .venv/.synced controlplane ## draw the pictures: the components, what a real run of the demo prints, and the dashboard of a run of 4 minutes
 	$(BIN)/python tools/components.py docs/components.svg
 	$(BIN)/python tools/picture.py docs/demo.svg
+	$(BIN)/python tools/dashboard.py docs/dashboard.svg
 
 reference: .venv/.synced ## write the generated parts of docs/reference/ from the code
 	$(BIN)/python -m tools.reference
