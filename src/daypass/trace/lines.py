@@ -9,8 +9,8 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
 from daypass._core.errors import DaypassError
@@ -24,61 +24,51 @@ _WRAPPERS = ("log", "message", "@message", "MESSAGE")
 """Fields in which Docker, fluent-bit, vector, CloudWatch and journald have a line."""
 _GZIP = b"\x1f\x8b"
 _decode = json.JSONDecoder().raw_decode
+_BROKEN = "lines were skipped, in part or whole: they are no whole JSON"
+_TOO_LONG = f"lines were skipped: they have over {LONGEST_LINE_BYTES} bytes"
+
+Skipped = Counter[str]
+"""How many lines were skipped, by why."""
 
 
-@dataclass(slots=True)
-class Unread:
-    """What of the logs was not read."""
-
-    broken: int = 0
-    too_long: int = 0
-    cut_off: list[str] = field(default_factory=list)
-
-    def notes(self) -> Iterator[str]:
-        """Yield a sentence for each kind."""
-        if self.broken:
-            yield f"{self.broken} lines were skipped, in part or whole: they are no whole JSON"
-        if self.too_long:
-            yield f"{self.too_long} lines were skipped: they have over {LONGEST_LINE_BYTES} bytes"
-        yield from (f"{file} ends in the middle of its gzip data" for file in self.cut_off)
-
-
-def read_objects(file: str, words: Sequence[bytes], unread: Unread) -> Iterator[dict[str, Any]]:
+def read_objects(file: str, words: Sequence[bytes], skipped: Skipped) -> Iterator[dict[str, Any]]:
     """Yield the objects on all lines with one of these words. `-` is stdin. Raises DaypassError."""
-    for line in _lines(file, unread):
+    for line in _lines(file, skipped):
         for word in words:
             if word in line:
-                yield from objects_in(line.decode("utf-8", "replace"), unread)
+                yield from objects_in(line.decode("utf-8", "replace"), skipped)
                 break
 
 
-def _lines(file: str, unread: Unread) -> Iterator[bytes]:
+def _lines(file: str, skipped: Skipped) -> Iterator[bytes]:
     name = "stdin" if file == "-" else file
     try:
         with open(0 if file == "-" else file, "rb", closefd=file != "-") as raw:
             is_gzip = raw.peek(2)[:2] == _GZIP
             yield from _bounded(
-                cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw, unread
+                cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw, skipped
             )
     except (EOFError, gzip.BadGzipFile, zlib.error):
-        unread.cut_off.append(name)
+        skipped[f"file ends in the middle of its gzip data: {name}"] += 1
     except OSError as error:
         raise DaypassError(f"{name} cannot be read: {error.strerror}", "name log files") from None
 
 
-def _bounded(stream: IO[bytes], unread: Unread) -> Iterator[bytes]:
+def _bounded(stream: IO[bytes], skipped: Skipped) -> Iterator[bytes]:
     is_rest = False
     while line := stream.readline(LONGEST_LINE_BYTES):
         is_whole = line.endswith(b"\n") or len(line) < LONGEST_LINE_BYTES
         if is_whole and not is_rest:
             yield line
         elif is_whole:
-            unread.too_long += 1
+            skipped[_TOO_LONG] += 1
         is_rest = not is_whole
-    unread.too_long += is_rest
+    skipped.update([_TOO_LONG] * is_rest)
 
 
-def objects_in(text: str, unread: Unread, *, is_wrapped: bool = False) -> Iterator[dict[str, Any]]:
+def objects_in(
+    text: str, skipped: Skipped, *, is_wrapped: bool = False
+) -> Iterator[dict[str, Any]]:
     """Yield the objects on a line, up to text with a quotation mark, which may quote a client.
 
     A broken object is followed by that of another writer, or by a rest: in a string of its own, a
@@ -99,6 +89,6 @@ def objects_in(text: str, unread: Unread, *, is_wrapped: bool = False) -> Iterat
         if not is_wrapped:
             for inner in filter(None, map(found.get, _WRAPPERS)):
                 if isinstance(inner, str):
-                    yield from objects_in(inner, unread, is_wrapped=True)
+                    yield from objects_in(inner, skipped, is_wrapped=True)
         at = text.find("{", end)
-    unread.broken += failed > 0
+    skipped.update([_BROKEN] * (failed > 0))

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from daypass._core.clock import parse_rfc3339
 from daypass.trace.events import Event, account_of, read_event
-from daypass.trace.lines import Unread, read_objects
+from daypass.trace.lines import read_objects
 
 LIMIT_EXCHANGES = 100_000
 LIMIT_SOURCES = 100_000
@@ -64,7 +64,6 @@ class Logs:
         self.tried: dict[tuple[str, str], Source] = {}
         self.forgotten: deque[Event] = deque(maxlen=LIMIT_LISTED * 10)
         self.times: dict[str, tuple[str, str]] = {}
-        self.unread = Unread()
         self._refused: dict[str, Exchange] = {}
         self._names = {what, account_of(what)} - {""}
         self._tokens: set[str] = set()
@@ -82,7 +81,7 @@ class Logs:
             *(each.rpartition("/")[2].encode(errors="replace") for each in self._names),
         ]
         words += [] if self._names else [b"audit_id", b"jti"]
-        found = (map(read_event, read_objects(file, words, self.unread)) for file in files)
+        found = (map(read_event, read_objects(file, words, self._counts)) for file in files)
         for event in merge(*(filter(None, each) for each in found), key=attrgetter("time")):
             self.take(event)
 
@@ -150,7 +149,6 @@ class Logs:
         yield from (f"{count} {what}" for what, count in self._counts.items())
         if self._skew_seconds > _CLOCKS_DIFFER_SECONDS:
             yield f"the clocks of door and API server differ by {self._skew_seconds:.0f} s"
-        yield from self.unread.notes()
 
     def result(self) -> Traced:
         """Return what was found about `what`."""

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.trace.lines import LONGEST_LINE_BYTES, Unread, objects_in, read_objects
+from daypass.trace.lines import LONGEST_LINE_BYTES, Skipped, objects_in, read_objects
 
 A, B = {"jti": "a"}, {"jti": "b"}
 LINE = json.dumps(A)
 
 
-def found_in(text: str, unread: Unread | None = None) -> list[dict[str, object]]:
-    return list(objects_in(text, unread or Unread()))
+def found_in(text: str, skipped: Skipped | None = None) -> list[dict[str, object]]:
+    return list(objects_in(text, Skipped() if skipped is None else skipped))
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_a_field_within_a_field_is_not_read() -> None:
 
 
 def test_lines_of_two_writers_are_read_as_far_as_they_are_whole() -> None:
-    unread = Unread()
-    assert found_in(LINE + json.dumps(B), unread) == [A, B]
-    assert unread.broken == 0
-    assert found_in(LINE[:5] + json.dumps(B), unread) == [B]
-    assert unread.broken == 1
+    skipped = Skipped()
+    assert found_in(LINE + json.dumps(B), skipped) == [A, B]
+    assert skipped.total() == 0
+    assert found_in(LINE[:5] + json.dumps(B), skipped) == [B]
+    assert skipped.total() == 1
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_what_is_no_json_is_skipped(line: str) -> None:
     assert found_in(line) == []
 
 
-def read(file: Path | str, unread: Unread | None = None) -> list[dict[str, object]]:
-    return list(read_objects(str(file), [b"jti"], unread or Unread()))
+def read(file: Path | str, skipped: Skipped | None = None) -> list[dict[str, object]]:
+    return list(read_objects(str(file), [b"jti"], Skipped() if skipped is None else skipped))
 
 
 def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
@@ -94,18 +94,18 @@ def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
 
 
 def test_gzip_that_ends_early_is_read_up_to_there(tmp_path: Path) -> None:
-    file, unread = tmp_path / "audit.log.gz", Unread()
+    file, skipped = tmp_path / "audit.log.gz", Skipped()
     lines = "".join(f"{json.dumps({'jti': str(n)})}\n" for n in range(20_000))
     whole = gzip.compress(lines.encode())
     file.write_bytes(whole[: len(whole) // 2])
-    assert len(read(file, unread)) > 100
-    assert list(unread.notes()) == [f"{file} ends in the middle of its gzip data"]
+    assert len(read(file, skipped)) > 100
+    assert list(skipped) == [f"file ends in the middle of its gzip data: {file}"]
     file.write_bytes(whole[:1000] + b"\0" * 1000)
-    read(file, unread)
+    read(file, skipped)
 
 
 def test_a_line_that_is_too_long_is_skipped_and_takes_no_memory(tmp_path: Path) -> None:
-    file, unread = tmp_path / "audit.log", Unread()
+    file, skipped = tmp_path / "audit.log", Skipped()
     with file.open("w") as written:
         written.write(json.dumps({"jti": "x" * 1_000_000}) + "\n")
         for _ in range(10):
@@ -113,12 +113,12 @@ def test_a_line_that_is_too_long_is_skipped_and_takes_no_memory(tmp_path: Path) 
         written.write(LINE + "\n" + '{"jti": "' + "x" * 30_000_000)
     tracemalloc.start()
     try:
-        found = read(file, unread)
+        found = read(file, skipped)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert [len(str(each["jti"])) for each in found] == [1_000_000, 1]
-    assert unread.too_long == 11
+    assert skipped.total() == 11
     assert most < 8 * LONGEST_LINE_BYTES
 
 
