@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 from daypass._core.text import printable
@@ -28,13 +29,13 @@ _LABELS = (
     *(_MANAGER, _POLICY, "envoy_rbac_http_prefix"),
 )
 _ISTIOS = re.compile(
-    r"envoy_http_\w+_rbac_gate_policy_(daypass_\w+)_(allowed|denied)(?:{(.*)})? ", re.ASCII
+    r"^envoy_http_\w+_rbac_gate_policy_(daypass_\w+)_(allowed|denied)(?:{(.*)})? ", re.ASCII
 )
 """Istio's proxies take no labels out of the names of the gate's series."""
 _AS_ENVOYS = (
     r'envoy_http_rbac_policy_\2{envoy_rbac_http_prefix="gate",envoy_rbac_policy_name="\1",\3} '
 )
-_LONGEST_LINE = 4096
+_LONGEST_LINE, _MOST_LINES = 1024, 20_000
 _LONGEST = 64
 
 Labels = frozenset[tuple[str, str]]
@@ -148,7 +149,10 @@ def parse_exposition(text: str) -> Series:
 
     short = (line for line in text.split("\n") if len(line) <= _LONGEST_LINE)
     lines = (_ISTIOS.sub(_AS_ENVOYS, line, count=1) for line in short)
-    wanted = [line for line in lines if re.split(r"[ {]", line, maxsplit=1)[0] in _WANTED]
+    all_wanted = (line for line in lines if re.split(r"[ {]", line, maxsplit=1)[0] in _WANTED)
+    wanted = [*islice(all_wanted, _MOST_LINES)]
+    if len(wanted) == _MOST_LINES:
+        raise NoMetricsError("too many series")
     try:
         families = [*text_string_to_metric_families("\n".join([*wanted, ""]))]
     except Exception as error:  # the parser checks little, and raises whatever follows
