@@ -19,6 +19,7 @@ from daypass.kube.certificate_authority import Authority
 from daypass.kube.cluster import Cluster
 from daypass.kube.published_objects import closing_time
 from daypass.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS
+from daypass.render.engines.istio.engine import IstioEngine
 from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.names import DOOR, GATE_WATCH
 from daypass.rules.published import NAMES
@@ -29,9 +30,10 @@ from support.deadline import eventually
 from support.deploying import apply, prepare, write
 from support.lifecycle import IdentityName, make
 from support.objects import secret
+from support.prometheus import Target, running_prometheus, served_texts
 from support.rendered import config_of
 from support.restricted_users import kubeconfig_with
-from support.status_pods import add_pod, growing
+from support.status_pods import SCRAPES, add_pod, add_service, forwarding, growing
 from support.watching import Watch
 
 CONFIG = """\
@@ -45,6 +47,7 @@ gate: {audience: gate.example.com, hosts: [serving.example.com]}
 gatePods: {image: 'r.example.com/daypass:1'}
 metrics: {podProxy: true}
 """
+GATEWAY_JOB = "daypass-gateway-default"
 GATEWAY = {"istio": "ingressgateway"}
 DAY = 86_400
 
@@ -206,3 +209,33 @@ def test_a_certificate_that_soon_expires_is_found(run: Run, cluster: Cluster) ->
         assert (checks(found), found["domains"][0]["days"]) == (["certificate"], 3)
     finally:
         certificate(cluster, "daypass", "ekf-tls", 71)
+
+
+def test_rates_come_from_a_real_prometheus_named_or_found(
+    run: Run, healthy: ControlPlane, cluster: Cluster, tmp_path: Path
+) -> None:
+    texts = {name: (SCRAPES / f"{name}.txt").read_text() for name in ("door", "istio-gateway")}
+    with served_texts(texts) as address:
+        gateway = {"namespace": "istio-system", "pod": "ingress-1"}
+        targets = (
+            Target(job="daypass-door", address=address, labels={}, path="/door/metrics"),
+            Target(job=GATEWAY_JOB, address=address, labels=gateway, path="/istio-gateway/metrics"),
+        )
+        relabelings = {GATEWAY_JOB: IstioEngine.metrics.relabelings}
+        with running_prometheus(tmp_path, *targets, relabelings=relabelings) as prometheus:
+            prometheus.wait_for_targets()
+            rates = "rate(envoy_http_downstream_rq_xx[1m]) > 0"
+            eventually("it has rates", lambda: prometheus.query(rates))
+            named = look(run, "--prometheus", prometheus.url, code=3)
+            write(tmp_path, CONFIG.replace("{podProxy: true}", "{scrapedFrom: [monitoring]}"))
+            with forwarding(prometheus.url) as port:
+                add_service(healthy, "monitoring", "prometheus-operated", port)
+                again = partial(look, run, code=3)
+                eventually("it is reached", lambda: again()["metrics"], seconds=20)
+                found = again()
+    assert named["metrics"] == f"Prometheus {prometheus.url}, over 5 min"
+    assert found["metrics"] == "Prometheus monitoring/prometheus-operated, over 5 min"
+    for each in (named, found):
+        assert part(each, "door")["traffic"]["rate"] > 0
+        assert part(each, "door")["traffic"]["reasons"]["too-many-requests"] > 0
+        assert part(each, "gate default")["traffic"]["reasons"]["no-token"] > 0

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 from support.controlplane import ControlPlane
 from support.http_services import Handler, serving
@@ -41,6 +42,39 @@ def add_pod(
         "conditions": [{"type": "Ready", "status": "True"}],
     }  # fmt: skip
     plane.admin.request("PATCH", f"{pods}/{name}/status", {"status": status}, headers=_MERGE)
+
+
+def add_service(plane: ControlPlane, namespace: str, name: str, port: int) -> None:
+    """A Service as the Prometheus Operator makes it, which leads to a port of this machine."""
+    plane.admin.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+    labels = {"operated-prometheus": "true"}
+    ports = [{"name": "web", "port": port, "protocol": "TCP"}]
+    document = {"metadata": {"name": name, "labels": labels}, "spec": {"ports": ports}}
+    plane.admin.create(f"/api/v1/namespaces/{namespace}/services", document)
+    # The API server forwards to addresses of Pods alone.
+    add_pod(plane, namespace, name, labels, port, port_name="web")
+    pod = plane.admin.get(f"/api/v1/namespaces/{namespace}/pods/{name}")["metadata"]
+    target = {"kind": "Pod", "namespace": namespace, "name": name, "uid": pod["uid"]}
+    ready = {"conditions": {"ready": True}, "targetRef": target}
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    labels = {"kubernetes.io/service-name": name}
+    plane.admin.create(slices, {
+        "metadata": {"name": name, "labels": labels}, "addressType": "IPv4", "ports": ports,
+        "endpoints": [{"addresses": [reachable_address()], **ready}],
+    })  # fmt: skip
+
+
+@contextmanager
+def forwarding(url: str) -> Iterator[int]:
+    """Lead requests at a port of every address to a URL; yields the port."""
+
+    class Forwarding(Handler):
+        def do_GET(self) -> None:
+            with urlopen(url + self.path, timeout=30) as answer:  # noqa: S310 - of the tests
+                self.answer(200, answer.read())
+
+    with serving(Forwarding, host="0.0.0.0") as port:  # noqa: S104 - the API server connects to it
+        yield port
 
 
 _MERGE = {"Content-Type": "application/merge-patch+json"}

@@ -38,8 +38,8 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
     TOKEN_SECRETS,
 )
-from daypass.render.engines import engines_of
 from daypass.render.fronts import AnyFront, fronts_of
+from daypass.render.monitoring.monitors import Scraped, scraped
 from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import Published
@@ -48,13 +48,14 @@ from daypass.status.judgement import (
     UNUSED_DAYS,
     judge_domains,
     judge_drift,
+    judge_gateway,
     judge_identities,
     judge_part,
     judge_published,
     worst_first,
 )
 from daypass.status.report import DomainState, IdentitiesState, PartState, PublishedState, Status
-from daypass.status.samples import KEYS_AGE
+from daypass.status.samples import GATE_THERE, KEYS_AGE
 from daypass.status.sources import (
     ANSWER_SECONDS,
     Prometheus,
@@ -69,21 +70,9 @@ T = TypeVar("T")
 _DAY_SECONDS = 86_400
 _CLOCKS_DIFFER_SECONDS = 5
 _OVERDUE = {"deadline-passed", "retirement-overdue", "unreadable-time"}
-_PORTS = {"metrics": "/metrics", "status": "/metrics", "http-envoy-prom": "/stats/prometheus"}
-"""The paths of metrics by the names of ports: of Envoy, of daypass, of Istio's proxies."""
+_NAMES = {DOOR: "door", GATE: "authorizer", GATE_WATCH: "watch"}
 _NO_METRICS = "rates are not known: metrics.scrapedFrom names no namespace with a Prometheus"
 _OPEN_METRICS = "write that, or metrics: {podProxy: true}, or name one: --prometheus URL"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Workload:
-    """Pods of daypass or, without a Deployment, those of the gateway of a gate."""
-
-    name: str
-    namespace: str
-    labels: str
-    deployment: str = ""
-    gate: str = ""
 
 
 def read_cluster(
@@ -94,20 +83,24 @@ def read_cluster(
     with ThreadPoolExecutor() as pool:
         compared, known = pool.submit(view.drift), pool.submit(view.published)
         certified, counted = pool.submit(view.domains), pool.submit(view.identities)
-        workloads = list(_workloads(config))
+        workloads = list(scraped(config))
         seen = in_parallel(view.pods, workloads)
-        reading = view.metrics(prometheus, scrapes, [pod for _, pods in seen for pod in pods])
+        pairs = [*zip(workloads, seen, strict=True)]
+        found = ((one, pod) for one, (_, pods) in pairs for pod in pods)
+        targets = [each for one, pod in found for each in _targets(cluster, one, pod)]
+        reading = view.metrics(prometheus, scrapes, targets)
         drift, domains, identities = compared.result(), certified.result(), counted.result()
         published = known.result()
     samples, parts, findings = reading.samples, list[PartState](), list[Finding]()
-    for one, (part, pods) in zip(workloads, seen, strict=True):
+    for one, (part, pods) in pairs:
         if one.gate:
             names = {name_of(pod) for pod in pods} if part.ready is not None else None
             part = replace(part, traffic=samples.of_gate(one.gate, names))
-        elif one.deployment == DOOR:
+            findings += judge_gateway(one.gate, names or (), samples.by("pod", GATE_THERE))
+        elif one.name == DOOR:
             part = replace(part, traffic=samples.of_door())
         parts.append(part)
-        findings += judge_part(part, one.namespace, one.labels)
+        findings += judge_part(part, one.namespace, labels.selector(one.labels))
     if published is not None:
         ages = samples.by("pod", KEYS_AGE).values()
         published = replace(published, keys=max(ages, default=None))
@@ -126,23 +119,6 @@ def read_cluster(
         identities=identities,
         drift=drift,
     )
-
-
-def _workloads(config: Config) -> Iterator[_Workload]:
-    """Yield the Pods that the config needs."""
-    gates, fronts = config.cluster_gates.values(), fronts_of(config)
-    is_needed = {
-        ("door", DOOR): any(not each.is_direct for each in fronts),
-        ("watch", GATE_WATCH): bool(gates),
-        ("authorizer", GATE): any(each.is_reviewed for each in gates),
-    }
-    for name, deployment in (each for each, needed in is_needed.items() if needed):
-        selected, home = f"{labels.APP_NAME}={deployment}", config.door.namespace
-        yield _Workload(name=name, namespace=home, labels=selected, deployment=deployment)
-    for each in engines_of(config):
-        name, selected = f"gate {each.name}", labels.selector(each.pods_labels)
-        where = each.gate.front_namespace
-        yield _Workload(name=name, namespace=where, labels=selected, gate=each.name)
 
 
 @dataclass(slots=True)
@@ -167,30 +143,32 @@ class ClusterView:
             self.findings.append(unknown("rights", f"{what}: {may_not}", error.hint))
             return None
 
-    def pods(self, of: _Workload) -> tuple[PartState, list[Object]]:
+    def pods(self, of: Scraped) -> tuple[PartState, list[Object]]:
         """Return the state of Pods, and those that are needed for their metrics or of a gateway."""
-        part, found = PartState(name=of.name), list[Object]()
+        part = PartState(name=_NAMES.get(of.name, f"gate {of.gate}"))
+        listed: list[Object] | None = []
         if of.gate or self.config.metrics.pod_proxy:
-            look = partial(self.cluster.list, PODS, of.namespace, labels=of.labels)
-            listed = self.see(f"the Pods of {of.name}", look)
-            found = listed or []
-            if of.gate and listed is not None:
-                return replace(part, ready=sum(map(_is_ready, found)), wanted=len(found)), found
-        if of.deployment:
-            find = partial(self.cluster.find, DEPLOYMENTS, of.deployment, of.namespace)
-            document = self.see(f"whether {of.name} is ready", lambda: find() or {})
-            if document == {}:
-                fact = f"there is no Deployment {of.namespace}/{of.deployment}"
-                self.findings.append(failure("replicas", fact, command("apply")))
-            elif document is not None:
-                status, spec = document.get("status") or {}, document["spec"]
-                ready, wanted = status.get("readyReplicas") or 0, spec.get("replicas", 1)
-                image = spec["template"]["spec"]["containers"][0]["image"]
-                part = replace(part, ready=ready, wanted=wanted, image=image)
-        return part, found
+            selected = labels.selector(of.labels)
+            look = partial(self.cluster.list, PODS, of.namespace, labels=selected)
+            listed = self.see(f"the Pods of {part.name}", look)
+        if of.gate:
+            if listed is not None:
+                part = replace(part, ready=sum(map(_is_ready, listed)), wanted=len(listed))
+            return part, listed or []
+        find = partial(self.cluster.find, DEPLOYMENTS, of.name, of.namespace)
+        document = self.see(f"whether {part.name} is ready", lambda: find() or {})
+        if document == {}:
+            fact = f"there is no Deployment {of.namespace}/{of.name}"
+            self.findings.append(failure("replicas", fact, command("apply")))
+        elif document:
+            ready = (document.get("status") or {}).get("readyReplicas") or 0
+            wanted, pod = document["spec"].get("replicas", 1), document["spec"]["template"]["spec"]
+            image = pod["containers"][0]["image"]
+            part = replace(part, ready=ready, wanted=wanted, image=image)
+        return part, listed or []
 
     def metrics(
-        self, prometheus: Prometheus | None, scrapes: Scrapes, pods: Sequence[Object]
+        self, prometheus: Prometheus | None, scrapes: Scrapes, targets: Sequence[Target]
     ) -> Reading:
         """Return what a Prometheus knows or, if the config opens that, the Pods themselves."""
         metrics = self.config.metrics
@@ -198,7 +176,7 @@ class ClusterView:
         prometheus = prometheus or self.see("whether there is a Prometheus", look)
         reading = Reading() if prometheus is None else prometheus.read()
         if metrics.pod_proxy and not reading.source:
-            scraped = scrapes.read(list(_targets(self.cluster, pods)))
+            scraped = scrapes.read(targets)
             return replace(scraped, notes=[*reading.notes, *scraped.notes])
         if prometheus is None:
             return Reading(notes=[unknown("metrics", _NO_METRICS, _OPEN_METRICS)])
@@ -312,21 +290,19 @@ class ClusterView:
         return [*map(str, changes), *map(str, gone)]
 
 
-def _targets(cluster: Cluster, pods: Sequence[Object]) -> Iterator[Target]:
-    """Yield the Pods that serve metrics."""
-    for pod in pods:
-        namespace, name = pod["metadata"]["namespace"], name_of(pod)
-        ports = [each for one in pod["spec"]["containers"] for each in one.get("ports") or ()]
-        for port in (each for each in ports if each.get("name") in _PORTS):
-            path = PODS.path(namespace, f"{name}:{port['containerPort']}", "proxy")
-            shown = f"Pod {namespace}/{name}"
-            read = partial(
-                cluster.read_text,
-                path + _PORTS[port["name"]],
-                what=f"read the metrics of {shown}",
-                seconds=ANSWER_SECONDS,
-            )
-            yield Target(name=shown, read=read, labels={"pod": name})
+def _targets(cluster: Cluster, of: Scraped, pod: Object) -> Iterator[Target]:
+    """Yield what serves metrics in a Pod, at a port of the monitors' name."""
+    ports = [each for one in pod["spec"]["containers"] for each in one.get("ports") or ()]
+    for port in (each for each in ports if each.get("name") == of.metrics.port):
+        name = f"{of.namespace}/{name_of(pod)}"
+        proxy = PODS.path(of.namespace, f"{name_of(pod)}:{port['containerPort']}", "proxy")
+        read = partial(
+            cluster.read_text,
+            proxy + of.metrics.path,
+            what=f"read the metrics of Pod {name}",
+            seconds=ANSWER_SECONDS,
+        )
+        yield Target(name=f"Pod {name}", read=read, labels={"pod": name_of(pod)})
 
 
 def days_left(chain: bytes, clock: Clock) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from daypass._core.findings import Finding, Level, failure, warning
 from daypass._core.hints import command, kubectl
@@ -64,6 +64,16 @@ def judge_part(part: PartState, home: str, selector: str) -> Iterator[Finding]:
         yield failure(
             "refusals", fact, command("gate", "watch", "--once") if is_about_keys else logs
         )
+
+
+def judge_gateway(
+    gate: str, pods: Collection[str], with_gate: Collection[str]
+) -> Iterator[Finding]:
+    """Find Pods whose Envoy does not have the gate's filters, while another one has."""
+    without = sorted({*pods} - {*with_gate})
+    if without and {*pods} & {*with_gate}:
+        fact = f"gate {gate}: without its filters, all requests may pass: {_names(without)}"
+        yield failure("bypass", fact, f"does a forged token pass? {command('verify')}")
 
 
 def judge_published(

@@ -19,10 +19,13 @@ from daypass.status.report import Traffic
 _CLASSES, _TIMES = "envoy_http_downstream_rq_xx", "envoy_http_downstream_rq_time_bucket"
 _ALLOWED, _DENIED = "envoy_http_rbac_policy_allowed", "envoy_http_rbac_policy_denied"
 _DECISIONS = "daypass_gate_decisions_total"
-KEYS_AGE, HEALTHY = "daypass_gate_watch_keys_age_seconds", "daypass_gate_watch_healthy"
+KEYS_AGE = "daypass_gate_watch_keys_age_seconds"
+GATE_THERE = "envoy_extension_config_discovery_http_filter_daypass_gate_keys_config_reload"
+"""An Envoy of Istio has it, if it has the gate's filters."""
 COUNTERS = (_CLASSES, _TIMES, _ALLOWED, _DENIED, _DECISIONS)
 """The series whose growth is read."""
-_WANTED = {*COUNTERS, KEYS_AGE, HEALTHY}
+_GAUGES = (KEYS_AGE, GATE_THERE)
+_WANTED = {*COUNTERS, *_GAUGES}
 _MANAGER, _POLICY = "envoy_http_conn_manager_prefix", "envoy_rbac_policy_name"
 _LABELS = (
     *("pod", "le", "gate", "reason", "envoy_response_code_class"),
@@ -165,7 +168,7 @@ def query(window_seconds: int) -> str:
     """Return the PromQL for all series at once, each with its name as the label `series`."""
     by = f"sum by ({', '.join(_LABELS)})"
     rates = [f"{by} (rate({name}[{window_seconds}s]))" for name in COUNTERS]
-    every = zip((*COUNTERS, KEYS_AGE, HEALTHY), (*rates, KEYS_AGE, HEALTHY), strict=True)
+    every = zip((*COUNTERS, *_GAUGES), (*rates, *_GAUGES), strict=True)
     return " or ".join(f'label_replace({of}, "series", "{name}", "", "")' for name, of in every)
 
 
