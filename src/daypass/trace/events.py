@@ -126,7 +126,7 @@ def _text(line: Object, *names: str) -> str:
     for name in names:
         found = line.get(name)
         if isinstance(found, str) and found != "-":
-            return found[:_LONGEST]
+            return found[:_LONGEST].encode(errors="replace").decode()  # half a surrogate pair
     return ""
 
 
@@ -135,4 +135,4 @@ def _last(values: object) -> str:
 
 
 def _code(line: Object, *names: str) -> int:
-    return next((it for it in map(line.get, names) if isinstance(it, int)), 0)
+    return next((it for it in map(line.get, names) if isinstance(it, int) and 0 < it < 1000), 0)

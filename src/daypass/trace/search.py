@@ -66,6 +66,8 @@ class Logs:
         self.times: dict[str, tuple[str, str]] = {}
         self._refused: dict[str, Exchange] = {}
         self._names = {what, account_of(what)} - {""}
+        # A client chooses the ID of its request, which may be the name of another user.
+        self._requests = set[str]() if {":", "/"} & {*what} else {what} - {""}
         self._tokens: set[str] = set()
         self._lines: deque[Event] = deque(maxlen=LIMIT_LISTED)
         self._counts: Counter[str] = Counter()
@@ -95,7 +97,7 @@ class Logs:
             self._count(event)
             if not event.audit:
                 self._lines.append(event)
-                if event.request in self._names:
+                if event.request in self._requests:
                     self._tokens.add(event.jti)
 
     def _join(self, event: Event, exchanges: dict[str, Exchange]) -> None:
@@ -122,8 +124,8 @@ class Logs:
                 self.forgotten.extend(oldest.values())
 
     def _is_meant(self, event: Event) -> bool:
-        names = (event.jti, event.request, event.audit, event.account, event.user)
-        return not self._names.isdisjoint(names)
+        names = (event.jti, event.audit, event.account, event.user)
+        return event.request in self._requests or not self._names.isdisjoint(names)
 
     def _count(self, line: Event) -> None:
         pair = line.account, line.client
@@ -161,7 +163,8 @@ class Logs:
             if any(map(self._is_meant, exchange.values())):
                 lines += exchange.values()
         for line in lines:
-            if line.part == "door" and known.isdisjoint((line.request, line.audit, line.account)):
+            is_counted = line.request in self._requests or {line.audit, line.account} & known
+            if line.part == "door" and not is_counted:
                 self._count(line)
         credentials, tokens = {line.credential for line in lines} - {""}, {it.jti for it in lines}
         for exchange in every:

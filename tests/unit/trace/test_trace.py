@@ -250,6 +250,18 @@ def test_what_anyone_can_send_takes_no_room_from_what_was_accepted(
     assert [line["audit"] for line in traced["lines"] if line["audit"]] == ["A1", "A1"]
 
 
+def test_a_request_id_that_is_another_users_name_is_no_trace_of_that_user(run: Any) -> None:
+    other = {"user": "system:serviceaccount:team:other", "request_id": "team/bot"}
+    write("gate.log", gate(1, "a"), gate(2, "b", "203.0.113.9", **other))
+    write("door.log", door(1, "A1"), door(2, "A2", "203.0.113.9", path="/x", request_id="team/bot"))
+    user = {"username": other["user"]}
+    write("audit.log", audit(1, "A1", "a"), audit(2, "A2", "b", user=user, objectRef={}))
+    for what in ("team/bot", BOT):
+        found = json.loads(run(what, "gate.log", "door.log", "audit.log", "-o", "json")[0])
+        assert [each["source"] for each in found["sources"]] == ["192.0.2.1"]
+        assert {line["jti"] for line in found["lines"]} == {"a", ""}
+
+
 def test_findings_that_are_not_listed_are_noted_and_those_with_success_are_listed(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +276,14 @@ def test_findings_that_are_not_listed_are_noted_and_those_with_success_are_liste
     reviewed = review(run, "door.log")
     assert reviewed["findings"][0]["fact"].startswith("192.0.2.9 asked for 6 identities, 6 with")
     assert "7 findings more: not all are listed" in reviewed["notes"]
+
+
+def test_half_a_surrogate_pair_and_a_code_of_many_digits_can_be_printed(run: Any) -> None:
+    write("gate.log", gate(1, "a\ud800", code=10**4000, request_id="r"))
+    for output in ("text", "json", "yaml"):
+        out, _ = run("r", "gate.log", "-o", output)
+        assert "a?" in out
+        assert len(out) < 4000
 
 
 def test_usage_errors_say_what_is_missing(run: Any) -> None:
