@@ -72,6 +72,7 @@ CERTIFICATE = (
 )
 FILTER = "envoy_extension_config_discovery_http_filter_daypass_gate_keys"
 KEYS_FILTER = f"{FILTER}_config_reload{{{GATEWAY}}}"
+SERVING_CERTIFICATE = f"daypass_gate_certificate_expiration_timestamp_seconds{{{SERVE}}}"
 DAY = 86400
 HEALTHY: Values = {
     **{f"up{{{each}}}": steady(1) for each in (DOOR, WATCH, SERVE, GATEWAY)},
@@ -84,6 +85,7 @@ HEALTHY: Values = {
     FORWARDED: rate(60),
     REFUSED_AT_DOOR: rate(6),
     CERTIFICATE: steady(60 * DAY),
+    SERVING_CERTIFICATE: steady(60 * DAY),
     ACCEPTED: rate(60),
     REFUSED: rate(6),
     NO_TOKEN: rate(6),
@@ -175,6 +177,10 @@ BROKEN: dict[str, tuple[Values, set[str]]] = {
     ),
     "a certificate expires": (
         {CERTIFICATE: steady(6 * DAY + LOOKED_AT * 60)},
+        {"DaypassCertificateExpires"},
+    ),
+    "the authorizer's certificate expires": (
+        {SERVING_CERTIFICATE: steady(6 * DAY + LOOKED_AT * 60)},
         {"DaypassCertificateExpires"},
     ),
     "refusals rise at the door": ({REFUSED_AT_DOOR: rate(6, 60)}, {"DaypassRefusalsRising"}),

@@ -34,6 +34,9 @@ RECORDED = {
     path.stem: path.read_text() for path in Path(__file__).parent.glob("scrapes/*-gateway.txt")
 }
 """What was scraped from the Envoys of gateways."""
+BARE = "bare"
+RECORDED[BARE] = "# TYPE envoy_server_live gauge\nenvoy_server_live{} 1\n"
+"""That of an Envoy without the gate."""
 SCRAPED_FOR_SECONDS = 12
 
 
@@ -94,9 +97,10 @@ def test_a_panel_has_data(prometheus: Prometheus, panel: Json) -> None:
 
 def series_of(expression: str) -> list[str]:
     """The series that an expression selects, with their matchers."""
-    grouping = r"\b(?:by|on|without|ignoring)\s*\([^)]*\)"
+    # Not labels: of aggregations, and in the arguments of label_replace.
+    others = r"\b(?:by|on|without|ignoring)\s*\([^)]*\)|,\s*\"[^\"]*\""
     named = r"\b(?:[\w:]*(?:daypass|envoy)_[\w:]+|up\b)(?:\{[^}]*\})?"
-    return re.findall(rf"{named}|\{{[^}}]*\}}", re.sub(grouping, "", expression))
+    return re.findall(rf"{named}|\{{[^}}]*\}}", re.sub(others, "", expression))
 
 
 RULES = {
@@ -122,3 +126,9 @@ def test_each_variable_has_values(prometheus: Prometheus) -> None:
             assert found is not None
             values = prometheus.query(f"group by ({found[2]}) ({found[1]})")
             assert any(found[2] in each["metric"] for each in values)
+
+
+def test_only_a_gateway_without_the_gate_lacks_its_series(prometheus: Prometheus) -> None:
+    found = prometheus.query(RULES["DaypassGatewayWithoutGate"])
+    assert [each["metric"]["job"] for each in found] == [f"daypass-gateway-{BARE}"]
+    assert len(RECORDED) == 3

@@ -17,7 +17,7 @@ from support.authority import Authority
 from support.deadline import eventually
 from support.fake_reviews import fake_reviews
 from support.raw import connect, exchange, get
-from support.serving import serving
+from support.serving import Served, serving
 
 NAME = "daypass-gate.daypass.svc"
 AUTHORITY = Authority()
@@ -41,12 +41,17 @@ def show(folder: Path) -> Show:
 
 
 @pytest.fixture(scope="module")
-def port(folder: Path, show: Show) -> Iterator[int]:
+def served(folder: Path, show: Show) -> Iterator[Served]:
     pair = AUTHORITY.server(NAME)
     show(pair.certificate_pem, pair.key_pem)
     tls = ("--listen", "127.0.0.1:0", "--certificate", "tls.crt", "--key", "tls.key")
-    with fake_reviews(lambda token: True) as reviews, serving(folder, reviews, *tls) as served:
-        yield served.port
+    with fake_reviews(lambda token: True) as reviews, serving(folder, reviews, *tls) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def port(served: Served) -> int:
+    return served.port
 
 
 def test_only_a_client_that_speaks_tls_and_trusts_its_authority_is_answered(port: int) -> None:
@@ -60,12 +65,19 @@ def test_only_a_client_that_speaks_tls_and_trusts_its_authority_is_answered(port
         assert not plain.recv(100).startswith(b"HTTP")
 
 
-def test_a_renewed_certificate_is_shown_and_half_a_pair_is_not(port: int, show: Show) -> None:
+def test_a_renewed_certificate_is_shown_and_half_a_pair_is_not(
+    port: int, served: Served, show: Show
+) -> None:
     def shown() -> str:
         return ssl.get_server_certificate(("127.0.0.1", port))
 
-    old, new, other = shown(), AUTHORITY.server(NAME), AUTHORITY.server(NAME)
+    def expires() -> float:
+        return served.metric("daypass_gate_certificate_expiration_timestamp_seconds")
+
+    old, new, other = shown(), AUTHORITY.server(NAME, days=3), AUTHORITY.server(NAME)
+    before = expires()
     show(new.certificate_pem, other.key_pem)
     assert shown() == old
     show(new.certificate_pem, new.key_pem)
     eventually("the new one is shown", lambda: shown() == new.certificate_pem)
+    assert 1.5 < (expires() - before) / 86400 < 2.5

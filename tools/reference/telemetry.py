@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import cast
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +19,7 @@ from daypass.agent.file_renewer import RenewerStatus
 from daypass.cli.gate.watch import cluster_controller
 from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.service import Service
+from daypass.gate.authorizer.serving_certificate import ReloadingCertificate
 from daypass.gate.watch.controller import Leader
 from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster
@@ -145,6 +148,7 @@ def gate_serve() -> str:
     )
     # As if it had happened.
     service.authorizer.tokens.heard_at = service.authorizer.published_at = 0.0
+    service.certificate = cast(ReloadingCertificate, SimpleNamespace(expires_unix=0.0))
     return _program(service.collect())
 
 

@@ -101,7 +101,7 @@ class Service:
         self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
         self._background: list[asyncio.Task[None]] = []
-        self._certificate: ReloadingCertificate | None = None
+        self.certificate: ReloadingCertificate | None = None
 
     @asynccontextmanager
     async def serving(self, listen: Listen) -> AsyncIterator[int]:
@@ -115,8 +115,8 @@ class Service:
             if self._verifier is not None:
                 self._verifier.start()
             works = [_every(STALLED_SECONDS, self.http.close_stalled), self._models.run()]
-            if self._certificate is not None:
-                works.append(_every(CERTIFICATE_EVERY_SECONDS, self._certificate.reload))
+            if self.certificate is not None:
+                works.append(_every(CERTIFICATE_EVERY_SECONDS, self.certificate.reload))
             self._background = [asyncio.create_task(each) for each in works]
             yield 0 if listen.path else int(self._server.sockets[0].getsockname()[1])
         finally:
@@ -132,8 +132,8 @@ class Service:
             await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _listen(self, listen: Listen) -> asyncio.Server:
-        self._certificate = listen.certificate
-        context = None if self._certificate is None else self._certificate.context
+        self.certificate = listen.certificate
+        context = None if self.certificate is None else self.certificate.context
         loop = asyncio.get_running_loop()
         create = (
             partial(loop.create_unix_server, path=listen.path)
@@ -158,7 +158,7 @@ class Service:
     @property
     def last_error(self) -> str:
         """What does not work right now, or ""."""
-        own = "" if self._certificate is None else self._certificate.last_error
+        own = "" if self.certificate is None else self.certificate.last_error
         keys = "" if self._verifier is None else self._verifier.last_error
         reviews = (self.authorizer.tokens.last_error, self.authorizer.accesses.last_error)
         lines = (*reviews, self._models.last_error, keys, own)
@@ -224,6 +224,9 @@ class Service:
         if authorizer.tokens.heard_at is not None:
             age = now - authorizer.tokens.heard_at
             yield gauge("api_server_age_seconds", "Time since the API server answered.", age)
+        if self.certificate is not None:
+            name, text = "certificate_expiration_timestamp_seconds", "When its certificate expires."
+            yield gauge(name, text, self.certificate.expires_unix)
         yield from model_families(self._models.counts(), now)
 
     def _why_not_alive(self) -> str:

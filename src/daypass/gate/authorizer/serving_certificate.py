@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
+
+from cryptography import x509
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import fingerprint
@@ -15,7 +18,7 @@ class CertificateFilesError(DaypassError):
 
 class ReloadingCertificate:
     """A TLS context for a server, from PEM files: the certificate chain, and its key. `reload`
-    loads them again if they have changed.
+    loads them again if they have changed. `expires_unix`: when the one in use expires.
 
     Raises CertificateFilesError if they can't be used at the beginning; later on the old pair stays
     in use, and `last_error` has the error.
@@ -27,6 +30,7 @@ class ReloadingCertificate:
         self.last_error = ""
         try:
             self.context = server_context(certificate, key)
+            self.expires_unix = self._expires_unix()
         except (OSError, ValueError) as error:
             raise CertificateFilesError(
                 f"{certificate} and {key} cannot be used: {_words(error)}",
@@ -42,10 +46,15 @@ class ReloadingCertificate:
             # Try another context first: a pair that does not match would break the one in use.
             server_context(*self._files)
             self.context.load_cert_chain(*self._files, password="")
+            self.expires_unix = self._expires_unix()
         except (OSError, ValueError) as error:
             self.last_error = f"the new certificate is not used: {_words(error)}"
             return
         self._seen, self.last_error = seen, ""
+
+    def _expires_unix(self) -> float:
+        chain = x509.load_pem_x509_certificates(Path(self._files[0]).read_bytes())
+        return chain[0].not_valid_after_utc.timestamp()
 
     def _fingerprints(self) -> list[str]:
         return list(map(fingerprint, self._files))
