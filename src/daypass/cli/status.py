@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.findings import exit_code
-from daypass._core.text import printable
+from daypass._core.text import mask_unprintable, printable
 from daypass.cli import options, write
 from daypass.cli.colour import paint
 from daypass.cli.identity.list import display_age
@@ -114,7 +114,9 @@ def screen(status: Status) -> str:
         lines.append(paint("ok", "all is well") + "\n")
     tables = [*map(_domain, status.domains)], [*map(_part, status.parts)]
     lines += [f"\n{columns(rows)}" for rows in tables if rows]
-    return "".join([*lines, "\n", *(f"{name:<14}{text}\n" for name, text in _lines(status))])
+    return "".join(
+        [*lines, "\n", *(f"{name:<14}{mask_unprintable(text)}\n" for name, text in _lines(status))]
+    )
 
 
 def _shown(finding: Finding) -> Finding:

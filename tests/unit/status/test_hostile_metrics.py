@@ -1,10 +1,14 @@
-"""Metrics of a program that lies: they are read soon, or not at all."""
+"""Programs and objects that lie: metrics are read soon or not at all, and nothing steers the
+terminal.
+"""
 
 from __future__ import annotations
 
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass.cli.status import screen
+from daypass.status.report import PartState, Status
 from daypass.status.samples import NoMetricsError, parse_exposition
 
 
@@ -21,3 +25,11 @@ def test_more_series_than_any_program_has_are_not_read() -> None:
     lines = (f'envoy_http_rbac_policy_denied{{pod="{n}"}} 1' for n in range(300_000))
     with pytest.raises(NoMetricsError):
         parse_exposition("\n".join(lines))
+
+
+def test_an_image_steers_no_terminal() -> None:
+    part = PartState(name="door", image="example.com/envoy:v1\x1b[31m")
+    status = Status(version="1", place="", metrics="", findings=[], domains=[], parts=[part])
+    shown = screen(status)
+    assert "envoy:v1?[31m" in shown
+    assert "\x1b" not in shown
