@@ -14,7 +14,8 @@ from tools.docs.pages import ROOT
 from daypass._core.jwt import decode_unverified
 from daypass.local.echo import Echo
 from daypass.rules.reasons import Reason
-from daypass.trace.events import Event
+from daypass.trace.events import Event, read_event
+from daypass.trace.lines import Skipped, read_objects
 from daypass.trace.search import Logs
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -43,7 +44,8 @@ def found(what: str, log: Path) -> list[Event]:
 
 
 def refused_in(log: Path) -> list[Event]:
-    return [each for each in found("", log) if each.is_refused]
+    objects = read_objects(str(log), [b"{"], Skipped()) if log.exists() else ()
+    return [each for each in map(read_event, objects) if each is not None and each.is_refused]
 
 
 def jti_of(line: str) -> str:
