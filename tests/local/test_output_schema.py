@@ -50,10 +50,11 @@ LINES = (
 
 BEFORE = ("identity create bot", "identity authorize bot --in default --cluster-role view")
 
-ELSEWHERE = {"apply", "diff", "remove", "policy apply", "policy check", "gate serve", "trace", "up",
-    "error",
+ELSEWHERE = {
+    "apply", "diff", "doctor", "remove", "policy apply", "policy check", "gate serve", "status",
+    "trace", "up", "error",
 }  # fmt: skip
-"""Their outputs are those of other tests: most of them in tests/cluster."""
+"""Their outputs are those of other tests: most of them in tests/cluster and tests/operation."""
 
 
 @pytest.fixture
