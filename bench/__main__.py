@@ -36,6 +36,7 @@ NAMES = (
     "hostile",
     "identity",
     "inventory",
+    "status",
     "logs",
 )
 

@@ -7,12 +7,13 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.findings import exit_code
-from daypass._core.text import mask_unprintable, printable
+from daypass._core.text import mask_unprintable
 from daypass.cli import options, write
 from daypass.cli.colour import paint
 from daypass.cli.identity.list import display_age
@@ -104,25 +105,25 @@ def screen(status: Status) -> str:
     """Return the screen: what is wrong first, then tables."""
     lines = [paint("bold", f"daypass {status.version}, {status.place}") + "\n"]
     if status.findings:
-        # A missing right is a rule of several lines.
-        shown = [
-            replace(each, hint=" ".join(each.hint.split())) if each.check == "rights" else each
-            for each in status.findings
-        ]
-        lines.append(findings_text({"findings": shown}, paint))
+        pairs = zip_longest(status.findings, status.findings[1:])
+        lines.append(findings_text({"findings": [_shown(*pair) for pair in pairs]}, paint))
     else:
         lines.append(paint("ok", "all is well") + "\n")
     tables = [*map(_domain, status.domains)], [*map(_part, status.parts)]
     lines += [f"\n{columns(rows)}" for rows in tables if rows]
-    return "".join(
-        [*lines, "\n", *(f"{name:<14}{mask_unprintable(text)}\n" for name, text in _lines(status))]
-    )
+    lines.append("\n")
+    lines += [f"{name:<14}{mask_unprintable(text)}\n" for name, text in _lines(status)]
+    return "".join(lines)
 
 
-def _shown(finding: Finding) -> Finding:
-    """Return a finding of few lines: a missing right is a rule of three."""
-    is_rule = finding.check == "rights"
-    return replace(finding, hint=" ".join(finding.hint.split())) if is_rule else finding
+def _shown(finding: Finding, after: Finding | None) -> Finding:
+    """Return a finding of few lines: a missing right as a rule of one, and a hint once."""
+    if after is not None and after.hint == finding.hint:
+        return replace(finding, hint="")
+    first, *rule = finding.hint.split("\n")
+    if finding.check != "rights" or not rule:
+        return finding
+    return replace(finding, hint=f"{first}\n- {{{', '.join(each[2:] for each in rule)}}}")
 
 
 def _domain(each: DomainState) -> dict[str, str]:
@@ -141,21 +142,27 @@ def _part(each: PartState) -> dict[str, str]:
     return {
         "PART": each.name,
         "READY": _NOTHING if each.wanted is None else f"{each.ready}/{each.wanted}",
-        "RATE": _NOTHING if traffic.rate is None else f"{traffic.rate:.3g}/s",
+        "RATE": _NOTHING if traffic.rate is None else f"{_short(traffic.rate)}/s",
         "REFUSED": _share(traffic.refused),
         "FAILED": _share(traffic.failed),
-        "P50": _milliseconds(traffic.p50),
-        "P99": _milliseconds(traffic.p99),
-        "REFUSED FOR": ", ".join(f"{reason} {rate:.2g}/s" for reason, rate in worst) or _NOTHING,
+        "P50": _time(traffic.p50),
+        "P99": _time(traffic.p99),
+        "REFUSED FOR": ", ".join(f"{name} {_short(rate)}/s" for name, rate in worst) or _NOTHING,
     }
 
 
 def _share(share: float | None) -> str:
-    return _NOTHING if share is None else f"{100 * share:.2g} %"
+    return _NOTHING if share is None else f"{_short(100 * share)} %"
 
 
-def _milliseconds(seconds: float | None) -> str:
-    return _NOTHING if seconds is None else f"{1000 * seconds:.3g} ms"
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return _NOTHING
+    return f"{_short(1000 * seconds)} ms" if seconds < 1 else f"{_short(seconds)} s"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.2g}"
 
 
 def _lines(status: Status) -> Iterator[tuple[str, str]]:
@@ -168,8 +175,7 @@ def _lines(status: Status) -> Iterator[tuple[str, str]]:
             "" if known.keys is None else f"keys read {display_age(known.keys)} ago",
         ]
         yield "gates know", ", ".join(filter(None, facts)) or "not known"
-        leader = "not known" if known.leader is None else printable(known.leader) or "nobody"
-        yield "published by", leader
+        yield "published by", "not known" if known.leader is None else known.leader or "nobody"
     if status.identities is not None:
         each = status.identities
         yield (
@@ -179,7 +185,7 @@ def _lines(status: Status) -> Iterator[tuple[str, str]]:
         )
     if status.drift is not None:
         count = len(status.drift)
-        yield "config", f"{count} objects differ" if count else "all is as it says"
+        yield "config", f"{count} differ from it" if count else "all is as it says"
     images = dict.fromkeys(each.image for each in status.parts if each.image)
     if images:
         yield "images", ", ".join(image.rpartition("/")[2] for image in images)

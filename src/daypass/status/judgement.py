@@ -92,10 +92,10 @@ def judge_published(
         fact = f"what the gates know is not renewed: they close in {state.closes:.0f} s"
         yield failure("closing", fact, once)
     if state.keys is not None and state.keys > _OLD_KEYS_SECONDS:
-        yield failure("keys", f"signing keys were last read {state.keys:.0f} s ago", logs)
+        yield failure("keys", f"signing keys were last read {state.keys:.0f} s ago", once)
     if state.lacking:
         fact = f"not all that is published has arrived at {printable(state.lacking)}"
-        yield failure("publication", fact, logs)
+        yield failure("publication", fact, once)
 
 
 def judge_identities(state: IdentitiesState | None) -> Iterator[Finding]:
@@ -114,8 +114,7 @@ def judge_identities(state: IdentitiesState | None) -> Iterator[Finding]:
 def judge_drift(drift: Sequence[str] | None) -> Iterator[Finding]:
     """Find objects that differ from the config."""
     if drift:
-        hint = f"see how: {command('diff')}\nmend it: {command('apply')}"
-        yield failure("drift", f"differ from the config: {_names(drift)}", hint)
+        yield failure("drift", f"differ from the config: {_names(drift)}", command("apply"))
 
 
 def _names(names: Sequence[str]) -> str:
