@@ -15,6 +15,7 @@ import pytest
 from cluster.conftest import Run
 from daypass._core.clock import SYSTEM_CLOCK, time_in
 from daypass._core.labels import PUBLISHED
+from daypass.identity.model import IdentityName
 from daypass.kube.certificate_authority import Authority
 from daypass.kube.cluster import Cluster
 from daypass.kube.published_objects import closing_time
@@ -28,7 +29,7 @@ from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
 from support.deploying import apply, prepare, write
-from support.lifecycle import IdentityName, make
+from support.lifecycle import make
 from support.objects import secret
 from support.prometheus import Target, running_prometheus, served_texts
 from support.rendered import config_of

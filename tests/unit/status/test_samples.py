@@ -73,8 +73,7 @@ def buckets(*counts: tuple[str, float]) -> Samples:
 
 
 def test_quantiles_are_interpolated_as_prometheus_does() -> None:
-    half, most = buckets(("100", 50.0), ("200", 99.0), ("+Inf", 100.0)).quantiles()
-    assert (half, most) == (pytest.approx(0.1), pytest.approx(0.2))
+    assert buckets(("100", 50.0), ("200", 99.0), ("+Inf", 100.0)).quantiles() == (0.1, 0.2)
 
 
 @pytest.mark.parametrize(
