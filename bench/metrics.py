@@ -16,6 +16,7 @@ from bench.rounds import Comparison
 from daypass.config import Address
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import followed_files
+from daypass.render.envoy.door_routes import REFUSALS
 from daypass.render.envoy.settings import DoorSettings, Protected
 from daypass.render.envoy.statistics import metrics_listener, stats_config
 from daypass.render.envoy.upstream import admin_cluster
@@ -29,7 +30,7 @@ from support.tokens import AUDIENCE, Signer
 
 SERVER = "kubernetes.default.svc"
 ANYWHERE = Address(host="127.0.0.1", port=0)
-_COUNTING = ("track_per_rule_stats", "rules_stat_prefix", "daypass.late_refusals")
+_COUNTING = ("track_per_rule_stats", "rules_stat_prefix", REFUSALS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +167,14 @@ def _counting(files: dict[str, Any]) -> None:
 
 def _without_series(value: Any) -> None:
     """Take out what counts by policies."""
-    for each in value.values() if isinstance(value, dict) else value:
-        if isinstance(each, dict):
-            for key in _COUNTING:
-                each.pop(key, None)
+    if isinstance(value, dict):
+        for key in _COUNTING:
+            value.pop(key, None)
+        value = [*value.values()]
+    else:
+        named = [each for each in value if isinstance(each, dict) and each.get("name") == REFUSALS]
+        for each in named:
+            value.remove(each)
+    for each in value:
         if isinstance(each, dict | list):
             _without_series(each)

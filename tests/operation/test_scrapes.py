@@ -75,7 +75,7 @@ def test_the_door(plane: ControlPlane, identity: Identity, tmp_path: Path) -> No
                                envoy_http_conn_manager_prefix="door")
         }  # fmt: skip
         assert reasons == {
-            "forwarded", "not-published", "method-not-allowed", "unauthorized", "plain-http",
+            "not-published", "method-not-allowed", "unauthorized", "plain-http",
             "unsupported-media-type", "too-large", "too-many-requests",
         }  # fmt: skip
         codes = values(text, "envoy_cluster_upstream_rq", envoy_cluster_name="api-server")

@@ -47,12 +47,12 @@ _ENVOYS = {
         "Connections with a request that is no valid HTTP (400), or has too large headers (431)."
     ),
     "envoy_http_rbac_policy_allowed": (
-        "The door: requests, by [reason](messages.md#the-door); those with the reason `forwarded` "
-        "went to the API server. The gate: accepted requests, with the reason `daypass-accepted`."
+        "The door: refused requests, by [reason](messages.md#the-door). "
+        "The gate: accepted requests, with the policy `daypass-accepted`."
     ),
     "envoy_http_rbac_policy_denied": (
-        "The door: `too-many-requests` and `too-large`. The gate: refused requests, "
-        "by [reason](messages.md#the-gate) with `daypass-` in front of it."
+        "The door: refusals of what would pass otherwise, `too-many-requests` and `too-large`. "
+        "The gate: refused requests, by [reason](messages.md#the-gate) after `daypass-`."
     ),
     "envoy_http_ext_authz_ok": "check: review: requests that the authorizer has accepted.",
     "envoy_http_ext_authz_denied": "Those that it has refused.",

@@ -16,7 +16,7 @@ from daypass.render.envoy.door_routes import (
     OVER_PLAIN_HTTP,
     UPSTREAM,
     is_published_path,
-    late_refusals,
+    refusing_filters,
 )
 from daypass.render.envoy.draining import drain
 from daypass.render.envoy.listener import (
@@ -159,7 +159,7 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
             max_request_bytes=limit,
         )
     )
-    filters.append(late_refusals())
+    filters += refusing_filters()
     filters.append(
         extension(
             "envoy.filters.http.router",

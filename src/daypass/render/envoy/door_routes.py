@@ -11,7 +11,14 @@ from collections.abc import Iterable, Iterator
 from daypass._core.net import bracketed
 from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure
 from daypass.render.envoy.draining import METADATA, TRUNCATED
-from daypass.render.envoy.matching import action, first_of, has_header, has_metadata
+from daypass.render.envoy.matching import (
+    action,
+    any_of,
+    first_of,
+    has_header,
+    has_metadata,
+    only_where,
+)
 from daypass.render.envoy.protobuf_any import (
     RBAC,
     Json,
@@ -164,35 +171,34 @@ def _refuse(name: str, code: int, headers: list[Json]) -> Json:
     match: Json = {"prefix": "/"}
     if headers:
         match["headers"] = headers
+    # Envoy counts requests by the policy that applies. It refuses nothing: the route does.
+    counted = {
+        "matcher": {"on_no_match": action(name, "ALLOW")},
+        "track_per_rule_stats": True,
+    }
     message = "extensions.filters.http.rbac.v3.RBACPerRoute"
-    counted = protobuf_any(message, rbac=_late_rules(name))
     return {
         "name": f"refuse-{name}",
         "match": match,
         "direct_response": {"status": code},
-        "typed_per_filter_config": {_LATE_REFUSALS: counted},
+        "typed_per_filter_config": {REFUSALS: protobuf_any(message, rbac=counted)},
     }
 
 
-_LATE_REFUSALS = "daypass.late_refusals"
+REFUSALS = "daypass.refusals"
+"""Name of the filter that counts what routes refuse."""
 
 
-def late_refusals() -> Json:
-    """Return the filter that refuses, once its body has arrived, what earlier filters marked."""
-    return extension(_LATE_REFUSALS, RBAC, **_late_rules("forwarded"))
-
-
-def _late_rules(passing: str) -> Json:
-    """Return its rules. Envoy counts requests by the policy that applies: `passing` is that of all
-    others.
+def refusing_filters() -> list[Json]:
+    """Return the filters that refuse, once its body has arrived, what earlier filters marked, and
+    count every refusal by its reason. What passes costs little.
 
     The mark alone says that a body was too large: the rest of it looks like a whole one.
     """
-    refused = [
-        (IS_LIMITED, action(TOO_MANY, "DENY")),
-        (has_metadata(METADATA, [TRUNCATED]), action(TOO_LARGE, "DENY")),
-    ]
-    return {**first_of(refused, action(passing, "ALLOW")), "track_per_rule_stats": True}
+    too_large = has_metadata(METADATA, [TRUNCATED])
+    rules = first_of([(IS_LIMITED, action(TOO_MANY, "DENY"))], action(TOO_LARGE, "DENY"))
+    late = extension("daypass.late_refusals", RBAC, **rules, track_per_rule_stats=True)
+    return [only_where(any_of(IS_LIMITED, too_large), late), extension(REFUSALS, RBAC)]
 
 
 def keep_only(names: Iterable[str]) -> Json:
