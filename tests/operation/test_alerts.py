@@ -91,8 +91,8 @@ HEALTHY: Values = {
     NO_TOKEN: rate(6),
     f"daypass_gate_watch_leader{{{WATCH}}}": steady(1),
     f"daypass_gate_watch_healthy{{{WATCH}}}": steady(1),
-    f"daypass_gate_watch_closes_seconds{{{WATCH}}}": steady(450),
-    f"daypass_gate_watch_published_age_seconds{{{WATCH}}}": steady(150),
+    f"daypass_gate_watch_closes_seconds{{{WATCH}}}": steady(100),
+    f"daypass_gate_watch_published_age_seconds{{{WATCH}}}": steady(500),
     f"daypass_gate_watch_keys_age_seconds{{{WATCH}}}": steady(8),
     f"daypass_gate_connections{{{SERVE}}}": steady(2),
     f"daypass_gate_closed_parts{{{SERVE}}}": steady(0),
@@ -135,15 +135,15 @@ BROKEN: dict[str, tuple[Values, set[str]]] = {
     ),
     "the set is not renewed": (
         {
-            f"daypass_gate_watch_closes_seconds{{{WATCH}}}": becomes(450, f"450-10x{END}"),
-            f"daypass_gate_watch_published_age_seconds{{{WATCH}}}": becomes(150, f"150+10x{END}"),
+            f"daypass_gate_watch_closes_seconds{{{WATCH}}}": becomes(100, f"80x{END}"),
+            f"daypass_gate_watch_published_age_seconds{{{WATCH}}}": becomes(500, f"520x{END}"),
         },
         {"DaypassWatchStale"},
     ),
     "the set is out of date": (
         {
-            f"daypass_gate_watch_closes_seconds{{{WATCH}}}": becomes(450, f"0-60x{END}"),
-            f"daypass_gate_watch_published_age_seconds{{{WATCH}}}": becomes(150, f"600+60x{END}"),
+            f"daypass_gate_watch_closes_seconds{{{WATCH}}}": becomes(100, f"0-60x{END}"),
+            f"daypass_gate_watch_published_age_seconds{{{WATCH}}}": becomes(500, f"600+60x{END}"),
             f"daypass_gate_closed_parts{{{SERVE}}}": becomes(0, f"16x{END}"),
         },
         {"DaypassWatchStale", "DaypassGateClosed"},

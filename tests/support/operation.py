@@ -78,9 +78,9 @@ class Operation:
 
 
 @contextmanager
-def running_operation(folder: Path, plane: ControlPlane) -> Iterator[Operation]:
-    """All of it; `support.watching.prepare` has prepared the plane."""
-    config = watched_config()
+def running_operation(folder: Path, plane: ControlPlane, **watched: str) -> Iterator[Operation]:
+    """All of it, on a plane that `support.watching.prepare` has prepared. `watched`: its keys."""
+    config = watched_config(**watched)
     identity = plane.make_identity(identity_namespace(plane))
     authority = Authority()
     with ExitStack() as stack:
