@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.errors import UsageError
 from daypass._core.findings import exit_code
 from daypass._core.text import mask_unprintable
 from daypass.cli import options, write
@@ -80,21 +81,22 @@ def _look(args: Namespace, stack: ExitStack) -> Callable[[], Status]:
     state = args.state or state_folder(path)
     is_default = args.config is None and not path.exists() and (state / "defaults.yaml").exists()
     config = options.load_config(state / "defaults.yaml" if is_default else path)
-    scrapes = Scrapes(SYSTEM_CLOCK, time.sleep)
+    scrapes, named = Scrapes(SYSTEM_CLOCK, time.sleep), None
+    if args.prometheus is not None:
+        named = prometheus_at(args.prometheus, args.prometheus_token_file)
+        stack.callback(named.server.close)
+    elif args.prometheus_token_file is not None:
+        raise UsageError("--prometheus-token-file is for a named Prometheus", "--prometheus URL")
     if config.cluster_domains:
-        found = None
-        if args.prometheus is not None:
-            found = prometheus_at(args.prometheus, args.prometheus_token_file)
-            stack.callback(found.server.close)
         cluster = stack.enter_context(options.open_cluster(args))
-        return lambda: read_cluster(cluster, config, found, scrapes)
+        return lambda: read_cluster(cluster, config, named, scrapes)
     own = state / "admin.kubeconfig"
     if config.local.api_server == "embedded" and own.exists():
         args.kubeconfig = args.kubeconfig or str(own)
     api_server = None
     if args.kubeconfig or args.context:
         api_server = stack.enter_context(options.open_cluster(args))
-    return lambda: read_machine(config, state, api_server, scrapes, SYSTEM_CLOCK)
+    return lambda: read_machine(config, state, api_server, named or scrapes, SYSTEM_CLOCK)
 
 
 def _text(args: Namespace, status: Status, *, indent: int | None = 2) -> str:
@@ -103,7 +105,8 @@ def _text(args: Namespace, status: Status, *, indent: int | None = 2) -> str:
 
 def screen(status: Status) -> str:
     """Return the screen: what is wrong first, then tables."""
-    lines = [paint("bold", f"daypass {status.version}, {status.place}") + "\n"]
+    heading = mask_unprintable(f"daypass {status.version}, {status.place}")
+    lines = [paint("bold", heading) + "\n"]
     if status.findings:
         pairs = zip_longest(status.findings, status.findings[1:])
         lines.append(findings_text({"findings": [_shown(*pair) for pair in pairs]}, paint))

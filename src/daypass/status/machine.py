@@ -17,15 +17,20 @@ from daypass.local.state import runs_from
 from daypass.status.cluster import ClusterView, days_left
 from daypass.status.judgement import judge_domains, judge_identities, judge_part, worst_first
 from daypass.status.report import DomainState, PartState, Status
-from daypass.status.sources import ANSWER_SECONDS, Reading, Scrapes, Target, unknown
+from daypass.status.sources import ANSWER_SECONDS, Prometheus, Reading, Scrapes, Target, unknown
 
 
 def read_machine(
-    config: Config, state: Path, cluster: Cluster | None, scrapes: Scrapes, clock: Clock
+    config: Config,
+    state: Path,
+    cluster: Cluster | None,
+    source: Prometheus | Scrapes,
+    clock: Clock,
 ) -> Status:
     """Return the status of what runs from a state folder. `cluster`: its API server, if known."""
-    is_running, parts = runs_from(state), list[PartState]()
-    reading = _metrics(config, scrapes) if is_running else Reading()
+    is_running, parts, reading = runs_from(state), list[PartState](), Reading()
+    if is_running:
+        reading = source.read() if isinstance(source, Prometheus) else _metrics(config, source)
     view = ClusterView(cluster, config) if cluster is not None and is_running else None
     if is_running:
         parts.append(PartState(name="door", traffic=reading.samples.of_door()))

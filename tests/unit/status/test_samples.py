@@ -31,26 +31,25 @@ def read(name: str) -> Samples:
 
 def test_the_door_s_envoy_tells_rate_refusals_and_latency() -> None:
     traffic = read("door").of_door()
-    limited = traffic.reasons["too-many-requests"]  # as many as the time of the scrape made it
-    assert limited > 0
-    assert (traffic.rate, traffic.refused, traffic.failed) == (29, (limited + 7) / 29, 0)
+    classes = read("door").by("envoy_response_code_class", "envoy_http_downstream_rq_xx")
+    rate = sum(classes.values())
+    assert (traffic.rate, traffic.refused, traffic.failed) == (rate, classes["4"] / rate, 0)
+    assert traffic.reasons["too-many-requests"] > 1
     assert "forwarded" not in traffic.reasons
     assert traffic.p50 is not None
     assert traffic.p99 is not None
-    assert 0 < traffic.p50 < traffic.p99 < 0.1
+    assert 0 < traffic.p50 < traffic.p99 < 1
 
 
 @pytest.mark.parametrize(
-    ("name", "rate", "reason"),
-    [
-        ("gate-one-machine", 9, "expired"),
-        ("istio-gateway", 5, "no-token"),
-        ("authorizer", 4, "audience"),
-    ],
+    ("name", "reason"),
+    [("gate-one-machine", "expired"), ("istio-gateway", "no-token"), ("authorizer", "audience")],
 )
-def test_each_kind_of_gate_tells_the_same_reasons(name: str, rate: float, reason: str) -> None:
+def test_each_kind_of_gate_tells_the_same_reasons(name: str, reason: str) -> None:
     traffic = read(name).of_gate("default")
-    assert (traffic.rate, traffic.reasons[reason]) == (rate, 1)
+    assert traffic.rate is not None
+    assert traffic.reasons[reason] >= 1
+    assert traffic.refused == sum(traffic.reasons.values()) / traffic.rate < 1
 
 
 AT_GATE = {"envoy_rbac_http_prefix": "gate"}

@@ -13,10 +13,11 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass._core.findings import Level
+from daypass.cli import main
 from daypass.status import sources
 from daypass.status.sources import Reading, Scrapes, Target, prometheus_at
 from support.http_services import Handler, serving
-from support.messages import raises
+from support.messages import check, raises
 from support.timing import FakeClock
 
 EMPTY = '{"status": "success", "data": {"resultType": "vector", "result": []}}'
@@ -169,3 +170,14 @@ def test_a_program_that_lies_hides_no_other() -> None:
     assert found.samples.of_gate("g").rate == 0.5
     assert [each.level for each in found.notes] == [Level.SKIPPED]
     assert found.source.startswith("1 of 2")
+
+
+def test_a_token_without_a_prometheus_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "daypass.yaml").write_text(
+        "version: 1\ndomains: {here: {host: localhost, front: envoy}}\n"
+    )
+    assert main(["status", "--prometheus-token-file", "token"]) == 2
+    check(capsys.readouterr().err, "--prometheus URL", reason="usage")
