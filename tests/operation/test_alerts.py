@@ -61,7 +61,6 @@ REFUSED_AT_DOOR = (
     f'envoy_http_rbac_policy_allowed{{{DOOR},envoy_http_conn_manager_prefix="door",'
     'envoy_rbac_policy_name="not-published"}'
 )
-FORWARDED = REFUSED_AT_DOOR.replace("not-published", "forwarded")
 ACCEPTED = f'envoy_http_rbac_policy_allowed{{{FILTERS},envoy_rbac_policy_name="daypass-accepted"}}'
 REFUSED = f'envoy_http_rbac_policy_denied{{{FILTERS},envoy_rbac_policy_name="daypass-expired"}}'
 NO_TOKEN = REFUSED.replace("expired", "no-token")
@@ -82,7 +81,6 @@ HEALTHY: Values = {
     f"envoy_cluster_upstream_rq_timeout{{{API}}}": rate(0),
     **latency("envoy_cluster_upstream_rq_time", API, unit=1000),
     ISSUED: rate(12),
-    FORWARDED: rate(60),
     REFUSED_AT_DOOR: rate(6),
     CERTIFICATE: steady(60 * DAY),
     SERVING_CERTIFICATE: steady(60 * DAY),
