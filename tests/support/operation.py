@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from daypass._core.files import write_private
 from daypass._core.secret import Secret
 from daypass.kube.resources import SECRETS
 from daypass.local.echo import Echo
+from support.admin import AdminError
 from support.authority import Authority
 from support.authorizer_serving import NAME, Serving, authorizer_kubeconfig
 from support.clusters import admin_cluster
@@ -147,12 +148,16 @@ def running_operation(folder: Path, plane: ControlPlane, **watched: str) -> Iter
 def repeated(
     *steps: Callable[[], object], pause: Callable[[], float] = lambda: 0.05
 ) -> Iterator[None]:
-    """Each step again and again, on a thread of its own, with a pause of so many seconds."""
+    """Each step again and again, on a thread of its own, with a pause of so many seconds.
+
+    A server may not answer: that is what some tests are about.
+    """
     stop = threading.Event()
 
     def repeat(step: Callable[[], object]) -> None:
         while not stop.wait(pause()):
-            step()
+            with suppress(OSError, AdminError):
+                step()
 
     threads = [threading.Thread(target=repeat, args=[step]) for step in steps]
     for thread in threads:
