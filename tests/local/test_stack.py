@@ -18,11 +18,12 @@ from daypass.config import Config
 from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.demo import ask
 from daypass.local.settings import address_of
-from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity
+from daypass.local.stack import AUDIENCE, HOST, LocalStack, MadeIdentity, stack_config
 from daypass.testing import stack as running_stack
 from support.deadline import eventually
 from support.messages import check, raises
 from support.raw import bearer, connect, exchange, get
+from support.scrapes import scrape
 
 FOLLOWED_WITHIN_SECONDS = 30.0
 
@@ -246,3 +247,23 @@ def test_failure_and_recovery_of_reading_keys_are_reported(
         patch.setattr(EmbeddedApiServer, "keys", fails)
         within("it is reported", lambda: "the keys are away" in stack.said)
     within("recovery is reported", lambda: stack.said[-1] != "the keys are away")
+
+
+def test_metrics_are_served_at_the_same_port_after_a_restart_and_a_change_needs_a_new_start(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    config = stack_config().replace("local: {", 'local: {metrics: "127.0.0.1:0", ')
+    with LocalStack(tmp_path_factory.mktemp("s"), config=config) as stack:
+        envoy = stack.supervisor.envoy
+        address = f"127.0.0.1:{envoy.ports['metrics']}"
+        assert "envoy_server_live{} 1" in scrape(address)
+        envoy.restart()
+        assert "envoy_server_live{} 1" in scrape(address)
+        stack.config_file.write_text(stack_config())
+        stack.supervisor.check(threading.Event())
+        check(stack.said[-1], "another address for metrics", reason="log")
+        assert "envoy_server_live{} 1" in scrape(address)
+
+
+def test_without_an_address_there_is_no_port_for_metrics(stack: LocalStack) -> None:
+    assert stack.supervisor.envoy.ports.keys() == {"door", "gate"}
