@@ -14,7 +14,7 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.envoy_gateway import prepare, running_envoy_gateway
 from support.gateway_environment import running_gateway_env
-from support.istio_gates import running_istio_gate
+from support.istio_gates import OTHER, running_istio_gate
 from support.scrapes import keep, listening, values
 
 pytestmark = pytest.mark.timeout(1800)
@@ -54,6 +54,7 @@ def test_istios_gateway(tmp_path: Path) -> None:
         eventually("the gate is in force", lambda: gate.send(good).code == 200)
         for line in (good, gate.bearer(audiences=["other"]), gate.bearer(bound=False), "X: y"):
             gate.send(line)
+        gate.send(host=OTHER, sni=OTHER)
         text = gate.gateway.admin("/stats/prometheus").decode()
         keep("istio-gateway", text.replace(str(gate.gateway.port), "8443"))
 

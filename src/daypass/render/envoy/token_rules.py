@@ -193,11 +193,15 @@ def deciding_filters(
     what has no token of the cluster.
     """
     decision = _decision(rules, elsewhere, misnamed, has_login=has_login)
-    passes = is_marked(DECISION)
+    passes = is_accepted = is_marked(DECISION)
+    cases = [(is_accepted, _ACCEPTED)]
     if elsewhere is not None:
-        passes = any_of(passes, is_marked(DECISION, OTHERS_POLICY))
+        is_of_others = is_marked(DECISION, OTHERS_POLICY)
+        passes = any_of(is_accepted, is_of_others)
+        # Not counted as accepted.
+        cases.append((is_of_others, action(OTHERS_POLICY, "ALLOW")))
     refusals = [(is_marked(DECISION, policy_of(reason)), refuse(reason)) for reason in _REASONS]
-    refusal = first_of([(passes, _ACCEPTED), *refusals], refuse(Reason.UNKNOWN))
+    refusal = first_of([*cases, *refusals], refuse(Reason.UNKNOWN))
     return [
         verified,
         *claims_filters("daypass-gate-claims", rules),
