@@ -15,8 +15,8 @@ from daypass.status.report import DomainState, IdentitiesState, PartState, Publi
 SOON_DAYS = 14
 UNUSED_DAYS = 90
 _SLOW_SECONDS = 1.0
-_FAILED, _REFUSED = 0.01, 0.5
-"""Shares of all requests."""
+_FAILED, _FEW, _MOST = 0.01, 0.05, 0.5
+"""Shares of all requests. Few signatures are unknown to a gate that has the newest keys."""
 _OLD_KEYS_SECONDS = 300.0
 _NAMED = 2
 
@@ -56,14 +56,13 @@ def judge_part(part: PartState, home: str, selector: str) -> Iterator[Finding]:
     if is_door and traffic.p99 is not None and traffic.p99 > _SLOW_SECONDS:
         fact = f"the API server is slow: 1 of 100 exchanges takes {traffic.p99:.1f} s or more"
         yield failure("latency", fact, kubectl("get", "--raw", "/readyz?verbose") if home else "")
-    if traffic.refused is not None and traffic.refused > _REFUSED:
-        reason = max(traffic.reasons, key=lambda name: traffic.reasons[name], default="")
+    reason = max(traffic.reasons, key=lambda name: traffic.reasons[name], default="")
+    is_about_keys = not is_door and reason in (Reason.SIGNATURE, Reason.UNKNOWN)
+    if traffic.refused is not None and traffic.refused > (_FEW if is_about_keys else _MOST):
         why = f", most with the reason {reason}" if reason else ""
         fact = f"{part.name}: {traffic.refused:.0%} of the requests are refused{why}"
-        is_about_keys = reason in (Reason.SIGNATURE, Reason.UNKNOWN) and home
-        yield failure(
-            "refusals", fact, command("gate", "watch", "--once") if is_about_keys else logs
-        )
+        once = command("gate", "watch", "--once") if home else ""
+        yield failure("refusals", fact, once if is_about_keys else logs)
 
 
 def judge_gateway(

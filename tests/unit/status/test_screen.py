@@ -28,7 +28,7 @@ from daypass.status.report import (
     Traffic,
 )
 from daypass.status.sources import unknown
-from support.messages import UPDATE
+from support.messages import UPDATE, check
 
 SCREENS = Path(__file__).parents[2] / "golden" / "screens"
 COLUMNS, LINES = 100, {"broken": 48}
@@ -163,6 +163,12 @@ def test_a_screen(name: str, status: Status, code: int) -> None:
     assert exit_code(found) == code
 
 
+def test_each_finding_has_its_message() -> None:
+    gone = judge_gateway("default", {"ingress-a", "ingress-b"}, {"ingress-a"})
+    for each in (*judged(broken()), *gone):
+        check(f"{each.fact}\n{each.hint}".rstrip(), reason=each.check)
+
+
 def test_text_of_others_cannot_steer_the_terminal() -> None:
     door = replace(
         HEALTHY.parts[0], image="x/\x1b[2J", traffic=Traffic(rate=1.0, reasons={"\x1b[1m": 1.0})
@@ -171,3 +177,16 @@ def test_text_of_others_cannot_steer_the_terminal() -> None:
     bad = unknown("metrics", "\x1b[31mred\u202e")
     text = screen(replace(HEALTHY, parts=[door], published=published, findings=[bad]))
     assert all(character.isprintable() or character == "\n" for character in text)
+
+
+@pytest.mark.parametrize(
+    ("reason", "refused", "is_found"),
+    [("signature", 0.1, True), ("signature", 0.01, False), ("expired", 0.1, False)],
+)
+def test_keys_that_a_gate_lacks_show_before_most_is_refused(
+    reason: str, refused: float, is_found: bool
+) -> None:
+    traffic = Traffic(rate=10.0, refused=refused, reasons={reason: 10 * refused})
+    gate = PartState(name="gate default", ready=1, wanted=1, traffic=traffic)
+    found = [each.check for each in judge_part(gate, "istio-system", "istio=ingressgateway")]
+    assert found == (["refusals"] if is_found else [])
