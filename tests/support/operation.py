@@ -97,7 +97,11 @@ def running_operation(folder: Path, plane: ControlPlane, **watched: str) -> Iter
         )
         served = stack.enter_context(
             gate_serve_over_tls(
-                folder / "authorizer", own, authority.server(NAME), "--kubeconfig", str(kubeconfig)
+                folder / "authorizer",
+                own,
+                authority.server(NAME, days=90),
+                "--kubeconfig",
+                str(kubeconfig),
             )
         )
         echo = stack.enter_context(Echo())
