@@ -23,7 +23,7 @@ INCLUDED = (
     r".*\.rbac\.gate\.policy\..*",
     r"extension_config_discovery\.http_filter\.daypass-gate-keys\.(config_reload|update_rejected|update_time)",
 )
-"""What docs/reference/metrics-and-events.md has as `inclusionRegexps` for the gateway's pods."""
+"""What docs/reference/metrics.md has as `inclusionRegexps` for the gateway's pods."""
 _INCLUDED = "\n".join(f"      - {{safe_regex: {{regex: '{each}'}}}}" for each in INCLUDED)
 ASKED = re.compile(
     r"envoy_http_ext_authz_(ok|denied|error|failure_mode_allowed)( counter|.*https-8443)"

@@ -29,7 +29,7 @@ PARTS = {
         "gate-messages": messages.gate, "door-messages": messages.door,
         "client-messages": messages.client,
     },
-    "metrics-and-events": {
+    "metrics": {
         "envoy": telemetry.envoy, "gate-watch": telemetry.gate_watch,
         "gate-serve": telemetry.gate_serve, "agent": telemetry.agent,
     },

@@ -1,4 +1,4 @@
-"""docs/reference/metrics-and-events.md, from the collectors themselves."""
+"""docs/reference/metrics.md, from the collectors themselves."""
 
 from __future__ import annotations
 
