@@ -32,17 +32,11 @@ class Scraped:
 
     def endpoint(self) -> Object:
         """Return it as both kinds of monitors have it."""
-        of_gate = [{"targetLabel": "gate", "replacement": self.gate}]
-        return {
-            "port": self.metrics.port,
-            "path": self.metrics.path,
-            **({"relabelings": of_gate} if self.gate else {}),
-            **(
-                {"metricRelabelings": list(self.metrics.relabelings)}
-                if self.metrics.relabelings
-                else {}
-            ),
-        }
+        endpoint: Object = {"port": self.metrics.port, "path": self.metrics.path}
+        if self.gate:
+            endpoint["relabelings"] = [{"targetLabel": "gate", "replacement": self.gate}]
+            endpoint["metricRelabelings"] = list(self.metrics.relabelings)
+        return endpoint
 
 
 def monitor_objects(config: Config) -> list[Object]:
