@@ -342,6 +342,7 @@ class Cluster:
         """Return what a GET answers, whatever it is, within about this time. It is sent once."""
         timeout = httpx2.Timeout(seconds)
         answer = self._exchange("GET", path, what, seconds=seconds, params=params, timeout=timeout)
+        self._client.cookies.clear()  # a Pod behind the API server's proxy may have set some
         return answer.text()
 
     def _send(self, method: str, path: str, what: str, **request: Any) -> Answer:

@@ -33,7 +33,7 @@ WINDOW_SECONDS = 300
 INTERVAL_SECONDS = 2.0
 """Between two scrapes, at least."""
 ANSWER_SECONDS = 3.0
-"""Who has not answered within it has no metrics."""
+"""What does not answer within it has no metrics."""
 _THREADS = 16
 _LOGIN = "if it asks for a login: --prometheus-token-file FILE, with a bearer token"
 _SERVICES = ("operated-prometheus=true", "app.kubernetes.io/name=prometheus")
@@ -105,7 +105,8 @@ def find_prometheus(cluster: Cluster, namespaces: Iterable[str]) -> Prometheus |
     for namespace in namespaces:
         for selector in _SERVICES:
             for service in cluster.list(SERVICES, namespace, labels=selector):
-                ports = {each.get("name", ""): each["port"] for each in service["spec"]["ports"]}
+                ports = service["spec"].get("ports") or ()  # an ExternalName has none
+                ports = {each.get("name", ""): each["port"] for each in ports}
                 for port in (ports[name] for name in _WEB_PORTS if name in ports):
                     name = service["metadata"]["name"]
                     path = SERVICES.path(namespace, f"{name}:{port}", "proxy")

@@ -48,7 +48,11 @@ TOKEN = metadata(
     },
 )
 SUBJECT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
-SPEC = {"hosts": [TEXT], "host": TEXT, "selector": {TEXT: TEXT}, "servers": [{"hosts": [TEXT]}]}
+PODS = {"containers": [{"image": TEXT, "ports": [{"name": "metrics", "containerPort": 1}]}]}
+SPEC = {
+    "hosts": [TEXT], "host": TEXT, "selector": {TEXT: TEXT}, "servers": [{"hosts": [TEXT]}],
+    "template": {"spec": PODS}, **PODS, "ports": [{"name": "web", "port": 1}],
+}  # fmt: skip
 
 
 class HostileApi(httpx2.BaseTransport):
@@ -108,6 +112,29 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         Cluster, "open", lambda **_: Cluster(access, transport=HostileApi(), sleep=lambda _: None)
     )
     return here
+
+
+STATUS = """\
+version: 1
+cluster: {issuer: 'https://kubernetes.default.svc'}
+domains:
+  ekf: {host: a.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
+policy: {audiences: [a]}
+gate: {audience: a, check: review, hosts: [a.example.com]}
+gatePods: {image: 'r.example.com/daypass:1'}
+metrics: {scrapedFrom: [monitoring], podProxy: true}
+"""
+
+
+@pytest.mark.parametrize("output", ["text", "json", "yaml"])
+def test_the_status_of_a_hostile_cluster_is_printable(
+    output: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "daypass.yaml").write_text(STATUS)
+    assert main(["status", "-o", output]) in (0, 1, 3)
+    captured = capsys.readouterr()
+    assert_printable(captured.out + captured.err)
+    assert "DAYPASS_DEBUG" not in captured.err, "an unexpected error"
 
 
 def assert_printable(text: str) -> None:
