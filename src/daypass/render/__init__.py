@@ -4,10 +4,12 @@
 the record of one), `fronts` the ingress or gateway of a domain, `engines` the gateway that has the
 gate, each kind in a module of its own, `policy` the admission policy. `apply_order` is the order in
 which they are written. `envoy` is the config of door and gate, in a pod or on one machine.
+`monitoring` has what Prometheus and Grafana get.
 
 All of it is pure: the same input gives the same bytes, which golden tests hold. Nothing here talks
-to a cluster, opens a socket or starts a process. Two modules touch files: `cluster_facts` reads the
-one that a config names, `output_tree` compares and writes a tree.
+to a cluster, opens a socket or starts a process. Three modules touch files: `cluster_facts` reads the
+one that a config names, `output_tree` compares and writes a tree, `alerts_and_dashboard` reads the
+package's own.
 """
 
 from daypass._core.errors import UsageError
