@@ -55,7 +55,7 @@ from daypass.status.judgement import (
     worst_first,
 )
 from daypass.status.report import DomainState, IdentitiesState, PartState, PublishedState, Status
-from daypass.status.samples import GATE_THERE, KEYS_AGE
+from daypass.status.samples import GATE_THERE, KEYS_AGE, Samples
 from daypass.status.sources import (
     ANSWER_SECONDS,
     Prometheus,
@@ -91,18 +91,9 @@ def read_cluster(
         reading = view.metrics(prometheus, scrapes, targets)
         drift, domains, identities = compared.result(), certified.result(), counted.result()
         published = known.result()
-    samples, parts, findings = reading.samples, list[PartState](), list[Finding]()
-    for one, (part, pods) in pairs:
-        if one.gate:
-            names = {name_of(pod) for pod in pods} if part.ready is not None else None
-            part = replace(part, traffic=samples.of_gate(one.gate, names))
-            findings += judge_gateway(one.gate, names or (), samples.by("pod", GATE_THERE))
-        elif one.name == DOOR:
-            part = replace(part, traffic=samples.of_door())
-        parts.append(part)
-        findings += judge_part(part, one.namespace, labels.selector(one.labels))
+    parts, findings = _judged(pairs, reading.samples)
     if published is not None:
-        ages = samples.by("pod", KEYS_AGE).values()
+        ages = reading.samples.by("pod", KEYS_AGE).values()
         published = replace(published, keys=max(ages, default=None))
     findings += judge_published(published, config.watch.close_after_seconds, view.home)
     renewals = {each.name: _renewal(each) for each in fronts_of(config)}
@@ -119,6 +110,23 @@ def read_cluster(
         identities=identities,
         drift=drift,
     )
+
+
+def _judged(
+    seen: Sequence[tuple[Scraped, tuple[PartState, list[Object]]]], samples: Samples
+) -> tuple[list[PartState], list[Finding]]:
+    """Return Pods with what passes them, and what is wrong with them."""
+    parts, findings = list[PartState](), list[Finding]()
+    for one, (part, pods) in seen:
+        if one.gate:
+            names = {name_of(pod) for pod in pods} if part.ready is not None else None
+            part = replace(part, traffic=samples.of_gate(one.gate, names))
+            findings += judge_gateway(one.gate, names or (), samples.by("pod", GATE_THERE))
+        elif one.name == DOOR:
+            part = replace(part, traffic=samples.of_door())
+        parts.append(part)
+        findings += judge_part(part, one.namespace, labels.selector(one.labels))
+    return parts, findings
 
 
 @dataclass(slots=True)

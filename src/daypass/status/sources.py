@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -38,6 +39,7 @@ _THREADS = 16
 _LOGIN = "if it asks for a login: --prometheus-token-file FILE, with a bearer token"
 _SERVICES = ("operated-prometheus=true", "app.kubernetes.io/name=prometheus")
 """Labels of the Prometheus Operator's own Service, and of those that charts make."""
+_PRINTED = re.compile(r"[!-~]+")
 _WEB_PORTS = ("web", "http-web", "http", "")
 
 
@@ -72,7 +74,9 @@ class Prometheus:
             text = self.server.read_text(path, what=what, params=params, seconds=ANSWER_SECONDS)
             samples = Samples(parse_vector(text))
         except ClusterUnreachableError as error:
-            fact, hint = error.fact.removeprefix("the API server "), ""
+            fact = error.fact.removeprefix("the API server ")
+            is_untrusted = self.hint and "certificate" in fact
+            hint = "name its authority: SSL_CERT_FILE=FILE" if is_untrusted else ""
         except DaypassError as error:
             fact, hint = error.fact, self.hint or error.hint
         except NoMetricsError as error:
@@ -88,12 +92,16 @@ class Prometheus:
 
 def prometheus_at(url: str, token_file: str | None) -> Prometheus:
     """Return the Prometheus at a URL, asked with a bearer token. Raises UsageError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-        raise UsageError(f"--prometheus: {url[:80]!r} is no URL", "such as http://127.0.0.1:9090")
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
+    except ValueError:
+        host = None
+    if host is None or parts.query or not _PRINTED.fullmatch(url):
+        raise UsageError("--prometheus: this is no URL", "such as http://127.0.0.1:9090")
     if "@" in parts.netloc:
         raise UsageError("--prometheus: others can see a password in a URL", _LOGIN)
-    if token_file and parts.scheme == "http" and not is_loopback(parts.hostname):
+    if token_file and parts.scheme == "http" and not is_loopback(host):
         raise UsageError("--prometheus-token-file: no token is sent over http", "use https")
     token = Secret(read_text(token_file, "token").strip()) if token_file else None
     server = ConnectionConfig(server=url.rstrip("/"), namespace="", origin=url, token=token)

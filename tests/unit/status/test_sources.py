@@ -115,6 +115,11 @@ def test_an_answer_is_bounded(head: bytes, piece: bytes, monkeypatch: pytest.Mon
     [
         ("prometheus:9090", None),
         ("ftp://prometheus", None),
+        ("http://[", None),
+        ("http://prometheus:99999", None),
+        ("http://prome theus", None),
+        ("http://\x1b[2J", None),
+        ("https://", None),
         ("https://user:password@prometheus", None),
         ("http://prometheus:9090", "token"),
     ],
