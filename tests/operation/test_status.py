@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from cluster.conftest import Run
 from daypass._core.clock import SYSTEM_CLOCK, time_in
+from daypass._core.findings import Level
 from daypass._core.labels import PUBLISHED
 from daypass.identity.model import IdentityName
 from daypass.kube.certificate_authority import Authority
 from daypass.kube.cluster import Cluster
+from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.published_objects import closing_time
 from daypass.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS
 from daypass.render.engines.istio.engine import IstioEngine
 from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.names import DOOR, GATE_WATCH
 from daypass.rules.published import NAMES
+from daypass.status.cluster import read_cluster
+from daypass.status.sources import Scrapes
 from support import admin_shell
+from support.clusters import admin_access
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
@@ -35,6 +41,7 @@ from support.prometheus import Target, running_prometheus, served_texts
 from support.rendered import config_of
 from support.restricted_users import kubeconfig_with
 from support.status_pods import SCRAPES, add_pod, add_service, forwarding, growing
+from support.timing import FakeClock
 from support.watching import Watch
 
 CONFIG = """\
@@ -240,3 +247,40 @@ def test_rates_come_from_a_real_prometheus_named_or_found(
         assert part(each, "door")["traffic"]["rate"] > 0
         assert part(each, "door")["traffic"]["reasons"]["too-many-requests"] > 0
         assert part(each, "gate default")["traffic"]["reasons"]["no-token"] > 0
+
+
+class Timeless(httpx2.BaseTransport):
+    """Passes requests on, and hides the time of the API server."""
+
+    def __init__(self, access: ConnectionConfig) -> None:
+        self._inner = Authenticator(access).transport(httpx2.HTTPTransport, 16)
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = self._inner.handle_request(request)
+        del response.headers["Date"]
+        return response
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_the_clock_of_this_machine_may_be_wrong(healthy: ControlPlane) -> None:
+    clock = FakeClock(SYSTEM_CLOCK.unix() + 700)
+    with closing(Cluster(admin_access(healthy), clock=clock)) as ahead:
+        found = read_cluster(ahead, config_of(CONFIG), None, Scrapes(clock, clock.advance))
+    failures = {each.check for each in found.findings if each.level is Level.FAILURE}
+    assert failures <= {"deadline"}
+
+
+@pytest.mark.parametrize(("later_seconds", "check"), [(30, ""), (540, "closing"), (700, "closed")])
+def test_a_watch_that_has_stopped_is_found_before_the_gate_closes(
+    healthy: ControlPlane, later_seconds: int, check: str
+) -> None:
+    """A clock ahead sees what all see so much later, if nothing is published any more."""
+    clock, access = FakeClock(SYSTEM_CLOCK.unix() + later_seconds), admin_access(healthy)
+    with closing(Cluster(access, clock=clock, transport=Timeless(access))) as later:
+        found = read_cluster(later, config_of(CONFIG), None, Scrapes(clock, clock.advance))
+    assert found.published is not None
+    assert found.published.leader == ""
+    failures = {each.check for each in found.findings if each.level is Level.FAILURE}
+    assert failures - {"deadline"} == {"watch", *filter(None, [check])}

@@ -13,7 +13,7 @@ from typing import TypeVar
 from cryptography import x509
 
 from daypass._core import VERSION, labels
-from daypass._core.clock import Clock, age_seconds, time_in
+from daypass._core.clock import Clock, parse_rfc3339, time_in
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, failure
 from daypass._core.hints import Placeholder, command, kubectl
@@ -235,7 +235,7 @@ class ClusterView:
                 known = read_object(each, known)
                 lacking |= {*filter(None, read_lacking(each).split(", "))}
         closes_unix = min(known.denials.closes_unix, *(each.closes_unix for each in known.parts))
-        closes = closes_unix - self.cluster.clock.unix() if closes_unix else 0.0
+        closes = closes_unix - self._now() if closes_unix else 0.0
         age = self.config.watch.close_after_seconds - closes if closes_unix else None
         return replace(
             state,
@@ -245,10 +245,15 @@ class ClusterView:
             lacking=", ".join(sorted(lacking)),
         )
 
+    def _now(self) -> float:
+        """Return the time by the API server's clock, which this machine's may differ from."""
+        return self.cluster.clock.unix() - self.cluster.clock_ahead_seconds
+
     def _holder(self, lease: Object) -> str:
         spec = lease.get("spec") or {}
-        age = age_seconds(str(spec.get("renewTime")), self.cluster.clock)
-        is_held = age < DURATION_SECONDS + _CLOCKS_DIFFER_SECONDS
+        renewed = parse_rfc3339(str(spec.get("renewTime")))
+        limit = DURATION_SECONDS + _CLOCKS_DIFFER_SECONDS
+        is_held = renewed is not None and self._now() - renewed.timestamp() < limit
         return str(spec.get("holderIdentity") or "") if is_held else ""
 
     def identities(self) -> IdentitiesState | None:

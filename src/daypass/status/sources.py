@@ -96,7 +96,7 @@ def prometheus_at(url: str, token_file: str | None) -> Prometheus:
         parts = urlsplit(url)
         host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
     except ValueError:
-        host = None
+        parts, host = urlsplit(""), None
     if host is None or parts.query or not _PRINTED.fullmatch(url):
         raise UsageError("--prometheus: this is no URL", "such as http://127.0.0.1:9090")
     if "@" in parts.netloc:
