@@ -288,9 +288,7 @@ class RequestedToken(TypedDict):
 class Listening(TypedDict):
     doors: Annotated[list[str], "the URLs of the door, one for each host"]
     gates: Annotated[list[str], "the URLs of the gate; empty: there is none"]
-    listen: Annotated[
-        dict[str, str], "the addresses, as HOST:PORT, by `door`, `gate` and `metrics`"
-    ]
+    listen: Annotated[dict[str, str], "HOST:PORT of each, by `door`, `gate` and `metrics`"]
     certificateAuthority: Annotated[str, "the PEM file of the authority that signs certificates"]
     kubeconfig: Annotated[str | None, "an administrator's, with the embedded API server"]
 

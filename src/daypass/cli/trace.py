@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from daypass._core.clock import parse_rfc3339
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.findings import exit_code
 from daypass._core.hints import Placeholder, command
 from daypass._core.text import mask_unprintable, printable
 from daypass.cli import options, warn, write
@@ -57,42 +59,32 @@ def run(args: Namespace) -> int:
     if args.audit_policy:
         write((files("daypass.trace") / "audit-policy.yaml").read_text())
         return 0
-    words = [word for word in (args.what, *args.files) if word is not None]
-    named = words if args.unusual else words[1:]
+    what = "" if args.unusual else args.what
+    named = [args.what, *args.files] if args.unusual and args.what else args.files
     if not named:
-        what = "--unusual" if args.unusual else args.what or Placeholder("WHAT")
-        raise UsageError(
-            "no logs are named", f"write: {command('trace', what, Placeholder('FILE'))}"
-        )
-    if args.unusual:
-        return _review(args, named)
-    logs = Logs(args.what)
+        example = "--unusual" if args.unusual else what or Placeholder("WHAT")
+        hint = f"write: {command('trace', example, Placeholder('FILE'))}"
+        raise UsageError("no logs are named", hint)
+    since = parse_rfc3339(args.since or "")
+    if args.since is not None and since is None:
+        raise UsageError(f"--since: {args.since[:40]!r} is no time", "try 2026-11-24T16:00:00Z")
+    logs = Logs(what)
     logs.read(named)
+    if args.unusual:
+        from daypass.trace.unusual import review
+
+        reviewed = review(logs, named, since=since, many=args.many)
+        found = "".join(finding_lines(each, 15) for each in reviewed.findings)
+        write_result(args, reviewed, (found or "nothing unusual\n") + _lines((), reviewed.notes))
+        return exit_code(reviewed.findings)
     traced = logs.result()
     if not traced.lines:
         hint = "\n".join(["name the logs of door, gate and API server of that time", *traced.notes])
-        raise DaypassError(f"these logs have nothing about {printable(args.what, 80)}", hint)
+        raise DaypassError(f"these logs have nothing about {printable(what, 80)}", hint)
     if args.kubeconfig or args.context or os.environ.get("KUBECONFIG"):
         _look_for_secrets(args, traced.credentials)
     write_result(args, traced, _text(traced))
     return 0
-
-
-def _review(args: Namespace, named: Sequence[str]) -> int:
-    from daypass._core.clock import parse_rfc3339
-    from daypass._core.findings import exit_code
-    from daypass.trace.search import Logs
-    from daypass.trace.unusual import review
-
-    since = None if args.since is None else parse_rfc3339(args.since)
-    if args.since is not None and since is None:
-        raise UsageError(f"--since: {args.since[:40]!r} is no time", "try 2026-11-24T16:00:00Z")
-    logs = Logs()
-    logs.read(named)
-    reviewed = review(logs, named, since=since.timestamp() if since else None, many=args.many)
-    found = "".join(finding_lines(each, 15) for each in reviewed.findings)
-    write_result(args, reviewed, (found or "nothing unusual\n") + _lines((), reviewed.notes))
-    return exit_code(reviewed.findings)
 
 
 def _look_for_secrets(args: Namespace, credentials: dict[str, bool | None]) -> None:
@@ -119,29 +111,28 @@ def _text(traced: Traced) -> str:
         + ("" if each.source in doors or not doors else "; the token was not obtained there")
         for each in traced.sources
     ]
-    below = {
-        "requests by source": sources[-_SHOWN:],
+    parts = {
+        "lines": [*map(_line, traced.lines)],
+        "requests by source": sources,
         "credentials": [f"{each}: {state[it]}" for each, it in traced.credentials.items()],
-        "other tokens of the same credentials": map(_line, traced.others[-_SHOWN:]),
+        "other tokens of the same credentials": [*map(_line, traced.others)],
     }
-    lines = [_line(each) for each in traced.lines[-_SHOWN:]]
-    for heading, found in below.items():
-        shown = [f"  {each}" for each in found]
-        lines += [heading, *shown] if shown else []
+    lines = list[str]()
+    for heading, found in parts.items():
+        lines += [heading, *(f"  {each}" for each in found[-_SHOWN:])] if found else []
     return _lines(lines, traced.notes)
 
 
 def _line(event: Event) -> str:
-    named = {
-        "token": event.jti,
-        "request": event.request,
-        "audit event": event.audit,
-        "of": event.account,
-        "with": event.credential,
-        "": event.target,
-    }
-    what = event.reason or ("passed" if event.part == "gate" else "")
-    details = [what, *(f"{name} {value}".strip() for name, value in named.items() if value)]
+    details = (
+        event.reason or ("passed" if event.part == "gate" else ""),
+        event.jti and f"token {event.jti}",
+        event.request and f"request {event.request}",
+        event.audit and f"audit event {event.audit}",
+        event.account and f"of {event.account}",
+        event.credential and f"with {event.credential}",
+        event.target,
+    )
     start = f"{_short(event.time):<23}  {event.part:<10}  {event.client:<15}  {event.code or '':<3}"
     return f"{start}  {', '.join(filter(None, details))}"
 

@@ -24,13 +24,8 @@ class Event:
 
     part: Annotated[Literal["door", "api-server", "gate"], "whose line it is"]
     time: Annotated[str, "when the request began, as the log has it"]
-    client: Annotated[
-        str,
-        "where it came from (of IPv6, the /64 network); in `api-server` its peer, such as the door",
-    ]
-    account: Annotated[
-        str, "NAMESPACE/NAME that a token is for, or that calls; not verified: empty"
-    ]
+    client: Annotated[str, "where it came from (IPv6: the /64); in `api-server` the last hop"]
+    account: Annotated[str, "NAMESPACE/NAME that a token is for, or a verified caller's"]
     jti: Annotated[str, "the token; of a refused request it may be claimed"]
     request: Annotated[str, "the request ID"] = ""
     audit: Annotated[str, "the ID of the audit event, in lines of door and API server"]
@@ -63,11 +58,14 @@ def read_event(line: Object) -> Event | None:
     request = _text(line, "request_id", "x-request-id")
     if not (is_door or jti or request):
         return None
+    path = _text(line, "path").rsplit("/", 4)
+    is_for_account = len(path) == 5 and path[2] == "serviceaccounts"
+    requested = f"{path[1]}/{path[3]}" if is_for_account else ""
     return Event(
         part="door" if is_door else "gate",
         time=_text(line, "time", "start_time"),
         client=_source(_text(line, "client", "downstream_remote_address")),
-        account=_account_in(_text(line, "path")) if is_door else account_of(_text(line, "user")),
+        account=requested if is_door else account_of(_text(line, "user")),
         jti=jti,
         request=request,
         audit=_text(line, "audit_id"),
@@ -78,35 +76,30 @@ def read_event(line: Object) -> Event | None:
 
 
 def _audit_event(event: Object) -> Event | None:
-    target, user, notes = (_part(event, name) for name in ("objectRef", "user", "annotations"))
+    names = ("objectRef", "user", "annotations", "responseStatus")
+    target, user, notes, status = (_object(event, name) for name in names)
     kind = (target.get("resource"), target.get("subresource"), event.get("verb"))
     if kind != ("serviceaccounts", "token", "create") or event.get("stage") != "ResponseComplete":
         return None
     namespace, secret = _text(target, "namespace"), _text(notes, _SECRET)
-    ids, sources = _part(user, "extra").get(f"{_ANNOTATION}credential-id"), event.get("sourceIPs")
+    own = _text(_object(user, "extra"), f"{_ANNOTATION}credential-id")
     return Event(
         part="api-server",
         time=_text(event, "requestReceivedTimestamp"),
-        # Clients can write all addresses but the last one.
-        client=_source(_last(sources)),
+        client=_source(_text(event, "sourceIPs")),
         account=f"{namespace}/{_text(target, 'name')}",
         jti=_text(notes, f"{_ANNOTATION}issued-credential-id").removeprefix("JTI="),
         audit=_text(event, "auditID"),
         user=_text(user, "username"),
-        credential=f"Secret {namespace}/{secret}" if secret else _last(ids),
+        credential=f"Secret {namespace}/{secret}" if secret else own,
         target=_text(event, "userAgent"),
-        code=_code(_part(event, "responseStatus"), "code"),
+        code=_code(status, "code"),
     )
 
 
 def account_of(user: str) -> str:
     """Return NAMESPACE/NAME of a ServiceAccount's user; empty for other users."""
     return user.removeprefix(USER).replace(":", "/", 1) if user.startswith(USER) else ""
-
-
-def _account_in(path: str) -> str:
-    words = path.rsplit("/", 4)
-    return f"{words[1]}/{words[3]}" if len(words) == 5 and words[2] == "serviceaccounts" else ""
 
 
 @lru_cache(maxsize=4096)
@@ -116,22 +109,20 @@ def _source(text: str) -> str:
     return source_of(host) or text
 
 
-def _part(line: Object, name: str) -> Object:
+def _object(line: Object, name: str) -> Object:
     found = line.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def _text(line: Object, *names: str) -> str:
-    """Return the first of these fields that has a text."""
+    """Return the first of these fields with a text; of a list the last, which no client adds."""
     for name in names:
         found = line.get(name)
+        if isinstance(found, list) and found:
+            found = found[-1]
         if isinstance(found, str) and found != "-":
             return found[:_LONGEST].encode(errors="replace").decode()  # half a surrogate pair
     return ""
-
-
-def _last(values: object) -> str:
-    return _text({"": values[-1]}, "") if isinstance(values, list) and values else ""
 
 
 def _code(line: Object, *names: str) -> int:

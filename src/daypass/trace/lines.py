@@ -11,7 +11,8 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import IO, Any, cast
+from io import BufferedIOBase
+from typing import Any
 
 from daypass._core.errors import DaypassError
 
@@ -33,28 +34,20 @@ Skipped = Counter[str]
 
 def read_objects(file: str, words: Sequence[bytes], skipped: Skipped) -> Iterator[dict[str, Any]]:
     """Yield the objects on all lines with one of these words. `-` is stdin. Raises DaypassError."""
-    for line in _lines(file, skipped):
-        for word in words:
-            if word in line:
-                yield from objects_in(line.decode("utf-8", "replace"), skipped)
-                break
-
-
-def _lines(file: str, skipped: Skipped) -> Iterator[bytes]:
     name = "stdin" if file == "-" else file
     try:
         with open(0 if file == "-" else file, "rb", closefd=file != "-") as raw:
             is_gzip = raw.peek(2)[:2] == _GZIP
-            yield from _bounded(
-                cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw, skipped
-            )
+            for line in _lines(gzip.GzipFile(fileobj=raw) if is_gzip else raw, skipped):
+                if any(map(line.__contains__, words)):
+                    yield from objects_in(line.decode("utf-8", "replace"), skipped)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         skipped[f"file ends in the middle of its gzip data: {name}"] += 1
     except OSError as error:
         raise DaypassError(f"{name} cannot be read: {error.strerror}", "name log files") from None
 
 
-def _bounded(stream: IO[bytes], skipped: Skipped) -> Iterator[bytes]:
+def _lines(stream: BufferedIOBase, skipped: Skipped) -> Iterator[bytes]:
     is_rest = False
     while line := stream.readline(LONGEST_LINE_BYTES):
         is_whole = line.endswith(b"\n") or len(line) < LONGEST_LINE_BYTES

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from heapq import merge
 from operator import attrgetter
 from typing import Annotated
@@ -17,7 +18,7 @@ LIMIT_EXCHANGES = 100_000
 LIMIT_SOURCES = 100_000
 """As many are remembered."""
 LIMIT_LISTED = 100
-_CLOCKS_DIFFER_SECONDS = 60
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 Exchange = dict[str, Event]
 """The door's line about a TokenRequest and the API server's event, by `part`; or one of them."""
@@ -50,12 +51,10 @@ class Traced:
 
 
 class Logs:
-    """Collects what logs have about `what`: a JTI, the ID of a request or an audit event, or a
-    user; about everything if that is empty.
+    """Collects what logs have about a JTI, the ID of a request or an audit event, a user, or all.
 
-    What was refused has room of its own: anyone can send such requests. `tried`: where nothing was
-    accepted from. `forgotten`: events of the API server without a line of the door, when there were
-    too many exchanges. `times`: of the first and the last line, by part.
+    What was refused has room of its own, as anyone can send it: `tried` are sources without
+    success. `forgotten`: events without a line of the door that had no room. `times`: by part.
     """
 
     def __init__(self, what: str = "") -> None:
@@ -71,18 +70,13 @@ class Logs:
         self._tokens: set[str] = set()
         self._lines: deque[Event] = deque(maxlen=LIMIT_LISTED)
         self._counts: Counter[str] = Counter()
-        self._skew_seconds = 0.0
 
     def read(self, files: Sequence[str]) -> None:
         """Read logs by time. Of each one, a line is in memory at a time. Raises DaypassError."""
         # What any line that matters has. Past the door, a path may have `%74oken`: an event
         # of a TokenRequest is known by its subresource.
-        words = [
-            b"/token",
-            b'"token',
-            *(each.rpartition("/")[2].encode(errors="replace") for each in self._names),
-        ]
-        words += [] if self._names else [b"audit_id", b"jti"]
+        named = [each.rpartition("/")[2] for each in self._names] or ["audit_id", "jti"]
+        words = [each.encode(errors="replace") for each in ("/token", '"token', *named)]
         found = (map(read_event, read_objects(file, words, self._counts)) for file in files)
         for event in merge(*(filter(None, each) for each in found), key=attrgetter("time")):
             self.take(event)
@@ -91,9 +85,10 @@ class Logs:
         """Collect an event, if it matters."""
         first, last = self.times.get(event.part, (event.time, event.time))
         self.times[event.part] = min(first, event.time), max(last, event.time)
-        if event.audit and (event.may_use_the_door or self._is_meant(event)):
+        is_meant = self._is_meant(event, self._names)
+        if event.audit and (event.may_use_the_door or is_meant):
             self._join(event, self._refused if event.is_refused else self.exchanges)
-        if event.part != "api-server" and (self._is_meant(event) if self._names else event.account):
+        if event.part != "api-server" and (is_meant if self._names else event.account):
             self._count(event)
             if not event.audit:
                 self._lines.append(event)
@@ -108,24 +103,22 @@ class Logs:
         not joined to what was accepted.
         """
         exchange = exchanges.setdefault(event.audit, {})
-        if (known := exchange.setdefault(event.part, event)) is not event:
-            if known != event:  # else it was shipped twice
-                self._counts["audit IDs were repeated, as only a client past the door can"] += 1
-                exchanges[f"{event.audit}\n{self._counts.total()}"] = {event.part: event}
+        if exchange.setdefault(event.part, event) != event:  # else it was shipped twice
+            self._counts["audit IDs were repeated, as only a client past the door can"] += 1
+            exchanges[f"{event.audit}\n{self._counts.total()}"] = {event.part: event}
         elif len(exchange) == 2:
-            times = [parse_rfc3339(each.time) for each in exchange.values()]
-            if times[0] and times[1]:
-                skew_seconds = abs((times[0] - times[1]).total_seconds())
-                self._skew_seconds = max(self._skew_seconds, skew_seconds)
+            times = [time for each in exchange.values() if (time := parse_rfc3339(each.time))]
+            if times and max(times) - min(times) > _CLOCKS_DIFFER:
+                self._counts["times of exchanges differ: door or API server has a wrong clock"] += 1
         if len(exchanges) > LIMIT_EXCHANGES:
             self._counts["exchanges were forgotten: name the logs of a shorter time"] += 1
             oldest = exchanges.pop(next(iter(exchanges)))
             if "door" not in oldest and exchanges is self.exchanges:
                 self.forgotten.extend(oldest.values())
 
-    def _is_meant(self, event: Event) -> bool:
-        names = (event.jti, event.audit, event.account, event.user)
-        return event.request in self._requests or not self._names.isdisjoint(names)
+    def _is_meant(self, event: Event, names: set[str]) -> bool:
+        own = (event.jti, event.audit, event.account, event.user)
+        return event.request in self._requests or not names.isdisjoint(own)
 
     def _count(self, line: Event) -> None:
         pair = line.account, line.client
@@ -149,22 +142,19 @@ class Logs:
         if "api-server" not in self.times:
             yield "there is no event of the API server about a TokenRequest"
         yield from (f"{count} {what}" for what, count in self._counts.items())
-        if self._skew_seconds > _CLOCKS_DIFFER_SECONDS:
-            yield f"the clocks of door and API server differ by {self._skew_seconds:.0f} s"
 
     def result(self) -> Traced:
         """Return what was found about `what`."""
         lines, others = list[Event](), list[Event]()
-        known, self._names = self._names, self._names | self._tokens - {""}
+        names = (self._names | self._tokens) - {""}
         every = [*self._refused.values(), *self.exchanges.values()]
         for exchange in every:
             if "door" not in exchange:
                 exchange["api-server"].reason = "no line of the door"
-            if any(map(self._is_meant, exchange.values())):
+            if any(self._is_meant(each, names) for each in exchange.values()):
                 lines += exchange.values()
         for line in lines:
-            is_counted = line.request in self._requests or {line.audit, line.account} & known
-            if line.part == "door" and not is_counted:
+            if line.part == "door" and not self._is_meant(line, self._names):
                 self._count(line)
         credentials, tokens = {line.credential for line in lines} - {""}, {it.jti for it in lines}
         for exchange in every:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
-from daypass._core.clock import parse_rfc3339, rfc3339, utc
+from daypass._core.clock import parse_rfc3339, rfc3339
 from daypass._core.findings import Finding, failure
 from daypass._core.hints import command
 from daypass.trace.events import Event
@@ -24,40 +25,38 @@ class Reviewed:
     notes: Annotated[list[str], "what is missing, or not certain"]
 
 
-def review(logs: Logs, files: Sequence[str], *, since: float | None, many: int) -> Reviewed:
+_Found = Iterator[tuple[str, str]]
+"""Facts, each with what to trace: a token, a request, an audit event or an identity."""
+
+
+def review(logs: Logs, files: Sequence[str], *, since: datetime | None, many: int) -> Reviewed:
     """Return what is unusual in logs that were read from files.
 
-    `since`: from when a source is new (Unix time); None: half of the time of the logs. `many`: how
-    many identities of one source are usual.
+    `since`: from when a source is new; None: the middle of the logs. `many`: usual identities.
     """
     alone = [it["api-server"] for it in logs.exchanges.values() if "door" not in it]
     past = [*logs.forgotten, *alone]
     first, last = logs.times.get("door", ("", ""))
     within = [event for event in past if first <= event.time <= last]
-    unknown = len(past) - len(within)
-    kinds = (
-        [*_past_the_door(logs, within)],
-        [*_new_sources(logs, _middle(logs) if since is None else since)],
-        [*_many_identities(logs, many)],
-    )
-    found = [each for kind in kinds for each in kind[:LIMIT_LISTED]]
+    found = {
+        "past-the-door": [*_past_the_door(logs, within)],
+        "new-source": [*_new_sources(logs, since)],
+        "many-identities": [*_many_identities(logs, many)],
+    }
+    findings = [
+        failure(check, fact, command("trace", example, *files))
+        for check, facts in found.items()
+        for fact, example in facts[:LIMIT_LISTED]
+    ]
     counts = {
-        "TokenRequests: for their time, the door's log has no lines": unknown,
-        "findings more: not all are listed": sum(map(len, kinds)) - len(found),
+        "TokenRequests: for their time, the door's log has no lines": len(past) - len(within),
+        "findings more: not all are listed": sum(map(len, found.values())) - len(findings),
     }
     notes = (f"{count} {what}" for what, count in counts.items() if count)
-    findings = [
-        failure(check, fact, command("trace", example, *files) if example else "")
-        for check, fact, example in found
-    ]
     return Reviewed(findings=findings, notes=[*logs.notes(), *notes])
 
 
-_Found = tuple[str, str, str]
-"""A check, a fact, and an example of it: a token, a request or an audit event."""
-
-
-def _past_the_door(logs: Logs, past: Sequence[Event]) -> Iterator[_Found]:
+def _past_the_door(logs: Logs, past: Sequence[Event]) -> _Found:
     doors = {it["api-server"].client for it in logs.exchanges.values() if len(it) == 2}
     for event in past:
         fact = (
@@ -66,45 +65,43 @@ def _past_the_door(logs: Logs, past: Sequence[Event]) -> Iterator[_Found]:
         )
         if event.client in doors:
             fact += "; the door has that address, too: its client may have gone away"
-        yield "past-the-door", fact, event.jti or event.audit
+        yield fact, event.jti or event.audit
 
 
-def _middle(logs: Logs) -> float:
-    times = [time for limits in logs.times.values() for time in map(parse_rfc3339, limits) if time]
-    return (min(times).timestamp() + max(times).timestamp()) / 2 if times else 0.0
-
-
-def _new_sources(logs: Logs, since: float) -> Iterator[_Found]:
-    earlier: dict[str, list[str]] = defaultdict(list)
-    later: list[Source] = []
+def _new_sources(logs: Logs, since: datetime | None) -> _Found:
+    limits = [time for it in logs.times.values() for time in map(parse_rfc3339, it) if time]
+    if since is None and limits:
+        since = min(limits) + (max(limits) - min(limits)) / 2
+    earlier, later = defaultdict[str, list[str]](list), list[Source]()
     for each in logs.sources.values():
-        if each.account and each.source and (first := parse_rfc3339(each.first)):
-            if first.timestamp() < since:
+        first = parse_rfc3339(each.first)
+        if since and first and each.account and each.source:
+            if first < since:
                 earlier[each.account].append(each.source)
             else:
                 later.append(each)
     for each in later:
-        if each.account in earlier:
+        if since and each.account in earlier:
             fact = (
                 f"{each.account} came from {each.source} {each.requests} times, first at "
-                f"{each.first}; before {rfc3339(utc(since))} from {_list(earlier[each.account])}"
+                f"{each.first}; before {rfc3339(since)} from {_list(earlier[each.account])}"
             )
-            yield "new-source", fact, each.example
+            yield fact, each.example or each.account
 
 
-def _many_identities(logs: Logs, many: int) -> Iterator[_Found]:
-    by_source: dict[str, list[Source]] = defaultdict(list)
+def _many_identities(logs: Logs, many: int) -> _Found:
+    by_source = defaultdict[str, list[Source]](list)
     for each in (*logs.sources.values(), *logs.tried.values()):
         if each.account and each.source:
             by_source[each.source].append(each)
-    # The first are listed: those with most success.
-    successes = {source: sum(it.first != "" for it in found) for source, found in by_source.items()}
-    for source in sorted(by_source, key=successes.__getitem__, reverse=True):
+
+    def successes(source: str) -> int:
+        return sum(each.first != "" for each in by_source[source])
+
+    for source in sorted(by_source, key=successes, reverse=True):  # the first are listed
         if len(found := by_source[source]) > many:
-            asked = f"{source} asked for {len(found)} identities"
-            used = f"{successes[source]} with success"
-            names = _list([each.account for each in found])
-            yield "many-identities", f"{asked}, {used}: {names}", found[0].account
+            asked = f"{source} asked for {len(found)} identities, {successes(source)} with success"
+            yield f"{asked}: {_list([each.account for each in found])}", found[0].account
 
 
 def _list(names: list[str]) -> str:
