@@ -38,8 +38,7 @@ def run(args: Namespace) -> int:
     """Print what each step finds; return 0, or 3 if there is a problem."""
     from daypass.client.door import check_audience
     from daypass.client.transport import SYSTEM_TIMING, Deadline
-    from daypass.verification.diagnosis import LIMIT_SECONDS, Diagnosis, diagnose
-    from daypass.verification.gate_answer import GateUrl
+    from daypass.verification.diagnosis import LIMIT_SECONDS, Diagnosis, GateUrl, diagnose
 
     case = Diagnosis(
         path=args.credentials,

@@ -9,40 +9,46 @@ from __future__ import annotations
 
 import os
 import platform
+import ssl
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from daypass._core import VERSION
 from daypass._core.clock import parse_http_date, rfc3339
 from daypass._core.duration import format_duration
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
 from daypass._core.hints import command
-from daypass._core.installation import extras, how_to_install
+from daypass._core.installation import docs_page, extras, how_to_install
 from daypass._core.jwt import decode_unverified
-from daypass._core.k8s_status import Status
-from daypass._core.net import is_loopback
-from daypass._core.proxy import proxy_for, proxy_variable
+from daypass._core.k8s_status import Status, excerpt
+from daypass._core.net import HostPort
+from daypass._core.proxy import proxy_variable
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass._core.token_bounds import ANONYMOUS, PROBE_PATH
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import FIELD_VARIABLES, FILE_VARIABLE, read_source
-from daypass.client.door import TokenRequest
-from daypass.client.error_mapping import REPORTED_SKEW_SECONDS, explain_refusal, explain_transport
+from daypass.client.door import DoorUrl, TokenRequest
+from daypass.client.error_mapping import (
+    REPORTED_SKEW_SECONDS,
+    explain_refusal,
+    explain_transport,
+    no_response,
+)
 from daypass.client.errors import ExchangeRefusedError
 from daypass.client.exchange import exchange
-from daypass.client.http1 import HttpResponse
+from daypass.client.http1 import USER_AGENT, HttpRequest, HttpResponse
 from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_folder
 from daypass.client.token import Token
 from daypass.client.transport import (
     RESOLVE,
     Deadline,
-    Proxy,
     Route,
     Timing,
     TransportError,
@@ -50,13 +56,43 @@ from daypass.client.transport import (
     route_to,
     send,
 )
-from daypass.verification.gate_answer import UNTRUSTED, GateUrl, get, judge_gate
+from daypass.integrations._bearer import require_tls
+from daypass.rules.reasons import REASON_HEADER, Reason
 
 LIMIT_SECONDS = 10.0
 STEP_SECONDS = 3.0
 """How long a step waits at most: those after it need time, too."""
 _REVOKED = ("long-lived-token-refused", "no-secret", "no-service-account")
 """Reasons of a refused exchange: the credentials exist no more."""
+_NEXT: dict[str, str] = {
+    Reason.UNKNOWN_CREDENTIAL: "the API server has just issued this token, so the gate does not"
+    " watch its namespace, or lags behind: tell your administrator",
+    Reason.UNKNOWN: "the gate refuses every token now: try again, and tell your administrator",
+    Reason.NOT_GUARDED: "is the host in the URL right?",
+    Reason.AUDIENCE: "then configure it: `audience` in the credentials file, or DAYPASS_AUDIENCE",
+}
+"""What to do after a gate's refusal, by its reason."""
+
+
+class GateUrl(DoorUrl):
+    """A URL behind a gate. `path`: with the query."""
+
+    @classmethod
+    def parse(cls, text: str) -> GateUrl:
+        """Return the parts of a URL; raises UsageError, and CredentialsError for plain http."""
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            parts = urlsplit("")
+        tls = parts.scheme == "https"
+        address = HostPort.parse(parts.netloc, default_port=443 if tls else 80)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        is_plain = path.isascii() and path.isprintable() and " " not in path
+        if parts.scheme not in ("https", "http") or address is None or not is_plain:
+            hint = "it looks like https://kubeflow.example.com/pipeline/"
+            raise UsageError("--gate is not an https:// URL with a host and a path", hint)
+        require_tls(parts.scheme, address.host)
+        return cls(tls=tls, address=address, path=path, url=text)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,21 +120,6 @@ class Diagnosis:
         """Return the deadline of a step that begins now."""
         return Deadline(self.timing.clock, min(STEP_SECONDS, self.deadline.seconds_left() - 0.5))
 
-    def ask_gate(self, gate: GateUrl, token: Secret | None) -> Finding:
-        own = self.config.certificate_authority if "credentials" in self.passed else None
-        deadline, remedy = self.wait(), ""
-        try:
-            response = gate.ask(token, None, deadline)  # as programs do
-        except DaypassError as error:
-            if error.reason != UNTRUSTED or own is None:
-                raise
-            response, remedy = gate.ask(token, own, deadline), error.hint
-        finding = judge_gate(response, gate, has_token=token is not None)
-        if remedy and finding.level is Level.OK:
-            fact = f"{finding.fact}\nits authority is one that only the credentials name"
-            return warning("gate", fact, f"programs need it, too: {remedy}")
-        return finding
-
 
 Step: TypeAlias = Callable[[Diagnosis], Finding]
 
@@ -120,28 +141,25 @@ def diagnose(case: Diagnosis) -> Iterator[Finding]:
 
 def _bounded(case: Diagnosis, name: str, step: Step) -> Finding:
     """Return what a step finds, or that it did not end in time. Raises what a bug in it raises."""
-    outcome: SimpleQueue[Finding | BaseException] = SimpleQueue()
+    outcome = Future[Finding]()
 
     def work() -> None:
         try:
-            outcome.put(step(case))
+            outcome.set_result(step(case))
         except BaseException as error:
-            outcome.put(error)
+            outcome.set_exception(error)
 
     case.timing.start("daypass-doctor", work)
     try:
-        limit = min(STEP_SECONDS + 0.5, case.deadline.seconds_left())
-        found = outcome.get(timeout=max(limit, 0.0))
-    except Empty:
+        return outcome.result(max(0.0, min(STEP_SECONDS + 0.5, case.deadline.seconds_left())))
+    except TransportError as error:
+        problem = explain_transport(error, case.request, case.timing.clock.unix())
+    except DaypassError as error:
+        problem = error
+    except TimeoutError:
         hint = "does a file system not answer, or is this machine overloaded?"
-        return failure(name, "it did not end in time", hint)
-    if isinstance(found, TransportError):
-        found = explain_transport(found, case.request, case.timing.clock.unix())
-    if isinstance(found, DaypassError):
-        return failure(name, found.fact, found.hint)
-    if isinstance(found, BaseException):
-        raise found
-    return found
+        problem = DaypassError("it did not end in time", hint)
+    return failure(name, problem.fact, problem.hint)
 
 
 def check_python(case: Diagnosis) -> Finding:
@@ -158,26 +176,21 @@ def read_credentials(case: Diagnosis) -> Finding:
     """Find out which credentials are used, whose they are, and that nobody else can read them."""
     source = read_source(os.environ, case.path)
     case.config = config = CredentialsConfig(source, case.timing.clock.unix())
-    identity = config.identity
+    identity, token = config.identity, config.token or Secret("")
     case.request = TokenRequest(
-        door=config.door,
-        identity=identity,
-        token=config.token or Secret(""),
-        audience="",
-        lifetime_seconds=0,
+        door=config.door, identity=identity, token=token, audience="", lifetime_seconds=0
     )
-    origin = ", ".join(name for name in FIELD_VARIABLES if os.environ.get(name))
-    if source.origin is not None:
-        origin = FILE_VARIABLE if case.path is None else "--credentials"
+    variables = FIELD_VARIABLES if source.origin is None else (FILE_VARIABLE,)
+    origin = "--credentials" if case.path else ", ".join(filter(os.environ.get, variables))
     kind = "a token of another issuer for" if identity.is_federated else "the long-lived token of"
     secret = f", in its Secret {identity.secret_name}" if identity.secret_name else ""
-    trusted = [each for each in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(each)]
+    trusted = " and ".join(filter(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
     if config.certificate_authority is not None:
-        trusted = ["certificateAuthority of the credentials"]
+        trusted = "certificateAuthority of the credentials"
     lines = [
         f"{origin}: {kind} {identity.namespace}/{identity.service_account}{secret}",
         f"door: {config.door.url}, audience: {config.audience or 'none is configured'}",
-        f"the door is trusted by {' and '.join(trusted) or 'the authorities of this machine'}",
+        f"the door is trusted by {trusted or 'the authorities of this machine'}",
     ]
     for path, _ in config.files:
         status = os.stat(path)
@@ -189,18 +202,16 @@ def read_credentials(case: Diagnosis) -> Finding:
 
 def check_proxy(case: Diagnosis) -> Finding:
     """Find out which proxy leads to the door, and which variables daypass does not follow."""
-    address = case.config.door.address
+    door = case.config.door
+    case.route = route_to(door.address, case.config.certificate_authority, tls=door.tls)
     named = proxy_variable(os.environ, "https_proxy")
-    url = proxy_for(address, os.environ) if case.config.door.tls else None
-    case.route = Route(target=address, proxy=None if url is None else Proxy.parse(url))
-    if case.route.proxy is not None:
-        fact = f"{address.host} is reached through {case.route.first}, by HTTPS_PROXY"
-    elif named:
-        why = "it is this machine" if is_loopback(address.host) else "NO_PROXY lists it"
-        fact = f"{address.host} is reached without HTTPS_PROXY: {why}"
-    else:
-        fact = f"{address.host} is reached directly: HTTPS_PROXY is not set"
     others = [each for each in ("all_proxy", "http_proxy") if proxy_variable(os.environ, each)]
+    way = "directly: HTTPS_PROXY is not set"
+    if case.route.proxy is not None:
+        way = f"through {case.route.first}, by HTTPS_PROXY"
+    elif named:
+        way = "without HTTPS_PROXY: it is this machine, or NO_PROXY lists it"
+    fact = f"{door.address.host} is reached {way}"
     if named or others:
         fact += "\nso daypass gets tokens; for calls with them, your HTTP library has its own rules"
     if not others or named:
@@ -221,21 +232,18 @@ def resolve_name(case: Diagnosis) -> Finding:
 def check_connection(case: Diagnosis) -> Finding:
     """Ask the door, without a token, for what the API server itself refuses."""
     door = case.config.door
-    case.route = route_to(door.address, case.config.certificate_authority, tls=door.tls)
-    request = get(door.authority, door.path + PROBE_PATH)
-    case.response = send(case.route, request, case.wait())
+    case.response = send(case.route, _get(door, door.path + PROBE_PATH), case.wait())
     how = "its certificate is trusted" if door.tls else "without TLS"
     return ok("connection", f"{door.address} answers, {how}")
 
 
 def check_door(case: Diagnosis) -> Finding:
     url, code = case.config.door.url, case.response.status
-    status = Status.parse(case.response.body)
-    message = "" if status is None else printable(status.message)
+    message = _message(case.response)
     if (code == 403 and ANONYMOUS in message) or (code == 401 and message == "Unauthorized"):
         return ok("door", f"the API server answers at {url} ({code} without a token)")
     problem = explain_refusal(case.response, case.request, case.timing.clock.unix())
-    if code in (401, 403) and isinstance(problem, ExchangeRefusedError):
+    if isinstance(problem, ExchangeRefusedError):  # of a token, which this request has not
         hint = f"is the URL right? An administrator sees more with `{command('verify', url)}`"
         return failure("door", f"{url} is not a door: it answers {code}: {message}", hint)
     raise problem
@@ -277,16 +285,16 @@ def check_claims(case: Diagnosis) -> Finding:
     user, secret, jti = _claims(case.token.value.reveal())
     bound = f"bound to Secret {secret}" if secret else "bound to no Secret"
     fact = f"{user}, {bound}, until {rfc3339(case.token.expires_at)}, jti {jti}"
-    if not secret:
-        hint = "gates refuse what cannot be revoked: ask your administrator for a Secret"
-        return warning("token", fact, hint)
-    return ok("token", fact)
+    if secret:
+        return ok("token", fact)
+    hint = "gates refuse what cannot be revoked: ask your administrator for a Secret"
+    return warning("token", fact, hint)
 
 
 def check_gate(case: Diagnosis) -> Finding:
     if case.gate is None:
         return skipped("gate", "--gate URL, which your program calls, sends the new token there")
-    return case.ask_gate(case.gate, case.token.value if "exchange" in case.passed else None)
+    return _ask(case, case.gate, case.token.value if "exchange" in case.passed else None)
 
 
 def check_cache(case: Diagnosis) -> Finding:
@@ -314,11 +322,64 @@ def check_cache(case: Diagnosis) -> Finding:
         return ok("cache", fact)
     for each in own:
         if each.token.audiences == case.token.audiences and each.is_fresh(clock):
-            finding = case.ask_gate(case.gate, each.token.value)
+            finding = _ask(case, case.gate, each.token.value)
             if finding.level is Level.FAILURE:
                 fact += f"\nthe new token passes, and of this one: {finding.fact}"
                 return failure("cache", fact, f"{clear}, then start your program again")
     return ok("cache", fact)
+
+
+def _get(url: DoorUrl, path: str, *headers: tuple[str, str]) -> HttpRequest:
+    usual = (("Host", url.authority), ("User-Agent", USER_AGENT), ("Accept", "application/json"))
+    closing = ("Connection", "close")
+    return HttpRequest(method="GET", target=path, headers=(*usual, *headers, closing))
+
+
+def _message(response: HttpResponse) -> str:
+    status = Status.parse(response.body)
+    return excerpt(response.body) if status is None else printable(status.message, 1024)
+
+
+def _ask(case: Diagnosis, gate: GateUrl, token: Secret | None) -> Finding:
+    """Judge what a gate answers to a token, or to none, with the authorities of this machine."""
+    secrets = [token] if token else []
+    request = _get(gate, gate.path, *(("Authorization", f"Bearer {it.reveal()}") for it in secrets))
+    try:
+        route = route_to(gate.address, tls=gate.tls)
+        response = send(route, request, case.wait(), needs_body=False)
+    except TransportError as error:
+        words, hint = no_response(error), "is the URL right, host and port?"
+        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            words = f"its certificate is not trusted: {error.__cause__.verify_message}"
+            hint = "put its authority into a file, for your program too: export SSL_CERT_FILE=FILE"
+        return failure("gate", f"{gate.authority}: {words}", hint)
+    return judge_gate(response.without(*secrets), gate.authority, has_token=token is not None)
+
+
+def judge_gate(response: HttpResponse, host: str, *, has_token: bool) -> Finding:
+    """Return the finding for a gate's response to a token, or to none."""
+    code, reason = response.status, printable(response.header(REASON_HEADER), 40)
+    message, fact, hint = _message(response), "", ""
+    if not has_token and reason == Reason.NO_TOKEN:
+        return ok("gate", f"a gate answers, without a token: {message}")
+    if reason:
+        message = message.partition(f" (`{command('doctor')}")[0]  # this is it
+        hint = f"{docs_page('reference/gate-refusals.md')} explains it"
+        fact, hint = f"the gate refuses this ({code} {reason})", _NEXT.get(reason, hint)
+    elif 300 <= code < 400:
+        message = printable(response.header("location").partition("?")[0]) or "nowhere"
+        fact, hint = f"{host} redirects ({code})", "is this a login, and no URL of a gate?"
+    elif code in (401, 403):
+        fact = f"the gate does not refuse this, but the service or a policy does ({code})"
+        hint = "ask for access: an administrator grants it to the user of your token (above)"
+    if fact:
+        return failure("gate", f"{fact}: {message}", hint)
+    if not has_token:
+        return warning("gate", f"{host} answers {code} without a token: no gate guards it")
+    if code >= 500:
+        hint = "the gate has let it pass: ask the owner of the service"
+        return warning("gate", f"the service does not work ({code}): {message}", hint)
+    return ok("gate", f"{host} accepts the token ({code} from the service behind it)")
 
 
 def _claims(token: str) -> tuple[str, str, str]:

@@ -22,8 +22,7 @@ from daypass.cli import main
 from daypass.client.transport import SYSTEM_TIMING, Deadline, Timing
 from daypass.rules.reasons import Reason
 from daypass.verification import diagnosis
-from daypass.verification.diagnosis import STEPS, Diagnosis, diagnose
-from daypass.verification.gate_answer import GateUrl
+from daypass.verification.diagnosis import STEPS, Diagnosis, GateUrl, diagnose
 from support.authority import Authority
 from support.fake_door import (
     AUDIENCE,
