@@ -29,20 +29,15 @@ def is_loopback(host: str) -> bool:
 
 
 def source_of(address: str) -> str:
-    """Return where a client is: its IPv4 address, or the /64 network of its IPv6 address; empty for
-    anything else.
-    """
-    import ipaddress
+    """Return an IPv4 address, or the /64 network of an IPv6 address; empty for anything else."""
+    from ipaddress import ip_address, ip_network
 
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return ""
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return str(parsed if parsed.version == 4 else ip_network((parsed, 64), strict=False))
 
 
 def bracketed(host: str) -> str:

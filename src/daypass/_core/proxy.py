@@ -23,12 +23,8 @@ if TYPE_CHECKING:
 
 def proxy_for(target: HostPort, environ: Mapping[str, str]) -> str | None:
     """Return the URL of the proxy for HTTPS to a host, or None for a direct connection."""
-    url = proxy_variable(environ, "https_proxy")
-    if (
-        not url
-        or is_loopback(target.host)
-        or is_excluded(target, proxy_variable(environ, "no_proxy"))
-    ):
+    url, no_proxy = (proxy_variable(environ, each) for each in ("https_proxy", "no_proxy"))
+    if not url or is_loopback(target.host) or is_excluded(target, no_proxy):
         return None
     return url if "://" in url else f"http://{url}"
 

@@ -17,14 +17,7 @@ import os
 import sys
 
 GROUPS = {
-    "tokens for clients": (
-        "token",
-        "run",
-        "agent",
-        "kubeconfig",
-        "exec-credential",
-        "doctor",
-    ),
+    "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential", "doctor"),
     "identities, and what their tokens may do": ("identity", "policy", "gate"),
     "the door of a cluster": ("init", "config", "render", "diff", "apply", "verify", "remove"),
     "what happens, and what is wrong": ("status", "trace"),

@@ -68,7 +68,10 @@ def run(args: argparse.Namespace) -> int:
     """Render; return 0, or 3 if --check finds a difference."""
     _check_options(args)
     if args.alerts or args.dashboard:
-        return _write_for_monitoring(args)
+        from daypass.render.monitoring.alerts_and_dashboard import alerts_text, dashboard_text
+
+        write(alerts_text() if args.alerts else dashboard_text())
+        return 0
     if args.cluster:
         return _check_all(args)
     from daypass.render.chart import render_chart
@@ -97,13 +100,6 @@ def run(args: argparse.Namespace) -> int:
         _write(args, folder, tree)
     if notes := prerequisite_notes(config):
         log("these must exist or be set in addition:", "\n".join(notes))
-    return 0
-
-
-def _write_for_monitoring(args: argparse.Namespace) -> int:
-    from daypass.render.monitoring.alerts_and_dashboard import alerts_text, dashboard_text
-
-    write(alerts_text() if args.alerts else dashboard_text())
     return 0
 
 

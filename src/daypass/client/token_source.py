@@ -138,13 +138,11 @@ class TokenSource:
 
     def _exchange(self, config: CredentialsConfig, in_flight: InFlight) -> CachedToken:
         """Return what `_exchange_twice` does, and report how it ended."""
-        began, outcome = self._timing.clock.monotonic(), "interrupted"
+        began, outcome = self._timing.clock.monotonic(), ISSUED
         try:
-            token = self._exchange_twice(config, in_flight)
-            outcome = ISSUED
-            return token
-        except DaypassError as error:
-            outcome = error.reason
+            return self._exchange_twice(config, in_flight)
+        except BaseException as error:
+            outcome = error.reason if isinstance(error, DaypassError) else "interrupted"
             raise
         finally:
             for report in self.reports:
