@@ -11,6 +11,7 @@ import pytest
 from agent.running import Door as AgentsDoor
 from agent.running import running_agent, write_config
 from cluster.test_gate_serve import made_kubeconfig, serving
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass.local.stack import LocalStack, stack_config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
@@ -81,6 +82,25 @@ def test_the_door(plane: ControlPlane, identity: Identity, tmp_path: Path) -> No
         codes = values(text, "envoy_cluster_upstream_rq", envoy_cluster_name="api-server")
         assert {"envoy_response_code=201", "envoy_response_code=401"} <= codes.keys()
         keep("door", text)
+
+
+def test_the_expiry_is_that_of_the_certificate_that_is_shown(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    def days(door: RenderedDoor, what: str) -> float:
+        (found,) = values(
+            door_metrics(door), f"envoy_{what}_ssl_certificate_expiration_unix_time_seconds"
+        ).values()
+        return (found - SYSTEM_CLOCK.unix()) / 86_400
+
+    with metrics_door(tmp_path, plane) as door:
+        assert 0.9 < days(door, "listener") < 1
+        pair = door.authority.server(door.host, days=9)
+        door.volumes["tls"].put({"tls.crt": pair.certificate_pem, "tls.key": pair.key_pem})
+        eventually("the renewed one counts", lambda: 8.9 < days(door, "listener") < 9)
+        other = door.authority.server(door.host, days=30).certificate_pem
+        door.volumes["authority"].put({"ca.crt": other})
+        eventually("the other authority counts", lambda: days(door, "cluster") > 1)
 
 
 def _flushed(door: RenderedDoor) -> str | None:
