@@ -12,7 +12,7 @@ from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.identity.enforcement import Verdict
 from daypass.kube.cluster import DryRun
 from daypass.rules.reasons import Reason
-from daypass.status.report import Status
+from daypass.status.report import Overview
 from daypass.trace.search import Traced
 from daypass.trace.unusual import Reviewed
 
@@ -343,7 +343,7 @@ OUTPUTS: dict[str, Any] = {
     "policy render": ObjectList,
     "remove": Removals,
     "render": ObjectList | FilesChecked | Compared,
-    "status": Status,
+    "status": Overview,
     "token": RequestedToken,
     "trace": Traced | Reviewed,
     "up": Listening,

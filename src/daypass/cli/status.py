@@ -24,7 +24,7 @@ from daypass.cli.verify import findings_text
 
 if TYPE_CHECKING:
     from daypass._core.findings import Finding
-    from daypass.status.report import DomainState, PartState, Status
+    from daypass.status.report import DomainState, Overview, PartState
 
 SUMMARY = "the state of door, gates and identities, and what is wrong"
 EPILOG = """examples:
@@ -70,7 +70,7 @@ def run(args: Namespace) -> int:
         return exit_code(status.findings)
 
 
-def _look(args: Namespace, stack: ExitStack) -> Callable[[], Status]:
+def _look(args: Namespace, stack: ExitStack) -> Callable[[], Overview]:
     """Return what reads the status: of the cluster, or of this machine."""
     from daypass.local.state import state_folder
     from daypass.status.cluster import read_cluster
@@ -99,11 +99,11 @@ def _look(args: Namespace, stack: ExitStack) -> Callable[[], Status]:
     return lambda: read_machine(config, state, api_server, named or scrapes, SYSTEM_CLOCK)
 
 
-def _text(args: Namespace, status: Status, *, indent: int | None = 2) -> str:
+def _text(args: Namespace, status: Overview, *, indent: int | None = 2) -> str:
     return screen(status) if args.output == "text" else as_text(status, args.output, indent=indent)
 
 
-def screen(status: Status) -> str:
+def screen(status: Overview) -> str:
     """Return the screen: what is wrong first, then tables."""
     heading = mask_unprintable(f"daypass {status.version}, {status.place}")
     lines = [paint("bold", heading) + "\n"]
@@ -168,7 +168,7 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if number >= 100 else f"{number:.2g}"
 
 
-def _lines(status: Status) -> Iterator[tuple[str, str]]:
+def _lines(status: Overview) -> Iterator[tuple[str, str]]:
     known = status.published
     if known is not None:
         facts = [

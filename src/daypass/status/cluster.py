@@ -54,7 +54,7 @@ from daypass.status.judgement import (
     judge_published,
     worst_first,
 )
-from daypass.status.report import DomainState, IdentitiesState, PartState, PublishedState, Status
+from daypass.status.report import DomainState, IdentitiesState, Overview, PartState, PublishedState
 from daypass.status.samples import GATE_THERE, KEYS_AGE, Samples
 from daypass.status.sources import (
     ANSWER_SECONDS,
@@ -77,7 +77,7 @@ _OPEN_METRICS = "write that, or metrics: {podProxy: true}, or name one: --promet
 
 def read_cluster(
     cluster: Cluster, config: Config, prometheus: Prometheus | None, scrapes: Scrapes
-) -> Status:
+) -> Overview:
     """Return the status of a cluster. Raises ClusterUnreachableError, UnauthorizedError."""
     view = ClusterView(cluster, config)
     with ThreadPoolExecutor() as pool:
@@ -99,7 +99,7 @@ def read_cluster(
     renewals = {each.name: _renewal(each) for each in fronts_of(config)}
     findings += [*judge_domains(domains, renewals), *judge_drift(drift)]
     findings += [*judge_identities(identities), *view.findings, *reading.notes]
-    return Status(
+    return Overview(
         version=VERSION,
         place=cluster.connection.server,
         metrics=reading.source,

@@ -91,7 +91,7 @@ def judge_published(
         fact = f"what the gates know is not renewed: they close in {state.closes:.0f} s"
         yield failure("closing", fact, once)
     if state.keys is not None and state.keys > _OLD_KEYS_SECONDS:
-        yield failure("keys", f"signing keys were last read {state.keys:.0f} s ago", once)
+        yield failure("signing-keys", f"signing keys were last read {state.keys:.0f} s ago", once)
     if state.lacking:
         fact = f"not all that is published has arrived at {printable(state.lacking)}"
         yield failure("publication", fact, once)

@@ -16,7 +16,7 @@ from daypass.kube.connection import ConnectionConfig
 from daypass.local.state import runs_from
 from daypass.status.cluster import ClusterView, days_left
 from daypass.status.judgement import judge_domains, judge_identities, judge_part, worst_first
-from daypass.status.report import DomainState, PartState, Status
+from daypass.status.report import DomainState, Overview, PartState
 from daypass.status.sources import ANSWER_SECONDS, Prometheus, Reading, Scrapes, Target, unknown
 
 
@@ -26,7 +26,7 @@ def read_machine(
     cluster: Cluster | None,
     source: Prometheus | Scrapes,
     clock: Clock,
-) -> Status:
+) -> Overview:
     """Return the status of what runs from a state folder. `cluster`: its API server, if known."""
     is_running, parts, reading = runs_from(state), list[PartState](), Reading()
     if is_running:
@@ -47,7 +47,7 @@ def read_machine(
         *(view.findings if view else ()),
         *reading.notes,
     ]
-    return Status(
+    return Overview(
         version=VERSION,
         place=str(state),
         metrics=reading.source,

@@ -69,7 +69,7 @@ class IdentitiesState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Overview:
     """The state of door, gates and identities."""
 
     version: Annotated[str, "the version of this daypass"]

@@ -8,7 +8,7 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli.status import screen
-from daypass.status.report import PartState, Status
+from daypass.status.report import Overview, PartState
 from daypass.status.samples import NoMetricsError, parse_exposition
 
 
@@ -29,7 +29,7 @@ def test_more_series_than_any_program_has_are_not_read() -> None:
 
 def test_an_image_steers_no_terminal() -> None:
     part = PartState(name="door", image="example.com/envoy:v1\x1b[31m")
-    status = Status(version="1", place="", metrics="", findings=[], domains=[], parts=[part])
+    status = Overview(version="1", place="", metrics="", findings=[], domains=[], parts=[part])
     shown = screen(status)
     assert "envoy:v1?[31m" in shown
     assert "\x1b" not in shown

@@ -22,9 +22,9 @@ from daypass.status.judgement import (
 from daypass.status.report import (
     DomainState,
     IdentitiesState,
+    Overview,
     PartState,
     PublishedState,
-    Status,
     Traffic,
 )
 from daypass.status.sources import unknown
@@ -38,7 +38,7 @@ RULE = (
     "alice needs this rule in a Role in namespace daypass:\n"
     '- apiGroups: [""]\n  resources: ["pods/proxy"]\n  verbs: ["get"]'
 )
-HEALTHY = Status(
+HEALTHY = Overview(
     version="0.1.0",
     place="https://10.0.0.1:6443",
     metrics="Prometheus monitoring/prometheus-operated, over 5 min",
@@ -80,7 +80,7 @@ HEALTHY = Status(
 )  # fmt: skip
 
 
-def judged(status: Status) -> Iterator[Finding]:
+def judged(status: Overview) -> Iterator[Finding]:
     """All that is found, as for a cluster."""
     for part in status.parts:
         yield from judge_part(part, "daypass", f"app.kubernetes.io/name=daypass-{part.name}")
@@ -91,7 +91,7 @@ def judged(status: Status) -> Iterator[Finding]:
     yield from judge_identities(status.identities)
 
 
-def broken() -> Status:
+def broken() -> Overview:
     """The watch has stopped, keys are old, a certificate ends, the API server is slow."""
     door, authorizer, watch, gate, serving = HEALTHY.parts
     return replace(
@@ -115,7 +115,7 @@ def broken() -> Status:
     )  # fmt: skip
 
 
-def half() -> Status:
+def half() -> Overview:
     """The user may see little."""
     notes = [
         unknown("drift", "what differs from the config is not known: cannot list namespaces"),
@@ -130,7 +130,7 @@ def half() -> Status:
     )  # fmt: skip
 
 
-def machine() -> Status:
+def machine() -> Overview:
     """`daypass up`."""
     domain = DomainState(
         name="here", host="localhost", front="envoy", certificate="automatic", days=None
@@ -148,7 +148,7 @@ def machine() -> Status:
     ("name", "status", "code"),
     [("healthy", HEALTHY, 0), ("broken", broken(), 3), ("half", half(), 0), ("up", machine(), 0)],
 )
-def test_a_screen(name: str, status: Status, code: int) -> None:
+def test_a_screen(name: str, status: Overview, code: int) -> None:
     found = worst_first([*status.findings, *(judged(status) if name != "up" else ())])
     text = screen(replace(status, findings=found))
     if UPDATE:
