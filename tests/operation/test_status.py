@@ -249,6 +249,16 @@ def test_rates_come_from_a_real_prometheus_named_or_found(
         assert part(each, "gate default")["traffic"]["reasons"]["no-token"] > 0
 
 
+def test_a_user_who_may_not_use_the_pod_proxy_is_shown_the_rule_once(
+    run: Run, healthy: ControlPlane, tmp_path: Path
+) -> None:
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
+    file = kubeconfig_with(healthy, tmp_path, [("", [rule])])
+    out, _ = run("status", "--kubeconfig", str(file))
+    rules = [line.strip() for line in out.splitlines() if "pods/proxy" in line]
+    assert rules == ['- {apiGroups: [""], resources: ["pods/proxy"], verbs: ["get"]}'] * 2
+
+
 class Timeless(httpx2.BaseTransport):
     """Passes requests on, and hides the time of the API server."""
 

@@ -124,7 +124,7 @@ def _shown(finding: Finding, after: Finding | None) -> Finding:
     if after is not None and after.hint == finding.hint:
         return replace(finding, hint="")
     first, *rule = finding.hint.split("\n")
-    if finding.check != "rights" or not rule:
+    if not rule or not rule[0].startswith("- "):
         return finding
     return replace(finding, hint=f"{first}\n- {{{', '.join(each[2:] for each in rule)}}}")
 

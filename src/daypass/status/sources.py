@@ -16,7 +16,7 @@ from daypass._core.parallel import in_parallel
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.errors import ClusterUnreachableError
+from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
 from daypass.kube.resources import SERVICES
 from daypass.status.samples import (
     COUNTERS,
@@ -165,6 +165,8 @@ def _scrape(targets: Sequence[Target]) -> tuple[dict[str, Series], list[Finding]
     def read(target: Target) -> Series | Finding:
         try:
             return parse_exposition(target.read())
+        except ForbiddenError as error:
+            return unknown("rights", "rates: you may not read metrics of Pods", error.hint)
         except DaypassError as error:
             return unknown("metrics", error.fact, error.hint)
         except NoMetricsError as error:
@@ -173,7 +175,7 @@ def _scrape(targets: Sequence[Target]) -> tuple[dict[str, Series], list[Finding]
     answers = in_parallel(read, targets, threads=_THREADS)
     named = zip((each.name for each in targets), answers, strict=True)
     found = {name: each for name, each in named if not isinstance(each, Finding)}
-    return found, [each for each in answers if isinstance(each, Finding)]
+    return found, [*dict.fromkeys(each for each in answers if isinstance(each, Finding))]
 
 
 def _rates(
