@@ -340,8 +340,7 @@ class Cluster:
         self, path: str, *, what: str, params: Mapping[str, str] | None = None, seconds: float
     ) -> str:
         """Return what a GET answers, whatever it is, within about this time. It is sent once."""
-        timeout = httpx2.Timeout(seconds)
-        answer = self._exchange("GET", path, what, seconds=seconds, params=params, timeout=timeout)
+        answer = self._exchange("GET", path, what, params=params, timeout=seconds)
         self._client.cookies.clear()  # a Pod behind the API server's proxy may have set some
         return answer.text()
 
@@ -357,26 +356,20 @@ class Cluster:
             self.sleep(pause)
 
     def _exchange(
-        self,
-        method: str,
-        path: str,
-        what: str,
-        *,
-        again: bool = True,
-        seconds: float | None = None,
-        **request: Any,
+        self, method: str, path: str, what: str, *, again: bool = True, **request: Any
     ) -> Answer:
         began = self.clock.unix()
         try:
             with self._client.stream(method, path, **request) as response:
                 self._compare_clocks(began, response)
+                seconds = request.get("timeout")
                 answer = Answer(response, what, self.connection, self.clock, seconds)
                 for chunk in response.iter_bytes():
                     answer.add(chunk)
                 return answer
         except httpx2.RequestError as error:
             if again and is_stale(error):
-                return self._exchange(method, path, what, again=False, seconds=seconds, **request)
+                return self._exchange(method, path, what, again=False, **request)
             raise explain_transport(error, self.connection) from None
 
     def _compare_clocks(self, began: float, response: httpx2.Response) -> None:

@@ -53,10 +53,9 @@ def _lines(stream: BufferedIOBase, skipped: Skipped) -> Iterator[bytes]:
         is_whole = line.endswith(b"\n") or len(line) < LONGEST_LINE_BYTES
         if is_whole and not is_rest:
             yield line
-        elif is_whole:
+        elif not is_rest:
             skipped[_TOO_LONG] += 1
         is_rest = not is_whole
-    skipped.update([_TOO_LONG] * is_rest)
 
 
 def objects_in(

@@ -18,6 +18,7 @@ LIMIT_EXCHANGES = 100_000
 LIMIT_SOURCES = 100_000
 """As many are remembered."""
 LIMIT_LISTED = 100
+_NOT_ALL = f"of lines, sources and others, the last {LIMIT_LISTED} are listed: there may be more"
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
 Exchange = dict[str, Event]
@@ -44,9 +45,7 @@ class Traced:
     lines: Annotated[list[Event], "its lines by time: the last 100 of exchanges, and of gates"]
     sources: Annotated[list[Source], "where its requests came from"]
     others: Annotated[list[Event], "the last 100 other tokens of the same credentials"]
-    credentials: Annotated[
-        dict[str, bool | None], "whether the Secret of each credential exists; null: not known"
-    ]
+    credentials: Annotated[dict[str, bool | None], "whether each Secret exists; null: not known"]
     notes: Annotated[list[str], "what is missing, or not certain"]
 
 
@@ -162,18 +161,12 @@ class Logs:
             if event and event.credential in credentials and event.jti not in tokens:
                 others.append(event)
         sources = [*self.tried.values(), *self.sources.values()]
-        requests = sum(each.requests for each in sources)
-        counts = {"requests": requests, "lines of exchanges": len(lines), "others": len(others)}
-        more = (
-            f"of {count} {name}, the last {LIMIT_LISTED} are listed"
-            for name, count in counts.items()
-            if count > LIMIT_LISTED
-        )
+        most = max(len(lines), len(self._lines), len(sources), len(others))
         return Traced(
             lines=sorted([*lines[-LIMIT_LISTED:], *self._lines], key=attrgetter("time")),
             # The last are listed: those that were accepted.
             sources=sorted(sources, key=lambda it: (it.first != "", it.last))[-LIMIT_LISTED:],
             others=others[-LIMIT_LISTED:],
             credentials=dict.fromkeys(sorted(credentials)),
-            notes=[*self.notes(), *more],
+            notes=[*self.notes(), *[_NOT_ALL] * (most >= LIMIT_LISTED)],
         )
