@@ -58,14 +58,11 @@ def read_event(line: Object) -> Event | None:
     request = _text(line, "request_id", "x-request-id")
     if not (is_door or jti or request):
         return None
-    path = _text(line, "path").rsplit("/", 4)
-    is_for_account = len(path) == 5 and path[2] == "serviceaccounts"
-    requested = f"{path[1]}/{path[3]}" if is_for_account else ""
     return Event(
         part="door" if is_door else "gate",
         time=_text(line, "time", "start_time"),
         client=_source(_text(line, "client", "downstream_remote_address")),
-        account=requested if is_door else account_of(_text(line, "user")),
+        account=_account_in(_text(line, "path")) if is_door else account_of(_text(line, "user")),
         jti=jti,
         request=request,
         audit=_text(line, "audit_id"),
@@ -102,6 +99,11 @@ def account_of(user: str) -> str:
     return user.removeprefix(USER).replace(":", "/", 1) if user.startswith(USER) else ""
 
 
+def _account_in(path: str) -> str:
+    words = path.rsplit("/", 4)
+    return f"{words[1]}/{words[3]}" if len(words) == 5 and words[2] == "serviceaccounts" else ""
+
+
 @lru_cache(maxsize=4096)
 def _source(text: str) -> str:
     """Return where a client is that a log names with or without its port."""
@@ -118,8 +120,7 @@ def _text(line: Object, *names: str) -> str:
     """Return the first of these fields with a text; of a list the last, which no client adds."""
     for name in names:
         found = line.get(name)
-        if isinstance(found, list) and found:
-            found = found[-1]
+        found = found[-1] if isinstance(found, list) and found else found
         if isinstance(found, str) and found != "-":
             return found[:_LONGEST].encode(errors="replace").decode()  # half a surrogate pair
     return ""

@@ -84,7 +84,7 @@ class Logs:
         """Collect an event, if it matters."""
         first, last = self.times.get(event.part, (event.time, event.time))
         self.times[event.part] = min(first, event.time), max(last, event.time)
-        is_meant = self._is_meant(event, self._names)
+        is_meant = self._names and self._is_meant(event, self._names)
         if event.audit and (event.may_use_the_door or is_meant):
             self._join(event, self._refused if event.is_refused else self.exchanges)
         if event.part != "api-server" and (is_meant if self._names else event.account):
