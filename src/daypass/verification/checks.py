@@ -29,10 +29,10 @@ from daypass.client.subject_token import TokenIdentity
 from daypass.client.token import Token
 from daypass.identity.model import new_secret_name
 from daypass.rules.reasons import REASON_HEADER, Reason
+from daypass.verification.diagnosis import LOGIN, judge_token
 from daypass.verification.target import VerificationTarget
 
 BLOCKED = "nothing-else"
-_LOGIN = re.compile(r"login|oauth|\bauth(?!ors?\b)|\bdex\b|\bsso", re.IGNORECASE)
 _USER = re.compile(r'User "([^"]*)" cannot')
 _TAKE_DOWN = "more than TokenRequests is reachable: remove the route, and check what it leads to"
 GATE_CLOSED = "gate-closed"
@@ -100,7 +100,7 @@ def _judge_foreign(check: str, response: HttpResponse, target: VerificationTarge
             check,
             f"it redirects to {location or 'nowhere'} ({code})",
             f"the gateway's login covers {target.door.path}: exclude the prefix from it"
-            if _LOGIN.search(location)
+            if LOGIN.search(location)
             else "does the name lead to the ingress or gateway of this config?",
         )
     page = "an HTML page" if "html" in response.header("content-type") else "no Kubernetes Status"
@@ -346,26 +346,9 @@ def judge_forged(response: HttpResponse) -> Finding:
 
 def judge_gate(response: HttpResponse) -> Finding:
     """Judge the response to a valid token: anything but a refusal or a login is good."""
-    check, code = "gate", response.status
-    status = Status.parse(response.body)
-    if 300 <= code < 400:
-        location = printable(response.header("location"))
-        if _LOGIN.search(location):
-            return failure(
-                check,
-                f"the gate redirects a request with a token to a login: {location} ({code})",
-                "the gate has to come before the login",
-            )
     if response.header(REASON_HEADER) in _ACCEPTED_ELSEWHERE:
-        return ok(check, f"the gate accepts the token, but not for this URL ({code})")
-    if code in (401, 403):
-        message = printable(status.message, 400) if status is not None else "no Kubernetes Status"
-        return failure(
-            check,
-            f"the gate refuses the token: {code} {message}",
-            "are gate.audience and the audience of the credentials the same?",
-        )
-    return ok(check, f"the gate accepts the token ({code} from the service behind it)")
+        return ok("gate", f"the gate accepts the token, but not for this URL ({response.status})")
+    return judge_token(response, "the gate", has_token=True)
 
 
 def _base64url(raw: bytes) -> str:

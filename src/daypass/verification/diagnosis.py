@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import ssl
 import stat
 import sys
@@ -62,6 +63,8 @@ from daypass.rules.reasons import REASON_HEADER, Reason
 LIMIT_SECONDS = 10.0
 STEP_SECONDS = 3.0
 """How long a step waits at most: those after it need time, too."""
+LOGIN = re.compile(r"login|oauth|\bauth(?!ors?\b)|\bdex\b|\bsso", re.IGNORECASE)
+"""What the URL of a login has."""
 _REVOKED = ("long-lived-token-refused", "no-secret", "no-service-account")
 """Reasons of a refused exchange: the credentials exist no more."""
 _NEXT: dict[str, str] = {
@@ -232,7 +235,7 @@ def resolve_name(case: Diagnosis) -> Finding:
 def check_connection(case: Diagnosis) -> Finding:
     """Ask the door, without a token, for what the API server itself refuses."""
     door = case.config.door
-    case.response = send(case.route, _get(door, door.path + PROBE_PATH), case.wait())
+    case.response = send(case.route, get(door.authority, door.path + PROBE_PATH), case.wait())
     how = "its certificate is trusted" if door.tls else "without TLS"
     return ok("connection", f"{door.address} answers, {how}")
 
@@ -329,8 +332,9 @@ def check_cache(case: Diagnosis) -> Finding:
     return ok("cache", fact)
 
 
-def _get(url: DoorUrl, path: str, *headers: tuple[str, str]) -> HttpRequest:
-    usual = (("Host", url.authority), ("User-Agent", USER_AGENT), ("Accept", "application/json"))
+def get(host: str, path: str, *headers: tuple[str, str]) -> HttpRequest:
+    """Return a GET of a path with these headers, too. `host`: as in the Host header."""
+    usual = (("Host", host), ("User-Agent", USER_AGENT), ("Accept", "application/json"))
     closing = ("Connection", "close")
     return HttpRequest(method="GET", target=path, headers=(*usual, *headers, closing))
 
@@ -343,7 +347,8 @@ def _message(response: HttpResponse) -> str:
 def _ask(case: Diagnosis, gate: GateUrl, token: Secret | None) -> Finding:
     """Judge what a gate answers to a token, or to none, with the authorities of this machine."""
     secrets = [token] if token else []
-    request = _get(gate, gate.path, *(("Authorization", f"Bearer {it.reveal()}") for it in secrets))
+    headers = [("Authorization", f"Bearer {each.reveal()}") for each in secrets]
+    request = get(gate.authority, gate.path, *headers)
     try:
         route = route_to(gate.address, tls=gate.tls)
         response = send(route, request, case.wait(), needs_body=False)
@@ -353,26 +358,26 @@ def _ask(case: Diagnosis, gate: GateUrl, token: Secret | None) -> Finding:
             words = f"its certificate is not trusted: {error.__cause__.verify_message}"
             hint = "put its authority into a file, for your program too: export SSL_CERT_FILE=FILE"
         return failure("gate", f"{gate.authority}: {words}", hint)
-    return judge_gate(response.without(*secrets), gate.authority, has_token=token is not None)
+    return judge_token(response.without(*secrets), gate.authority, has_token=token is not None)
 
 
-def judge_gate(response: HttpResponse, host: str, *, has_token: bool) -> Finding:
-    """Return the finding for a gate's response to a token, or to none."""
+def judge_token(response: HttpResponse, host: str, *, has_token: bool) -> Finding:
+    """Judge the response of a host behind a gate to a token, or to none."""
     code, reason = response.status, printable(response.header(REASON_HEADER), 40)
-    message, fact, hint = _message(response), "", ""
+    message, location = _message(response), printable(response.header("location").partition("?")[0])
     if not has_token and reason == Reason.NO_TOKEN:
         return ok("gate", f"a gate answers, without a token: {message}")
     if reason:
         message = message.partition(f" (`{command('doctor')}")[0]  # this is it
-        hint = f"{docs_page('reference/gate-refusals.md')} explains it"
-        fact, hint = f"the gate refuses this ({code} {reason})", _NEXT.get(reason, hint)
-    elif 300 <= code < 400:
-        message = printable(response.header("location").partition("?")[0]) or "nowhere"
-        fact, hint = f"{host} redirects ({code})", "is this a login, and no URL of a gate?"
-    elif code in (401, 403):
+        page = f"{docs_page('reference/gate-refusals.md')} explains it"
+        fact = f"the gate refuses this ({code} {reason}): {message}"
+        return failure("gate", fact, _NEXT.get(reason, page))
+    if 300 <= code < 400 and LOGIN.search(location):
+        hint = "does the gate guard this URL? It has to come before the login"
+        return failure("gate", f"{host} redirects to a login: {location} ({code})", hint)
+    if code in (401, 403):
         fact = f"the gate does not refuse this, but the service or a policy does ({code})"
-        hint = "ask for access: an administrator grants it to the user of your token (above)"
-    if fact:
+        hint = "ask for access: an administrator grants it to the user of the token"
         return failure("gate", f"{fact}: {message}", hint)
     if not has_token:
         return warning("gate", f"{host} answers {code} without a token: no gate guards it")

@@ -38,6 +38,7 @@ from daypass.verification.checks import (
     policy_request,
     worst_of_blocked,
 )
+from daypass.verification.diagnosis import get
 from daypass.verification.target import GateTarget, VerificationTarget
 
 PLAIN_HTTP_SECONDS = 3.0
@@ -189,14 +190,9 @@ class Verifier:
         address = target.door.address
         if address.port != 443:
             return skipped("plain-http", "only checked for a door at port 443")
-        request = HttpRequest(
-            method="GET",
-            target=target.token_path,
-            headers=(("Host", address.host), ("User-Agent", USER_AGENT), ("Connection", "close")),
-        )
-        route = Route(target=HostPort(address.host, 80))
-        response = None
+        route, response = Route(target=HostPort(address.host, 80)), None
         with suppress(TransportError):
+            request = get(address.host, target.token_path)
             response = send(route, request, Deadline(self.clock, PLAIN_HTTP_SECONDS))
         return judge_plain_http(response)
 
