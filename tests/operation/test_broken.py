@@ -50,8 +50,8 @@ def test_an_alert_fires_and_status_names_the_cause(
     with set_up(tmp_path, plane) as machine:
 
         def fires() -> list[dict[str, Any]]:
-            # What the last ten minutes must show, fifteen seconds may.
-            found = machine.prometheus.query(EXPRESSIONS[alert].replace("[10m]", "[15s]"))
+            # What the last five minutes must show, fifteen seconds may.
+            found = machine.prometheus.query(EXPRESSIONS[alert].replace("[5m]", "[15s]"))
             # The test's control plane has an authority for a day.
             return [it for it in found if it["metric"].get("envoy_tls_certificate") != CLUSTER_CA]
 
