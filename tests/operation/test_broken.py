@@ -22,6 +22,7 @@ EXPRESSIONS = {
     rule["alert"]: rule["expr"]
     for group in yaml.safe_load(alerts_text())["groups"]
     for rule in group["rules"]
+    if "alert" in rule
 }
 
 CLUSTER_CA = "api-server.authority"
