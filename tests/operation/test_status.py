@@ -171,7 +171,7 @@ def test_a_healthy_cluster_has_rates_by_the_pod_proxy_and_no_finding(
     assert [each["days"] for each in found["domains"]] == [71, 71]
     door, gate = part(found, "door")["traffic"], part(found, "gate default")["traffic"]
     assert door["rate"] == pytest.approx((7 * 20 + 22) / 2, rel=0.3)
-    assert door["reasons"]["too-many-requests"] == pytest.approx(15 / 2, rel=0.3)
+    assert door["reasons"]["too-many-requests"] == pytest.approx(15 / (7 * 20 + 22), rel=0.3)
     assert gate["rate"] > 0
     assert 0 < found["published"]["closes"] <= 600
 

@@ -150,7 +150,7 @@ def _part(each: PartState) -> dict[str, str]:
         "FAILED": _share(traffic.failed),
         "P50": _time(traffic.p50),
         "P99": _time(traffic.p99),
-        "REFUSED FOR": ", ".join(f"{name} {_short(rate)}/s" for name, rate in worst) or _NOTHING,
+        "REFUSED FOR": ", ".join(f"{name} {_share(share)}" for name, share in worst) or _NOTHING,
     }
 
 
@@ -193,3 +193,5 @@ def _lines(status: Overview) -> Iterator[tuple[str, str]]:
     if images:
         yield "images", ", ".join(image.rpartition("/")[2] for image in images)
     yield "rates", status.metrics or "not known"
+    if status.metrics:
+        yield "", "shares and times of what had no requests in that time are since its start"

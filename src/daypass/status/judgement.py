@@ -52,17 +52,33 @@ def judge_part(part: PartState, home: str, selector: str) -> Iterator[Finding]:
     traffic, is_door = part.traffic, part.name == "door"
     if traffic.failed is not None and traffic.failed > _FAILED:
         fact = f"{part.name}: {traffic.failed:.1%} of the requests fail"
-        yield failure("failures", fact, logs if is_door else "")
+        page = "reference/gate-refusals.md#when-something-fails"
+        yield failure("failures", fact, logs if is_door and home else f"docs/{page}")
     if is_door and traffic.p99 is not None and traffic.p99 > _SLOW_SECONDS:
         fact = f"the API server is slow: 1 of 100 exchanges takes {traffic.p99:.1f} s or more"
-        yield failure("latency", fact, kubectl("get", "--raw", "/readyz?verbose") if home else "")
+        yield failure("latency", fact, kubectl("get", "--raw", "/readyz?verbose"))
     reason = max(traffic.reasons, key=lambda name: traffic.reasons[name], default="")
     is_about_keys = not is_door and reason in (Reason.SIGNATURE, Reason.UNKNOWN)
     if traffic.refused is not None and traffic.refused > (_FEW if is_about_keys else _MOST):
         why = f", most with the reason {reason}" if reason else ""
         fact = f"{part.name}: {traffic.refused:.0%} of the requests are refused{why}"
-        once = command("gate", "watch", "--once") if home else ""
-        yield failure("refusals", fact, once if is_about_keys else logs)
+        yield failure("refusals", fact, _what_to_do(reason, is_door=is_door, home=home, logs=logs))
+
+
+def _what_to_do(reason: str, *, is_door: bool, home: str, logs: str) -> str:
+    """Return what to do about refusals, by their reason."""
+    page = f"docs/reference/messages.md#the-{'door' if is_door else 'gate'} has each reason"
+    once = command("gate", "watch", "--once") if home else "look at what `daypass up` logs"
+    if is_door:
+        return f"{logs}\n{page}".lstrip("\n")
+    if reason == Reason.SIGNATURE:
+        return f"the API server's keys have changed: renew the file in cluster.keys, or\n{once}"
+    if reason == Reason.UNKNOWN:
+        return once
+    if reason == Reason.UNKNOWN_CREDENTIAL:
+        listed = command("identity", "list", "-A", "--check")
+        return f"revoked, or of a namespace that is not watched: {listed}"
+    return page
 
 
 def judge_gateway(

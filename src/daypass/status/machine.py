@@ -42,7 +42,7 @@ def read_machine(
     findings = [
         *([] if is_running else [stopped]),
         *(finding for part in parts for finding in judge_part(part, "", "")),
-        *judge_domains(domains, {}),
+        *judge_domains(domains, {each.name: _renewal(each) for each in domains}),
         *judge_identities(identities),
         *(view.findings if view else ()),
         *reading.notes,
@@ -71,6 +71,10 @@ def _domains(config: Config, clock: Clock) -> list[DomainState]:
             DomainState(name=name, host=host, front=front, certificate=certificate, days=days)
         )
     return found
+
+
+def _renewal(domain: DomainState) -> str:
+    return f"write a new certificate to {domain.certificate}, and its key: they are read at once"
 
 
 def _metrics(config: Config, scrapes: Scrapes) -> Reading:

@@ -22,14 +22,17 @@ class DomainState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What passes the door or a gate; null: not known, or nothing does."""
+    """What passes the door or a gate; null: not known.
+
+    Where no request ended while it was read, all but the rate is since the start of the process.
+    """
 
     rate: Annotated[float | None, "requests a second"] = None
     refused: Annotated[float | None, "the share of them that is refused, 0 to 1"] = None
     failed: Annotated[float | None, "the share of them that fails (5xx), 0 to 1"] = None
     p50: Annotated[float | None, "seconds within which half of them are answered"] = None
     p99: Annotated[float | None, "seconds within which 99 of 100 are answered"] = None
-    reasons: Annotated[Mapping[str, float], "refusals a second, by reason"] = field(
+    reasons: Annotated[Mapping[str, float], "the share that is refused, by reason"] = field(
         default_factory=dict
     )
 

@@ -8,7 +8,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -26,9 +26,10 @@ COUNTERS = (_CLASSES, _TIMES, _ALLOWED, _DENIED, _DECISIONS)
 """The series whose growth is read."""
 _GAUGES = (KEYS_AGE, GATE_THERE)
 _WANTED = {*COUNTERS, *_GAUGES}
+_CLASS = "envoy_response_code_class"
 _MANAGER, _POLICY = "envoy_http_conn_manager_prefix", "envoy_rbac_policy_name"
 _LABELS = (
-    *("pod", "le", "gate", "reason", "envoy_response_code_class"),
+    *("pod", "le", "gate", "reason", _CLASS),
     *(_MANAGER, _POLICY, "envoy_rbac_http_prefix"),
 )
 _ISTIOS = re.compile(
@@ -41,6 +42,8 @@ _AS_ENVOYS = (
 _LONGEST_LINE, _MOST_LINES = 1024, 20_000
 _LONGEST = 64
 
+_NONE: Mapping[str, str] = {}
+
 Labels = frozenset[tuple[str, str]]
 Series = Mapping[tuple[str, Labels], float]
 """What a program answers: values by name and labels."""
@@ -51,83 +54,113 @@ class NoMetricsError(ValueError):
 
 
 class Sample(NamedTuple):
-    """The value of a series: of a counter, how much it grows a second."""
+    """The value of a series: of a counter, how much it grows a second, and its `total`."""
 
     name: str
     labels: Mapping[str, str]
     value: float
+    total: float = 0.0
 
 
 class Samples:
-    """What was read of door, gates and watch."""
+    """What was read of door, gates and watch.
+
+    Shares and times are of the requests that ended while it was read; where none did, of all since
+    the start of the processes.
+    """
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
-        self._all = [each for each in samples if math.isfinite(each.value) and each.value >= 0]
+        numbers = (each for each in samples if math.isfinite(each.value + each.total))
+        self._all = [each for each in numbers if min(each.value, each.total) >= 0]
 
     def __bool__(self) -> bool:
         return bool(self._all)
 
     def by(
-        self, label: str, name: str, *, pods: Collection[str] | None = None, **labels: str
+        self,
+        label: str,
+        name: str,
+        labels: Mapping[str, str] = _NONE,
+        *,
+        pods: Collection[str] | None = None,
+        is_total: bool = False,
     ) -> dict[str, float]:
         """Return sums by a label, of the samples that have these other labels."""
         sums: dict[str, float] = defaultdict(float)
         for each in self._all:
             is_wanted = each.name == name and labels.items() <= each.labels.items()
             if is_wanted and (pods is None or each.labels.get("pod") in pods):
-                sums[printable(each.labels.get(label, ""), _LONGEST)] += each.value
+                key = printable(each.labels.get(label, ""), _LONGEST)
+                sums[key] += each.total if is_total else each.value
         return dict(sums)
 
-    def quantiles(self, **labels: str) -> tuple[float | None, float | None]:
+    def _ended(self, label: str, name: str, labels: Mapping[str, str]) -> dict[str, float]:
+        """Return sums of what has grown; where nothing has, totals."""
+        grown = self.by(label, name, labels)
+        return grown if any(grown.values()) else self.by(label, name, labels, is_total=True)
+
+    def quantiles(self, labels: Mapping[str, str] = _NONE) -> tuple[float | None, float | None]:
         """Return the seconds within which 50 % and 99 % of requests are answered."""
-        found = ((_number(le), rate) for le, rate in self.by("le", _TIMES, **labels).items())
+        found = ((_number(le), count) for le, count in self._ended("le", _TIMES, labels).items())
         buckets = sorted(each for each in found if not math.isnan(each[0]))
         if len(buckets) < 2 or buckets[-1][0] != math.inf or not buckets[-1][1] > 0:
             return None, None
         return _quantile(0.5, buckets) / 1000, _quantile(0.99, buckets) / 1000  # milliseconds
 
-    def _of_listener(self, manager: str, reasons: Mapping[str, float]) -> Traffic:
-        """Return what passes a listener of ours: 4xx is refused, by it or by what is behind it."""
-        classes = self.by("envoy_response_code_class", _CLASSES, **{_MANAGER: manager})
-        rate = sum(classes.values()) if classes else None
-        p50, p99 = self.quantiles(**{_MANAGER: manager})
-        return Traffic(
-            rate=rate,
-            refused=classes.get("4", 0.0) / rate if rate else None,
-            failed=classes.get("5", 0.0) / rate if rate else None,
-            p50=p50,
-            p99=p99,
-            reasons={reason: each for reason, each in reasons.items() if each > 0},
-        )
-
     def of_door(self) -> Traffic:
-        """Return what passes the door."""
+        """Return what passes the door: 4xx is refused, by it or by the API server."""
         door = {_MANAGER: "door"}
-        reasons = self.by(_POLICY, _ALLOWED, **door) | self.by(_POLICY, _DENIED, **door)
-        return self._of_listener("door", {k: v for k, v in reasons.items() if k != "forwarded"})
+        rate, classes = self.by("", _CLASSES, door).get(""), self._ended(_CLASS, _CLASSES, door)
+        at = partial(self.by, _POLICY, labels=door, is_total=not rate)
+        reasons = at(_ALLOWED) | at(_DENIED)
+        reasons.pop("forwarded", None)
+        return self._traffic("door", rate, sum(classes.values()), classes.get("4", 0.0), reasons)
 
     def of_gate(self, name: str, pods: Collection[str] | None = None) -> Traffic:
         """Return what a gate decides: in the Envoys of its gateway, and in the authorizer.
 
         `pods`: of its gateway; None: there is one gateway.
         """
-        reasons: dict[str, float] = defaultdict(float)
-        gate, rule = {"envoy_rbac_http_prefix": "gate"}, "daypass-"
-        for policy, rate in self.by(_POLICY, _DENIED, pods=pods, **gate).items():
-            reasons[policy.replace("_", "-").removeprefix(rule)] += rate
-        accepted = self.by("", _ALLOWED, pods=pods, **gate).get("")
-        decided = self.by("reason", _DECISIONS, gate=name)
-        passed = decided.pop(Reason.ALLOWED, accepted)
-        for reason, rate in decided.items():
-            reasons[reason] += rate
-        if passed is None and not reasons:
-            return Traffic()
-        refused = sum(reasons.values())
-        rate = (passed or 0.0) + refused
-        on_machine = self._of_listener("gate", reasons)
-        return replace(on_machine, rate=rate, refused=refused / rate if rate else None)
+        decided = self._decisions(name, pods, is_total=False)
+        rate = sum(decided.values()) if decided else None
+        reasons = decided if rate else self._decisions(name, pods, is_total=True)
+        requests = sum(reasons.values())
+        refused = requests - reasons.pop(Reason.ALLOWED, 0.0)
+        return self._traffic("gate", rate, requests, refused, reasons)
 
+    def _traffic(
+        self,
+        manager: str,
+        rate: float | None,
+        requests: float,
+        refused: float,
+        reasons: Mapping[str, float],
+    ) -> Traffic:
+        listener = {_MANAGER: manager}
+        classes = self._ended(_CLASS, _CLASSES, listener)
+        answered = sum(classes.values())
+        p50, p99 = self.quantiles(listener)
+        return Traffic(
+            rate=rate,
+            refused=refused / requests if requests else None,
+            failed=classes.get("5", 0.0) / answered if answered else None,
+            p50=p50,
+            p99=p99,
+            reasons={name: each / requests for name, each in reasons.items() if each and requests},
+        )
 
+    def _decisions(
+        self, gate: str, pods: Collection[str] | None, *, is_total: bool
+    ) -> dict[str, float]:
+        envoys = {"envoy_rbac_http_prefix": "gate"}
+        at = partial(self.by, labels=envoys, pods=pods, is_total=is_total)
+        own = self.by("reason", _DECISIONS, {"gate": gate}, is_total=is_total)
+        reasons = defaultdict(float, own)
+        for passed in at("", _ALLOWED).values():
+            reasons.setdefault(Reason.ALLOWED, passed)
+        for policy, count in at(_POLICY, _DENIED).items():
+            reasons[policy.replace("_", "-").removeprefix("daypass-")] += count
+        return reasons
 def _quantile(share: float, buckets: list[tuple[float, float]]) -> float:
     """Return a quantile of cumulative buckets, as Prometheus' histogram_quantile does."""
     rank = share * buckets[-1][1]
@@ -165,11 +198,16 @@ def parse_exposition(text: str) -> Series:
 
 
 def query(window_seconds: int) -> str:
-    """Return the PromQL for all series at once, each with its name as the label `series`."""
-    by = f"sum by ({', '.join(_LABELS)})"
-    rates = [f"{by} (rate({name}[{window_seconds}s]))" for name in COUNTERS]
-    every = zip((*COUNTERS, *_GAUGES), (*rates, *_GAUGES), strict=True)
-    return " or ".join(f'label_replace({of}, "series", "{name}", "", "")' for name, of in every)
+    """Return the PromQL for all series at once: their values, and how much counters grow.
+
+    What grows has the series' name as the label `grows`.
+    """
+    by = f"sum by (__name__, {', '.join(_LABELS)})"
+    rates = (
+        f'label_replace({by} (rate({name}[{window_seconds}s])), "grows", "{name}", "", "")'
+        for name in COUNTERS
+    )
+    return " or ".join([f'{by} ({{__name__=~"{"|".join(sorted(_WANTED))}"}})', *rates])
 
 
 def parse_vector(text: str) -> Iterator[Sample]:
@@ -177,6 +215,12 @@ def parse_vector(text: str) -> Iterator[Sample]:
     try:
         for each in json.loads(text)["data"]["result"]:
             labels = {str(name): str(value) for name, value in each["metric"].items()}
-            yield Sample(labels.pop("series", ""), labels, _number(each["value"][1]))
+            name, value = labels.pop("__name__", ""), _number(each["value"][1])
+            if "grows" in labels:
+                yield Sample(labels.pop("grows"), labels, value)
+            elif name in COUNTERS:
+                yield Sample(name, labels, 0.0, value)
+            else:
+                yield Sample(name, labels, value)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise NoMetricsError("not an answer of Prometheus") from None

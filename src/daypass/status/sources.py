@@ -188,4 +188,4 @@ def _rates(
         elif before is not None:
             earlier = before.get((name, own), 0.0)
             grown = value - earlier if value >= earlier else value
-            yield Sample(name, {**dict(own), **labels}, grown / seconds)
+            yield Sample(name, {**dict(own), **labels}, grown / seconds, value)

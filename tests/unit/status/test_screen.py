@@ -56,7 +56,7 @@ HEALTHY = Overview(
             name="door", ready=2, wanted=2, image=ENVOY,
             traffic=Traffic(
                 rate=12.4, refused=0.009, failed=0.0, p50=0.003, p99=0.018,
-                reasons={"not-published": 0.08, "unauthorized": 0.03},
+                reasons={"not-published": 0.006, "unauthorized": 0.003},
             ),
         ),
         PartState(name="authorizer", ready=2, wanted=2, image=OURS),
@@ -64,7 +64,7 @@ HEALTHY = Overview(
         PartState(
             name="gate default", ready=3, wanted=3,
             traffic=Traffic(
-                rate=210.3, refused=0.012, reasons={"unknown-credential": 1.8, "expired": 0.7}
+                rate=210.3, refused=0.012, reasons={"unknown-credential": 0.009, "expired": 0.003}
             ),
         ),
         PartState(
@@ -101,7 +101,7 @@ def broken() -> Overview:
             replace(door, traffic=replace(door.traffic, p99=2.4, failed=0.07)),
             replace(authorizer, ready=1),
             replace(watch, ready=0),
-            replace(gate, traffic=Traffic(rate=198.0, refused=0.97, reasons={"unknown": 190.0})),
+            replace(gate, traffic=Traffic(rate=198.0, refused=0.97, reasons={"unknown": 0.96})),
             serving,
         ],
         published=PublishedState(
@@ -186,7 +186,17 @@ def test_text_of_others_cannot_steer_the_terminal() -> None:
 def test_keys_that_a_gate_lacks_show_before_most_is_refused(
     reason: str, refused: float, is_found: bool
 ) -> None:
-    traffic = Traffic(rate=10.0, refused=refused, reasons={reason: 10 * refused})
+    traffic = Traffic(rate=10.0, refused=refused, reasons={reason: refused})
     gate = PartState(name="gate default", ready=1, wanted=1, traffic=traffic)
     found = [each.check for each in judge_part(gate, "istio-system", "istio=ingressgateway")]
     assert found == (["refusals"] if is_found else [])
+
+
+@pytest.mark.parametrize("home", ["", "daypass"])
+@pytest.mark.parametrize("reason", ["signature", "unknown-credential", "unknown", "expired"])
+def test_each_finding_about_traffic_says_what_to_do(home: str, reason: str) -> None:
+    traffic = Traffic(rate=1.0, refused=0.9, failed=0.1, p99=2.0, reasons={reason: 0.9})
+    for name in ("door", "gate default"):
+        found = [*judge_part(PartState(name=name, traffic=traffic), home, "a=b")]
+        assert {each.check for each in found} >= {"failures", "refusals"}
+        assert all(each.hint for each in found)

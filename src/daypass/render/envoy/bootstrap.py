@@ -157,8 +157,10 @@ def to_json(value: Json) -> str:
 
 
 def _process(admin_socket: str, settings: DoorSettings) -> Json:
+    # Histograms change only when Envoy flushes; `daypass status` looks for two seconds.
+    statistics = {"stats_config": stats_config(), "stats_flush_interval": "1s"}
     return {
-        **({} if settings.metrics is None else {"stats_config": stats_config()}),
+        **({} if settings.metrics is None else statistics),
         "node": {"id": "daypass-door", "cluster": "daypass"},
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
         "layered_runtime": {
