@@ -161,6 +161,8 @@ class Samples:
         for policy, count in at(_POLICY, _DENIED).items():
             reasons[policy.replace("_", "-").removeprefix("daypass-")] += count
         return reasons
+
+
 def _quantile(share: float, buckets: list[tuple[float, float]]) -> float:
     """Return a quantile of cumulative buckets, as Prometheus' histogram_quantile does."""
     rank = share * buckets[-1][1]
