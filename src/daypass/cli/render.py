@@ -105,11 +105,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> None:
     if args.alerts or args.dashboard:
-        option = "--alerts" if args.alerts else "--dashboard"
         if args.check or args.cluster or args.domain is not None or args.output is not None:
+            alerts, dashboard = command("render", "--alerts"), command("render", "--dashboard")
             raise UsageError(
-                f"{option} is the same for every config, and goes to stdout alone",
-                command("render", option),
+                f"{'--alerts' if args.alerts else '--dashboard'} is the same for every config, and"
+                " goes to stdout alone",
+                alerts if args.alerts else dashboard,
             )
         return
     if args.chart is not None:

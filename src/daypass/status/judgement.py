@@ -68,7 +68,7 @@ def judge_part(part: PartState, home: str, selector: str) -> Iterator[Finding]:
 def _what_to_do(reason: str, *, is_door: bool, home: str, logs: str) -> str:
     """Return what to do about refusals, by their reason."""
     page = f"docs/reference/messages.md#the-{'door' if is_door else 'gate'} has each reason"
-    once = command("gate", "watch", "--once") if home else "look at what `daypass up` logs"
+    once = command("gate", "watch", "--once") if home else f"look at what `{command('up')}` logs"
     if is_door:
         return f"{logs}\n{page}".lstrip("\n")
     if reason == Reason.SIGNATURE:

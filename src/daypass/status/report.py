@@ -76,7 +76,7 @@ class Overview:
     """The state of door, gates and identities."""
 
     version: Annotated[str, "the version of this daypass"]
-    place: Annotated[str, "the API server, or the state folder of `daypass up`"]
+    place: Annotated[str, "the API server, or the state folder on this machine"]
     metrics: Annotated[str, "where the rates come from; empty: they are not known"]
     findings: Annotated[Sequence[Finding], "failure: is wrong; others: worth a look, not known"]
     domains: Annotated[Sequence[DomainState], "the public names of the door"]
