@@ -170,11 +170,6 @@ def _without_series(value: Any) -> None:
     if isinstance(value, dict):
         for key in _COUNTING:
             value.pop(key, None)
-        value = [*value.values()]
-    else:
-        named = [each for each in value if isinstance(each, dict) and each.get("name") == REFUSALS]
-        for each in named:
-            value.remove(each)
-    for each in value:
+    for each in value.values() if isinstance(value, dict) else value:
         if isinstance(each, dict | list):
             _without_series(each)

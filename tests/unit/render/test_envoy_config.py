@@ -125,7 +125,6 @@ def test_rate_limits_come_before_the_body_is_read() -> None:
         "daypass.drain",
         "envoy.filters.http.buffer",
         "daypass.late_refusals",
-        "daypass.refusals",
         "envoy.filters.http.router",
     ]
     lifted = [filter_["name"] for filter_ in manager(static(rate_limits=None))["http_filters"]]

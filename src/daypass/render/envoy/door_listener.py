@@ -16,7 +16,7 @@ from daypass.render.envoy.door_routes import (
     OVER_PLAIN_HTTP,
     UPSTREAM,
     is_published_path,
-    refusing_filters,
+    late_refusals,
 )
 from daypass.render.envoy.draining import drain
 from daypass.render.envoy.listener import (
@@ -159,7 +159,7 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
             max_request_bytes=limit,
         )
     )
-    filters += refusing_filters()
+    filters.append(late_refusals())
     filters.append(
         extension(
             "envoy.filters.http.router",

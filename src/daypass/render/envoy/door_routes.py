@@ -13,11 +13,9 @@ from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure
 from daypass.render.envoy.draining import METADATA, TRUNCATED
 from daypass.render.envoy.matching import (
     action,
-    any_of,
     first_of,
     has_header,
     has_metadata,
-    only_where,
 )
 from daypass.render.envoy.protobuf_any import (
     RBAC,
@@ -171,34 +169,50 @@ def _refuse(name: str, code: int, headers: list[Json]) -> Json:
     match: Json = {"prefix": "/"}
     if headers:
         match["headers"] = headers
-    # Envoy counts requests by the policy that applies. It refuses nothing: the route does.
-    counted = {
-        "matcher": {"on_no_match": action(name, "ALLOW")},
-        "track_per_rule_stats": True,
-    }
-    message = "extensions.filters.http.rbac.v3.RBACPerRoute"
     return {
         "name": f"refuse-{name}",
         "match": match,
         "direct_response": {"status": code},
-        "typed_per_filter_config": {REFUSALS: protobuf_any(message, rbac=counted)},
+        "typed_per_filter_config": {REFUSALS: _counted(name)},
     }
 
 
-REFUSALS = "daypass.refusals"
-"""Name of the filter that counts what routes refuse."""
+REFUSALS = "daypass.late_refusals"
+"""Name of the filter that refuses late, and counts what routes refuse."""
 
 
-def refusing_filters() -> list[Json]:
-    """Return the filters that refuse, once its body has arrived, what earlier filters marked, and
-    count every refusal by its reason. What passes costs little.
+def late_refusals() -> Json:
+    """Return the filter that refuses, once its body has arrived, what earlier filters marked.
 
-    The mark alone says that a body was too large: the rest of it looks like a whole one.
+    The mark alone says that a body was too large: the rest of it looks like a whole one. Envoy
+    counts requests by the policy that applies; to what passes, none does, which costs nothing.
     """
-    too_large = has_metadata(METADATA, [TRUNCATED])
-    rules = first_of([(IS_LIMITED, action(TOO_MANY, "DENY"))], action(TOO_LARGE, "DENY"))
-    late = extension("daypass.late_refusals", RBAC, **rules, track_per_rule_stats=True)
-    return [only_where(any_of(IS_LIMITED, too_large), late), extension(REFUSALS, RBAC)]
+    is_limited = {"header": {"name": LIMITED, "present_match": True}}
+    mark = {"filter": METADATA, "path": [{"key": TRUNCATED}], "value": {"present_match": True}}
+    is_large = {"sourced_metadata": {"metadata_matcher": mark, "metadata_source": "DYNAMIC"}}
+    policies = {
+        TOO_MANY: _policy(is_limited),
+        TOO_LARGE: _policy(is_large, {"not_rule": is_limited}),
+    }
+    rules = {"action": "DENY", "policies": policies}
+    return extension(REFUSALS, RBAC, rules=rules, track_per_rule_stats=True)
+
+
+def _policy(*permissions: Json) -> Json:
+    return {
+        "permissions": [{"and_rules": {"rules": [*permissions]}}],
+        "principals": [{"any": True}],
+    }
+
+
+def _counted(name: str) -> Json:
+    """Return what a route that refuses sets for that filter: all that it lets pass is counted."""
+    marked = [
+        (IS_LIMITED, action(TOO_MANY, "DENY")),
+        (has_metadata(METADATA, [TRUNCATED]), action(TOO_LARGE, "DENY")),
+    ]
+    rules = {**first_of(marked, action(name, "ALLOW")), "track_per_rule_stats": True}
+    return protobuf_any("extensions.filters.http.rbac.v3.RBACPerRoute", rbac=rules)
 
 
 def keep_only(names: Iterable[str]) -> Json:
