@@ -27,7 +27,7 @@ from daypass.render.engines.istio.engine import IstioEngine
 from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.names import DOOR, GATE_WATCH
 from daypass.rules.published import NAMES
-from daypass.status.cluster import read_cluster
+from daypass.status.reading import read_cluster
 from daypass.status.sources import Scrapes
 from support import admin_shell
 from support.clusters import admin_access

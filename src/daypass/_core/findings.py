@@ -47,9 +47,9 @@ def failure(check: str, fact: str, hint: str = "") -> Finding:
     return Finding(check=check, level=Level.FAILURE, fact=fact, hint=hint)
 
 
-def skipped(check: str, fact: str) -> Finding:
-    """Return a finding that a check was skipped."""
-    return Finding(check=check, level=Level.SKIPPED, fact=fact)
+def skipped(check: str, fact: str, hint: str = "") -> Finding:
+    """Return a finding that a check was skipped, or that something is not known."""
+    return Finding(check=check, level=Level.SKIPPED, fact=fact, hint=hint)
 
 
 def exit_code(*groups: Iterable[Finding]) -> int:

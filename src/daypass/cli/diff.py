@@ -41,7 +41,7 @@ def run(args: Namespace) -> int:
         folder, tree = options.tree_folder(args), render_tree(plan.config, plan.facts)
         files, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
         _show(args, plan, files, uncommitted)
-        return 3 if files or uncommitted or plan.differs else 0
+        return 3 if files or uncommitted or plan.differing else 0
 
 
 def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: list[str]) -> None:

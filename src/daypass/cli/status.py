@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,30 +74,27 @@ def run(args: Namespace) -> int:
 def _look(args: Namespace, stack: ExitStack) -> Callable[[], Overview]:
     """Return what reads the status: of the cluster, or of this machine."""
     from daypass.local.state import state_folder
-    from daypass.status.cluster import read_cluster
-    from daypass.status.machine import read_machine
+    from daypass.status.reading import read_cluster, read_machine
     from daypass.status.sources import Scrapes, prometheus_at
 
     path = args.config or options.DEFAULT_CONFIG
     state = args.state or state_folder(path)
     is_default = args.config is None and not path.exists() and (state / "defaults.yaml").exists()
     config = options.load_config(state / "defaults.yaml" if is_default else path)
-    scrapes, named = Scrapes(SYSTEM_CLOCK, time.sleep), None
+    scrapes, named, cluster = Scrapes(SYSTEM_CLOCK, time.sleep), None, None
     if args.prometheus is not None:
         named = prometheus_at(args.prometheus, args.prometheus_token_file)
         stack.callback(named.server.close)
     elif args.prometheus_token_file is not None:
         raise UsageError("--prometheus-token-file is for a named Prometheus", "--prometheus URL")
-    if config.cluster_domains:
-        cluster = stack.enter_context(options.open_cluster(args))
-        return lambda: read_cluster(cluster, config, named, scrapes)
     own = state / "admin.kubeconfig"
-    if config.local.api_server == "embedded" and own.exists():
+    if not config.cluster_domains and config.local.api_server == "embedded" and own.exists():
         args.kubeconfig = args.kubeconfig or str(own)
-    api_server = None
-    if args.kubeconfig or args.context:
-        api_server = stack.enter_context(options.open_cluster(args))
-    return lambda: read_machine(config, state, api_server, named or scrapes, SYSTEM_CLOCK)
+    if config.cluster_domains or args.kubeconfig or args.context:
+        cluster = stack.enter_context(options.open_cluster(args))
+    if config.cluster_domains and cluster is not None:
+        return partial(read_cluster, cluster, config, named, scrapes)
+    return partial(read_machine, config, state, cluster, named, scrapes, SYSTEM_CLOCK)
 
 
 def _text(args: Namespace, status: Overview, *, indent: int | None = 2) -> str:
@@ -130,13 +128,8 @@ def _shown(finding: Finding, after: Finding | None) -> Finding:
 
 
 def _domain(each: DomainState) -> dict[str, str]:
-    return {
-        "DOMAIN": each.name,
-        "HOST": each.host,
-        "FRONT": each.front,
-        "CERTIFICATE": each.certificate,
-        "EXPIRES IN": _NOTHING if each.days is None else f"{each.days} days",
-    }
+    expires = _cell(each.days, " days")
+    return {"DOMAIN": each.name, "HOST": each.host, "FRONT": each.front, "EXPIRES IN": expires}
 
 
 def _part(each: PartState) -> dict[str, str]:
@@ -145,42 +138,32 @@ def _part(each: PartState) -> dict[str, str]:
     return {
         "PART": each.name,
         "READY": _NOTHING if each.wanted is None else f"{each.ready}/{each.wanted}",
-        "RATE": _NOTHING if traffic.rate is None else f"{_short(traffic.rate)}/s",
-        "REFUSED": _share(traffic.refused),
-        "FAILED": _share(traffic.failed),
-        "P50": _time(traffic.p50),
-        "P99": _time(traffic.p99),
-        "REFUSED FOR": ", ".join(f"{name} {_share(share)}" for name, share in worst) or _NOTHING,
+        "RATE": _cell(traffic.rate, "/s"),
+        "REFUSED": _cell(traffic.refused, " %", 100),
+        "FAILED": _cell(traffic.failed, " %", 100),
+        "P50": _cell(traffic.p50, " ms", 1000),
+        "P99": _cell(traffic.p99, " ms", 1000),
+        "REFUSED FOR": ", ".join(f"{reason} {_cell(share, ' %', 100)}" for reason, share in worst)
+        or _NOTHING,
     }
 
 
-def _share(share: float | None) -> str:
-    return _NOTHING if share is None else f"{_short(100 * share)} %"
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
+def _cell(number: float | None, unit: str, scale: int = 1) -> str:
+    if number is None:
         return _NOTHING
-    return f"{_short(1000 * seconds)} ms" if seconds < 1 else f"{_short(seconds)} s"
-
-
-def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 100 else f"{number:.2g}"
+    scaled = number * scale
+    return f"{scaled:.0f}{unit}" if scaled >= 100 else f"{scaled:.2g}{unit}"
 
 
 def _lines(status: Overview) -> Iterator[tuple[str, str]]:
-    known = status.published
-    if known is not None:
-        facts = [
-            "" if known.credentials is None else f"{known.credentials:,} credentials",
-            "" if known.age is None else f"listed {display_age(known.age)} ago",
-            "" if known.closes is None else f"closing in {display_age(known.closes)}",
-            "" if known.keys is None else f"keys read {display_age(known.keys)} ago",
-        ]
-        yield "gates know", ", ".join(filter(None, facts)) or "not known"
+    if (known := status.published) is not None:
+        facts = [] if known.credentials is None else [f"{known.credentials:,} credentials"]
+        times = {"listed {} ago": known.age, "closing in {}": known.closes}
+        times["keys read {} ago"] = known.keys
+        facts += [text.format(display_age(it)) for text, it in times.items() if it is not None]
+        yield "gates know", ", ".join(facts) or "not known"
         yield "published by", "not known" if known.leader is None else known.leader or "nobody"
-    if status.identities is not None:
-        each = status.identities
+    if (each := status.identities) is not None:
         yield (
             "identities",
             f"{each.total:,}: {len(each.expiring)} expire soon, {len(each.unused)} unused,"
@@ -189,9 +172,9 @@ def _lines(status: Overview) -> Iterator[tuple[str, str]]:
     if status.drift is not None:
         count = len(status.drift)
         yield "config", f"{count} differ from it" if count else "all is as it says"
-    images = dict.fromkeys(each.image for each in status.parts if each.image)
+    images = dict.fromkeys(each.image.rpartition("/")[2] for each in status.parts if each.image)
     if images:
-        yield "images", ", ".join(image.rpartition("/")[2] for image in images)
+        yield "images", ", ".join(images)
     yield "rates", status.metrics or "not known"
     if status.metrics:
         yield "", "shares and times of what had no requests in that time are since its start"

@@ -169,11 +169,10 @@ class ApplyPlan:
             )
 
     @property
-    def differs(self) -> bool:
-        """Whether the cluster differs from the config, apart from the owners of fields."""
-        return any(change.action in ("create", "change") for change in self.changes) or any(
-            removal.action in ("remove", "release") for removal in self.removals
-        )
+    def differing(self) -> list[ObjectChange | Removal]:
+        """What differs from the config, apart from the owners of fields."""
+        changes = [each for each in self.changes if each.action in ("create", "change")]
+        return [*changes, *(each for each in self.removals if each.action in ("remove", "release"))]
 
 
 def make_plan(state: ClusterState, config: Config) -> ApplyPlan:

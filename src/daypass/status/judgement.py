@@ -10,7 +10,7 @@ from daypass._core.text import printable
 from daypass.gate.watch.schedule import RENEWED_AT
 from daypass.render.names import GATE_WATCH
 from daypass.rules.reasons import Reason
-from daypass.status.report import DomainState, IdentitiesState, PartState, PublishedState
+from daypass.status.report import IdentitiesState, PartState, PublishedState
 
 SOON_DAYS = 14
 UNUSED_DAYS = 90
@@ -23,19 +23,15 @@ _NAMED = 2
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """Return findings in the order in which they are shown."""
-    return sorted(findings, key=lambda each: _SEVERITY.index(each.level))
+    severity = (Level.FAILURE, Level.WARNING, Level.SKIPPED)
+    return sorted(findings, key=lambda each: severity.index(each.level))
 
 
-_SEVERITY = (Level.FAILURE, Level.WARNING, Level.SKIPPED)
-
-
-def judge_domains(domains: Sequence[DomainState], renewals: dict[str, str]) -> Iterator[Finding]:
-    """Find certificates that have expired or soon will. `renewals`: what to do about each."""
-    for each in domains:
-        if each.days is not None and each.days < SOON_DAYS:
-            when = f"expires in {each.days} days" if each.days >= 0 else "has expired"
-            fact = f"the certificate of {each.host} {when}"
-            yield failure("certificate", fact, renewals.get(each.name, ""))
+def judge_certificate(host: str, days: int | None, renewal: str) -> Iterator[Finding]:
+    """Find a certificate that has expired or soon will."""
+    if days is not None and days < SOON_DAYS:
+        when = f"expires in {days} days" if days >= 0 else "has expired"
+        yield failure("certificate", f"the certificate of {host} {when}", renewal)
 
 
 def judge_part(part: PartState, home: str, selector: str) -> Iterator[Finding]:
@@ -92,11 +88,9 @@ def judge_gateway(
 
 
 def judge_published(
-    state: PublishedState | None, close_after_seconds: int, home: str
+    state: PublishedState, close_after_seconds: int, home: str
 ) -> Iterator[Finding]:
     """Find out whether gates are closed, or soon will be."""
-    if state is None:
-        return
     logs = kubectl("logs", "-n", home, f"deployment/{GATE_WATCH}", "--tail", "20")
     once = f"{logs}\npublish it once by hand: {command('gate', 'watch', '--once')}"
     if state.leader == "":
@@ -115,13 +109,15 @@ def judge_published(
 
 def judge_identities(state: IdentitiesState | None) -> Iterator[Finding]:
     """Find identities whose time is over; note those that soon expire, or are unused."""
-    if state is not None and state.overdue:
+    if state is None:
+        return
+    if state.overdue:
         fact = f"tokens still work after their deadline: {_names(state.overdue)}"
         yield failure("deadline", fact, command("identity", "reap", "-A"))
-    if state is not None and state.expiring:
+    if state.expiring:
         fact = f"expire within {SOON_DAYS} days: {_names(state.expiring)}"
         yield warning("deadline", fact, command("identity", "list", "-A"))
-    if state is not None and state.unused:
+    if state.unused:
         fact = f"unused for {UNUSED_DAYS} days: {_names(state.unused)}"
         yield warning("unused", fact, command("identity", "list", "-A", "--check"))
 

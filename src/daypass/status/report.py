@@ -16,8 +16,7 @@ class DomainState:
     name: Annotated[str, "its name in the config"]
     host: Annotated[str, "its host"]
     front: Annotated[str, "the ingress or gateway that serves it"]
-    certificate: Annotated[str, "where its certificate comes from"]
-    days: Annotated[int | None, "days until it expires; null: not known"]
+    days: Annotated[int | None, "days until its certificate expires; null: not known"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

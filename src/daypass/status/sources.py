@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import read_text
-from daypass._core.findings import Finding, Level
+from daypass._core.findings import Finding, skipped
 from daypass._core.net import is_loopback
 from daypass._core.parallel import in_parallel
 from daypass._core.secret import Secret
@@ -36,6 +36,7 @@ INTERVAL_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
 """What does not answer within it has no metrics."""
 _THREADS = 16
+_WRONG = "is this the port of its metrics?"
 _LOGIN = "if it asks for a login: --prometheus-token-file FILE, with a bearer token"
 _SERVICES = ("operated-prometheus=true", "app.kubernetes.io/name=prometheus")
 """Labels of the Prometheus Operator's own Service, and of those that charts make."""
@@ -50,11 +51,6 @@ class Reading:
     samples: Samples = field(default_factory=Samples)
     source: str = ""
     notes: Sequence[Finding] = ()
-
-
-def unknown(check: str, fact: str, hint: str = "") -> Finding:
-    """Return a finding that something is not known."""
-    return Finding(check=check, level=Level.SKIPPED, fact=fact, hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +83,7 @@ class Prometheus:
                 return Reading(samples=samples, source=source)
             fact = f"Prometheus {self.name} has no series of daypass"
             hint = "let it scrape them: docs/how-to/monitoring.md"
-        return Reading(notes=[unknown("metrics", fact, hint)])
+        return Reading(notes=[skipped("metrics", fact, hint)])
 
 
 def prometheus_at(url: str, token_file: str | None) -> Prometheus:
@@ -124,11 +120,11 @@ def find_prometheus(cluster: Cluster, namespaces: Iterable[str]) -> Prometheus |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A program that serves metrics: what reads them, and labels to add, such as its Pod."""
+    """A program that serves metrics: what reads them, and its Pod, if it is one."""
 
     name: str
     read: Callable[[], str]
-    labels: Mapping[str, str] = field(default_factory=dict)
+    pod: str = ""
 
 
 class Scrapes:
@@ -147,45 +143,42 @@ class Scrapes:
         then, before = self._last
         now = self._clock.monotonic()
         found, notes = _scrape(targets)
-        self._last = now, found
-        seconds = max(now - then, 0.001)
-        answered = [each for each in targets if each.name in found]
+        self._last, seconds = (now, found), max(now - then, 0.001)
         samples = Samples(
             sample
-            for each in answered
-            for sample in _rates(before.get(each.name), found[each.name], seconds, each.labels)
+            for each in targets
+            if each.name in found
+            for sample in _rates(before.get(each.name), found[each.name], seconds, each.pod)
         )
-        source = f"{len(answered)} of {len(targets)} programs, over {seconds:.0f} s"
-        return Reading(samples=samples, source=source if answered else "", notes=notes)
+        source = f"{len(found)} of {len(targets)} programs, over {seconds:.0f} s" if found else ""
+        return Reading(samples=samples, source=source, notes=notes)
 
 
 def _scrape(targets: Sequence[Target]) -> tuple[dict[str, Series], list[Finding]]:
     """Return what programs answer, by their names, and notes about those that do not."""
+    found, notes = dict[str, Series](), dict[Finding, None]()
 
-    def read(target: Target) -> Series | Finding:
+    def read(target: Target) -> None:
         try:
-            return parse_exposition(target.read())
+            found[target.name] = parse_exposition(target.read())
         except ForbiddenError as error:
-            return unknown("rights", "rates: you may not read metrics of Pods", error.hint)
+            notes[skipped("rights", "rates: you may not read metrics of Pods", error.hint)] = None
         except DaypassError as error:
-            return unknown("metrics", error.fact, error.hint)
+            notes[skipped("metrics", error.fact, error.hint)] = None
         except NoMetricsError as error:
-            return unknown("metrics", f"{target.name}: {error}")
+            notes[skipped("metrics", f"{target.name}: {error}", _WRONG)] = None
 
-    answers = in_parallel(read, targets, threads=_THREADS)
-    named = zip((each.name for each in targets), answers, strict=True)
-    found = {name: each for name, each in named if not isinstance(each, Finding)}
-    return found, [*dict.fromkeys(each for each in answers if isinstance(each, Finding))]
+    in_parallel(read, targets, threads=_THREADS)
+    return found, sorted(notes, key=lambda each: each.fact)
 
 
-def _rates(
-    before: Series | None, now: Series, seconds: float, labels: Mapping[str, str]
-) -> Iterator[Sample]:
+def _rates(before: Series | None, now: Series, seconds: float, pod: str) -> Iterator[Sample]:
     """Yield gauges, and how much counters have grown: one that is smaller has started again."""
     for (name, own), value in now.items():
+        labels = {**dict(own), "pod": pod}
         if name not in COUNTERS:
-            yield Sample(name, {**dict(own), **labels}, value)
+            yield Sample(name, labels, value)
         elif before is not None:
             earlier = before.get((name, own), 0.0)
             grown = value - earlier if value >= earlier else value
-            yield Sample(name, {**dict(own), **labels}, grown / seconds, value)
+            yield Sample(name, labels, grown / seconds, value)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.findings import Finding, exit_code
+from daypass._core.findings import Finding, exit_code, skipped
 from daypass.cli.status import screen
 from daypass.status.judgement import (
-    judge_domains,
+    judge_certificate,
     judge_drift,
     judge_gateway,
     judge_identities,
@@ -27,7 +27,6 @@ from daypass.status.report import (
     PublishedState,
     Traffic,
 )
-from daypass.status.sources import unknown
 from support.messages import UPDATE, check
 
 SCREENS = Path(__file__).parents[2] / "golden" / "screens"
@@ -44,11 +43,11 @@ HEALTHY = Overview(
     metrics="Prometheus monitoring/prometheus-operated, over 5 min",
     findings=[],
     domains=[
-        DomainState(name=name, host=f"{name}.example.com", front=front, certificate=tls, days=days)
-        for name, front, tls, days in (
-            ("ekf", "ingress-nginx", "Secret daypass/ekf-tls", 71),
-            ("lab", "istio", "issuer letsencrypt", 44),
-            ("serving", "gateway-api", "outside", None),
+        DomainState(name=name, host=f"{name}.example.com", front=front, days=days)
+        for name, front, days in (
+            ("ekf", "ingress-nginx", 71),
+            ("lab", "istio", 44),
+            ("serving", "gateway-api", None),
         )
     ],
     parts=[
@@ -85,8 +84,12 @@ def judged(status: Overview) -> Iterator[Finding]:
     for part in status.parts:
         yield from judge_part(part, "daypass", f"app.kubernetes.io/name=daypass-{part.name}")
     yield from judge_gateway("default", {"ingress-a", "ingress-b"}, {"ingress-a", "ingress-b"})
+    assert status.published is not None
     yield from judge_published(status.published, 600, "daypass")
-    yield from judge_domains(status.domains, {"lab": "kubectl describe certificates -n daypass"})
+    for each in status.domains:
+        yield from judge_certificate(
+            each.host, each.days, "kubectl describe certificates -n daypass"
+        )
     yield from judge_drift(status.drift)
     yield from judge_identities(status.identities)
 
@@ -118,9 +121,9 @@ def broken() -> Overview:
 def half() -> Overview:
     """The user may see little."""
     notes = [
-        unknown("drift", "what differs from the config is not known: cannot list namespaces"),
-        unknown("rights", "the Pods of gate default: you may not list pods in istio-system", RULE),
-        unknown("metrics", "cannot query Prometheus https://p.example.com: HTTP 401", "a token"),
+        skipped("drift", "what differs from the config is not known: cannot list namespaces"),
+        skipped("rights", "the Pods of gate default: you may not list pods in istio-system", RULE),
+        skipped("metrics", "cannot query Prometheus https://p.example.com: HTTP 401", "a token"),
     ]
     unseen = [replace(each, ready=None, wanted=None, traffic=Traffic()) for each in HEALTHY.parts]
     known = PublishedState(leader=None)
@@ -132,9 +135,7 @@ def half() -> Overview:
 
 def machine() -> Overview:
     """`daypass up`."""
-    domain = DomainState(
-        name="here", host="localhost", front="envoy", certificate="automatic", days=None
-    )
+    domain = DomainState(name="here", host="localhost", front="envoy", days=None)
     door, _, _, gate, _ = HEALTHY.parts
     parts = [replace(each, ready=None, wanted=None, image="") for each in (door, gate)]
     return replace(
@@ -174,7 +175,7 @@ def test_text_of_others_cannot_steer_the_terminal() -> None:
         HEALTHY.parts[0], image="x/\x1b[2J", traffic=Traffic(rate=1.0, reasons={"\x1b[1m": 1.0})
     )
     published = PublishedState(leader="\x1b]0;x\x07")
-    bad = unknown("metrics", "\x1b[31mred\u202e")
+    bad = skipped("metrics", "\x1b[31mred\u202e")
     text = screen(replace(HEALTHY, parts=[door], published=published, findings=[bad]))
     assert all(character.isprintable() or character == "\n" for character in text)
 

@@ -1,0 +1,354 @@
+"""What is known of a cluster or a machine: what its user may see, and a note about the rest."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography import x509
+
+from daypass._core import VERSION, labels
+from daypass._core.clock import Clock, parse_rfc3339, time_in
+from daypass._core.errors import DaypassError
+from daypass._core.findings import Finding, failure, skipped
+from daypass._core.hints import Placeholder, command, kubectl
+from daypass._core.objects import Object, name_of
+from daypass._core.parallel import in_parallel
+from daypass.config import Config, TlsFiles, TlsIssuer
+from daypass.deploy.cluster_state import read_cluster_state
+from daypass.deploy.plan import RejectedObjectsError, make_plan
+from daypass.identity.health import examine_times
+from daypass.identity.records import ClusterObjects
+from daypass.kube import resources as kinds
+from daypass.kube.cluster import Cluster
+from daypass.kube.connection import ConnectionConfig
+from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
+from daypass.kube.lease import DURATION_SECONDS
+from daypass.kube.published_objects import UnreadablePartError, read_lacking, read_object
+from daypass.local.state import runs_from
+from daypass.render.fronts import AnyFront, fronts_of
+from daypass.render.monitoring.monitors import Scraped, scraped
+from daypass.render.names import DOOR, GATE, GATE_WATCH
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import Published
+from daypass.status import judgement
+from daypass.status.report import DomainState, IdentitiesState, Overview, PartState, PublishedState
+from daypass.status.samples import GATE_THERE, KEYS_AGE
+from daypass.status.sources import (
+    ANSWER_SECONDS,
+    Prometheus,
+    Reading,
+    Scrapes,
+    Target,
+    find_prometheus,
+)
+
+T = TypeVar("T")
+_DAY_SECONDS = 86_400
+_CLOCKS_DIFFER_SECONDS = 5
+_OVERDUE = {"deadline-passed", "retirement-overdue", "unreadable-time"}
+_NAMES = {DOOR: "door", GATE: "authorizer", GATE_WATCH: "watch"}
+
+
+def read_cluster(
+    cluster: Cluster, config: Config, prometheus: Prometheus | None, scrapes: Scrapes
+) -> Overview:
+    """Return the status of a cluster. Raises ClusterUnreachableError, UnauthorizedError."""
+    view, workloads, home = View(cluster, config), [*scraped(config)], config.door.namespace
+    parts, findings = list[PartState](), list[Finding]()
+    with ThreadPoolExecutor() as pool:
+        compared, known = pool.submit(view.drift), pool.submit(view.published)
+        certified, counted = pool.submit(view.domains), pool.submit(view.identities)
+        seen = [*zip(workloads, in_parallel(view.part, workloads), strict=True)]
+        targets = [it for of, (_, pods) in seen for pod in pods for it in view.targets(of, pod)]
+        reading = view.metrics(prometheus, scrapes, targets)
+        drift, published = compared.result(), known.result()
+        domains, identities = certified.result(), counted.result()
+    for of, (part, pods) in seen:
+        if of.gate:
+            names = {name_of(pod) for pod in pods} if part.ready is not None else None
+            part = replace(part, traffic=reading.samples.of_gate(of.gate, names))
+            with_gate = reading.samples.by("pod", GATE_THERE)
+            findings += judgement.judge_gateway(of.gate, names or (), with_gate)
+        elif of.name == DOOR:
+            part = replace(part, traffic=reading.samples.of_door())
+        findings += judgement.judge_part(part, of.namespace, labels.selector(of.labels))
+        parts.append(part)
+    if published is not None:
+        ages = reading.samples.by("pod", KEYS_AGE).values()
+        published = replace(published, keys=max(ages, default=None))
+        findings += judgement.judge_published(published, config.watch.close_after_seconds, home)
+    for front, domain in zip(fronts_of(config), domains, strict=True):
+        findings += judgement.judge_certificate(domain.host, domain.days, _renewal(front))
+    findings += [*judgement.judge_drift(drift), *judgement.judge_identities(identities)]
+    return Overview(
+        version=VERSION,
+        place=cluster.connection.server,
+        metrics=reading.source,
+        findings=judgement.worst_first([*findings, *view.findings, *reading.notes]),
+        domains=domains,
+        parts=parts,
+        published=published,
+        identities=identities,
+        drift=drift,
+    )
+
+
+def read_machine(
+    config: Config,
+    state: Path,
+    cluster: Cluster | None,
+    prometheus: Prometheus | None,
+    scrapes: Scrapes,
+    clock: Clock,
+) -> Overview:
+    """Return the status of what `daypass up` runs. `cluster`: its API server, if it is known."""
+    findings, parts, reading, identities = list[Finding](), list[PartState](), Reading(), None
+    domains = []
+    for name, domain in config.domains.items():
+        days = None
+        if isinstance(domain.tls, TlsFiles):
+            file = domain.tls.files.certificate
+            with suppress(OSError):
+                days = _days_left(file.read_bytes(), clock)
+            renew = f"write a new certificate to {file}, and its key: they are read at once"
+            findings += judgement.judge_certificate(domain.host, days, renew)
+        domains.append(DomainState(name=name, host=domain.host, front=domain.front, days=days))
+    if runs_from(state):
+        reading = prometheus.read() if prometheus else _machine_metrics(config, scrapes)
+        parts.append(PartState(name="door", traffic=reading.samples.of_door()))
+        if (gate := config.local_gate) is not None:
+            traffic = reading.samples.of_gate(gate[0])
+            parts.append(PartState(name=f"gate {gate[0]}", traffic=traffic))
+        findings += [found for part in parts for found in judgement.judge_part(part, "", "")]
+        if cluster is not None:
+            view = View(cluster, config)
+            identities = view.identities()
+            findings += [*judgement.judge_identities(identities), *view.findings]
+    else:
+        findings.append(failure("up", f"nothing runs from {state}", command("up")))
+    return Overview(
+        version=VERSION,
+        place=str(state),
+        metrics=reading.source,
+        findings=judgement.worst_first([*findings, *reading.notes]),
+        domains=domains,
+        parts=parts,
+        identities=identities,
+    )
+
+
+def _machine_metrics(config: Config, scrapes: Scrapes) -> Reading:
+    listen = config.local.metrics
+    if listen is None or not listen.port:
+        fact = "rates are not known: local.metrics names no port"
+        return Reading(notes=[skipped("metrics", fact, "write local: {metrics: 127.0.0.1:9002}")])
+    server = ConnectionConfig(server=f"http://{listen}", namespace="", origin="local.metrics")
+    with closing(Cluster(server)) as envoy:
+        read = partial(envoy.read_text, "/metrics", what="read metrics", seconds=ANSWER_SECONDS)
+        return scrapes.read([Target(name="Envoy", read=read)])
+
+
+@dataclass(slots=True)
+class View:
+    """A cluster, as its user sees it. `findings`: what is wrong, and rights that the user lacks."""
+
+    cluster: Cluster
+    config: Config
+    findings: list[Finding] = field(default_factory=list)
+
+    def see(self, what: str, look: Callable[..., T], *of: object, **how: object) -> T | None:
+        """Return what `look` does; None, with a note, if the user may not see that."""
+        try:
+            return look(*of, **how)
+        except ForbiddenError as error:
+            may_not = error.fact.partition(":")[0].replace("cannot", "you may not", 1)
+            self.findings.append(skipped("rights", f"{what}: {may_not}", error.hint))
+            return None
+
+    def find(self, what: str, kind: kinds.Resource, name: str, namespace: str) -> Object | None:
+        """Return an object, {} if there is none; None, with a note, if the user may not see it."""
+        return self.see(what, lambda: self.cluster.find(kind, name, namespace) or {})
+
+    def part(self, of: Scraped) -> tuple[PartState, list[Object]]:
+        """Return the state of Pods, and those that are needed for their metrics or of a gateway."""
+        part, pods = PartState(name=_NAMES.get(of.name, f"gate {of.gate}")), None
+        if of.gate or self.config.metrics.pod_proxy:
+            selected, what = labels.selector(of.labels), f"the Pods of {part.name}"
+            pods = self.see(what, self.cluster.list, kinds.PODS, of.namespace, labels=selected)
+        if of.gate:
+            if pods is not None:
+                part = replace(part, ready=sum(map(_is_ready, pods)), wanted=len(pods))
+            return part, pods or []
+        what = f"whether {part.name} is ready"
+        found = self.find(what, kinds.DEPLOYMENTS, of.name, of.namespace)
+        if found == {}:
+            fact = f"there is no Deployment {of.namespace}/{of.name}"
+            self.findings.append(failure("replicas", fact, command("apply")))
+        elif found:
+            part = replace(
+                part,
+                ready=(found.get("status") or {}).get("readyReplicas") or 0,
+                wanted=found["spec"].get("replicas", 1),
+                image=found["spec"]["template"]["spec"]["containers"][0]["image"],
+            )
+        return part, pods or []
+
+    def targets(self, of: Scraped, pod: Object) -> Iterator[Target]:
+        """Yield what serves metrics in a Pod, at a port of the monitors' name."""
+        for port in (
+            port for each in pod["spec"]["containers"] for port in each.get("ports") or ()
+        ):
+            if port.get("name") == of.metrics.port:
+                name, number = f"Pod {of.namespace}/{name_of(pod)}", port["containerPort"]
+                proxy = kinds.PODS.path(of.namespace, f"{name_of(pod)}:{number}", "proxy")
+                what = f"read the metrics of {name}"
+                look = partial(self.cluster.read_text, what=what, seconds=ANSWER_SECONDS)
+                read = partial(look, proxy + of.metrics.path)
+                yield Target(name=name, read=read, pod=name_of(pod))
+
+    def metrics(
+        self, prometheus: Prometheus | None, scrapes: Scrapes, targets: Sequence[Target]
+    ) -> Reading:
+        """Return what a Prometheus knows or, if the config opens that, the Pods themselves."""
+        metrics = self.config.metrics
+        look = partial(find_prometheus, self.cluster, metrics.scraped_from)
+        prometheus = prometheus or self.see("whether there is a Prometheus", look)
+        reading = Reading() if prometheus is None else prometheus.read()
+        if metrics.pod_proxy and not reading.source:
+            scraped = scrapes.read(targets)
+            return replace(scraped, notes=[*reading.notes, *scraped.notes])
+        if prometheus is None:
+            fact = "rates are not known: metrics.scrapedFrom names no namespace with a Prometheus"
+            hint = "write that, or metrics: {podProxy: true}, or name one: --prometheus URL"
+            return Reading(notes=[skipped("metrics", fact, hint)])
+        return reading
+
+    def domains(self) -> list[DomainState]:
+        """Return the domains."""
+        return in_parallel(self._domain, fronts_of(self.config))
+
+    def _domain(self, front: AnyFront) -> DomainState:
+        name, namespace = front.certificate_secret, front.certificate_namespace
+        host, days = front.domain.host, None
+        if name is not None:
+            what = f"when the certificate of {front.name} expires"
+            secret = self.find(what, kinds.SECRETS, name, namespace)
+            if secret == {}:
+                fact = f"{host} has no certificate: no Secret {namespace}/{name}"
+                self.findings.append(failure("certificate", fact, _renewal(front)))
+            with suppress(ValueError):
+                chain = ((secret or {}).get("data") or {}).get("tls.crt") or ""
+                days = _days_left(base64.b64decode(chain), self.cluster.clock)
+        return DomainState(name=front.name, host=host, front=front.kind(), days=days)
+
+    def published(self) -> PublishedState | None:
+        """Return what the gates know; None without a gate."""
+        home = self.config.door.namespace
+        if not self.config.cluster_gates:
+            return None
+        lease = self.find("which Pod publishes", kinds.LEASES, GATE_WATCH, home)
+        leader = None if lease is None else self._leader(lease)
+        what, selected = "what the gates know", f"{labels.PUBLISHED}=true"
+        documents = self.see(what, self.cluster.list, kinds.CONFIG_MAPS, home, labels=selected)
+        if documents is None:
+            return PublishedState(leader=leader)
+        known, lacking = Published.closed(CLUSTER_PARTS), set[str]()
+        for each in documents:
+            with suppress(UnreadablePartError):  # it counts as closed
+                known = read_object(each, known)
+                lacking |= {*filter(None, read_lacking(each).split(", "))}
+        closes_unix = min(known.denials.closes_unix, *(each.closes_unix for each in known.parts))
+        closes = closes_unix - self._now() if closes_unix else 0.0
+        return PublishedState(
+            leader=leader,
+            credentials=known.count,
+            age=self.config.watch.close_after_seconds - closes if closes_unix else None,
+            closes=closes,
+            lacking=", ".join(sorted(lacking)),
+        )
+
+    def _now(self) -> float:
+        """Return the time by the API server's clock, which this machine's may differ from."""
+        return self.cluster.clock.unix() - self.cluster.clock_ahead_seconds
+
+    def _leader(self, lease: Object) -> str:
+        spec = lease.get("spec") or {}
+        renewed = parse_rfc3339(str(spec.get("renewTime")))
+        limit = DURATION_SECONDS + _CLOCKS_DIFFER_SECONDS
+        is_held = renewed is not None and self._now() - renewed.timestamp() < limit
+        return str(spec.get("holderIdentity") or "") if is_held else ""
+
+    def identities(self) -> IdentitiesState | None:
+        """Return the identities that need a look; only metadata are requested."""
+        look, clock = partial(self.cluster.list, metadata_only=True), self.cluster.clock
+        looks = (
+            partial(look, kinds.SERVICE_ACCOUNTS, labels=labels.SELECTOR),
+            partial(look, kinds.SECRETS, fields=kinds.TOKEN_SECRETS),
+            partial(look, kinds.SECRETS, fields=kinds.OTHER_SECRETS, labels=labels.SELECTOR),
+        )
+        accounts, tokens, anchors = in_parallel(partial(self.see, "the identities"), looks)
+        if accounts is None or tokens is None or anchors is None:
+            return None
+        objects = ClusterObjects(
+            accounts=accounts, bindings=(), secrets=tokens, other_secrets=anchors
+        )
+        unused_seconds = judgement.UNUSED_DAYS * _DAY_SECONDS
+        every = examine_times(objects, clock, unused_seconds=unused_seconds)
+        codes = {each.record.name.key: {it.check for it in each.findings} for each in every}
+        now, soon = time_in(clock, 0), time_in(clock, judgement.SOON_DAYS * _DAY_SECONDS)
+        deadlines = ((each.record.annotations.get(labels.DEADLINE), each) for each in every)
+        ends = sorted((time, it.record.name.key) for time, it in deadlines if time)
+        return IdentitiesState(
+            total=len(every),
+            overdue=[key for key, found in codes.items() if found & _OVERDUE],
+            expiring=[f"{key} ({time[:10]})" for time, key in ends if now < time < soon],
+            unused=[key for key, found in codes.items() if "unused" in found],
+            federated=sum(any(it.is_anchor for it in each.live) for each in every),
+        )
+
+    def drift(self) -> list[str] | None:
+        """Return the objects that differ from the config; what else is wrong with them is found."""
+        try:
+            plan = make_plan(read_cluster_state(self.cluster), self.config)
+        except ClusterUnreachableError:
+            raise
+        except (ForbiddenError, RejectedObjectsError) as error:
+            fact = f"what differs from the config is not known: {error.fact.partition(':')[0]}"
+            self.findings.append(skipped("drift", fact, command("diff")))
+            return None
+        except DaypassError as error:
+            self.findings.append(failure("drift", error.fact, error.hint))
+            return None
+        self.findings += plan.findings
+        return [str(each.ref) for each in plan.differing]
+
+
+def _days_left(chain: bytes, clock: Clock) -> int | None:
+    """Return the days until the first certificate of a chain (PEM) expires, if it is one."""
+    try:
+        expires = x509.load_pem_x509_certificates(chain)[0].not_valid_after_utc
+    except ValueError:
+        return None
+    return int((expires.timestamp() - clock.unix()) // _DAY_SECONDS)
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+
+
+def _renewal(front: AnyFront) -> str:
+    """Return what renews the certificate of a domain."""
+    name, namespace = front.certificate_secret or "", front.certificate_namespace
+    if isinstance(front.domain.tls, TlsIssuer):
+        return kubectl("describe", "certificates", "-n", namespace)
+    files = ("--cert", Placeholder("FILE"), "--key", Placeholder("FILE"))
+    made = ("secret", "tls", name, "-n", namespace, *files, "--dry-run=client", "-o", "yaml")
+    return f"{kubectl('create', *made)} | {kubectl('apply', '-f', '-')}"
