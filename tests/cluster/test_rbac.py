@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +110,7 @@ CASES = {
         code=3,
         optional=tuple(use for right in rights("diff") for use in uses_of(right.rule)),
     ),
+    "trace": Case(lines=("trace {namespace}/bot audit.log",)),
     "gate deny": Case(lines=("gate deny --jti a", "gate deny --jti b", "gate deny --jti a --undo")),
 }
 
@@ -136,12 +138,30 @@ def with_a_certificate(shell: AdminShell) -> None:
     (shell.folder / "status.yaml").write_text(text)
 
 
+def with_an_audit_log(shell: AdminShell) -> None:
+    """One exchange, by a Secret of the namespace that does not exist."""
+    user = f"system:serviceaccount:{shell.namespace}:bot"
+    event = {
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "stage": "ResponseComplete",
+        "auditID": "a", "verb": "create", "user": {"username": user}, "sourceIPs": ["10.0.0.1"],
+        "requestURI": f"/api/v1/namespaces/{shell.namespace}/serviceaccounts/bot/token",
+        "objectRef": {
+            "resource": "serviceaccounts", "subresource": "token", "name": "bot",
+            "namespace": shell.namespace,
+        },
+        "annotations": {"authentication.k8s.io/legacy-token-manual-secret": "bot-token"},
+        "responseStatus": {"code": 201}, "requestReceivedTimestamp": "2026-11-24T16:00:00Z",
+    }  # fmt: skip
+    (shell.folder / "audit.log").write_text(f"{json.dumps(event)}\n")
+
+
 BEFORE: dict[str, Callable[[AdminShell], None]] = {
     "identity reap": expired,
     "policy apply": without_policy,
     "gate deny": without_denials,
     "gate explain": with_a_token,
     "status": with_a_certificate,
+    "trace": with_an_audit_log,
 }
 
 

@@ -103,6 +103,8 @@ def _look_for_secrets(args: Namespace, credentials: dict[str, bool | None]) -> N
 
 
 def _text(traced: Traced) -> str:
+    from daypass.trace.search import PAST_THE_DOOR
+
     state = {None: "it is not known whether it exists", True: "exists", False: "does not exist"}
     doors = {line.client for line in traced.lines if line.part == "door" and not line.is_refused}
     sources = [
@@ -117,6 +119,9 @@ def _text(traced: Traced) -> str:
         "credentials": [f"{each}: {state[it]}" for each, it in traced.credentials.items()],
         "other tokens of the same credentials": [*map(_line, traced.others)],
     }
+    if any(it.reason == PAST_THE_DOOR for it in (*traced.lines, *traced.others)):
+        revoke = command("identity", "revoke", Placeholder("NAME"), "-n", Placeholder("NAMESPACE"))
+        parts["next"] = [f"a token came past the door: if that was not you, {revoke}"]
     lines = list[str]()
     for heading, found in parts.items():
         lines += [heading, *(f"  {each}" for each in found[-_SHOWN:])] if found else []

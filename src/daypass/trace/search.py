@@ -17,6 +17,7 @@ from daypass.trace.lines import read_objects
 LIMIT_EXCHANGES = 100_000
 LIMIT_SOURCES = 100_000
 """As many are remembered."""
+PAST_THE_DOOR = "no line of the door"
 LIMIT_LISTED = 100
 _NOT_ALL = f"of lines, sources and others, the last {LIMIT_LISTED} are listed: there may be more"
 _CLOCKS_DIFFER = timedelta(minutes=1)
@@ -149,7 +150,7 @@ class Logs:
         every = [*self._refused.values(), *self.exchanges.values()]
         for exchange in every:
             if "door" not in exchange:
-                exchange["api-server"].reason = "no line of the door"
+                exchange["api-server"].reason = PAST_THE_DOOR
             if any(self._is_meant(each, names) for each in exchange.values()):
                 lines += exchange.values()
         for line in lines:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from daypass._core.clock import parse_rfc3339, rfc3339
 from daypass._core.findings import Finding, failure
-from daypass._core.hints import command
+from daypass._core.hints import Placeholder, command
 from daypass.trace.events import Event
 from daypass.trace.search import LIMIT_LISTED, Logs, Source
 
@@ -43,8 +43,10 @@ def review(logs: Logs, files: Sequence[str], *, since: datetime | None, many: in
         "new-source": [*_new_sources(logs, since)],
         "many-identities": [*_many_identities(logs, many)],
     }
+    revoke = command("identity", "revoke", Placeholder("NAME"), "-n", Placeholder("NAMESPACE"))
+    more = {"past-the-door": f"\nif it was not you, somebody has its long-lived token: {revoke}"}
     findings = [
-        failure(check, fact, command("trace", example, *files))
+        failure(check, fact, command("trace", example, *files) + more.get(check, ""))
         for check, facts in found.items()
         for fact, example in facts[:LIMIT_LISTED]
     ]
