@@ -168,9 +168,15 @@ def test_the_watch(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             watch.wait_leading()
             one = plane.make_identity(identity_namespace(plane), "one")
             becomes_published(plane, one.secret_uid)
-            text = scrape(watch.address())
-            assert values(text, "daypass_gate_watch_credentials") == {"": 1}
-            keep("watch", text)
+
+            def counted() -> str | None:
+                text = scrape(watch.address())
+                known = values(text, "daypass_gate_watch_keys_age_seconds")
+                return (
+                    text if known and values(text, "daypass_gate_watch_credentials")[""] else None
+                )
+
+            keep("watch", eventually("the credential and the keys are counted", counted))
 
 
 def test_the_agent(tmp_path: Path) -> None:
