@@ -1,6 +1,5 @@
 """The state of door, gates and identities on one screen.
 
-`samples` has what metrics say, `sources` reads them from Prometheus or from the parts themselves.
-`cluster` and `machine` look at what is installed; `report` is what they find, `judgement` what is
-wrong with it.
+`reading` looks at a cluster or a machine, `report` is what it finds, `judgement` what is wrong with
+it. `sources` reads metrics from Prometheus or from the parts themselves; `samples` computes rates.
 """

@@ -19,6 +19,8 @@ _FAILED, _FEW, _MOST = 0.01, 0.05, 0.5
 """Shares of all requests. Few signatures are unknown to a gate that has the newest keys."""
 _OLD_KEYS_SECONDS = 300.0
 _NAMED = 2
+_SCANS = {Reason.NO_TOKEN, "not-published", "method-not-allowed"}
+"""Reasons of requests by strangers, which may be all that has come since the start."""
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -58,12 +60,13 @@ def judge_part(part: PartState, home: str, selector: str) -> Iterator[Finding]:
     if traffic.refused is not None and traffic.refused > (_FEW if is_about_keys else _MOST):
         why = f", most with the reason {reason}" if reason else ""
         fact = f"{part.name}: {traffic.refused:.0%} of the requests are refused{why}"
-        yield failure("refusals", fact, _what_to_do(reason, is_door=is_door, home=home, logs=logs))
+        hint = _what_to_do(reason, is_door=is_door, home=home, logs=logs)
+        yield (warning if reason in _SCANS else failure)("refusals", fact, hint)
 
 
 def _what_to_do(reason: str, *, is_door: bool, home: str, logs: str) -> str:
     """Return what to do about refusals, by their reason."""
-    page = f"docs/reference/messages.md#the-{'door' if is_door else 'gate'} has each reason"
+    page = f"each reason: docs/reference/messages.md#the-{'door' if is_door else 'gate'}"
     once = command("gate", "watch", "--once") if home else f"look at what `{command('up')}` logs"
     if is_door:
         return f"{logs}\n{page}".lstrip("\n")

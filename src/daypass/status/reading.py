@@ -208,8 +208,7 @@ class View:
             if port.get("name") == of.metrics.port:
                 name, number = f"Pod {of.namespace}/{name_of(pod)}", port["containerPort"]
                 proxy = kinds.PODS.path(of.namespace, f"{name_of(pod)}:{number}", "proxy")
-                what = f"read the metrics of {name}"
-                look = partial(self.cluster.read_text, what=what, seconds=ANSWER_SECONDS)
+                look = partial(self.cluster.read_text, what="read metrics", seconds=ANSWER_SECONDS)
                 read = partial(look, proxy + of.metrics.path)
                 yield Target(name=name, read=read, pod=name_of(pod))
 

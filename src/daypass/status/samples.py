@@ -8,10 +8,10 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
+from daypass._core.errors import DaypassError
 from daypass._core.text import printable
 from daypass.rules.reasons import Reason
 from daypass.status.report import Traffic
@@ -44,12 +44,12 @@ _LONGEST = 64
 
 _NONE: Mapping[str, str] = {}
 
-Labels = frozenset[tuple[str, str]]
-Series = Mapping[tuple[str, Labels], float]
+Counts = Mapping[str, float]
+Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 """What a program answers: values by name and labels."""
 
 
-class NoMetricsError(ValueError):
+class NoMetricsError(DaypassError):
     """A text is not what a program or a Prometheus answers."""
 
 
@@ -76,32 +76,33 @@ class Samples:
     def __bool__(self) -> bool:
         return bool(self._all)
 
+    def totals(self) -> Samples:
+        """Return the same with totals as values."""
+        return Samples(each._replace(value=each.total) for each in self._all)
+
     def by(
         self,
         label: str,
         name: str,
         labels: Mapping[str, str] = _NONE,
-        *,
         pods: Collection[str] | None = None,
-        is_total: bool = False,
     ) -> dict[str, float]:
         """Return sums by a label, of the samples that have these other labels."""
         sums: dict[str, float] = defaultdict(float)
         for each in self._all:
             is_wanted = each.name == name and labels.items() <= each.labels.items()
             if is_wanted and (pods is None or each.labels.get("pod") in pods):
-                key = printable(each.labels.get(label, ""), _LONGEST)
-                sums[key] += each.total if is_total else each.value
+                sums[printable(each.labels.get(label, ""), _LONGEST)] += each.value
         return dict(sums)
 
-    def _ended(self, label: str, name: str, labels: Mapping[str, str]) -> dict[str, float]:
-        """Return sums of what has grown; where nothing has, totals."""
-        grown = self.by(label, name, labels)
-        return grown if any(grown.values()) else self.by(label, name, labels, is_total=True)
+    def ended(self, name: str, labels: Mapping[str, str]) -> Samples:
+        """Return these samples, or totals if a counter has not grown."""
+        return self if any(self.by("", name, labels).values()) else self.totals()
 
     def quantiles(self, labels: Mapping[str, str] = _NONE) -> tuple[float | None, float | None]:
         """Return the seconds within which 50 % and 99 % of requests are answered."""
-        found = ((_number(le), count) for le, count in self._ended("le", _TIMES, labels).items())
+        counts = self.ended(_TIMES, labels).by("le", _TIMES, labels)
+        found = ((_number(le), count) for le, count in counts.items())
         buckets = sorted(each for each in found if not math.isnan(each[0]))
         if len(buckets) < 2 or buckets[-1][0] != math.inf or not buckets[-1][1] > 0:
             return None, None
@@ -110,34 +111,39 @@ class Samples:
     def of_door(self) -> Traffic:
         """Return what passes the door: 4xx is refused, by it or by the API server."""
         door = {_MANAGER: "door"}
-        rate, classes = self.by("", _CLASSES, door).get(""), self._ended(_CLASS, _CLASSES, door)
-        at = partial(self.by, _POLICY, labels=door, is_total=not rate)
-        reasons = at(_ALLOWED) | at(_DENIED)
+        ended = self.ended(_CLASSES, door)
+        classes = ended.by(_CLASS, _CLASSES, door)
+        reasons = ended.by(_POLICY, _ALLOWED, door) | ended.by(_POLICY, _DENIED, door)
         reasons.pop("forwarded", None)
-        return self._traffic("door", rate, sum(classes.values()), classes.get("4", 0.0), reasons)
+        rate, requests = self.by("", _CLASSES, door).get(""), sum(classes.values())
+        return self._traffic("door", rate, requests, classes.get("4", 0.0), reasons)
 
     def of_gate(self, name: str, pods: Collection[str] | None = None) -> Traffic:
         """Return what a gate decides: in the Envoys of its gateway, and in the authorizer.
 
         `pods`: of its gateway; None: there is one gateway.
         """
-        decided = self._decisions(name, pods, is_total=False)
+        decided = self._decisions(name, pods)
         rate = sum(decided.values()) if decided else None
-        reasons = decided if rate else self._decisions(name, pods, is_total=True)
+        reasons = decided if rate else self.totals()._decisions(name, pods)
         requests = sum(reasons.values())
         refused = requests - reasons.pop(Reason.ALLOWED, 0.0)
         return self._traffic("gate", rate, requests, refused, reasons)
 
+    def _decisions(self, gate: str, pods: Collection[str] | None) -> dict[str, float]:
+        envoys = {"envoy_rbac_http_prefix": "gate"}
+        reasons = defaultdict(float, self.by("reason", _DECISIONS, {"gate": gate}))
+        for passed in self.by("", _ALLOWED, envoys, pods).values():
+            reasons.setdefault(Reason.ALLOWED, passed)
+        for policy, count in self.by(_POLICY, _DENIED, envoys, pods).items():
+            reasons[policy.replace("_", "-").removeprefix("daypass-")] += count
+        return reasons
+
     def _traffic(
-        self,
-        manager: str,
-        rate: float | None,
-        requests: float,
-        refused: float,
-        reasons: Mapping[str, float],
+        self, manager: str, rate: float | None, requests: float, refused: float, reasons: Counts
     ) -> Traffic:
         listener = {_MANAGER: manager}
-        classes = self._ended(_CLASS, _CLASSES, listener)
+        classes = self.ended(_CLASSES, listener).by(_CLASS, _CLASSES, listener)
         answered = sum(classes.values())
         p50, p99 = self.quantiles(listener)
         return Traffic(
@@ -148,19 +154,6 @@ class Samples:
             p99=p99,
             reasons={name: each / requests for name, each in reasons.items() if each and requests},
         )
-
-    def _decisions(
-        self, gate: str, pods: Collection[str] | None, *, is_total: bool
-    ) -> dict[str, float]:
-        envoys = {"envoy_rbac_http_prefix": "gate"}
-        at = partial(self.by, labels=envoys, pods=pods, is_total=is_total)
-        own = self.by("reason", _DECISIONS, {"gate": gate}, is_total=is_total)
-        reasons = defaultdict(float, own)
-        for passed in at("", _ALLOWED).values():
-            reasons.setdefault(Reason.ALLOWED, passed)
-        for policy, count in at(_POLICY, _DENIED).items():
-            reasons[policy.replace("_", "-").removeprefix("daypass-")] += count
-        return reasons
 
 
 def _quantile(share: float, buckets: list[tuple[float, float]]) -> float:
@@ -218,11 +211,8 @@ def parse_vector(text: str) -> Iterator[Sample]:
         for each in json.loads(text)["data"]["result"]:
             labels = {str(name): str(value) for name, value in each["metric"].items()}
             name, value = labels.pop("__name__", ""), _number(each["value"][1])
-            if "grows" in labels:
-                yield Sample(labels.pop("grows"), labels, value)
-            elif name in COUNTERS:
-                yield Sample(name, labels, 0.0, value)
-            else:
-                yield Sample(name, labels, value)
+            is_total = name in COUNTERS
+            name = labels.pop("grows", name)
+            yield Sample(name, labels, 0.0, value) if is_total else Sample(name, labels, value)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise NoMetricsError("not an answer of Prometheus") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from urllib.parse import urlsplit
 
 from daypass._core.clock import Clock
@@ -12,15 +14,15 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import read_text
 from daypass._core.findings import Finding, skipped
 from daypass._core.net import is_loopback
+from daypass._core.objects import name_of
 from daypass._core.parallel import in_parallel
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
+from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import SERVICES
 from daypass.status.samples import (
     COUNTERS,
-    NoMetricsError,
     Sample,
     Samples,
     Series,
@@ -36,8 +38,8 @@ INTERVAL_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
 """What does not answer within it has no metrics."""
 _THREADS = 16
-_WRONG = "is this the port of its metrics?"
 _LOGIN = "if it asks for a login: --prometheus-token-file FILE, with a bearer token"
+_AUTHORITY = "if it has an authority of its own: SSL_CERT_FILE=FILE"
 _SERVICES = ("operated-prometheus=true", "app.kubernetes.io/name=prometheus")
 """Labels of the Prometheus Operator's own Service, and of those that charts make."""
 _PRINTED = re.compile(r"[!-~]+")
@@ -65,25 +67,17 @@ class Prometheus:
     def read(self) -> Reading:
         """Return the rates of the last minutes; what goes wrong is a note."""
         path, params = f"{self.path}/api/v1/query", {"query": query(WINDOW_SECONDS)}
-        what = f"query Prometheus {self.name}"
+        look = partial(self.server.read_text, what="query it", seconds=ANSWER_SECONDS)
+        fact, hint = "it has no series of daypass", "let it scrape them: docs/how-to/monitoring.md"
         try:
-            text = self.server.read_text(path, what=what, params=params, seconds=ANSWER_SECONDS)
-            samples = Samples(parse_vector(text))
-        except ClusterUnreachableError as error:
-            fact = error.fact.removeprefix("the API server ")
-            is_untrusted = self.hint and "certificate" in fact
-            hint = "name its authority: SSL_CERT_FILE=FILE" if is_untrusted else ""
+            samples = Samples(parse_vector(look(path, params=params)))
         except DaypassError as error:
-            fact, hint = error.fact, self.hint or error.hint
-        except NoMetricsError as error:
-            fact, hint = f"cannot {what}: {error}", self.hint
-        else:
-            if samples:
-                source = f"Prometheus {self.name}, over {WINDOW_SECONDS // 60} min"
-                return Reading(samples=samples, source=source)
-            fact = f"Prometheus {self.name} has no series of daypass"
-            hint = "let it scrape them: docs/how-to/monitoring.md"
-        return Reading(notes=[skipped("metrics", fact, hint)])
+            samples, hint = Samples(), self.hint or error.hint
+            fact = error.fact.removeprefix("the API server ")
+        if samples:
+            source = f"Prometheus {self.name}, over {WINDOW_SECONDS // 60} min"
+            return Reading(samples=samples, source=source)
+        return Reading(notes=[skipped("metrics", f"Prometheus {self.name}: {fact}", hint)])
 
 
 def prometheus_at(url: str, token_file: str | None) -> Prometheus:
@@ -101,19 +95,17 @@ def prometheus_at(url: str, token_file: str | None) -> Prometheus:
         raise UsageError("--prometheus-token-file: no token is sent over http", "use https")
     token = Secret(read_text(token_file, "token").strip()) if token_file else None
     server = ConnectionConfig(server=url.rstrip("/"), namespace="", origin=url, token=token)
-    return Prometheus(server=Cluster(server), path="", name=url, hint=_LOGIN)
+    return Prometheus(server=Cluster(server), path="", name=url, hint=f"{_LOGIN}\n{_AUTHORITY}")
 
 
 def find_prometheus(cluster: Cluster, namespaces: Iterable[str]) -> Prometheus | None:
     """Return the first Prometheus in these namespaces, behind the API server. Raises ApiError."""
-    for namespace in namespaces:
-        for selector in _SERVICES:
-            for service in cluster.list(SERVICES, namespace, labels=selector):
-                ports = service["spec"].get("ports") or ()  # an ExternalName has none
-                ports = {each.get("name", ""): each["port"] for each in ports}
-                for port in (ports[name] for name in _WEB_PORTS if name in ports):
-                    name = service["metadata"]["name"]
-                    path = SERVICES.path(namespace, f"{name}:{port}", "proxy")
+    for namespace, selector in product(namespaces, _SERVICES):
+        for service in cluster.list(SERVICES, namespace, labels=selector):
+            name = name_of(service)
+            for port in service["spec"].get("ports") or ():  # an ExternalName has none
+                if port.get("name", "") in _WEB_PORTS:
+                    path = SERVICES.path(namespace, f"{name}:{port['port']}", "proxy")
                     return Prometheus(server=cluster, path=path, name=f"{namespace}/{name}")
     return None
 
@@ -164,9 +156,7 @@ def _scrape(targets: Sequence[Target]) -> tuple[dict[str, Series], list[Finding]
         except ForbiddenError as error:
             notes[skipped("rights", "rates: you may not read metrics of Pods", error.hint)] = None
         except DaypassError as error:
-            notes[skipped("metrics", error.fact, error.hint)] = None
-        except NoMetricsError as error:
-            notes[skipped("metrics", f"{target.name}: {error}", _WRONG)] = None
+            notes[skipped("metrics", f"{target.name}: {error.fact}", error.hint)] = None
 
     in_parallel(read, targets, threads=_THREADS)
     return found, sorted(notes, key=lambda each: each.fact)

@@ -201,3 +201,10 @@ def test_each_finding_about_traffic_says_what_to_do(home: str, reason: str) -> N
         found = [*judge_part(PartState(name=name, traffic=traffic), home, "a=b")]
         assert {each.check for each in found} >= {"failures", "refusals"}
         assert all(each.hint for each in found)
+
+
+def test_strangers_are_no_failure() -> None:
+    for name, reason in (("door", "not-published"), ("gate default", "no-token")):
+        traffic = Traffic(rate=0.0, refused=1.0, reasons={reason: 1.0})
+        (found,) = judge_part(PartState(name=name, traffic=traffic), "", "")
+        assert (found.check, exit_code([found])) == ("refusals", 0)
