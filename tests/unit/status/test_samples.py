@@ -51,6 +51,7 @@ def test_each_kind_of_gate_tells_the_same_reasons(name: str, reason: str) -> Non
     assert traffic.rate is not None
     assert traffic.reasons[reason] * traffic.rate >= 1
     assert traffic.refused == pytest.approx(sum(traffic.reasons.values()))
+    assert traffic.refused is not None
     assert traffic.refused < 1
 
 
