@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from enum import Enum
 
 import yaml
@@ -89,7 +90,7 @@ def agent() -> str:
     return _events(AgentEvent)
 
 
-def _fields(fields: dict[str, str]) -> str:
+def _fields(fields: Iterable[str]) -> str:
     return table(("field", "meaning"), ((code(name), _MEANINGS[name]) for name in fields))
 
 

@@ -30,7 +30,7 @@ class Reported:
         script = list(answers)
 
         def answer(request: HttpRequest) -> bytes:
-            self.timing.clock.advance(seconds)
+            self.timing.fake_clock.advance(seconds)
             return script.pop(0)
 
         config = credentials_config(URL)
@@ -71,7 +71,7 @@ def test_a_function_that_raises_costs_nobody_a_token(caplog: pytest.LogCaptureFi
         raise ValueError(outcome)
 
     env.credentials.on_exchange(report)
-    assert env.credentials.token()
+    env.credentials.token()
     assert "ValueError" in caplog.text
     assert env.reports == [("issued", 0.25)]
 
