@@ -37,11 +37,11 @@ class Certificate:
 
 
 class Authority:
-    """Signs with ECDSA P-256, for a day; `.pem` is what others trust it by."""
+    """Signs with ECDSA P-256, for a day; `.pem`, good for a year, is what others trust it by."""
 
     def __init__(self, common_name: str = "daypass test authority") -> None:
         self._authority = certificate_authority.Authority.create(
-            common_name, SYSTEM_CLOCK, lifetime=DAY
+            common_name, SYSTEM_CLOCK, lifetime=365 * DAY
         )
         self.pem = self._authority.pem
 

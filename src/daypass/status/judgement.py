@@ -46,6 +46,8 @@ def judge_part(part: PartState, home: str, selector: str) -> Iterator[Finding]:
     if part.ready is not None and part.wanted is not None and part.ready < max(part.wanted, 1):
         pods = kubectl("describe", "pods", "-n", home, "-l", selector)
         fact = f"{part.name}: {part.ready} of {part.wanted} Pods are ready"
+        if part.wanted == 0:
+            fact = f"{part.name}: no Pod in {home} has the labels {selector}"
         yield (warning if part.ready else failure)("replicas", fact, pods)
     traffic, is_door = part.traffic, part.name == "door"
     if traffic.failed is not None and traffic.failed > _FAILED:

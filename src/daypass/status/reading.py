@@ -32,6 +32,7 @@ from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
 from daypass.kube.lease import DURATION_SECONDS
 from daypass.kube.published_objects import UnreadablePartError, read_lacking, read_object
 from daypass.local.state import runs_from
+from daypass.render.envoy.door_routes import UPSTREAM
 from daypass.render.fronts import AnyFront, fronts_of
 from daypass.render.monitoring.monitors import Scraped, scraped
 from daypass.render.names import DOOR, GATE, GATE_WATCH
@@ -39,7 +40,7 @@ from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import Published
 from daypass.status import judgement
 from daypass.status.report import DomainState, IdentitiesState, Overview, PartState, PublishedState
-from daypass.status.samples import GATE_THERE, KEYS_AGE
+from daypass.status.samples import AUTHORITY_EXPIRES, GATE_THERE, KEYS_AGE
 from daypass.status.sources import (
     ANSWER_SECONDS,
     Prometheus,
@@ -87,6 +88,7 @@ def read_cluster(
     for front, domain in zip(fronts_of(config), domains, strict=True):
         findings += judgement.judge_certificate(domain.host, domain.days, _renewal(front))
     findings += [*judgement.judge_drift(drift), *judgement.judge_identities(identities)]
+    findings += _judge_authority(reading, cluster.clock)
     return Overview(
         version=VERSION,
         place=cluster.connection.server,
@@ -127,6 +129,7 @@ def read_machine(
             traffic = reading.samples.of_gate(gate[0])
             parts.append(PartState(name=f"gate {gate[0]}", traffic=traffic))
         findings += [found for part in parts for found in judgement.judge_part(part, "", "")]
+        findings += _judge_authority(reading, clock)
         if cluster is not None:
             view = View(cluster, config)
             identities = view.identities()
@@ -327,6 +330,15 @@ class View:
             return None
         self.findings += plan.findings
         return [str(each.ref) for each in plan.differing]
+
+
+def _judge_authority(reading: Reading, clock: Clock) -> Iterator[Finding]:
+    """Find out whether the authority by which the door verifies the API server soon expires."""
+    of_door = {"envoy_cluster_name": UPSTREAM}
+    if expires := reading.samples.by("pod", AUTHORITY_EXPIRES, of_door).values():
+        days = int((min(expires) - clock.unix()) // _DAY_SECONDS)
+        renewal = "renew it, and name the new one in cluster.certificateAuthority"
+        yield from judgement.judge_certificate("the API server's authority", days, renewal)
 
 
 def _days_left(chain: bytes, clock: Clock) -> int | None:

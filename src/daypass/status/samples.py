@@ -24,7 +24,8 @@ GATE_THERE = "envoy_extension_config_discovery_http_filter_daypass_gate_keys_con
 """An Envoy of Istio has it, if it has the gate's filters."""
 COUNTERS = (_CLASSES, _TIMES, _ALLOWED, _DENIED, _DECISIONS)
 """The series whose growth is read."""
-_GAUGES = (KEYS_AGE, GATE_THERE)
+AUTHORITY_EXPIRES = "envoy_cluster_ssl_certificate_expiration_unix_time_seconds"
+_GAUGES = (KEYS_AGE, GATE_THERE, AUTHORITY_EXPIRES)
 _WANTED = {*COUNTERS, *_GAUGES}
 _CLASS = "envoy_response_code_class"
 _MANAGER, _POLICY = "envoy_http_conn_manager_prefix", "envoy_rbac_policy_name"

@@ -68,7 +68,7 @@ class Prometheus:
         """Return the rates of the last minutes; what goes wrong is a note."""
         path, params = f"{self.path}/api/v1/query", {"query": query(WINDOW_SECONDS)}
         look = partial(self.server.read_text, what="query it", seconds=ANSWER_SECONDS)
-        fact, hint = "it has no series of daypass", "let it scrape them: docs/how-to/monitoring.md"
+        fact, hint = "it has no series of daypass now", "are targets up? docs/how-to/monitoring.md"
         try:
             samples = Samples(parse_vector(look(path, params=params)))
         except DaypassError as error:
