@@ -145,7 +145,8 @@ def test_commands_named_by_refusals_lead_to_an_accepted_token(up: Up, tmp_path: 
     _, words = daypass(up, "gate", "deny", "--token-file", "stolen")
     assert "kubectl" not in words
     eventually("it is denied", lambda: at_the_gate(up, token).code == 401)
-    passes(*named(at_the_gate(up, token).json["message"], "token"))
+    daypass(up, *named(at_the_gate(up, token).json["message"], "token"), credentials=bot)
+    passes("token")
 
     # As within ten seconds of `identity delete`, while its token is still remembered.
     roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
