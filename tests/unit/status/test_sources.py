@@ -170,7 +170,7 @@ def test_rates_are_of_two_readings_and_a_smaller_counter_has_started_again() -> 
 def test_a_program_that_lies_hides_no_other() -> None:
     clock, count = FakeClock(0.0), iter(range(100))
     good = Target(name="good", read=lambda: counted(str(next(count))))
-    bad = Target(name="bad\x1b", read=lambda: 'daypass_gate_decisions_total{gate="} 1')
+    bad = Target(name="bad\x1b", read=lambda: 'daypass_gate_decisions_total{gate="g"} one')
     found = Scrapes(clock, clock.advance).read([good, bad])
     assert found.samples.of_gate("g").rate == 0.5
     assert [each.level for each in found.notes] == [Level.SKIPPED]
