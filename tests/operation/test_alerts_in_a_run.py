@@ -49,8 +49,7 @@ def prometheus(
                 "it has seen usual operation",
                 lambda: running.query(f"count_over_time(up[1m]) >= {BEFORE_SECONDS}"),
             )
-            # The authority of the tests' API server is valid for a day.
-            assert fired(running) == {"CertificateExpires"}
+            assert fired(running) == set()
         yield running
 
 

@@ -19,7 +19,7 @@ EPILOG = """examples:
   daypass doctor --credentials bot.json --audience gate.example.com
 
 It needs no kubeconfig, takes 10 seconds at most, changes nothing, and prints no token. The
-long-lived token is sent only to its door, a new short-lived one only to the URL of --gate.
+long-lived token is sent only to its door, short-lived ones only to the URL of --gate.
 Exit code 3: there is a problem; below it is what to do next.
 """
 _WIDTH = len("credentials")

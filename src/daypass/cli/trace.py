@@ -103,7 +103,7 @@ def _look_for_secrets(args: Namespace, credentials: dict[str, bool | None]) -> N
 
 
 def _text(traced: Traced) -> str:
-    from daypass.trace.search import PAST_THE_DOOR
+    from daypass.trace.search import NO_DOOR_LOG, PAST_THE_DOOR
 
     state = {None: "it is not known whether it exists", True: "exists", False: "does not exist"}
     doors = {line.client for line in traced.lines if line.part == "door" and not line.is_refused}
@@ -119,7 +119,8 @@ def _text(traced: Traced) -> str:
         "credentials": [f"{each}: {state[it]}" for each, it in traced.credentials.items()],
         "other tokens of the same credentials": [*map(_line, traced.others)],
     }
-    if any(it.reason == PAST_THE_DOOR for it in (*traced.lines, *traced.others)):
+    past = any(it.reason == PAST_THE_DOOR for it in (*traced.lines, *traced.others))
+    if past and NO_DOOR_LOG not in traced.notes:
         revoke = command("identity", "revoke", Placeholder("NAME"), "-n", Placeholder("NAMESPACE"))
         parts["next"] = [f"a token came past the door: if that was not you, {revoke}"]
     lines = list[str]()

@@ -18,6 +18,7 @@ LIMIT_EXCHANGES = 100_000
 LIMIT_SOURCES = 100_000
 """As many are remembered."""
 PAST_THE_DOOR = "no line of the door"
+NO_DOOR_LOG = "there is no line of the door"
 LIMIT_LISTED = 100
 _NOT_ALL = f"of lines, sources and others, the last {LIMIT_LISTED} are listed: there may be more"
 _CLOCKS_DIFFER = timedelta(minutes=1)
@@ -138,7 +139,7 @@ class Logs:
     def notes(self) -> Iterator[str]:
         """Yield what is missing, or not certain."""
         if "door" not in self.times:
-            yield "there is no line of the door"
+            yield NO_DOOR_LOG
         if "api-server" not in self.times:
             yield "there is no event of the API server about a TokenRequest"
         yield from (f"{count} {what}" for what, count in self._counts.items())

@@ -332,3 +332,10 @@ def test_a_client_that_went_away_is_told_from_one_past_the_door(run: Any) -> Non
 def test_an_argument_that_is_no_text_finds_nothing(run: Any) -> None:
     write("1", gate(1, "a"))
     run("\udcff\x1b", "1", code=1)
+
+
+def test_only_with_a_log_of_the_door_a_token_is_said_to_come_past_it(run: Any) -> None:
+    Path("audit.log").write_text(f"{json.dumps(audit(1, 'a', 'j'))}\n")
+    assert "came past the door" not in run("j", "audit.log")[0]
+    Path("door.log").write_text(f"{json.dumps(door(1, 'b'))}\n")
+    assert "came past the door" in run("j", "audit.log", "door.log")[0]
