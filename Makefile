@@ -12,7 +12,7 @@ BUILD = @$(BIN)/python -m tools.gobuild
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-serving test-serving-kserve test-operation test-pythons fuzz lint type format bench docs picture reference controlplane clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-serving test-serving-kserve test-operation test-examples test-pythons fuzz lint type format bench docs picture reference controlplane clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -109,11 +109,14 @@ test-operation: .venv/.synced controlplane ## metrics, dashboard, alerts, status
 	$(BUILD) istiod envoygateway
 	$(PYTEST) tests/operation
 
+test-examples: .venv/.synced ## what users copy: the GitHub Action, the GitLab component, programs in Go, JavaScript and Java
+	$(PYTEST) tests/examples
+
 .PHONY: release test-packages
 release: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced ## build wheel, sdist (both with man pages) and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
 	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
 
-test-packages: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced controlplane ## what is published: packages, images, workflows, charts, completion
+test-packages: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced controlplane ## what is published, for a release and weekly: packages, images, workflows, charts, completion
 	$(BUILD) kubescore helm actionlint kind
 	$(PYTEST) --timeout=900 tests/packages
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,7 +34,7 @@ with suppress(ModuleNotFoundError):  # the environment of kfp has none
 
 
 TIERS_BY_DURATION = (
-    "controllers", "serving", "cluster", "operation", "packages", "local", "wire", "contract",
+    "controllers", "serving", "cluster", "operation", "packages", "examples", "local", "wire", "contract",
     "integrations", "agent", "props", "git",
 )  # fmt: skip
 """The folders whose files take longest, longest first; all other tests take no time."""
@@ -151,3 +152,15 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
     with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout, built from its sdist, as `uv build` and `pip` do."""
+    from tools.bootstrap import ROOT, ensure_uv
+
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [str(ensure_uv()), "build", "--quiet", "--out-dir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, timeout=600)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
