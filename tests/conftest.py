@@ -34,8 +34,8 @@ with suppress(ModuleNotFoundError):  # the environment of kfp has none
 
 
 TIERS_BY_DURATION = (
-    "controllers", "serving", "cluster", "operation", "packages", "examples", "local", "wire", "contract",
-    "integrations", "agent", "props", "git",
+    "controllers", "serving", "cluster", "operation", "packages", "examples", "local", "wire",
+    "contract", "integrations", "agent", "props", "git",
 )  # fmt: skip
 """The folders whose files take longest, longest first; all other tests take no time."""
 

@@ -39,7 +39,7 @@ def daypass(
 
 
 ASK = """
-import daypass, os, time, urllib.error, urllib.request
+import daypass, os, urllib.error, urllib.request
 
 headers = daypass.Credentials.load().headers()
 request = urllib.request.Request(os.environ["GATE"] + "/hello", headers=headers)
@@ -50,7 +50,6 @@ while True:
     except urllib.error.HTTPError as error:
         if error.headers["daypass-reason"] != "unknown-credential":
             raise
-        time.sleep(0.1)
 """
 """Calls the gate, again while it does not know the new credential yet."""
 

@@ -67,6 +67,11 @@ def keep(name: str, text: str) -> None:
     assert _series(text) == _series(file.read_text())
 
 
+def has_all(name: str, text: str) -> bool:
+    """Whether a text has every series of the kept one: some come only once they have a value."""
+    return _series(text) >= _series((SCRAPES / f"{name}.txt").read_text())
+
+
 def _series(text: str) -> set[str]:
     return {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
 

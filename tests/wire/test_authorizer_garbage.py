@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def endless(head: bytes, piece: bytes, connection: socket.socket) -> None:
 def slowly(head: bytes, connection: socket.socket) -> None:
     for each in head:
         connection.sendall(bytes([each]))
-        time.sleep(0.05)  # slowness is the attack
+        select.select([connection], [], [], 0.05)  # slowness is the attack; its end ends it
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
