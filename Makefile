@@ -12,7 +12,7 @@ BUILD = @$(BIN)/python -m tools.gobuild
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-serving test-serving-kserve test-operation test-examples test-pythons fuzz lint type format bench docs picture reference controlplane clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-serving test-serving-kserve test-operation test-examples test-pythons fuzz lint type format bench docs picture reference controlplane controllers clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -89,24 +89,23 @@ $(ALL_CLIENTS:%=test-client-%): test-client-%: .venv-client-%/.synced
 
 test-client-kubeflow: controlplane
 
+controllers: .venv/.synced ## build istiod, Envoy Gateway and oauth2-proxy once (about 11 minutes)
+	$(BUILD) istiod envoygateway oauth2proxy
+
 test-cluster: .venv/.synced controlplane ## all admin commands, door and gate on a real control plane
-	$(BUILD) kubescore
 	$(PYTEST) tests/cluster
 
-test-controllers: .venv/.synced controlplane ## fronts and gate on a real istiod and Envoy Gateway; builds them once (about 11 minutes)
-	$(BUILD) istiod envoygateway oauth2proxy
+test-controllers: controlplane controllers ## fronts and gate on a real istiod and Envoy Gateway
 	$(PYTEST) tests/controllers
 
-test-serving: .venv/.synced .venv-client-kserve/.synced controlplane ## models behind gates of their own, on a real istiod and Envoy Gateway, with KServe's routes
-	$(BUILD) istiod envoygateway
+test-serving: .venv-client-kserve/.synced controlplane controllers ## models behind gates of their own, on a real istiod and Envoy Gateway, with KServe's routes
 	$(PYTEST) tests/serving
 
 test-serving-kserve: .venv/.synced controlplane ## KServe's own controllers, whose routes test-serving has; builds them once (about 5 minutes)
 	$(BUILD) kservemanager kservellm
 	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/serving/kserve
 
-test-operation: .venv/.synced controlplane ## metrics, dashboard, alerts, status, doctor and trace, on a real Prometheus; builds istiod and Envoy Gateway once
-	$(BUILD) istiod envoygateway
+test-operation: controlplane controllers ## metrics, dashboard, alerts, status, doctor and trace, on a real Prometheus
 	$(PYTEST) tests/operation
 
 test-examples: .venv/.synced ## what users copy: the GitHub Action, the GitLab component, programs in Go, JavaScript and Java

@@ -25,7 +25,7 @@ MORE = ("container-seccomp-profile", "container-ports-check")
 
 @pytest.fixture(scope="session")
 def program() -> Path:
-    """kube-score; `make test` has built it."""
+    """kube-score; `make test-packages` has built it."""
     return built("kubescore")
 
 
