@@ -137,7 +137,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.booleans()):
             document[key] = draw(strategy)
     if "gate" in document:
-        document["gate"] |= draw(st.sampled_from(ENGINES))
+        document["gate"] |= (engine := draw(st.sampled_from(ENGINES)))
+        if engine.get("engine") == "envoy":  # for one machine
+            document["domains"] = {
+                name: {"host": domain["host"], "front": "envoy"}
+                for name, domain in document["domains"].items()
+            }
     return document
 
 
