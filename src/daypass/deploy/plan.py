@@ -111,7 +111,7 @@ class ApplyPlan:
     @property
     def exposed(self) -> Openings:
         """What is open after it."""
-        return openings(self.config)
+        return openings(self.config, self.facts)
 
     @property
     def widened(self) -> tuple[str, ...]:
