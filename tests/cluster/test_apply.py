@@ -202,6 +202,25 @@ def test_confirmation_at_the_terminal_suffices_and_exposing_less_needs_none(
     run(*QUICK_APPLY)
 
 
+def test_what_ends_is_shown_and_a_gate_that_refuses_more_asks_for_confirmation(
+    plane: ControlPlane, folder: Path, run: Run
+) -> None:
+    every = GATE.replace("hosts: [", "hosts: ['*', ").replace("gate: {", "gate: {others: login, ")
+    write(folder, f"{BOTH}{every}")
+    run(*QUICK_APPLY, "--yes")
+    refusing = f"{BOTH}{every}".replace("others: login", "others: refuse")
+    write(folder, refusing)
+    since = plane.audit_position()
+    _, told = run(*QUICK_APPLY, code=2)
+    check(message_with(told, "every host of its gateway"), reason="refuses")
+    assert writes(plane, since) == []
+    write(folder, refusing.replace("others: refuse", "others: login").replace("ekf.", "new."))
+    planned = json.loads(run("diff", "-o", "json", code=3)[0])
+    (ends,) = planned["ends"]
+    assert "https://ekf.example.com/kubernetes" in ends
+    assert "https://ekf.example.com/kubernetes" in run(*QUICK_APPLY, "--yes")[1]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "missing", "hint"),
     [

@@ -229,6 +229,7 @@ class Plan(TypedDict):
     objects: Annotated[list[ChangedObject | RemovedObject], "the objects that change"]
     unchanged: Annotated[int, "how many objects stay as they are"]
     widens: Annotated[list[str], "what it opens more than is open now"]
+    ends: Annotated[list[str], "what works no longer after it"]
     collisions: Annotated[list[str], "routes of others at the same place"]
     unguarded: Annotated[list[str], "what bypasses the gate, or access by model"]
     unseen: Annotated[list[str], "kinds that you may not list, so not all of this is known"]

@@ -1,4 +1,4 @@
-"""What a config opens, as plain values for the inventory; and what a new one opens beyond."""
+"""What a config opens, as plain values for the inventory; what a new one opens beyond, and ends."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from itertools import product
 from typing import Any
 
 from daypass._core.errors import DaypassError
+from daypass._core.findings import Finding, warning
+from daypass._core.hints import command
 from daypass.config import Config
 from daypass.config.domain import INSIDE, OUTSIDE
 from daypass.config.gate import DEFAULT_GATE
@@ -24,6 +26,9 @@ from daypass.rules.patterns import EVERY_HOST
 
 Openings = Mapping[str, Any]
 """JSON: the config with `domains` by host, and every gate in `gates`."""
+
+NOTHING: Openings = {"domains": {}, "policy": None, "gates": {}}
+"""What is open after everything is removed."""
 
 _ALL = {"cluster.addresses": "any address", "gates.NAME.hosts": EVERY_HOST}
 """The entries that stand for all others, by the name of their list."""
@@ -189,6 +194,47 @@ def _is_more(opens: Opens, then: Any, now: Any) -> bool:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=repr)
+
+
+def ended(before: Openings | None, after: Openings) -> list[Finding]:
+    """Return what works no longer with `after`, as far as `before` is known."""
+    who = command("identity", "list", "-A", "-o", "wide")
+    again = command("identity", "create", "NAME", "-n", "NAMESPACE", "--force")
+    hint = f"`{who}` shows who uses it; write the credentials file of each again:\n{again}"
+    login = "on Istio, `others: login` lets users log in there with a browser"
+    with suppress(KeyError, TypeError, AttributeError):
+        known = NOTHING if before is None else before
+        found = [warning("ends", fact, hint) for fact in _gone(known, after)]
+        return [*found, *(warning("refuses", fact, login) for fact in _refused(known, after))]
+    return []
+
+
+def _gone(before: Openings, after: Openings) -> Iterator[str]:
+    for host in before["domains"]:
+        if host not in after["domains"] or before["prefix"] != after["prefix"]:
+            url = f"https://{host}{before['prefix']}"
+            yield f"{url}: the door disappears, and credentials files that name it stop working"
+    then, now = (_mapping(each, "policy").get("audiences", []) for each in (before, after))
+    for audience in then:
+        if now and audience not in now:
+            yield f"policy.audiences: no token for {audience} can be requested any more"
+    for name in before["gates"].keys() & after["gates"].keys():
+        old, new = before["gates"][name], after["gates"][name]
+        gone = {old["audience"], *old["audiences"]} - {new["audience"], *new["audiences"]}
+        for audience in sorted(gone):
+            yield f"{_named(('gates', name), before, after)}: tokens for {audience} no longer pass"
+
+
+def _refused(before: Openings, after: Openings) -> Iterator[str]:
+    """Yield where a gate refuses requests without a token for it, and did not before."""
+    for name, gate in after["gates"].items():
+        then = before["gates"].get(name, {"others": "login"})
+        known = [] if then.get("others") == "login" else then["hosts"]
+        hosts = [host for host in gate["hosts"] if host not in known]
+        if hosts and gate.get("others") != "login":
+            where = "every host of its gateway" if EVERY_HOST in hosts else ", ".join(hosts)
+            key = _named(("gates", name), before, after)
+            yield f"{key}: requests without a token for it are refused at {where}, browsers' too"
 
 
 def require_same_names(before: Openings | None, config: Config) -> None:

@@ -9,10 +9,12 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
+from daypass._core.findings import Finding
 from daypass.config.levels import levels, name_of
 from daypass.config.opens import ADDED, NEVER, REMOVED, Opens
 from daypass.deploy.openings import (
     RenamedGateError,
+    ended,
     openings,
     require_same_names,
     widened,
@@ -368,6 +370,7 @@ def test_what_an_earlier_version_stored_is_read_and_what_it_lacks_counts_as_open
         assert name in unknown
     assert "gate" not in unknown.replace("gatePods", "")
     assert published.startswith(URL)
+    assert ended(BEFORE_MARKS, after) == []
 
 
 def test_a_value_more_hides_nothing() -> None:
@@ -451,3 +454,67 @@ def test_another_gateway_opens_more(old: str, new: str, keys: list[str]) -> None
         assert opened(before, after)
     lines = opened(BY_MODEL, changed)
     assert all(any(key in line for line in lines) for key in keys), lines
+
+
+def found(before: str | None, after: str) -> list[Finding]:
+    known = None if before is None else openings(config_of(before))
+    return ended(known, openings(config_of(after)))
+
+
+ENDING = {
+    "another host": (CONFIG, CONFIG.replace("host: ekf.", "host: new."), URL),
+    "another prefix": (CONFIG, CONFIG.replace("version: 1", "version: 1\nprefix: /k"), URL),
+    "another audience of the gate": (
+        CONFIG, CONFIG.replace("[gate.example.com]", "[gate.example.com, b]").replace(
+            "audience: gate.example.com", "audience: b"), "gate: tokens for gate.example.com",
+    ),
+    "a place's audience removed": (
+        BY_MODEL, BY_MODEL.replace("alice.gate: [", "x.gate: ["), "gate: tokens for alice.gate",
+    ),
+    "an audience that can no longer be requested": (
+        CONFIG.replace("com]}", "com, other]}", 1), CONFIG, "policy.audiences: ", " other ",
+    ),
+}  # fmt: skip
+"""What stops working with a change, and what the line about it names."""
+
+
+@pytest.mark.parametrize("name", ENDING)
+def test_what_stops_working_is_one_finding_with_the_command_to_type(name: str) -> None:
+    before, after, *values = ENDING[name]
+    (finding,) = found(before, after)
+    check(finding.sentence, *values, "daypass identity create", reason="ends")
+    assert found(before, before) == found(after, after) == []
+
+
+REFUSING = {
+    "every host": (None, "hosts: ['*']", "every host of its gateway"),
+    "the hosts of the config": (None, "check: jwt", "ekf.example.com"),
+    "the same hosts without a login": (
+        "others: login, hosts: [a.example.com]", "hosts: [a.example.com]", "a.example.com",
+    ),
+    "another host": ("hosts: [a.example.com]", "hosts: [a.example.com, b.example.com]", " b."),
+    "a gateway without a login": (
+        None, "engine: envoy-gateway, gateway: a/b, hosts: [c.example.com]", "c.example.com",
+    ),
+}  # fmt: skip
+"""A gate before and after, and where the latter refuses what passed."""
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_a_gate_that_refuses_what_passed_is_a_finding(name: str) -> None:
+    before, after, where = REFUSING[name]
+    head = CONFIG[: CONFIG.index("gate:")]
+    old, new = (
+        head if each is None else f"{head}gate: {{audience: gate.example.com, {each}}}\n"
+        for each in (before, after)
+    )
+    (finding,) = found(old, new)
+    assert finding.check == "refuses"
+    check(finding.sentence, where, reason="refuses")
+    assert found(new, new) == found(new, old) == []
+
+
+def test_a_gate_with_a_login_refuses_nothing_that_passed() -> None:
+    head = CONFIG[: CONFIG.index("gate:")]
+    gate = "gate: {audience: gate.example.com, others: login, hosts: ['*']}\n"
+    assert found(head, head + gate) == found(None, head + gate) == []
