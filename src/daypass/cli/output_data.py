@@ -223,6 +223,10 @@ class RemovedObject(_Object):
 
 class Removals(MayBeDry):
     objects: Annotated[list[RemovedObject], "the objects"]
+    widens: Annotated[list[str], "what it opens"]
+    identities: Annotated[
+        list[str] | None, "those that stay, as NAMESPACE/NAME; null: you may not list them"
+    ]
 
 
 class Plan(TypedDict):
