@@ -1,17 +1,19 @@
 """A config that is written and read again is the same."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daypass._core.duration import format_duration, parse_duration
 from daypass._core.k8s_names import LABEL, LABEL_VALUE
 from daypass.config import Config, json_schema, parse
 from daypass.config.types import HEADER, format_size
+from daypass.deploy.openings import ended, openings, widened
 
 
 class Quoting(yaml.SafeDumper):
@@ -158,6 +160,16 @@ def test_a_valid_config_survives_a_round_trip(document: dict[str, Any]) -> None:
     assert read(written) == config
     VALIDATOR.validate(document)
     VALIDATOR.validate(written)
+
+
+@settings(max_examples=20)
+@given(documents())
+def test_a_config_opens_nothing_and_ends_nothing_once_it_is_stored(
+    document: dict[str, Any],
+) -> None:
+    now = openings(read(document))
+    stored = json.loads(json.dumps(now))
+    assert (widened(stored, now), ended(stored, now)) == ([], [])
 
 
 @given(lifetimes)
