@@ -202,6 +202,46 @@ def test_confirmation_at_the_terminal_suffices_and_exposing_less_needs_none(
     run(*QUICK_APPLY)
 
 
+def test_what_ends_is_shown_and_a_gate_that_refuses_more_asks_for_confirmation(
+    plane: ControlPlane, folder: Path, run: Run
+) -> None:
+    every = GATE.replace("hosts: [", "hosts: ['*', ").replace("gate: {", "gate: {others: login, ")
+    write(folder, f"{BOTH}{every}")
+    run(*QUICK_APPLY, "--yes")
+    refusing = f"{BOTH}{every}".replace("others: login", "others: refuse")
+    write(folder, refusing)
+    since = plane.audit_position()
+    _, told = run(*QUICK_APPLY, code=2)
+    check(message_with(told, "every host of its gateway"), reason="refuses")
+    assert writes(plane, since) == []
+    write(folder, refusing.replace("others: refuse", "others: login").replace("ekf.", "new."))
+    planned = json.loads(run("diff", "-o", "json", code=3)[0])
+    (ends,) = planned["ends"]
+    assert "https://ekf.example.com/kubernetes" in ends
+    assert "https://ekf.example.com/kubernetes" in run(*QUICK_APPLY, "--yes")[1]
+
+
+def test_remove_says_what_it_opens_and_which_identities_stay(
+    plane: ControlPlane, folder: Path, run: Run
+) -> None:
+    namespace = plane.make_namespace()
+    write(folder, f"{BOTH}{GATE}")
+    run(*QUICK_APPLY, "--yes")
+    run("identity", "create", "bot", "-n", namespace, "--domain", "ekf", "--no-wait")
+    removal = json.loads(run("remove", "--dry-run", "-o", "json")[0])
+    assert f"{namespace}/bot" in removal["identities"]
+    gate, policy = sorted(removal["widens"])
+    assert gate.startswith("gate: ")
+    assert "kubeflow-userid" in gate
+    assert policy.startswith("policy: ")
+    _, told = run("remove", code=2)  # before it asks
+    check(message_with(told, "kubeflow-groups"), "policy: ", reason="opens-more")
+    stays = message_with(told, f"1 in {namespace}")
+    check(stays, "daypass identity delete ", reason="stays", hide=r"\d+ in [^\n]*")
+    run("remove", "--yes")
+    plane.admin.delete(f"/api/v1/namespaces/{namespace}")
+
+
 @pytest.mark.parametrize(
     ("before", "after", "missing", "hint"),
     [

@@ -34,7 +34,8 @@ version: 1
 cluster: {issuer: "https://kubernetes.default.svc"}
 domains: {ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}}
 policy: {audiences: [gate]}
-gate: {audience: gate, engine: envoy, hosts: [ekf.example.com]}
+gate: {audience: gate, hosts: [ekf.example.com]}
+gatePods: {image: "r.example.com/daypass:1"}
 """
 ONE_MACHINE = """
 version: 1

@@ -1,17 +1,19 @@
 """A config that is written and read again is the same."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daypass._core.duration import format_duration, parse_duration
 from daypass._core.k8s_names import LABEL, LABEL_VALUE
 from daypass.config import Config, json_schema, parse
 from daypass.config.types import HEADER, format_size
+from daypass.deploy.openings import ended, openings, widened
 
 
 class Quoting(yaml.SafeDumper):
@@ -137,7 +139,12 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.booleans()):
             document[key] = draw(strategy)
     if "gate" in document:
-        document["gate"] |= draw(st.sampled_from(ENGINES))
+        document["gate"] |= (engine := draw(st.sampled_from(ENGINES)))
+        if engine.get("engine") == "envoy":  # for one machine
+            document["domains"] = {
+                name: {"host": domain["host"], "front": "envoy"}
+                for name, domain in document["domains"].items()
+            }
     return document
 
 
@@ -153,6 +160,16 @@ def test_a_valid_config_survives_a_round_trip(document: dict[str, Any]) -> None:
     assert read(written) == config
     VALIDATOR.validate(document)
     VALIDATOR.validate(written)
+
+
+@settings(max_examples=20)
+@given(documents())
+def test_a_config_opens_nothing_and_ends_nothing_once_it_is_stored(
+    document: dict[str, Any],
+) -> None:
+    now = openings(read(document))
+    stored = json.loads(json.dumps(now))
+    assert (widened(stored, now), ended(stored, now)) == ([], [])
 
 
 @given(lifetimes)

@@ -84,18 +84,8 @@ def _show(args: Namespace, plan: ApplyPlan) -> None:
     log(f"{plan.state.cluster.connection.server}: {deployment.counts(plan)}")
     for need in plan.missing:
         name = deployment.name_of_need(need)
-        make = kubectl(
-            "create",
-            "secret",
-            "tls",
-            need.name,
-            "-n",
-            need.namespace,
-            "--cert",
-            "FILE",
-            "--key",
-            "FILE",
-        )
+        files = ("--cert", "FILE", "--key", "FILE")
+        make = kubectl("create", "secret", "tls", need.name, "-n", need.namespace, *files)
         fact = f"{name} is not there: the certificate of {need.host} and its key"
         log(fact, f"create it: {make}")
     deployment.log_risks(plan, "this opens more than is open now:")

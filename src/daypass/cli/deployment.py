@@ -90,6 +90,7 @@ def plan_json(plan: ApplyPlan) -> Plan:
         + removals_json(plan.removals),
         "unchanged": len(plan.changes) - len(plan.to_apply),
         "widens": list(plan.widened),
+        "ends": [each.fact for each in plan.ended],
         "collisions": [each.fact for each in plan.collisions],
         "unguarded": [each.fact for each in plan.unguarded],
         "unseen": list(plan.unseen),

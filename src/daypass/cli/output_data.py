@@ -223,12 +223,17 @@ class RemovedObject(_Object):
 
 class Removals(MayBeDry):
     objects: Annotated[list[RemovedObject], "the objects"]
+    widens: Annotated[list[str], "what it opens"]
+    identities: Annotated[
+        list[str] | None, "those that stay, as NAMESPACE/NAME; null: you may not list them"
+    ]
 
 
 class Plan(TypedDict):
     objects: Annotated[list[ChangedObject | RemovedObject], "the objects that change"]
     unchanged: Annotated[int, "how many objects stay as they are"]
     widens: Annotated[list[str], "what it opens more than is open now"]
+    ends: Annotated[list[str], "what works no longer after it"]
     collisions: Annotated[list[str], "routes of others at the same place"]
     unguarded: Annotated[list[str], "what bypasses the gate, or access by model"]
     unseen: Annotated[list[str], "kinds that you may not list, so not all of this is known"]

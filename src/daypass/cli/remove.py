@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
-from daypass.cli import deployment, log, options
+from daypass.cli import deployment, log, options, warn
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
+    from daypass.cli.output_data import Removals
+    from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.remove import Removal
 
 SUMMARY = "remove what `daypass apply` created, and nothing else"
@@ -42,7 +45,7 @@ def run(args: Namespace) -> int:
 
         state = read_cluster_state(cluster, instead=DELETE_WITH_KUBECTL)
         removals = find_removals(cluster, state.entries)
-        _show(args, removals)
+        _show(args, state, removals)
         if not state.inventories:
             log(f"{cluster.connection.server}: nothing there was applied by daypass")
             return 0
@@ -59,9 +62,27 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _show(args: Namespace, removals: list[Removal]) -> None:
-    shown = deployment.removals_overview(removals, args.dry_run)
-    objects = deployment.removals_json(removals)
-    write_result(args, {"objects": objects, "dryRun": args.dry_run}, shown)
-    if any(r.ref.kind == "ValidatingAdmissionPolicy" for r in removals):
-        log("without the policy, nothing limits the short-lived tokens of identities any more")
+def _show(args: Namespace, state: ClusterState, removals: list[Removal]) -> None:
+    from daypass.deploy.openings import NOTHING, widened
+    from daypass.deploy.remove import remaining_identities
+
+    opened = widened(state.exposed, NOTHING)
+    identities = remaining_identities(state.cluster) if state.inventories else []
+    data: Removals = {
+        "objects": deployment.removals_json(removals),
+        "widens": opened,
+        "identities": None if identities is None else [name.key for name in identities],
+        "dryRun": args.dry_run,
+    }
+    write_result(args, data, deployment.removals_overview(removals, args.dry_run))
+    if opened:
+        log("this opens more than is open now:", "\n".join(opened))
+    if identities is None:
+        warn("no right to list ServiceAccounts: which identities stay is not known")
+    elif identities:
+        found = Counter(name.namespace for name in identities)
+        where = ", ".join(f"{number} in {namespace}" for namespace, number in sorted(found.items()))
+        end = command("identity", "delete", "NAME", "-n", "NAMESPACE")
+        shown = command("identity", "list", "-A")
+        fact = f"identities stay, and the API server accepts their tokens: {where}"
+        warn(fact, f"`{shown}` shows them, and this ends one:\n{end}")

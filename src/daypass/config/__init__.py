@@ -14,64 +14,41 @@ from daypass.config.domain import (
     ClassDomain,
     ClusterDomain,
     Domain,
-    EnvoyDomain,
     GatewayApiDomain,
     IngressDomain,
     IngressNginxDomain,
     IstioDomain,
-    Tls,
-    TlsFilePair,
     TlsFiles,
     TlsIssuer,
     TlsSecret,
 )
 from daypass.config.errors import ConfigError, Problem
-from daypass.config.gate import (
-    ClusterGate,
-    EnvoyGate,
-    EnvoyGatewayGate,
-    Gate,
-    GatePods,
-    IdentityHeaders,
-    IstioGate,
-    WatchSettings,
-)
+from daypass.config.gate import ClusterGate, EnvoyGatewayGate, Gate, IstioGate
 from daypass.config.load import load, parse
 from daypass.config.locations import Address
-from daypass.config.models import ClusterConfig, Config, Door, Limits, Local, Policy
+from daypass.config.models import Config, Policy
 from daypass.config.schema import json_schema
 
 __all__ = [
     "Address",
     "ClassDomain",
-    "ClusterConfig",
     "ClusterDomain",
     "ClusterGate",
     "Config",
     "ConfigError",
     "Domain",
-    "Door",
-    "EnvoyDomain",
-    "EnvoyGate",
     "EnvoyGatewayGate",
     "Gate",
-    "GatePods",
     "GatewayApiDomain",
-    "IdentityHeaders",
     "IngressDomain",
     "IngressNginxDomain",
     "IstioDomain",
     "IstioGate",
-    "Limits",
-    "Local",
     "Policy",
     "Problem",
-    "Tls",
-    "TlsFilePair",
     "TlsFiles",
     "TlsIssuer",
     "TlsSecret",
-    "WatchSettings",
     "json_schema",
     "load",
     "parse",

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 from daypass._core.k8s_names import LABEL, SUBDOMAIN
 from daypass.config.errors import fault, shown
 from daypass.config.hosts import GuardedHost, PathForm
+from daypass.config.opens import Added
 from daypass.config.types import Label, Section, matching, text_schema, unique
 from daypass.rules.decision import Allow
 from daypass.rules.models import LLM, ModelRule
@@ -27,12 +28,12 @@ Verb = Annotated[str, AfterValidator(verb), text_schema(VERB, 30)]
 class AllowedCallers(Section):
     """Who may pass a gate at all: either list is enough."""
 
-    namespaces: Annotated[tuple[Label, ...], AfterValidator(unique)] = Field(
+    namespaces: Added[Annotated[tuple[Label, ...], AfterValidator(unique)]] = Field(
         default_factory=tuple, max_length=1000, examples=[["alice"]]
     )
     """Namespaces whose identities may."""
 
-    identities: Annotated[tuple[Account, ...], AfterValidator(unique)] = Field(
+    identities: Added[Annotated[tuple[Account, ...], AfterValidator(unique)]] = Field(
         default_factory=tuple, max_length=1000, examples=[["alice/bot"]]
     )
     """Single identities, as NAMESPACE/NAME."""

@@ -19,6 +19,7 @@ from pydantic import (
 from daypass.config.errors import expected, fault, shown, unknown_key
 from daypass.config.hosts import Host, PublicName
 from daypass.config.locations import FilePath
+from daypass.config.opens import Changed, Enabled, Harmless, Opens
 from daypass.config.types import (
     AS_DICT,
     READ_ONLY,
@@ -74,6 +75,8 @@ TLS_SOURCES: dict[str, type[Section]] = {
     "files": TlsFiles,
 }
 OUTSIDE: Outside = "outside"
+INSIDE = "inside"
+"""Where TLS ends with any other source."""
 _IN_CLUSTER = "write {secret: NAME}, {issuer: NAME} or the word outside"
 _ON_ONE_MACHINE = (
     "write {files: {certificate: FILE, key: FILE}}, or leave tls out: a local authority makes one"
@@ -149,15 +152,17 @@ class Domain(Section, defer_build=True):
 class ClusterDomain(Domain):
     """A domain that an ingress or gateway of a cluster serves."""
 
-    host: PublicName = Field(examples=["kubeflow.example.com"])
+    host: Harmless[PublicName] = Field(examples=["kubeflow.example.com"])
 
-    tls: Tls = Field(examples=[{"secret": "kubeflow-tls"}, {"issuer": "letsencrypt"}, OUTSIDE])
+    tls: Annotated[Tls, Opens("laxer", (INSIDE, OUTSIDE))] = Field(
+        examples=[{"secret": "kubeflow-tls"}, {"issuer": "letsencrypt"}, OUTSIDE]
+    )
     """Where the certificate comes from: {secret: NAME}, {issuer: NAME} or the word outside."""
 
-    dns: Dns = "none"
+    dns: Harmless[Dns] = "none"
     """What creates the DNS record: external-dns, or none (you do)."""
 
-    front_namespace: Label | None = Field(default=None, examples=["ingress-nginx"])
+    front_namespace: Changed[Label | None] = Field(default=None, examples=["ingress-nginx"])
     """Namespace of the pods of the ingress or gateway; no others reach the door. Default:
     ingress-nginx and istio-system for these two, and any pod for the others."""
 
@@ -180,7 +185,7 @@ class ClusterDomain(Domain):
 class ClassDomain(ClusterDomain):
     """A domain whose ingress or gateway has a class."""
 
-    class_name: Subdomain | None = Field(default=None, examples=["nginx"])
+    class_name: Changed[Subdomain | None] = Field(default=None, examples=["nginx"])
     """IngressClass of the Ingress, or GatewayClass of the new Gateway. Default: nginx for
     ingress-nginx, the cluster's default for ingress; gateway-api needs it, or `gateway`."""
 
@@ -188,9 +193,9 @@ class ClassDomain(ClusterDomain):
 class IngressNginxDomain(ClassDomain):
     """A domain that ingress-nginx serves."""
 
-    front: Literal["ingress-nginx"]
+    front: Changed[Literal["ingress-nginx"]]
 
-    direct: bool = False
+    direct: Enabled = False
     """The ingress forwards to the API server without the door. It can't refuse all that the door
     refuses."""
 
@@ -198,13 +203,15 @@ class IngressNginxDomain(ClassDomain):
 class IngressDomain(ClassDomain):
     """A domain that any other ingress controller serves."""
 
-    front: Literal["ingress"]
+    front: Changed[Literal["ingress"]]
 
 
 class GatewayDomain(ClusterDomain):
     """A domain that a new Gateway serves, or an existing one."""
 
-    gateway: GatewayOrListener | None = Field(default=None, examples=["infra/public/https"])
+    gateway: Changed[GatewayOrListener | None] = Field(
+        default=None, examples=["infra/public/https"]
+    )
     """An existing Gateway, as NAMESPACE/NAME, or its https listener, as NAMESPACE/NAME/LISTENER. It
     has the certificate, so tls is outside. Default: a new one for this host."""
 
@@ -231,13 +238,13 @@ GATEWAY_LABELS = {"istio": "ingressgateway"}
 class IstioDomain(GatewayDomain):
     """A domain that Istio's gateway serves."""
 
-    front: Literal["istio"]
+    front: Changed[Literal["istio"]]
 
-    gateway: GatewayName | None = Field(default=None, examples=["istio-system/ingress"])
+    gateway: Changed[GatewayName | None] = Field(default=None, examples=["istio-system/ingress"])
     """An existing Gateway, as NAMESPACE/NAME. It has the certificate, so tls is outside. Default: a
     new one for this host."""
 
-    front_labels: Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT] = Field(
+    front_labels: Changed[Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT]] = Field(
         default=GATEWAY_LABELS, min_length=1, max_length=10, examples=[GATEWAY_LABELS]
     )
     """Labels of the pods of the gateway that gets a new Gateway."""
@@ -246,7 +253,7 @@ class IstioDomain(GatewayDomain):
 class GatewayApiDomain(GatewayDomain, ClassDomain):
     """A domain that an implementation of the Gateway API serves."""
 
-    front: Literal["gateway-api"]
+    front: Changed[Literal["gateway-api"]]
 
     @model_validator(mode="after")
     def _a_gateway_has_its_class(self) -> Self:
@@ -262,7 +269,7 @@ class GatewayApiDomain(GatewayDomain, ClassDomain):
 class EnvoyDomain(Domain):
     """A domain that Envoy on one machine serves."""
 
-    front: Literal["envoy"]
+    front: Changed[Literal["envoy"]]
 
     tls: Annotated[TlsFiles, _known_source(_ON_ONE_MACHINE)] | None = None
     """Files of the certificate: {files: {certificate: FILE, key: FILE}}. Default: a local authority

@@ -12,6 +12,7 @@ from daypass.config.access import AllowedCallers, Authorize
 from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
 from daypass.config.hosts import GuardedHost, PlaceForm, overlap_hint
+from daypass.config.opens import HIGHER, Added, Changed, Enabled, Harmless, Higher, Opens, Removed
 from daypass.config.pods import PodSettings
 from daypass.config.types import (
     AS_DICT,
@@ -46,10 +47,10 @@ Sessions: TypeAlias = Literal["unchecked"]
 class IdentityHeaders(Section):
     """The headers in which the gate passes the caller's identity to the APIs."""
 
-    user: Header = Field(default="kubeflow-userid", examples=["kubeflow-userid"])
+    user: Changed[Header] = Field(default="kubeflow-userid", examples=["kubeflow-userid"])
     """Header for the user: system:serviceaccount:NAMESPACE:NAME."""
 
-    groups: Header = Field(default="kubeflow-groups", examples=["kubeflow-groups"])
+    groups: Changed[Header] = Field(default="kubeflow-groups", examples=["kubeflow-groups"])
     """Header for the groups, joined by commas."""
 
     @field_validator("groups")
@@ -64,22 +65,26 @@ class IdentityHeaders(Section):
 class Gate(Section, defer_build=True):
     """Which requests pass a gate, and what it adds to them."""
 
-    audience: Audience = Field(examples=["istio-ingressgateway.istio-system.svc.cluster.local"])
+    audience: Changed[Audience] = Field(
+        examples=["istio-ingressgateway.istio-system.svc.cluster.local"]
+    )
     """The audience that a token must have. No other service may accept tokens with it."""
 
     engine: str
     """The proxy that checks: istio, envoy-gateway, or envoy (one machine)."""
 
-    check: Check = "jwt"
+    check: Annotated[Check, Opens("laxer", ("review", "jwt"))] = "jwt"
     """What is checked. jwt: signature, claims, and whether the credential exists, in the proxy.
     review: the same, then a TokenReview of the API server, cached."""
 
-    bound: Listed[BoundTo] = Field(default=("Secret",), examples=[["Secret"]])
+    bound: Added[Listed[BoundTo]] = Field(default=("Secret",), examples=[["Secret"]])
     """What a token may be bound to. Secret: it is revoked with that Secret. Pod: a token that
     Kubernetes mounts into a Pod; TokenReview decides about it, so it needs check: review. none: it
     can be revoked only with its ServiceAccount."""
 
-    hosts: Listed[GuardedHost] = Field(default_factory=tuple, examples=[["kubeflow.example.com"]])
+    hosts: Removed[Listed[GuardedHost]] = Field(
+        default_factory=tuple, examples=[["kubeflow.example.com"]]
+    )
     """Hosts that the gate guards: names, and patterns such as {name}.{namespace}.example.com or
     *.serving.example.com, where * is one label. istio: * alone is every host of the gateway, by any
     name; other hosts are then those that `daypass verify` checks. Default: the hosts of all
@@ -88,10 +93,10 @@ class Gate(Section, defer_build=True):
     headers: IdentityHeaders = Field(default_factory=IdentityHeaders)
     """Headers that the gate sets, and that it removes from what clients send."""
 
-    forward_token: bool = False
+    forward_token: Enabled = False
     """Whether the token is passed on to the APIs behind the gate."""
 
-    audiences: Annotated[Mapping[Audience, Listed[PlaceForm]], READ_ONLY, AS_DICT] = Field(
+    audiences: Added[Annotated[Mapping[Audience, Listed[PlaceForm]], READ_ONLY, AS_DICT]] = Field(
         default_factory=dict,
         max_length=200,
         examples=[{"alice": ["{name}.alice.example.com", "serving.example.com/serving/alice/"]}],
@@ -99,10 +104,12 @@ class Gate(Section, defer_build=True):
     """Further audiences. A token with one of them opens only its places: each a host or pattern of
     hosts, among those that the gate guards, and with a path only what is below it."""
 
-    allow: AllowedCallers | None = Field(default=None, examples=[{"namespaces": ["alice"]}])
+    allow: Removed[AllowedCallers | None] = Field(
+        default=None, examples=[{"namespaces": ["alice"]}]
+    )
     """Who may pass. Default: every identity."""
 
-    authorize: tuple[Authorize, ...] = Field(
+    authorize: Removed[tuple[Authorize, ...]] = Field(
         default_factory=tuple,
         max_length=20,
         examples=[
@@ -125,6 +132,7 @@ class Gate(Section, defer_build=True):
             why_lowest="ordinary requests would end, too",
             why_highest="leave it out for no bound",
         ),
+        HIGHER,
     ] = Field(default=None, examples=["1h"])
     """How long a request, a stream or a WebSocket may last: it is cut then, whatever its token.
     Default: no bound."""
@@ -137,6 +145,7 @@ class Gate(Section, defer_build=True):
             why_lowest="an API server caches its own answers for longer",
             why_highest="a token must be reviewed again within an hour",
         ),
+        HIGHER,
     ] = Field(default=60, examples=["60s"])
     """check review: how long a successful TokenReview is cached, at most. A credential that
     the watch no longer sees ends it at once."""
@@ -205,20 +214,20 @@ class ClusterGate(Gate):
 class IstioGate(ClusterGate):
     """A gate at Istio's gateway."""
 
-    engine: Literal["istio"] = "istio"
+    engine: Changed[Literal["istio"]] = "istio"
 
-    others: Others = "refuse"
+    others: Annotated[Others, Opens("laxer", ("refuse", "login"))] = "refuse"
     """What happens to requests without a token of this cluster. refuse: they are refused. login:
     they pass on to the browser login on the same gateway (oauth2-proxy, AuthService), with any
     other token they carry."""
 
-    sessions: Sessions | None = Field(default=None, examples=["unchecked"])
+    sessions: Harmless[Sessions | None] = Field(default=None, examples=["unchecked"])
     """authorize and others: login: who logs in with a browser may call every model. unchecked: that
     is meant. Default: it is a finding."""
 
-    front_namespace: Label = Field(default=ISTIO_ROOT, examples=[ISTIO_ROOT])
+    front_namespace: Changed[Label] = Field(default=ISTIO_ROOT, examples=[ISTIO_ROOT])
 
-    front_labels: Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT] = Field(
+    front_labels: Changed[Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT]] = Field(
         default=GATEWAY_LABELS, min_length=1, max_length=10, examples=[GATEWAY_LABELS]
     )
     """Labels of the gateway's pods."""
@@ -248,17 +257,17 @@ class IstioGate(ClusterGate):
 class EnvoyGatewayGate(ClusterGate):
     """A gate at a Gateway of Envoy Gateway."""
 
-    engine: Literal["envoy-gateway"]
+    engine: Changed[Literal["envoy-gateway"]]
 
-    check: Literal["review"] = "review"
+    check: Annotated[Literal["review"], Opens("laxer", ("review", "jwt"))] = "review"
     """Only review: the authorizer checks signature, claims, and whether the credential exists, then
     asks for a TokenReview of the API server, cached."""
 
-    gateway: GatewayOrListener = Field(examples=["envoy-gateway-system/public"])
+    gateway: Changed[GatewayOrListener] = Field(examples=["envoy-gateway-system/public"])
     """The Gateway to guard, as NAMESPACE/NAME; for one of its listeners, as
     NAMESPACE/NAME/LISTENER."""
 
-    front_namespace: Label = Field(
+    front_namespace: Changed[Label] = Field(
         default="envoy-gateway-system", examples=["envoy-gateway-system"]
     )
 
@@ -295,7 +304,7 @@ class EnvoyGatewayGate(ClusterGate):
 class EnvoyGate(Gate):
     """A gate of Envoy on one machine."""
 
-    engine: Literal["envoy"]
+    engine: Changed[Literal["envoy"]]
 
 
 class WatchSettings(Section):
@@ -309,21 +318,24 @@ class WatchSettings(Section):
             why_lowest="the API server is asked three times within it, and may be slow",
             why_highest="a credential that was deleted could be accepted for longer than a day",
         ),
+        HIGHER,
     ] = Field(default=600, examples=["10m"])
     """How long after the last listing of what exists at the API server the gates still accept
     tokens."""
 
-    credentials_per_namespace: int = Field(default=2000, ge=1, le=100_000)
+    credentials_per_namespace: Higher[int] = Field(default=2000, ge=1, le=100_000)
     """How many credentials of one namespace the gates accept: the oldest ones. So no tenant can
     fill them."""
 
 
 class _GatePods(Section):
-    image: Image | None = Field(default=None, examples=["registry.example.com/daypass:0.1.0"])
+    image: Harmless[Image | None] = Field(
+        default=None, examples=["registry.example.com/daypass:0.1.0"]
+    )
     """The image for `daypass gate watch` and `daypass gate serve`, built from the Containerfile.
     Required to render them."""
 
-    replicas: int = Field(default=2, ge=1, le=1000)
+    replicas: Harmless[int] = Field(default=2, ge=1, le=1000)
     """With check review, the number of Pods of `daypass gate serve` at least; an autoscaler adds
     more, up to four times as many."""
 

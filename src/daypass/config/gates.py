@@ -6,6 +6,7 @@ from itertools import combinations, product
 from pydantic import ValidationInfo
 
 from daypass.config.access import check_authorize
+from daypass.config.domain import ClusterDomain, Domain
 from daypass.config.errors import fault, one_of, shown
 from daypass.config.gate import AnyGate, ClusterGate, Gate, IstioGate
 from daypass.config.hosts import is_public_name, not_public, overlap_hint
@@ -40,6 +41,8 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
         )
     _check_hosts(gate, *at)
     guarding = _with_hosts(gate, info, *at)
+    if not isinstance(gate, ClusterGate):
+        _check_is_rendered(guarding, info.data.get("domains") or {}, *at)
     if guarding.hosts:
         _check_places(guarding, *at)
         for index, rule in enumerate(guarding.authorize):
@@ -69,6 +72,17 @@ def _check_hosts(gate: Gate, *at: str) -> None:
             raise fault(fact, "name the hosts", at=(*at, "hosts", index))
         if isinstance(gate, ClusterGate) and not is_public_name(host):
             raise not_public(host, *at, "hosts", index)
+
+
+def _check_is_rendered(gate: Gate, domains: Mapping[str, Domain], *at: str) -> None:
+    """Raise a fault for a gate of one machine where a cluster serves its hosts, or all domains."""
+    served = [each for each in domains.values() if isinstance(each, ClusterDomain)]
+    if served and (len(served) == len(domains) or any(map(gate.guards, served))):
+        raise fault(
+            f"engine: envoy is for one machine, and a cluster serves {shown(served[0].host)}",
+            "write the engine of its gateway, or list hosts of domains with front: envoy alone",
+            at=(*at, "engine"),
+        )
 
 
 def _with_hosts(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:

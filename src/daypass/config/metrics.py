@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from daypass.config.errors import fault
+from daypass.config.opens import Added, Enabled, Harmless
 from daypass.config.pods import EmptyOrLabelValue, OwnLabelName
 from daypass.config.types import AS_DICT, READ_ONLY, Label, Section, unique
 
@@ -14,32 +15,32 @@ class Metrics(Section):
     """Metrics for Prometheus: who may read them, and the objects of the Prometheus Operator and
     Grafana. Default: nobody, and none."""
 
-    scraped_from: Annotated[tuple[Label, ...], AfterValidator(unique)] = Field(
+    scraped_from: Added[Annotated[tuple[Label, ...], AfterValidator(unique)]] = Field(
         default_factory=tuple, max_length=20, examples=[["monitoring"]]
     )
     """Namespaces whose Pods may reach the ports with metrics: of the door (9002), of the watch
     (9004) and of the authorizer (9003)."""
 
-    pod_monitor: bool = False
+    pod_monitor: Harmless[bool] = False
     """Whether there are PodMonitors for the door, the watch, the authorizer, and the gateways of
     gates."""
 
-    service_monitor: bool = False
+    service_monitor: Harmless[bool] = False
     """Whether there are ServiceMonitors for the same, with headless Services."""
 
-    labels: Annotated[Mapping[OwnLabelName, EmptyOrLabelValue], READ_ONLY, AS_DICT] = Field(
-        default_factory=dict, max_length=20, examples=[{"release": "prometheus"}]
+    labels: Harmless[Annotated[Mapping[OwnLabelName, EmptyOrLabelValue], READ_ONLY, AS_DICT]] = (
+        Field(default_factory=dict, max_length=20, examples=[{"release": "prometheus"}])
     )
     """Labels of these objects, by which a Prometheus selects them."""
 
-    alerts: bool = False
+    alerts: Harmless[bool] = False
     """Whether there is a PrometheusRule with alerts."""
 
-    dashboard: bool = False
+    dashboard: Harmless[bool] = False
     """Whether there is a ConfigMap with a dashboard, which Grafana's sidecar finds by the label
     grafana_dashboard."""
 
-    pod_proxy: bool = False
+    pod_proxy: Enabled = False
     """Whether `daypass status` may read metrics through the API server: the ports with metrics are
     then open to every address, and a Role, bound to nobody, allows pods/proxy in the door's
     namespace. It lets its users send requests to every port of the Pods there."""

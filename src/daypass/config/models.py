@@ -26,6 +26,7 @@ from daypass.config.locations import (
     split_origin,
 )
 from daypass.config.metrics import Metrics
+from daypass.config.opens import HIGHER, Added, Changed, Harmless, Higher, Opens, Removed
 from daypass.config.pods import PodSettings
 from daypass.config.types import (
     AS_DICT,
@@ -52,27 +53,29 @@ def _host_of_server(validated: dict[str, Any]) -> str:
 class ClusterConfig(Section):
     """The API server behind the door, and how it is verified."""
 
-    server: HttpsOrigin = Field(default=IN_CLUSTER, examples=["https://10.0.0.1:6443"])
+    server: Changed[HttpsOrigin] = Field(default=IN_CLUSTER, examples=["https://10.0.0.1:6443"])
     """URL of the API server as seen from the door: https, a host and an optional port."""
 
-    certificate_authority: FilePath | None = Field(default=None, examples=["ca.crt"])
+    certificate_authority: Changed[FilePath | None] = Field(default=None, examples=["ca.crt"])
     """PEM file, relative to this file, of the authority that signed the API server's certificate.
     Default in a cluster: the ConfigMap kube-root-ca.crt."""
 
-    server_name: Host = Field(default_factory=_host_of_server, examples=["kubernetes.default.svc"])
+    server_name: Changed[Host] = Field(
+        default_factory=_host_of_server, examples=["kubernetes.default.svc"]
+    )
     """The name (or IP address) that the API server's certificate must contain. Default: the host of
     `server`."""
 
-    addresses: Annotated[tuple[IpAddress, ...], AfterValidator(unique)] = Field(
+    addresses: Added[Annotated[tuple[IpAddress, ...], AfterValidator(unique)]] = Field(
         default_factory=tuple, max_length=100, examples=[["10.0.0.1", "10.0.0.2"]]
     )
     """IP addresses of the API servers as pods reach them (kubectl get endpointslices -n default);
     the door may connect to no others. Default: any address, on the ports of API servers."""
 
-    issuer: Issuer | None = Field(default=None, examples=["https://kubernetes.default.svc"])
+    issuer: Changed[Issuer | None] = Field(default=None, examples=[IN_CLUSTER])
     """The exact claim `iss` of short-lived tokens. Default: read from the cluster."""
 
-    keys: FilePath | None = Field(default=None, examples=["keys.json"])
+    keys: Changed[FilePath | None] = Field(default=None, examples=["keys.json"])
     """JSON Web Key Set, relative to this file, of the keys that sign short-lived tokens, for an API
     server that does not publish them. Default: read from the cluster, again and again."""
 
@@ -88,22 +91,24 @@ class ClusterConfig(Section):
 
 
 class _Door(Section):
-    namespace: Label = Field(default="daypass", examples=["daypass"])
+    namespace: Harmless[Label] = Field(default="daypass", examples=["daypass"])
     """Namespace of the door's objects."""
 
-    replicas: int = Field(default=2, ge=1, le=1000)
+    replicas: Harmless[int] = Field(default=2, ge=1, le=1000)
     """Number of the door's Pods at least; an autoscaler adds more, up to four times as many."""
 
-    trusted_hops: int = Field(default=1, ge=0, le=10)
+    trusted_hops: Higher[int] = Field(default=1, ge=0, le=10)
     """How many proxies in front of the door append to X-Forwarded-For, the ingress or gateway
     included. If this is too large, clients can forge their source address."""
 
-    certificate_issuer: Subdomain | None = Field(default=None, examples=["internal-authority"])
+    certificate_issuer: Changed[Subdomain | None] = Field(
+        default=None, examples=["internal-authority"]
+    )
     """ClusterIssuer of cert-manager that issues the certificate that the door shows to the ingress
     or gateway; it needs its own authority (not ACME). Default: `daypass apply` makes and renews
     a certificate."""
 
-    image: Image | None = Field(
+    image: Harmless[Image | None] = Field(
         default=None, examples=["registry.example.com/envoy:distroless-v1.40.0"]
     )
     """Image of Envoy, such as a copy of the official one in your registry, by tag or digest. It
@@ -117,15 +122,16 @@ class Door(PodSettings, _Door):
 class Limits(Section):
     """Rate and size limits of one replica of the door."""
 
-    requests_per_second: int = Field(default=200, ge=1, le=100_000)
+    requests_per_second: Higher[int] = Field(default=200, ge=1, le=100_000)
     """Requests per second of all clients together; more get 429."""
 
-    per_source_per_second: int = Field(default=10, ge=1, le=100_000)
+    per_source_per_second: Higher[int] = Field(default=10, ge=1, le=100_000)
     """Requests per second of one client address; more get 429."""
 
     request_body_bytes: Annotated[
         int,
         Size(lowest=1024, highest=65536, why="a TokenRequest has a few hundred bytes"),
+        HIGHER,
     ] = Field(default=8192, examples=["8Ki"])
     """Largest body of a request, such as 8Ki, or bytes."""
 
@@ -181,6 +187,7 @@ Lifetime: TypeAlias = Annotated[
         why_lowest="the API server issues no shorter token",
         why_highest="the API server issues no longer token (2^32 seconds)",
     ),
+    HIGHER,
 ]
 
 
@@ -199,7 +206,7 @@ class Policy(Section):
     )
     """Longest lifetime that may be requested, such as 24h, 1h30m, 90d, or seconds."""
 
-    audiences: Annotated[tuple[Audience, ...], AfterValidator(unique)] = Field(
+    audiences: Added[Annotated[tuple[Audience, ...], AfterValidator(unique)]] = Field(
         min_length=1,
         max_length=100,
         examples=[["istio-ingressgateway.istio-system.svc.cluster.local"]],
@@ -207,17 +214,17 @@ class Policy(Section):
     """Audiences that may be requested. A token for any other audience is refused, also one for the
     API server itself."""
 
-    binding: Binding = "required"
+    binding: Annotated[Binding, Opens("laxer", ("required", "optional"))] = "required"
     """required: a short-lived token is bound to a Secret of its identity. optional: it may be
     unbound, and then a deleted Secret does not revoke it; never to another identity's Secret."""
 
-    successors: Successors = "forbidden"
+    successors: Annotated[Successors, Opens("laxer", ("forbidden", "allowed"))] = "forbidden"
     """forbidden: a short-lived token can't be used to request another. allowed: it can."""
 
     federated: Federated = Field(default_factory=Federated)
     """Users without a long-lived token, such as a CI job with its own OIDC token."""
 
-    exempt: Annotated[tuple[User, ...], AfterValidator(unique)] = Field(
+    exempt: Added[Annotated[tuple[User, ...], AfterValidator(unique)]] = Field(
         default_factory=tuple,
         max_length=100,
         examples=[["system:serviceaccount:vault:vault"]],
@@ -225,7 +232,7 @@ class Policy(Section):
     """User names that the policy does not apply to, in addition to nodes, the control plane and the
     ServiceAccounts of kube-system."""
 
-    mode: Mode = "deny"
+    mode: Annotated[Mode, Opens("laxer", ("deny", "warn", "audit"))] = "deny"
     """What happens to a request that breaks a rule. deny: it is refused. warn: the token is issued,
     and the client gets a warning. audit: only the audit log of the API server has it."""
 
@@ -245,17 +252,17 @@ def repeated_hosts(hosts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 class Config(Section):
     """daypass.yaml: where the door and the gate are, and what they let through."""
 
-    version: Literal[1]
+    version: Harmless[Literal[1]]
     """Version of the format of this file: 1."""
 
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
     """The API server behind the door. Default: that of the cluster in which the door runs."""
 
-    prefix: Prefix = Field(default="/kubernetes", examples=["/kubernetes"])
+    prefix: Changed[Prefix] = Field(default="/kubernetes", examples=["/kubernetes"])
     """Path under which the door is published on every domain. A door's URL is https://HOST and this
     path."""
 
-    domains: Annotated[Mapping[Label, AnyDomain], READ_ONLY, AS_DICT] = Field(
+    domains: Added[Annotated[Mapping[Label, AnyDomain], READ_ONLY, AS_DICT]] = Field(
         min_length=1,
         max_length=100,
         examples=[{"kubeflow": EXAMPLE}],
@@ -265,15 +272,15 @@ class Config(Section):
     door: Door = Field(default_factory=Door)
     """The door's Deployment."""
 
-    policy: Policy | None = None
+    policy: Removed[Policy | None] = None
     """Rules for short-lived tokens, enforced by the API server. Default: no rules; clients decide
     whether tokens are bound."""
 
-    gate: AnyGate | None = None
+    gate: Removed[AnyGate | None] = None
     """The check in front of the APIs, if there is one: short for gates, with the name default.
     Default: only the door is set up."""
 
-    gates: Annotated[Mapping[Label, AnyGate], READ_ONLY, AS_DICT] = Field(
+    gates: Removed[Annotated[Mapping[Label, AnyGate], READ_ONLY, AS_DICT]] = Field(
         default_factory=dict,
         max_length=20,
         examples=[{"serving": {"audience": "serving.example.com"}}],
@@ -293,7 +300,7 @@ class Config(Section):
     limits: Limits = Field(default_factory=Limits)
     """How many requests, and of what size, one replica of the door lets through."""
 
-    local: Local = Field(default_factory=Local)
+    local: Harmless[Local] = Field(default_factory=Local)
     """One machine: what `daypass up` does."""
 
     def find_domain(self, name: str) -> Domain:

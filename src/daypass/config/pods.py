@@ -21,6 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from daypass._core.k8s_names import LABEL_KEY, LABEL_VALUE
 from daypass.config.errors import expected, fault, shown
+from daypass.config.opens import Harmless
 from daypass.config.types import (
     AS_DICT,
     LIMIT_CHARACTERS,
@@ -212,26 +213,28 @@ class PullSecret(Section):
 class PodSettings(Section):
     """What may be chosen about pods. Its keys follow those of the other base of a section."""
 
-    resources: Resources | None = Field(default=None, examples=[{"limits": {"memory": "1Gi"}}])
+    resources: Harmless[Resources | None] = Field(
+        default=None, examples=[{"limits": {"memory": "1Gi"}}]
+    )
     """Resources of each container."""
 
-    node_selector: Annotated[Mapping[LabelName, EmptyOrLabelValue] | None, READ_ONLY, AS_DICT] = (
-        Field(default=None, max_length=20, examples=[{"kubernetes.io/arch": "amd64"}])
-    )
+    node_selector: Harmless[
+        Annotated[Mapping[LabelName, EmptyOrLabelValue] | None, READ_ONLY, AS_DICT]
+    ] = Field(default=None, max_length=20, examples=[{"kubernetes.io/arch": "amd64"}])
     """Labels of the nodes on which the pods may run."""
 
-    tolerations: tuple[Toleration, ...] | None = Field(
+    tolerations: Harmless[tuple[Toleration, ...] | None] = Field(
         default=None, max_length=20, examples=[[{"key": "dedicated", "operator": "Exists"}]]
     )
     """Taints of nodes on which the pods may run nevertheless."""
 
-    labels: Annotated[Mapping[OwnLabelName, EmptyOrLabelValue] | None, READ_ONLY, AS_DICT] = Field(
-        default=None, max_length=20, examples=[{"example.com/team": "platform"}]
-    )
+    labels: Harmless[
+        Annotated[Mapping[OwnLabelName, EmptyOrLabelValue] | None, READ_ONLY, AS_DICT]
+    ] = Field(default=None, max_length=20, examples=[{"example.com/team": "platform"}])
     """Labels for the Deployment, its pods and the objects that go with it, in addition to
     daypass's own. No selector has them."""
 
-    image_pull_secrets: (
+    image_pull_secrets: Harmless[
         Annotated[tuple[PullSecret, ...], Field(max_length=10), AfterValidator(unique)] | None
-    ) = Field(default=None, examples=[[{"name": "registry"}]])
+    ] = Field(default=None, examples=[[{"name": "registry"}]])
     """Secrets with credentials for the registry of the image."""

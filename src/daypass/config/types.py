@@ -116,8 +116,8 @@ def _read_only(mapping: Mapping[str, T] | None) -> Mapping[str, T] | None:
     return None if mapping is None else MappingProxyType(dict(mapping))
 
 
-def _as_dict(mapping: Mapping[str, Any], handler: Any) -> Any:
-    return handler(dict(mapping))
+def _as_dict(mapping: Mapping[str, Any] | None, handler: Any) -> Any:
+    return handler(None if mapping is None else dict(mapping))
 
 
 READ_ONLY, AS_DICT = AfterValidator(_read_only), WrapSerializer(_as_dict)

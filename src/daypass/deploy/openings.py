@@ -1,89 +1,240 @@
-"""What a config opens, as plain values for the inventory; and what a new one opens beyond."""
+"""What a config opens, as plain values for the inventory; what a new one opens beyond, and ends."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from itertools import product
-from typing import Any, TypeVar
+from typing import Any
 
 from daypass._core.errors import DaypassError
+from daypass._core.findings import Finding, warning
+from daypass._core.hints import command
 from daypass.config import Config
+from daypass.config.domain import INSIDE, OUTSIDE
 from daypass.config.gate import DEFAULT_GATE
+from daypass.config.levels import CHOSEN, level_at, levels, name_of
+from daypass.config.models import DEFAULT_LONGEST_LIFETIME_SECONDS
+from daypass.config.opens import ADDED, CHANGED, NEVER, REMOVED, Opens
 from daypass.config.types import key_of
+from daypass.config.yaml_loader import Location
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts import fronts_of
 from daypass.rules.patterns import EVERY_HOST
 
 Openings = Mapping[str, Any]
-"""JSON."""
+"""JSON: the config with `domains` by host, and every gate in `gates`."""
 
-_MODES = ("deny", "warn", "audit")  # from strict to lax
-_BINDINGS = ("required", "optional")
-_SUCCESSORS = ("forbidden", "allowed")
-_ANYWHERE = "anywhere"
+NOTHING: Openings = {"domains": {}, "policy": None, "gates": {}}
+"""What is open after everything is removed."""
+
+_ALL = {"cluster.addresses": "any address", "gates.NAME.hosts": EVERY_HOST}
+"""The entries that stand for all others, by the name of their list."""
+_NO_FACTS = ClusterFacts()
+_NOT_KNOWN: Any = object()
+"""The value of a key that is not in what was confirmed."""
 _PLACE = ("gateway", "front_namespace", "front_labels")
 """The fields of a gate that say which gateway it guards."""
-T = TypeVar("T")
-_UNKNOWN = "what was open before is not known: policy and gate may have been stricter"
+_WITHOUT_POLICY = {"longestLifetime": DEFAULT_LONGEST_LIFETIME_SECONDS}
+_WHY = {
+    "domains.NAME.direct": "requests go straight to the API server, without a door",
+    "domains.NAME.tls": "TLS may end before the ingress or gateway, where nothing sees plain http",
+    "gates.NAME.allow": "every identity may pass",
+    "gates.NAME.headers.groups": "callers can set the previous header themselves",
+    "gates.NAME.headers.user": "callers can set the previous header themselves",
+    "metrics.podProxy": "every address reaches the ports with metrics, and a Role allows requests"
+    " to every port of the door's Pods",
+    "policy": "short-lived tokens may have any lifetime, audience and binding",
+}
+"""What follows, by the name of the level."""
+_Found = Iterator[tuple[Location, str]]
+"""Where more opens, and how; "" if what was open before is not known."""
 
 
 class RenamedGateError(DaypassError):
     """A gate would get another name."""
 
 
-def openings(config: Config) -> Openings:
-    """Return everything in a config that decides how much of the cluster is open."""
-    return {
-        "server": config.cluster.server,
-        "addresses": list(config.cluster.addresses) or [_ANYWHERE],
-        "prefix": config.prefix,
-        "hosts": {
-            front.domain.host: {
-                "direct": front.is_direct,
-                "outside": not front.domain.ends_tls,
-                "from": front.pods_namespace or _ANYWHERE,
-            }
-            for front in fronts_of(config)
-        },
-        "trustedHops": config.door.trusted_hops,
-        "metrics": {
-            "scrapedFrom": list(config.metrics.scraped_from),
-            "podProxy": config.metrics.pod_proxy,
-        },
-        "limits": config.limits.model_dump(mode="json"),
-        "policy": None if config.policy is None else config.policy.model_dump(mode="json"),
-        "gates": {
-            name: gate.model_dump(mode="json") for name, gate in config.cluster_gates.items()
-        },
+def openings(config: Config, facts: ClusterFacts = _NO_FACTS) -> Openings:
+    """Return everything in a config that decides how much of the cluster is open.
+
+    `facts`: the contents of the files that it names.
+    """
+    cluster, found = config.cluster, config.model_dump(mode="json", exclude={"gate", "local"})
+    found["cluster"] |= {
+        "addresses": list(cluster.addresses) or [_ALL["cluster.addresses"]],
+        "serverName": None if cluster.server_name == cluster.server_host else cluster.server_name,
+        "certificateAuthority": _digest(facts.authority_pem),
+        "keys": _digest(facts.keys),
     }
+    found["domains"] = {
+        front.domain.host: {
+            **front.domain.model_dump(mode="json"),
+            "tls": INSIDE if front.domain.ends_tls else OUTSIDE,
+            "frontNamespace": front.pods_namespace or "any namespace",
+        }
+        for front in fronts_of(config)
+    }
+    gates = config.cluster_gates.items()
+    found["gates"] = {name: gate.model_dump(mode="json") for name, gate in gates}
+    return found
+
+
+def _digest(content: str) -> str | None:
+    return f"sha256:{sha256(content.encode()).hexdigest()}" if content else None
 
 
 def widened(before: Openings | None, after: Openings) -> list[str]:
     """Return what `after` opens and `before` did not, a line each.
 
-    `before`: None means that nothing was open; what lacks a value, that it is not known.
+    `before`: None means that nothing was open. What it lacks is not known, and counts as opened.
     """
-    nothing = {**after, "hosts": {}}
-    if before is None:
-        return [*_hosts(nothing, after), *_metrics({}, after)]
-    try:
-        return list(_widened(before, after))
-    except (KeyError, TypeError, AttributeError):
-        return [_UNKNOWN, *_hosts(nothing, after)]
+    known = {**after, "domains": {}, "metrics": {}} if before is None else before
+    lines, unknown = [], []
+    for place, how in _opened((), known, after):
+        name, why = _named(place, known, after), _WHY.get(name_of(place))
+        if how:
+            lines.append(f"{name}{how}" if why is None else f"{name}{how}; {why}")
+        else:
+            unknown.append(name)
+    if unknown:
+        lines.insert(0, f"not known how open it was before: {', '.join(unknown)}")
+    return lines
 
 
-def _widened(before: Openings, after: Openings) -> Iterator[str]:
-    yield from _hosts(before, after)
-    yield from _places(before, after)
-    yield from _higher("door.trustedHops", before["trustedHops"], after["trustedHops"])
-    for name, value in after["limits"].items():
-        yield from _higher(f"limits.{name}", before["limits"][name], value)
-    yield from _metrics(before, after)
-    yield from _looser(before["policy"], after["policy"])
-    is_only = {*before["gates"], *after["gates"]} == {DEFAULT_GATE}
-    for name, gate in before["gates"].items():
-        where = "gate" if is_only else f"gates.{name}"
-        yield from _less_guarded(where, gate, after["gates"].get(name))
+def _named(place: Location, before: Openings, after: Openings) -> str:
+    """Return the name of a location for people."""
+    head, *keys = map(str, place)
+    if head == "domains" and keys:
+        return ": ".join([f"https://{keys[0]}{after['prefix']}", *keys[1:]])
+    if head == "gates" and keys and {*_mapping(before, head), *after[head]} == {DEFAULT_GATE}:
+        head, keys = "gate", keys[1:]
+    return ".".join([head, *keys])
+
+
+def _mapping(section: Any, key: str) -> Mapping[str, Any]:
+    """Return the mapping at a key of a section; an empty one if there is none."""
+    found = section.get(key) if isinstance(section, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _opened(at: Location, before: Any, after: Openings) -> _Found:
+    """Yield what opens more in a section, or in a mapping of sections."""
+    level, known = level_at(at), before if isinstance(before, dict) else {}
+    for key, now in after.items():
+        place, then = (*at, key), known.get(key, _NOT_KNOWN)
+        if key not in level.fields:  # the name of a section in a mapping
+            if key in known:
+                yield from _opened(place, then, now)
+            continue
+        notes = level.fields[key].metadata
+        opens = next((note for note in notes if isinstance(note, Opens)), CHANGED)
+        if f"{name_of(place)}.{CHOSEN}" in levels():
+            yield from _entries(place, opens, then, now)
+            yield from _opened(place, then, now)
+        elif isinstance(now, dict) and level_at(place).fields and opens != NEVER:
+            if then is None and opens == REMOVED:
+                then = _WITHOUT_POLICY
+                now = {name: now[name] for name in then if name in now}
+            yield from _opened(place, then, now)
+        else:
+            yield from _of_value(place, opens, then, now)
+
+
+def _entries(place: Location, opens: Opens, then: Any, now: Openings) -> _Found:
+    """Yield which sections of a mapping open more by being there, or by being gone."""
+    known = then if isinstance(then, dict) else {}
+    if opens == ADDED:
+        for name in (each for each in now if each not in known):
+            is_direct = now[name].get("direct")
+            how = "straight to the API server, without a door" if is_direct else "through the door"
+            yield (*place, name), f" is published, {how}"
+    elif then is not known:
+        yield place, ""
+    else:
+        for name in (each for each in known if each not in now):
+            headers = " and ".join(map(str, _mapping(known[name], "headers").values()))
+            how = f"callers can set {headers or 'identity headers'} themselves"
+            yield (*place, name), f": removed; {how}"
+
+
+def _of_value(place: Location, opens: Opens, then: Any, now: Any) -> _Found:
+    """Yield how a value opens more than the one before."""
+    if isinstance(now, dict) and opens == ADDED:  # lists, with names of the user's choice
+        for name, each in now.items():
+            known = then.get(name, []) if isinstance(then, dict) else then
+            yield from _of_value((*place, name), opens, known, each)
+    elif isinstance(now, list) and opens in (ADDED, REMOVED):
+        most, least = (now, then) if opens == ADDED else (then, now)
+        if not isinstance(then, list):
+            yield from [(place, "")] if most else ()
+        elif _ALL.get(name_of(place)) not in least:
+            more = ", ".join(_shown(each) for each in most if each not in least)
+            yield from [(place, f": {more} {opens.by}")] if more else ()
+    elif _is_more(opens, then, now):
+        how = "removed" if opens == REMOVED else f"{_shown(now)}, was {_shown(then)}"
+        yield place, "" if then is _NOT_KNOWN else f": {how}"
+
+
+def _is_more(opens: Opens, then: Any, now: Any) -> bool:
+    """Return whether a value opens more than the one before, or may do so."""
+    match opens.by:
+        case "never":
+            return False
+        case "more":
+            is_bound = isinstance(then, int) and now is not None and now <= then
+            return then is not None and not is_bound
+        case "laxer":
+            order = opens.order
+            return order.index(now) > (order.index(then) if then in order else 0)
+    return bool(then != now)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=repr)
+
+
+def ended(before: Openings | None, after: Openings) -> list[Finding]:
+    """Return what works no longer with `after`, as far as `before` is known."""
+    who = command("identity", "list", "-A", "-o", "wide")
+    again = command("identity", "create", "NAME", "-n", "NAMESPACE", "--force")
+    hint = f"`{who}` shows who uses it; write the credentials file of each again:\n{again}"
+    login = "on Istio, `others: login` lets users log in there with a browser"
+    with suppress(KeyError, TypeError, AttributeError):
+        known = NOTHING if before is None else before
+        found = [warning("ends", fact, hint) for fact in _gone(known, after)]
+        return [*found, *(warning("refuses", fact, login) for fact in _refused(known, after))]
+    return []
+
+
+def _gone(before: Openings, after: Openings) -> Iterator[str]:
+    for host in before["domains"]:
+        if host not in after["domains"] or before["prefix"] != after["prefix"]:
+            url = f"https://{host}{before['prefix']}"
+            yield f"{url}: the door disappears, and credentials files that name it stop working"
+    then, now = (_mapping(each, "policy").get("audiences", []) for each in (before, after))
+    for audience in then:
+        if now and audience not in now:
+            yield f"policy.audiences: no token for {audience} can be requested any more"
+    for name in before["gates"].keys() & after["gates"].keys():
+        old, new = before["gates"][name], after["gates"][name]
+        gone = {old["audience"], *old["audiences"]} - {new["audience"], *new["audiences"]}
+        for audience in sorted(gone):
+            yield f"{_named(('gates', name), before, after)}: tokens for {audience} no longer pass"
+
+
+def _refused(before: Openings, after: Openings) -> Iterator[str]:
+    """Yield where a gate refuses requests without a token for it, and did not before."""
+    for name, gate in after["gates"].items():
+        then = before["gates"].get(name, {"others": "login"})
+        known = [] if then.get("others") == "login" else then["hosts"]
+        hosts = [host for host in gate["hosts"] if host not in known]
+        if hosts and gate.get("others") != "login":
+            where = "every host of its gateway" if EVERY_HOST in hosts else ", ".join(hosts)
+            key = _named(("gates", name), before, after)
+            yield f"{key}: requests without a token for it are refused at {where}, browsers' too"
 
 
 def require_same_names(before: Openings | None, config: Config) -> None:
@@ -104,115 +255,3 @@ def require_same_names(before: Openings | None, config: Config) -> None:
                     " renamed without a moment in which its gateway refuses or checks nothing",
                     f"keep its name: gates.{other} (`gate` is gates.{DEFAULT_GATE})",
                 )
-
-
-def _hosts(before: Openings, after: Openings) -> Iterator[str]:
-    known, moved = before["hosts"], before["prefix"] != after["prefix"]
-    for host, now in after["hosts"].items():
-        then = known.get(host)
-        url = f"https://{host}{after['prefix']}"
-        how = "straight to the API server, without a door" if now["direct"] else "through the door"
-        if then is None or moved:
-            yield f"{url} is published, {how}"
-            continue
-        if now["direct"] and then.get("direct") is not True:
-            yield f"{url} goes {how}"
-        if now["outside"] and then.get("outside") is not True:
-            yield (
-                f"{url}: TLS may end before the ingress or gateway, where nothing here can see"
-                " plain http"
-            )
-        if now["from"] != then.get("from") and not now["direct"]:
-            yield f"{url}: the door takes connections from {_named(now['from'])}"
-
-
-def _named(place: str) -> str:
-    return "any namespace" if place == _ANYWHERE else f"the namespace {place}"
-
-
-def _places(before: Openings, after: Openings) -> Iterator[str]:
-    if after["server"] != before["server"]:
-        yield f"cluster.server: another API server is published, {after['server']}"
-    known = before["addresses"]
-    if _ANYWHERE not in known and (more := _more(known, after["addresses"])):
-        yield f"cluster.addresses: the door may connect to {', '.join(more)}"
-
-
-def _metrics(before: Openings, after: Openings) -> Iterator[str]:
-    then, now = before.get("metrics", {}), after["metrics"]
-    yield from _added("metrics.scrapedFrom", then.get("scrapedFrom", []), now["scrapedFrom"])
-    if now["podProxy"] and then.get("podProxy") is not True:
-        yield (
-            "metrics.podProxy: every address reaches the ports with metrics, and a Role allows"
-            " requests to every port of the door's Pods"
-        )
-
-
-def _looser(before: Openings | None, after: Openings | None) -> Iterator[str]:
-    if before is None:
-        return
-    if after is None:
-        yield "policy: removed; short-lived tokens may have any lifetime, audience and binding"
-        return
-    key = "longestLifetime"
-    yield from _higher(f"policy.{key}", before[key], after[key])
-    then, now = before["federated"][key], after["federated"][key]
-    yield from _higher(f"policy.federated.{key}", then, now)
-    for name in ("audiences", "exempt"):
-        yield from _added(f"policy.{name}", before[name], after[name])
-    for name, order in (("mode", _MODES), ("binding", _BINDINGS), ("successors", _SUCCESSORS)):
-        then, now = before[name], after[name]
-        if then != now and (then not in order or order.index(now) > order.index(then)):
-            yield f"policy.{name}: {now}, was {then}"
-
-
-def _less_guarded(gate: str, before: Openings, after: Openings | None) -> Iterator[str]:
-    if after is None:
-        yield f"{gate}: removed; callers can set identity headers themselves"
-        return
-    if any(before.get(key) != after.get(key) for key in ("engine", *map(key_of, _PLACE))):
-        yield f"{gate}: another gateway is guarded, the previous one no longer is"
-    if EVERY_HOST not in after["hosts"] and (gone := _more(after["hosts"], before["hosts"])):
-        names = ", ".join("every other host" if host == EVERY_HOST else host for host in gone)
-        yield f"{gate}.hosts: {names} no longer guarded"
-    if after["audience"] != before["audience"]:
-        yield f"{gate}.audience: tokens for {after['audience']} open it"
-    yield from _added(f"{gate}.bound", before["bound"], after["bound"])
-    yield from _wider_audiences(f"{gate}.audiences", before["audiences"], after["audiences"])
-    if before["allow"] is not None and after["allow"] is None:
-        yield f"{gate}.allow: removed; every identity may pass"
-    elif before["allow"] is not None:
-        for name, known in before["allow"].items():
-            yield from _added(f"{gate}.allow.{name}", known, after["allow"][name])
-    for rule in _more(after["authorize"], before["authorize"]):
-        where = f"{rule['host']}{rule['path'] or ''}"
-        yield f"{gate}.authorize: {where} no longer needs {rule['verb']} of {rule['resource']}"
-    if (longest := before["longestStream"]) is not None:
-        yield from _higher(f"{gate}.longestStream", longest, after["longestStream"])
-    if before["check"] == after["check"] == "review":
-        yield from _higher(f"{gate}.remember", before["remember"], after["remember"])
-    for name, strict in (("check", "review"), ("others", "refuse"), ("forwardToken", False)):
-        if (now := after.get(name, strict)) != strict == before.get(name, strict):
-            yield f"{gate}.{name}: {str(now).lower()}, was {str(strict).lower()}"
-
-
-def _wider_audiences(name: str, before: Openings, after: Openings) -> Iterator[str]:
-    for audience, places in after.items():
-        if audience in before:
-            yield from _added(f"{name}.{audience}", before[audience], places)
-        else:
-            yield f"{name}: tokens for {audience} open {', '.join(places)}"
-
-
-def _higher(name: str, before: Any, after: int | None) -> Iterator[str]:
-    if not isinstance(before, int) or after is None or after > before:
-        yield f"{name}: {'no bound' if after is None else after}, was {before}"
-
-
-def _added(name: str, before: list[str], after: list[str]) -> Iterator[str]:
-    if more := _more(before, after):
-        yield f"{name}: {', '.join(more)} added"
-
-
-def _more(before: list[T], after: list[T]) -> list[T]:
-    return [value for value in after if value not in before]

@@ -20,7 +20,7 @@ from daypass.deploy.inventory import AppliedObject
 from daypass.deploy.model_access import access_queries, find_access_bypass
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef
-from daypass.deploy.openings import Openings, openings, require_same_names, widened
+from daypass.deploy.openings import Openings, ended, openings, require_same_names, widened
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
 from daypass.deploy.routes import ROUTE_KINDS, collisions, list_all
@@ -111,12 +111,17 @@ class ApplyPlan:
     @property
     def exposed(self) -> Openings:
         """What is open after it."""
-        return openings(self.config)
+        return openings(self.config, self.facts)
 
     @property
     def widened(self) -> tuple[str, ...]:
         """What it opens more than is open now."""
         return tuple(widened(self.state.exposed, self.exposed))
+
+    @property
+    def ended(self) -> tuple[Finding, ...]:
+        """What works no longer after it."""
+        return tuple(ended(self.state.exposed, self.exposed))
 
     @property
     def pair(self) -> ObjectRef:
@@ -130,18 +135,18 @@ class ApplyPlan:
 
     @property
     def needs_confirmation(self) -> bool:
-        """Whether it needs confirmation: it opens more, or adds a route that collides with others.
-
-        Routes that have not changed need none.
+        """Whether it needs confirmation: it opens more, a gate refuses what passed before, or it
+        adds a route that collides with others. Routes that have not changed need none.
         """
         routes = [c for c in self.changes if ObjectQuery(c.ref.group, c.ref.kind) in ROUTE_KINDS]
         is_new = any(change.action in ("create", "change") for change in routes)
-        return bool(self.widened or (self.collisions and is_new))
+        refuses = any(finding.check == "refuses" for finding in self.ended)
+        return bool(self.widened or refuses or (self.collisions and is_new))
 
     @property
     def findings(self) -> list[Finding]:
         """What to know before it is applied; nothing of it prevents that."""
-        found = [*self.collisions, *self.unguarded]
+        found = [*self.ended, *self.collisions, *self.unguarded]
         if self.unseen:
             fact = (
                 f"no right to list {', '.join(self.unseen)}: whether others' routes are in the way,"

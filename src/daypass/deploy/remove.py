@@ -17,7 +17,9 @@ from daypass.deploy.inventory import NAME as INVENTORY
 from daypass.deploy.inventory import AppliedObject, write_inventory
 from daypass.deploy.object_diff import managed_fields
 from daypass.deploy.object_ref import ObjectRef, find_object
+from daypass.identity.model import IdentityName, list_identities
 from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
 from daypass.render.apply_order import Wave
 from daypass.render.engines import engines, engines_of
@@ -104,6 +106,14 @@ def find_removals(
     going = {it.ref.name for it in found if (it.ref.kind, it.action) == ("Namespace", "remove")}
     found += _find_published(cluster, entries, wanted, going)
     return sorted(found, key=lambda removal: (-removal.wave, removal.ref))
+
+
+def remaining_identities(cluster: Cluster) -> list[IdentityName] | None:
+    """Return the identities that a removal leaves; None if they may not be listed."""
+    try:
+        return sorted(account.name for account in list_identities(cluster, None))
+    except ForbiddenError:
+        return None
 
 
 def published_refs(config: Config) -> set[ObjectRef]:

@@ -17,6 +17,7 @@ ISVC: ModelResource = "inferenceservices.serving.kserve.io"
 LLM: ModelResource = "llminferenceservices.serving.kserve.io"
 MODELS = "{name}.{namespace}.example.com"
 LOCAL = "{name}.{namespace}.svc.cluster.local"
+MIXED = f"{HEAD}  here: {{host: localhost, front: envoy}}\n"
 EKF = "  ekf: {audience: ekf, hosts: [ekf.example.com]}\n"
 BOTH = f"""\
 {HEAD}policy: {{audiences: [ekf, serving, alice]}}
@@ -103,6 +104,12 @@ def test_a_pattern_guards_the_hosts_of_its_form() -> None:
     assert gate.named_hosts == ()
 
 
+def test_a_gate_of_one_machine_may_be_next_to_domains_of_a_cluster() -> None:
+    config = read(f"{MIXED}gate: {{audience: b, engine: envoy, hosts: [localhost]}}\n")
+    assert guards(config, "here") == "default"
+    assert guards(config, "ekf") is None
+
+
 def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -> None:
     names = {"one": "one.example", "other": "other.example"}
     gates = "".join(
@@ -113,10 +120,17 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
 
 
 @refuses({
+    "a gate that nothing would render is refused": [
+        wrong(f"{HEAD}gate: {{audience: b, engine: ^envoy}}\n", "ekf.example.com"),
+        wrong(f"{HEAD}gate: {{audience: b, engine: ^envoy, hosts: [b.example]}}\n", "front: envoy"),
+        wrong(f"{HEAD}gates: {{b: {{audience: b, engine: ^envoy, hosts: [b.example]}}}}\n"),
+        wrong(f"{MIXED}gate: {{audience: b, engine: ^envoy, hosts: ['*.example.com']}}\n"),
+        wrong(f"{MIXED}gate: {{audience: b, engine: ^envoy}}\n", "ekf.example.com"),
+    ],
     "gates fit each other": [
         wrong(f"{HEAD}gate: {{audience: a}}\n^gates:\n{EKF}", "gate", "gates.default"),
         wrong(f"{HEAD}gates:\n{EKF}  ^none: {{audience: b}}\n", "list its hosts"),
-        wrong(f"{HEAD}gates:\n{EKF}  one: {{audience: b, engine: ^envoy, hosts: [b.example]}}\n",
+        wrong(f"{MIXED}gates:\n{EKF}  one: {{audience: b, engine: ^envoy, hosts: [b.example]}}\n",
               "envoy", "one machine"),
         wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com]}}\n",
               "'ekf'", "same gateway"),

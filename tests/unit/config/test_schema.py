@@ -11,6 +11,7 @@ from daypass.config import json_schema
 from unit.config.texts import (
     DESIGN,
     MINIMAL,
+    ONE_MACHINE,
     VALIDATOR,
     document,
     domain,
@@ -71,7 +72,7 @@ GOOD = [
     gate("engine: envoy-gateway, gateway: infra/public/https"),
     f"{MINIMAL}gatePods: {{image: 'registry.example.com:5000/team/daypass:0.1.0', replicas: 3}}",
     f"{MINIMAL}gatePods: {{image: 'daypass@sha256:{'0' * 64}'}}",
-    gate("engine: envoy, remember: 5s") + "watch: {closeAfter: 1h}",
+    f"{ONE_MACHINE}gate: {{audience: a, engine: envoy, remember: 5s}}\nwatch: {{closeAfter: 1h}}",
     f"{MINIMAL}metrics: {{scrapedFrom: [monitoring], podMonitor: true, labels: {{release: a}}}}",
     f"{MINIMAL}metrics: {{podProxy: true, serviceMonitor: true, alerts: true, dashboard: true}}",
     MINIMAL + "local: {metrics: '127.0.0.1:9002'}\n",
@@ -120,7 +121,10 @@ def some_value(field: Values) -> Any:
 
 def file_with(path: str, section: Values) -> Values:
     values: Values = document(MINIMAL)
-    return values | ({"domains": {"ekf": section}} if path != "gate" else {"gate": section})
+    if path != "gate":
+        return values | {"domains": {"ekf": section}}
+    is_local = section.get("engine") == "envoy"
+    return {**(document(ONE_MACHINE) if is_local else values), "gate": section}
 
 
 @pytest.mark.parametrize(("right", "wrong", "place", "owners"), list(foreign_keys()))

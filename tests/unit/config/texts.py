@@ -65,6 +65,9 @@ local:                                          # one machine
 """
 
 
+ONE_MACHINE = "version: 1\ndomains: {here: {host: localhost, front: envoy}}\n"
+
+
 def domain(fields: str) -> str:
     return f"version: 1\ndomains:\n  a: {{host: a.example.com, {fields}}}\n"
 

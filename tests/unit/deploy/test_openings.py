@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Iterator
+from functools import reduce
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from daypass.deploy.openings import RenamedGateError, openings, require_same_names, widened
+from daypass._core.findings import Finding
+from daypass.config.levels import levels, name_of
+from daypass.config.opens import ADDED, NEVER, REMOVED, Opens
+from daypass.deploy.openings import (
+    RenamedGateError,
+    ended,
+    openings,
+    require_same_names,
+    widened,
+)
+from daypass.render.cluster_facts import ClusterFacts
 from support.messages import check, raises
 from support.rendered import config_of
 
@@ -27,14 +40,29 @@ WIDER = {
         EKF, f"{EKF}\n  b: {{host: b.example.com, front: istio, tls: outside}}",
         "https://b.example.com/kubernetes",
     ),
-    "another prefix": ("version: 1", "version: 1\nprefix: /k", "https://ekf.example.com/k "),
-    "no door": ("tls: {secret: ekf-tls}", "tls: {secret: ekf-tls}, direct: true", URL),
-    "TLS ends before the front": ("tls: {secret: ekf-tls}", "tls: outside", URL, "TLS"),
+    "another prefix": ("version: 1", "version: 1\nprefix: /k", "prefix: /k, was /kubernetes"),
+    "no door": ("tls: {secret: ekf-tls}", "tls: {secret: ekf-tls}, direct: true", URL, "direct"),
+    "TLS ends before the front": ("tls: {secret: ekf-tls}", "tls: outside", URL, "tls: outside"),
     "pods of another namespace": (
-        "{secret: ekf-tls}", "{secret: ekf-tls}, frontNamespace: x", URL, "namespace x",
+        "{secret: ekf-tls}", "{secret: ekf-tls}, frontNamespace: x", URL, "frontNamespace: x",
     ),
+    "another class": ("{secret: ekf-tls}", "{secret: ekf-tls}, className: x", URL, "className: x"),
     "another API server": (
         "cluster: {", "cluster: {server: 'https://10.0.0.9', ", "cluster.server:", "https://10.0.0.9",
+    ),
+    "another name of the API server": (
+        "cluster: {", "cluster: {serverName: other, ", "cluster.serverName: other",
+    ),
+    "another issuer": (
+        "cluster: {", "cluster: {issuer: 'https://x.example', ", "cluster.issuer: https://x.example",
+    ),
+    "another issuer of the door's certificate": (
+        "limits:", "door: {certificateIssuer: own}\nlimits:", "door.certificateIssuer: own",
+    ),
+    "a gate that closes later": ("limits:", "watch: {closeAfter: 1h}\nlimits:", "watch.closeAfter"),
+    "more credentials of a namespace": (
+        "limits:", "watch: {credentialsPerNamespace: 2001}\nlimits:",
+        "watch.credentialsPerNamespace: 2001",
     ),
     "more addresses": ("[10.0.0.1]", "[10.0.0.1, 10.0.0.2]", "cluster.addresses:", "10.0.0.2"),
     "any address": ("cluster: {addresses: [10.0.0.1]}\n", "", "cluster.addresses:"),
@@ -66,10 +94,18 @@ WIDER = {
     "no binding": ("com]}", "com], binding: optional}", "policy.binding: optional"),
     "successors": ("com]}", "com], successors: allowed}", "policy.successors: allowed"),
     "no gate": (CONFIG[CONFIG.index("gate:") :], "", "gate:"),
-    "a gate on one machine alone": ("hosts: [ekf", "engine: envoy, hosts: [ekf", "gate:"),
-    "another gateway guarded": ("hosts: [ekf", "frontNamespace: edge, hosts: [ekf", "gate:"),
-    "another kind of gateway guarded": (
-        "hosts: [ekf", "engine: envoy-gateway, gateway: a/b, hosts: [ekf", "gate:",
+    "another gateway guarded": (
+        "hosts: [ekf", "frontNamespace: edge, hosts: [ekf", "gate.frontNamespace: edge",
+    ),
+    "other Pods of the gateway": (
+        "hosts: [ekf", "frontLabels: {istio: x}, hosts: [ekf", "gate.frontLabels:",
+    ),
+    "another header for the user": (
+        "hosts: [ekf", "headers: {user: x-user}, hosts: [ekf",
+        "gate.headers.user: x-user, was kubeflow-userid",
+    ),
+    "another header for the groups": (
+        "hosts: [ekf", "headers: {groups: x-groups}, hosts: [ekf", "gate.headers.groups: x-groups",
     ),
     "a host less guarded": (", b.example.com]", "]", "gate.hosts: b.example.com"),
     "a login next to the gate": ("hosts: [ekf", "others: login, hosts: [ekf", "gate.others: login"),
@@ -102,11 +138,11 @@ gate:
 """
 PLACE = "a.example.com/serving/alice/"
 RULES = BY_MODEL[BY_MODEL.index("  authorize:") : BY_MODEL.index("  longest")]
-NEEDED = "get of inferenceservices"
+NEEDED = '"verb": "get"} removed'
 WIDER_BY_MODEL = {
     "an audience": (
         "alice.gate: [", "x.gate: [a.example.com/x/], alice.gate: [",
-        "gate.audiences: ", " x.gate ", " a.example.com/x/",
+        "gate.audiences.x.gate: ", " a.example.com/x/",
     ),
     "an audience for more places": (
         PLACE, f"x.alice.example.com, {PLACE}", "gate.audiences.alice.gate: x.alice.example.com",
@@ -131,11 +167,17 @@ WIDER_BY_MODEL = {
 """The same for a gate with access by model."""
 
 BOTH_WAYS = {
+    "another class",
+    "another header for the groups",
+    "another header for the user",
+    "another issuer",
+    "another issuer of the door's certificate",
+    "another name of the API server",
+    "other Pods of the gateway",
     "another prefix",
     "pods of another namespace",
     "another API server",
     "another gateway guarded",
-    "another kind of gateway guarded",
     "another right",
     "an audience for a whole host",
 }
@@ -235,24 +277,106 @@ def test_a_local_domain_exposes_nothing_in_a_cluster() -> None:
     assert opened(CONFIG, more) == []
 
 
-def test_what_is_not_known_of_before_is_reported_with_every_host() -> None:
+def mark(name: str, key: str) -> Opens | None:
+    """What a key of a level says about changes of it."""
+    notes = levels()[name].fields[key].metadata
+    return next((note for note in notes if isinstance(note, Opens)), None)
+
+
+MARKS = {
+    f"{name}.{key}".lstrip("."): mark(name, key)
+    for name, level in levels().items()
+    for key in level.fields
+}
+COVERED = ("gate", "domains.NAME.tls", "gates.NAME.authorize")
+"""Values that are compared as a whole; what is in `gate` is compared in `gates`."""
+
+
+def test_every_key_of_the_config_says_whether_a_change_of_it_opens_more() -> None:
+    """Give a new key a mark of `config/opens.py`."""
+    whole = (*COVERED, *(name for name, opens in MARKS.items() if opens == NEVER))
+    unmarked = {name for name, opens in MARKS.items() if opens is None and name not in levels()}
+    assert [each for each in unmarked if not each.startswith(tuple(f"{w}." for w in whole))] == []
+    for name, level in levels().items():
+        for key, field in level.fields.items():
+            if (opens := mark(name, key)) and get_origin(field.annotation) is Literal:
+                assert opens.by != "laxer" or {*get_args(field.annotation)} <= {*opens.order}
+
+
+def leaves(section: dict[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where what is stored has keys with a mark."""
+    for key, value in section.items():
+        place = (*at, key)
+        opens = MARKS.get(name_of(place))
+        if isinstance(value, dict) and opens in (None, ADDED, REMOVED):
+            yield from leaves(value, place)
+        if opens is not None:
+            yield place
+
+
+@pytest.mark.parametrize("text", [CONFIG, BY_MODEL], ids=["CONFIG", "BY_MODEL"])
+def test_a_key_that_was_not_stored_may_have_been_stricter(text: str) -> None:
+    after: Any = openings(config_of(text))
+    for place in leaves(after):
+        before: Any = copy.deepcopy(after)
+        *way, last = place
+        value = reduce(dict.__getitem__, way, before).pop(last)
+        opens = MARKS[name_of(place)]
+        assert opens is not None
+        is_strictest = not value if opens == ADDED else value in opens.order[:1]
+        asked = widened(before, after)
+        assert bool(asked) is not (opens == NEVER or is_strictest), place
+        assert not asked or last in asked[0] or last == "domains"
+
+
+@pytest.mark.parametrize("name", ["domains", "cluster", "policy", "gates", "limits", "watch"])
+def test_a_section_that_cannot_be_read_is_not_known(name: str) -> None:
     after: Any = openings(config_of(CONFIG))
-    # An earlier version wrote nothing of metrics, and opened nothing for them.
-    known = after.keys() - {"metrics"}
-    lacking = [{key: value for key, value in after.items() if key != name} for name in known]
-    odd: list[Any] = [{**after, name: 5} for name in ("hosts", "policy", "limits", "metrics")]
-    odd += [5, [], "x"]
-    policy = {key: value for key, value in after["policy"].items() if key != "mode"}
-    for before in (*lacking, *odd, {**after, "policy": policy}):
-        unknown, *hosts = widened(before, after)
-        assert hosts == widened(None, after) != [], before
-        check(unknown, reason="opens")
+    for before in ({**after, name: 5}, {k: v for k, v in after.items() if k != name}):
+        lines = widened(before, after)
+        assert lines
+        assert name == "domains" or name in lines[0]
+
+
+@pytest.mark.parametrize("before", [{}, 5, [], "x"])
+def test_without_anything_that_can_be_read_each_host_is_published_too(before: Any) -> None:
+    after = openings(config_of(CONFIG))
+    _, *hosts = widened(before, after)
+    assert hosts == widened(None, after) != []
+
+
+BEFORE_MARKS: Any = {
+    "server": "https://kubernetes.default.svc", "addresses": ["10.0.0.1"], "prefix": "/kubernetes",
+    "hosts": {"ekf.example.com": {"direct": False, "outside": False, "from": "ingress-nginx"}},
+    "trustedHops": 1, "metrics": {"scrapedFrom": [], "podProxy": False},
+    "limits": {"requestsPerSecond": 100, "perSourcePerSecond": 5, "requestBody": 4096},
+    "policy": None,
+    "gates": {"default": {
+        "audience": "gate.example.com", "engine": "istio", "check": "jwt", "bound": ["Secret"],
+        "hosts": ["ekf.example.com", "b.example.com"], "forwardToken": False, "audiences": {},
+        "headers": {"user": "kubeflow-userid", "groups": "kubeflow-groups"}, "allow": None,
+        "authorize": [], "longestStream": None, "remember": 60, "frontNamespace": "istio-system",
+        "others": "refuse", "sessions": None, "frontLabels": {"istio": "ingressgateway"},
+    }},
+}  # fmt: skip
+"""What the inventory of an earlier version holds for CONFIG without a policy."""
+
+
+def test_what_an_earlier_version_stored_is_read_and_what_it_lacks_counts_as_opened() -> None:
+    after = openings(config_of(CONFIG.replace("policy: {audiences: [gate.example.com]}\n", "")))
+    unknown, published = widened(BEFORE_MARKS, after)
+    check(unknown, reason="opens")
+    for name in ("cluster.issuer", "cluster.keys", "door.trustedHops", "watch.closeAfter"):
+        assert name in unknown
+    assert "gate" not in unknown.replace("gatePods", "")
+    assert published.startswith(URL)
+    assert ended(BEFORE_MARKS, after) == []
 
 
 def test_a_value_more_hides_nothing() -> None:
     after = openings(config_of(CONFIG))
-    assert widened({**after, "new": 1}, {**after, "gate": None}) == widened(
-        after, {**after, "gate": None}
+    assert widened({**after, "new": 1}, {**after, "gates": {}}) == widened(
+        after, {**after, "gates": {}}
     )
 
 
@@ -269,12 +393,128 @@ def test_the_default_place_of_a_gate_can_be_written_out() -> None:
     assert opened(CONFIG, CONFIG.replace("hosts: [ekf", usual)) == []
 
 
-def test_adding_a_policy_is_no_widening() -> None:
-    assert opened(CONFIG.replace("policy: {audiences: [gate.example.com]}\n", ""), CONFIG) == []
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{namespaces: [alice]", "{namespaces: [anywhere]"),
+        ("[gate, alice.gate, x.gate]", "['*', gate, alice.gate]"),
+    ],
+    ids=["a namespace", "an audience"],
+)
+def test_no_name_stands_for_all_others(old: str, new: str) -> None:
+    assert opened(BY_MODEL.replace(old, new), BY_MODEL)
+
+
+POLICY = "policy: {audiences: [gate.example.com]}\n"
+
+
+def test_adding_a_policy_opens_only_longer_lifetimes_than_gates_accept_without_one() -> None:
+    without = CONFIG.replace(POLICY, "")
+    assert opened(without, CONFIG) == []
+    longer = CONFIG.replace(POLICY, POLICY.replace("]", "], longestLifetime: 25h"))
+    (line,) = opened(without, longer)
+    check(line, "policy.longestLifetime: 90000, was 86400", reason="opens")
 
 
 def test_a_review_that_is_given_up_opens_more() -> None:
     reviewed = CONFIG.replace("hosts: [ekf", "check: review, hosts: [ekf")
     (line,) = opened(reviewed, CONFIG)
     check(line, "gate.check: jwt", reason="opens")
-    assert opened(CONFIG, reviewed.replace("check: review", "check: review, remember: 1h")) == []
+    assert opened(CONFIG, reviewed) == []
+
+
+@pytest.mark.parametrize("key", ["keys", "certificateAuthority"])
+def test_another_content_of_a_file_opens_more_and_its_path_does_not(key: str) -> None:
+    def facts(content: str) -> ClusterFacts:
+        return ClusterFacts(keys=content) if key == "keys" else ClusterFacts(authority_pem=content)
+
+    here, there = (
+        config_of(CONFIG.replace("cluster: {", f"cluster: {{{key}: {path}, "))
+        for path in ("/here/file", "/there/file")
+    )
+    before = openings(here, facts("a"))
+    assert widened(before, openings(there, facts("a"))) == []
+    (line,) = widened(before, openings(here, facts("b")))
+    assert line.startswith(f"cluster.{key}: sha256:")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "keys"),
+    [
+        ("tls: outside", "tls: outside, gateway: a/b", ["gateway: a/b"]),
+        ("front: istio", "front: ingress", ["front: ingress"]),
+        ("  audience: gate\n", "  audience: gate\n  engine: envoy-gateway\n  gateway: a/b\n",
+         ["gate.engine: envoy-gateway", "gate.gateway", "gate.frontNamespace: envoy-"]),
+    ],
+    ids=["an existing Gateway", "another front", "another engine"],
+)  # fmt: skip
+def test_another_gateway_opens_more(old: str, new: str, keys: list[str]) -> None:
+    changed = BY_MODEL.replace(old, new, 1)
+    for before, after in ((BY_MODEL, changed), (changed, BY_MODEL)):
+        assert opened(before, after)
+    lines = opened(BY_MODEL, changed)
+    assert all(any(key in line for line in lines) for key in keys), lines
+
+
+def found(before: str | None, after: str) -> list[Finding]:
+    known = None if before is None else openings(config_of(before))
+    return ended(known, openings(config_of(after)))
+
+
+ENDING = {
+    "another host": (CONFIG, CONFIG.replace("host: ekf.", "host: new."), URL),
+    "another prefix": (CONFIG, CONFIG.replace("version: 1", "version: 1\nprefix: /k"), URL),
+    "another audience of the gate": (
+        CONFIG, CONFIG.replace("[gate.example.com]", "[gate.example.com, b]").replace(
+            "audience: gate.example.com", "audience: b"), "gate: tokens for gate.example.com",
+    ),
+    "a place's audience removed": (
+        BY_MODEL, BY_MODEL.replace("alice.gate: [", "x.gate: ["), "gate: tokens for alice.gate",
+    ),
+    "an audience that can no longer be requested": (
+        CONFIG.replace("com]}", "com, other]}", 1), CONFIG, "policy.audiences: ", " other ",
+    ),
+}  # fmt: skip
+"""What stops working with a change, and what the line about it names."""
+
+
+@pytest.mark.parametrize("name", ENDING)
+def test_what_stops_working_is_one_finding_with_the_command_to_type(name: str) -> None:
+    before, after, *values = ENDING[name]
+    (finding,) = found(before, after)
+    check(finding.sentence, *values, "daypass identity create", reason="ends")
+    assert found(before, before) == found(after, after) == []
+
+
+REFUSING = {
+    "every host": (None, "hosts: ['*']", "every host of its gateway"),
+    "the hosts of the config": (None, "check: jwt", "ekf.example.com"),
+    "the same hosts without a login": (
+        "others: login, hosts: [a.example.com]", "hosts: [a.example.com]", "a.example.com",
+    ),
+    "another host": ("hosts: [a.example.com]", "hosts: [a.example.com, b.example.com]", " b."),
+    "a gateway without a login": (
+        None, "engine: envoy-gateway, gateway: a/b, hosts: [c.example.com]", "c.example.com",
+    ),
+}  # fmt: skip
+"""A gate before and after, and where the latter refuses what passed."""
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_a_gate_that_refuses_what_passed_is_a_finding(name: str) -> None:
+    before, after, where = REFUSING[name]
+    head = CONFIG[: CONFIG.index("gate:")]
+    old, new = (
+        head if each is None else f"{head}gate: {{audience: gate.example.com, {each}}}\n"
+        for each in (before, after)
+    )
+    (finding,) = found(old, new)
+    assert finding.check == "refuses"
+    check(finding.sentence, where, reason="refuses")
+    assert found(new, new) == found(new, old) == []
+
+
+def test_a_gate_with_a_login_refuses_nothing_that_passed() -> None:
+    head = CONFIG[: CONFIG.index("gate:")]
+    gate = "gate: {audience: gate.example.com, others: login, hosts: ['*']}\n"
+    assert found(head, head + gate) == found(None, head + gate) == []
