@@ -11,7 +11,6 @@ import pytest
 from daypass._core import labels
 from daypass._core.errors import UsageError
 from daypass.config import load
-from daypass.identity.enforcement import policy_state
 from daypass.identity.namespaces import enforce_policy
 from daypass.kube.resources import NAMESPACES, SECRETS
 from daypass.local.api_backend import upstream_of
@@ -53,12 +52,10 @@ def kubectl(named_commands: Recorder) -> Kubectl:
 def test_a_missing_namespace_is_created_by_the_named_command(
     shell: AdminShell, kubectl: Kubectl
 ) -> None:
-    missing = f"{shell.namespace}-other"
-    check = (
-        "policy", "check", "-n", missing, "--service-account", "default", "--audience", "x",
-    )  # fmt: skip
-    kubectl("create namespace", *shell.run(*check, code=1))
-    shell.run(*check, code=3)  # the namespace is not held to a policy
+    shell.create()
+    words = ("authorize", "--in", f"{shell.namespace}-other", "--role", "view")
+    kubectl("create namespace", *shell.identity(*words, code=1))
+    shell.identity(*words)
 
 
 def test_a_namespace_gets_the_label_and_loses_it_by_the_named_commands(
@@ -126,7 +123,6 @@ def test_a_missing_policy_is_applied_by_the_command_that_create_and_show_name(
         assert named.words == ("policy", "apply")
     assert "! policy " in shell.run(*verify)[0]
     shell.run("policy", "apply")
-    assert policy_state(shell.cluster, None, shell.namespace).is_in_force
     assert "✓ policy " in shell.run(*verify)[0]
 
     path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/daypass"

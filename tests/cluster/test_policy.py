@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
 from daypass.config.models import Mode, Policy
-from daypass.identity.enforcement import apply_policy, policy_state
+from daypass.identity.enforcement import apply_policy, ask
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (
@@ -24,6 +26,7 @@ from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
+from daypass.render.policy import BoundObject, Requester, TokenRequestAttributes
 from support import identities, policies
 from support.admin import Answer
 from support.admin_shell import AdminShell
@@ -41,6 +44,7 @@ version: 1
 domains: {here: {host: localhost, front: envoy}}
 policy: {audiences: [gate.example.com], longestLifetime: 12h}
 """
+KUBECTL = Path(sys.executable).with_name("kubectl")
 POLICY = Policy(audiences=(GATE,), longest_lifetime_seconds=12 * 3600)
 
 
@@ -51,8 +55,7 @@ def prepare_plane(plane: ControlPlane) -> None:
 @pytest.fixture
 def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
     """With POLICY in force, whatever another test has put there."""
-    state = policy_state(cluster, POLICY, "default")
-    if not state.is_in_force or state.drift:
+    if not policies.is_as_written(cluster, POLICY):
         for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
             cluster.delete(resource, labels.POLICY_NAME)
         policies.apply(plane, cluster, POLICY)
@@ -79,16 +82,6 @@ class Bot:
         spec = {"audiences": [GATE], "expirationSeconds": 600, **spec}
         path = identities.token_path(self.namespace, account)
         return self.plane.client(self.identity.token).request("POST", path, {"spec": spec})
-
-    def run_check(self, *words: str, code: int = 0) -> str:
-        """Run `daypass policy check` for it; return stdout."""
-        whose = ("-n", self.namespace, "--service-account", "bot")
-        return self.shell.run("policy", "check", *whose, *words, code=code)[0]
-
-    def check(self, *words: str, code: int = 0) -> dict[str, Any]:
-        """The same with `--output json`; return what it prints."""
-        printed: dict[str, Any] = json.loads(self.run_check("--output", "json", *words, code=code))
-        return printed
 
 
 @pytest.fixture
@@ -282,108 +275,46 @@ def test_the_edit_role_can_bind_a_token_to_a_secret_that_it_creates(
     assert bot.ask("other", boundObjectRef=reference).code == 201
 
 
-def test_check_reports_what_the_cluster_would_answer(bot: Bot) -> None:
-    said = bot.check()
-    assert (said["verdict"], said["brokenRules"], said["findings"]) == ("allowed", [], [])
-    assert (said["mode"], said["labelled"], said["drift"]) == ("deny", True, [])
-    for words, rule in (
-        (["--lifetime", "13h"], "lifetime"),
-        (["--audience", "x"], "audiences"),
-        (["--unbound"], "binding"),
-        (["--secret", "bot-token"], "binding"),
-    ):
-        said = bot.check(*words, code=3)
-        assert (said["verdict"], said["brokenRules"]) == ("denied", [rule])
-        assert said["message"].startswith(f"{rule}: ")
-        check(said["message"], reason=rule)
-    assert bot.check("--secret", bot.identity.secret_name)["verdict"] == "allowed"
-
-
-def test_check_makes_no_token(bot: Bot) -> None:
+def test_asking_makes_no_token(bot: Bot) -> None:
     """Not even where everything would be allowed."""
     override(bot, {labels.POLICY_BINDING: "optional", labels.POLICY_LONGEST_LIFETIME: "9999d"})
     path = bot.identity.token_path
     eventually("the override counts", lambda: bot.ask().code == 201)
     position = bot.plane.audit_position()
-    secret = bot.identity.secret_name
-    for words in (["--unbound"], [], ["--secret", secret], ["--lifetime", "9000d"]):
-        assert bot.check(*words)["verdict"] == "allowed"
+    for name, days in ((None, 1), (f"bot-daypass-{'0' * 20}", 1), (bot.identity.secret_name, 9000)):
+        request = TokenRequestAttributes(
+            requester=Requester(user=f"system:serviceaccount:{bot.namespace}:bot"),
+            service_account="bot",
+            audiences=(GATE,),
+            lifetime_seconds=days * 86_400,
+            bound=None if name is None else BoundObject(name=name),
+        )
+        assert ask(bot.shell.cluster, bot.namespace, request).verdict == "allowed"
 
     def codes() -> list[int] | None:
         events = [e for e in bot.plane.audit_events(since=position) if e["requestURI"] == path]
-        return [e["responseStatus"]["code"] for e in events] if len(events) == 4 else None
+        return [e["responseStatus"]["code"] for e in events] if len(events) == 3 else None
 
-    assert eventually("four requests are logged", codes) == [400, 404, 409, 404]
-
-
-def test_check_distinguishes_rbac_from_the_policy_and_needs_no_config(
-    bot: Bot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = bot.check("--unbound", "--as", "jane", code=3)
-    assert (said["verdict"], said["brokenRules"]) == ("forbidden", ["binding"])
-    assert 'User "jane" cannot create' in said["message"]
-    monkeypatch.chdir("/")
-    said = bot.check("--audience", GATE, "--unbound", code=3)
-    assert (said["verdict"], said["drift"], said["brokenRules"]) == ("denied", None, None)
+    assert eventually("three requests are logged", codes) == [400, 404, 409]
 
 
-def test_check_reports_drift_and_missing_parts(bot: Bot) -> None:
-    unlabelled = policy_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
-    free = replace(bot, identity=bot.plane.make_identity(unlabelled))
-    changed = CONFIG.replace("12h", "11h").replace("gate.example.com]", "g], mode: warn")
-    (bot.shell.folder / "daypass.yaml").write_text(changed)
-    said = free.check("--audience", GATE, code=3)
-    assert (said["verdict"], said["labelled"]) == ("allowed", False)
-    assert said["drift"] == [
-        "ValidatingAdmissionPolicy spec.variables",
-        "ValidatingAdmissionPolicyBinding spec.validationActions",
-    ]
-    for value in (f" {labels.POLICY}=enforced", f" {labels.OVERRIDES}x "):
-        (finding,) = (each for each in said["findings"] if value in each)
-        check(finding, reason="finding")
-    for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
-        before = said["findings"]
-        bot.shell.cluster.delete(resource, labels.POLICY_NAME)
-        said = free.check(code=3)
-        finding = next(each for each in said["findings"] if each not in before)
-        check(finding, reason="finding")
+def test_kubectl_shows_what_the_policy_answers_and_gets_no_token(bot: Bot) -> None:
+    """As docs/how-to/policy.md has it."""
+    user = f"system:serviceaccount:{bot.namespace}:bot"
 
+    def asked(*more: str) -> str:
+        words = ["create", "token", "bot", "-n", bot.namespace, "--audience", GATE]
+        words += ["--bound-object-uid", policies.NO_UID, "--as", user, "--duration", "10m"]
+        done = subprocess.run(
+            [str(KUBECTL), *words, *more, "--kubeconfig", str(bot.plane.kubeconfig)],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (1, "")
+        return done.stderr
 
-def test_check_names_the_commands_that_mend_its_findings(bot: Bot) -> None:
-    unlabelled = policy_namespace(bot.plane, {f"{labels.OVERRIDES}x": "1"}, held=False)
-    bot.plane.make_identity(unlabelled)
-    changed = CONFIG.replace("12h", "11h")
-    (bot.shell.folder / "other.yaml").write_text(changed)
-    words = ("policy", "check", "-n", unlabelled, "--service-account", "bot")
-    _, err = bot.shell.run(*words, "--config", "other.yaml", code=3)
-    check(err, reason="finding")
-    apply, label, annotate = (line.strip() for line in err.splitlines()[1:])
-    assert apply == "daypass policy apply --config other.yaml"
-    assert bot.shell.run(*apply.split()[1:])[1]
-    for line in (label, annotate):
-        program, *arguments = line.split()
-        subprocess.run([program, *arguments], check=True, capture_output=True)
-    assert bot.shell.run(*words, "--config", "other.yaml")[1] == ""
-    bot.shell.run("policy", "apply")  # what the other tests need, once it is in force
-
-
-def test_check_prints_policy_namespace_request_and_answer(bot: Bot) -> None:
-    out = bot.run_check("--lifetime", "13h", code=3)
-    rows = [line.split(maxsplit=1) for line in out.splitlines()]
-    assert [row[0] for row in rows] == ["policy", "namespace", "request", "answer"]
-    mode, namespace, request, answer = (row[1] for row in rows)
-    assert (mode, namespace) == ("mode deny", bot.namespace)
-    for value in (f"bot for {GATE}, 46800 s", "bot-daypass-00000000000000000000",
-                  f"system:serviceaccount:{bot.namespace}:bot"):  # fmt: skip
-        assert value in request
-    assert answer.startswith("denied: lifetime: ")
-    assert " 43200 s" in answer
-    assert " 46800 s" in answer
-    check(out, reason="policy-check")
-    override(bot, {labels.POLICY_BINDING: "\x1b[2J\nanswer allowed"})
-    out = bot.run_check(code=3)
-    assert "\x1b" not in out
-    assert "\nanswer allowed" not in out
+    own = ("--bound-object-kind", "Secret", "--bound-object-name", bot.identity.secret_name)
+    assert "does not match the UID in record" in asked(*own)
+    assert "lifetime: " in asked(*own, "--duration", "13h")
 
 
 def test_policy_apply_reports_where_the_policy_is_in_force(bot: Bot) -> None:

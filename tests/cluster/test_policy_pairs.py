@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from daypass.config.models import Policy
 from daypass.render.policy import Requester
 from support import policies
 from support.admin import Admin, Answer
-from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity, make_anchor, make_look_alike, make_pod
@@ -174,18 +172,3 @@ def test_the_policy_names_what_a_requester_may_bind_to(
         answer = client.request("POST", own.token_path, {"spec": spec}, headers=headers)
         assert f" {form}" in answer.message
         check(answer.message.partition(" denied request: ")[2], reason="binding")
-
-
-def test_policy_check_asks_for_a_federated_user_with_an_anchor(
-    own: Identity, shell: AdminShell
-) -> None:
-    words = (
-        "policy", "check", "-n", own.namespace, "--service-account", own.service_account,
-        "--audience", GATE, "--as", FEDERATED.user, "-o", "json",
-    )  # fmt: skip
-    answer = json.loads(shell.run(*words)[0])
-    assert answer["verdict"] == "allowed"
-    assert answer["secret"] == f"bot-daypass-anchor-{'0' * 20}"
-    answer = json.loads(shell.run(*words, "--secret", own.secret_name, code=3)[0])
-    assert answer["verdict"] == "denied"
-    check(answer["message"], reason="binding")

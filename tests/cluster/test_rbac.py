@@ -97,13 +97,6 @@ CASES = {
         lines=("policy apply",),
         optional=("create serviceaccounts/token",),
     ),
-    "policy check": Case(
-        lines=(
-            f"# {CREATE}",
-            "# policy apply --no-wait",
-            "policy check -n {namespace} --service-account bot",
-        )
-    ),
     "gate explain": Case(lines=("gate explain --token-file t --host a.example.com",), code=3),
     "status": Case(
         lines=("status --config status.yaml",),

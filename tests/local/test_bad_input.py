@@ -171,7 +171,7 @@ EXTRAS = (
     "identity list", "identity reap", "identity revoke bot", "identity rotate bot",
     "identity show bot", "identity unauthorize bot --in a",
     "gate deny --uid u", "gate explain --host a --token-file t", "gate serve", "gate watch",
-    "gate watch --once", "policy apply", "policy check --service-account bot", "policy render",
+    "gate watch --once", "policy apply", "policy render",
 )  # fmt: skip
 
 

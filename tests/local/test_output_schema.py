@@ -51,7 +51,7 @@ LINES = (
 BEFORE = ("identity create bot", "identity authorize bot --in default --cluster-role view")
 
 ELSEWHERE = {
-    "apply", "diff", "doctor", "remove", "policy apply", "policy check", "gate serve", "status",
+    "apply", "diff", "doctor", "remove", "policy apply", "gate serve", "status",
     "trace", "up", "error",
 }  # fmt: skip
 """Their outputs are those of other tests: most of them in tests/cluster and tests/operation."""

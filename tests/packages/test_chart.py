@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from cluster.test_rendered_lint import EXCEPTIONS, scored
 from tools.gobuild import built
 
-from cluster.test_rendered_lint import EXCEPTIONS, scored
 from daypass.render.output_tree import drifts
 from daypass.render.yaml import stream
 from support.charts import (

@@ -13,8 +13,12 @@ from daypass.config.models import Policy
 from daypass.identity.enforcement import apply_policy, wait_until_enforced
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
+from daypass.kube.resources import (
+    VALIDATING_ADMISSION_POLICIES,
+    VALIDATING_ADMISSION_POLICY_BINDINGS,
+)
 from daypass.kube.waiting import Waiter
-from daypass.render.policy import Requester, TokenRequestAttributes
+from daypass.render.policy import Requester, TokenRequestAttributes, policy_objects
 from support import identities
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
@@ -69,6 +73,16 @@ def apply(plane: ControlPlane, cluster: Cluster, policy: Policy) -> None:
     policy_namespace(plane, accounts=["default"])
     apply_policy(cluster, policy)
     wait_until_enforced(Waiter(cluster, 60), policy)
+
+
+def is_as_written(cluster: Cluster, policy: Policy) -> bool:
+    """Whether the policy and its binding are there with these fields."""
+    found = [
+        cluster.find(resource, labels.POLICY_NAME)
+        for resource in (VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS)
+    ]
+    wanted = policy_objects(policy)
+    return all(a and a["spec"] == b["spec"] for a, b in zip(found, wanted, strict=True))
 
 
 def impersonation_headers(requester: Requester) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from daypass._core.findings import Finding
 from daypass.config import Problem
 from daypass.gate.authorizer.audit_log import AuditEvent
-from daypass.identity.enforcement import Verdict
 from daypass.kube.cluster import DryRun
 from daypass.rules.reasons import Reason
 from daypass.status.report import Overview
@@ -186,24 +185,6 @@ class PolicyApplied(MayBeDry):
     seenIn: Annotated[str | None, "a namespace where it was seen to deny; null: none could show it"]
 
 
-class PolicyChecked(TypedDict):
-    namespace: Annotated[str, "the namespace of the ServiceAccount"]
-    serviceAccount: Annotated[str, "the ServiceAccount of the token"]
-    user: Annotated[str | None, "the user that would send the request; null: you"]
-    audiences: Annotated[list[str], "the audiences of the token"]
-    lifetimeSeconds: Annotated[int, "the lifetime of the token, in seconds"]
-    secret: Annotated[str | None, "the Secret that it is bound to; null: none"]
-    verdict: Annotated[Verdict, "the answer of the cluster"]
-    message: Annotated[str, "the reason of the answer; empty if it is allowed"]
-    brokenRules: Annotated[list[str] | None, "rules of the config it breaks; null: no config"]
-    installed: Annotated[bool, "whether the policy is in the cluster"]
-    mode: Annotated[str | None, "deny, warn or audit; null: the policy has no binding"]
-    labelled: Annotated[bool, "whether the namespace has the label of the policy"]
-    overrides: Annotated[dict[str, str], "the annotations of the namespace that change the policy"]
-    drift: Annotated[list[str] | None, "fields that differ from the config; null: no config"]
-    findings: Annotated[list[str], "what keeps the policy from being in force as written"]
-
-
 class _Object(TypedDict):
     group: Annotated[str, "the API group; empty: the core group"]
     kind: Annotated[str, "the kind"]
@@ -318,7 +299,7 @@ class Error(TypedDict):
 
 Output = (
     Applied | Compared | Deleted | Denied | Explained | FilesChecked | IdentityData | Initialized
-    | Listening | PolicyApplied | PolicyChecked | Reaped | Removals | Revoked | Rotated
+    | Listening | PolicyApplied | Reaped | Removals | Revoked | Rotated
     | Reviewed | RotationFailed | list[Rotated | RotationFailed] | Traced | Unauthorized
     | Validated | Verified
 )  # fmt: skip
@@ -344,7 +325,6 @@ OUTPUTS: dict[str, Any] = {
     "init": Initialized,
     "kubeconfig": KubernetesObject,
     "policy apply": PolicyApplied,
-    "policy check": PolicyChecked,
     "policy render": ObjectList,
     "remove": Removals,
     "render": ObjectList | FilesChecked | Compared,

@@ -1,6 +1,6 @@
-"""The admission policy in a running cluster: apply it, wait until it is enforced, check it.
+"""The admission policy in a running cluster: apply it, wait until it is enforced, ask it.
 
-A check asks the API server for a token that it can't make. The API server resolves `boundObjectRef`
+A question is a request for a token that the API server can't make. It resolves `boundObjectRef`
 after all admission and before it signs, so an impossible reference fails every request that the
 policy has let pass. A Secret is named with a UID that no object has, which gives 404 or 409. An
 empty reference is none to policies, and the API server refuses it with 400, for its missing kind.
@@ -9,34 +9,27 @@ empty reference is none to policies, and the API server refuses it with 400, for
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias
 from uuid import uuid4
 
 from daypass._core import labels
-from daypass._core.errors import DaypassError, UsageError
-from daypass._core.findings import Finding, failure
-from daypass._core.hints import command, kubectl
+from daypass._core.errors import DaypassError
+from daypass._core.hints import kubectl
 from daypass._core.objects import Object, name_of
 from daypass.config.models import Policy
-from daypass.identity.model import check_object_name
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     NAMESPACES,
     SERVICE_ACCOUNTS,
     VALIDATING_ADMISSION_POLICIES,
-    VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
 from daypass.kube.waiting import Waiter
 from daypass.render.policy import (
-    ACTIONS,
     Requester,
     TokenRequestAttributes,
-    broken_rules,
-    mistakes,
     policy_objects,
 )
 
@@ -60,61 +53,6 @@ class PolicyResponse:
 
     verdict: Verdict
     message: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyState:
-    """The policy in a cluster, as it applies to a namespace.
-
-    `mode`: audit, warn or deny; None without a binding. `drift`: the fields that differ from the
-    config; None without a config. `is_labelled`: the namespace has the policy's label. `overrides`:
-    the namespace's annotations that change the policy.
-    """
-
-    namespace: str
-    is_installed: bool
-    mode: str | None
-    drift: tuple[str, ...] | None
-    is_labelled: bool
-    overrides: Mapping[str, str]
-
-    @property
-    def is_in_force(self) -> bool:
-        """Whether there is a policy and a binding, in any mode."""
-        return self.is_installed and self.mode is not None
-
-    def findings(self, target: Sequence[str] = ()) -> Iterator[Finding]:
-        """Yield what keeps the policy from being enforced here as the config describes it, with
-        the commands that mend it. `target`: options of `policy apply`.
-        """
-        apply = command("policy", "apply", *target)
-        if not self.is_installed:
-            yield failure("no-policy", "the policy is not installed", apply)
-        if self.mode is None:
-            yield failure("no-binding", "the policy has no binding", apply)
-        for each in self.drift or ():
-            yield failure("drift", f"{each} differs from the config", apply)
-        if not self.is_labelled:
-            label = kubectl("label", "namespace", self.namespace, labels.POLICY_SELECTOR)
-            fact = f"the Namespace lacks the label {labels.POLICY_SELECTOR}"
-            yield failure("no-label", fact, label)
-        for each in mistakes(self.overrides):
-            remove = kubectl("annotate", "namespace", self.namespace, f"{each}-")
-            yield failure("bad-override", f"annotation {each} is invalid", remove)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyCheck:
-    """The state of a namespace and the cluster's answer to a request.
-
-    `broken`: the rules of the config that the request breaks, None without a config. The modes
-    audit and warn allow it all the same.
-    """
-
-    state: PolicyState
-    request: TokenRequestAttributes
-    answer: PolicyResponse
-    broken: tuple[str, ...] | None
 
 
 def apply_policy(cluster: Cluster, policy: Policy) -> list[str]:
@@ -159,7 +97,11 @@ def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:
         return f"it is applied, and denies nothing in {namespace}" if is_allowed else answer
 
     for namespace in map(name_of, labelled):
-        hint = command("policy", "check", "-n", namespace, "--service-account", "default")
+        hint = kubectl(
+            *("create", "token", "default", "-n", namespace, "--audience", request.audiences[0]),
+            *("--bound-object-kind", "Secret", "--bound-object-name", "none"),
+            *("--as", f"{labels.SERVICE_ACCOUNT}{namespace}:default"),
+        )
         hint = f"are you exempt from it? This asks as the ServiceAccount itself:\n{hint}"
         try:
             answer = waiter.wait("the policy", partial(refusal, namespace), hint)
@@ -168,58 +110,6 @@ def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:
         if answer.verdict == "denied":
             return namespace
     return None
-
-
-def check(
-    cluster: Cluster, policy: Policy | None, namespace: str, request: TokenRequestAttributes
-) -> PolicyCheck:
-    """Return the state of a namespace, and the answer to a request there.
-
-    Raises as `ask` does, and UsageError for values that no TokenRequest can have.
-    """
-    _refuse_odd_values(request)
-    state = policy_state(cluster, policy, namespace)
-    request = replace(request, annotations=state.overrides)
-    broken = None if policy is None else tuple(broken_rules(policy, request))
-    answer = ask(cluster, namespace, request)
-    return PolicyCheck(state=state, request=request, answer=answer, broken=broken)
-
-
-def _refuse_odd_values(request: TokenRequestAttributes) -> None:
-    user = request.requester.user
-    check_object_name("ServiceAccount", request.service_account)
-    if request.bound is not None:
-        check_object_name("Secret", request.bound.name)
-    for audience in request.audiences:
-        if not _is_plain(audience):
-            raise UsageError(
-                f"{audience[:80]!r} is not a valid audience",
-                "write it without spaces around it, such as gate.example.com",
-            )
-    if not (_is_plain(user) and user.isascii()):
-        raise UsageError(
-            f"{user[:80]!r} is not a user name that a header can hold",
-            "use ASCII without spaces around it, such as system:serviceaccount:team:bot",
-        )
-
-
-def policy_state(cluster: Cluster, policy: Policy | None, namespace: str) -> PolicyState:
-    """Return the state in a namespace. Raises DaypassError if the cluster has no such policies."""
-    require_policies(cluster)
-    found = cluster.find(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
-    binding = cluster.find(VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME)
-    document = cluster.get(NAMESPACES, namespace)
-    annotations = document["metadata"].get("annotations") or {}
-    return PolicyState(
-        namespace=namespace,
-        is_installed=found is not None,
-        mode=_mode(binding) if binding else None,
-        drift=None if policy is None else tuple(_drift(policy, found, binding)),
-        is_labelled=labels.has_policy_label(document),
-        overrides={
-            key: value for key, value in annotations.items() if key.startswith(labels.OVERRIDES)
-        },
-    )
 
 
 def ask(cluster: Cluster, namespace: str, request: TokenRequestAttributes) -> PolicyResponse:
@@ -287,10 +177,6 @@ def require_policies(cluster: Cluster) -> None:
         )
 
 
-def _is_plain(text: str) -> bool:
-    return bool(text) and text == text.strip() and text.isprintable()
-
-
 def _differing_fields(document: Object, found: Object) -> list[str]:
     wanted, there = document["spec"], found.get("spec") or {}
     return sorted(key for key in {*wanted, *there} if wanted.get(key) != there.get(key))
@@ -315,17 +201,3 @@ def _compiled(cluster: Cluster) -> str | None:
         )
     is_seen = status.get("observedGeneration") == found["metadata"]["generation"]
     return None if is_seen else "it is applied, and the cluster has not compiled it yet"
-
-
-def _mode(binding: Object) -> str | None:
-    actions = sorted(binding["spec"].get("validationActions", ()))
-    return next((mode for mode, wanted in ACTIONS.items() if wanted == actions), None)
-
-
-def _drift(policy: Policy, *found: Object | None) -> list[str]:
-    return [
-        f"{document['kind']} spec.{field}"
-        for document, there in zip(policy_objects(policy), found, strict=True)
-        if there is not None
-        for field in _differing_fields(document, there)
-    ]

@@ -194,7 +194,7 @@ def test_contexts_are_those_of_the_kubeconfig(
         ("identity show ", "/namespaces/team/serviceaccounts?", "bot ci"),
         ("identity rotate c", "/namespaces/team/serviceaccounts?", "ci"),
         ("identity delete -n other ", "/namespaces/other/serviceaccounts?", "bot ci"),
-        ("policy check --service-account b", "/namespaces/team/serviceaccounts?", "bot"),
+        ("identity show b", "/namespaces/team/serviceaccounts?", "bot"),
         ("identity list -n ", "/namespaces?", "bot ci"),
         ("identity list --namespace=b", "/namespaces?", "bot"),
         ("identity authorize bot --in ", "/namespaces?", "bot ci"),

@@ -15,7 +15,7 @@ from support.lifecycle import dry_run
 
 READ_ONLY = """
     completion; config schema; config validate; demo; diff; doctor; exec-credential; gate explain;
-    help; identity list; identity show; policy check; policy render; status; token; trace; verify;
+    help; identity list; identity show; policy render; status; token; trace; verify;
     version
 """
 """They print. `demo` has a cluster of its own, and removes it."""

@@ -61,20 +61,6 @@ IDENTITY = {
     "reap -n Ü": "'Ü'",
     "list -n ../kube-system": "'../kube-system'",
 }
-POLICY_CHECK = {
-    "bot --secret 'x y'": "'x y'",
-    "bot --secret ''": "''",
-    f"bot --secret {LONGER}": "253",
-    "bot --audience ''": "''",
-    "bot --audience gate --audience 'gate '": "'gate '",
-    "bot --audience 'a\nb'": r"'a\nb'",
-    "bot --as ''": "''",
-    "bot --as Jörg": "'Jörg'",
-    "b/../c": "'b/../c'",
-    "''": "''",
-    LONG: "225",
-    f"{LONGER} --unbound": "253",
-}
 RENDER = {
     "--check": "--check",
     "--directory deploy --cluster": "--check",
@@ -87,7 +73,6 @@ RENDER = {
 }
 LINES = {
     **{f"identity {line}": value for line, value in IDENTITY.items()},
-    **{f"policy check --service-account {line}": value for line, value in POLICY_CHECK.items()},
     **{f"render {line}": value for line, value in RENDER.items()},
     **{f"up --config absent.yaml --close-after {time}": "6 s" for time in ("0", "5", "0m")},
     "verify nope": "'nope'",
@@ -119,13 +104,3 @@ def test_an_invalid_command_line_is_a_usage_error(
     assert [file.name for file in here.iterdir()] == ["daypass.yaml"]
     assert named in captured.err
     check(captured.err, reason="usage")
-
-
-@pytest.mark.usefixtures("nowhere")
-def test_a_long_name_is_accepted_if_no_secret_is_named_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    words = ["policy", "check", "--service-account", LONG, "--audience", "gate", "--unbound"]
-    assert main(words) == 1
-    assert "127.0.0.1:9" in capsys.readouterr().err

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
-from daypass._core.errors import DaypassError, UsageError
+from daypass._core.errors import DaypassError
 from daypass.config.models import Policy
-from daypass.identity.enforcement import ask, check, wait_until_enforced
+from daypass.identity.enforcement import ask, wait_until_enforced
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ApiError
@@ -137,9 +136,3 @@ def test_an_unexpected_token_is_an_error_that_does_not_show_it() -> None:
     with raises(DaypassError) as caught:
         ask(cluster(lambda request: (201, made)), "team", ASKED)
     assert "very-secret" not in str(caught.value)
-
-
-def test_a_user_that_is_not_ascii_is_a_usage_error() -> None:
-    asked = replace(ASKED, requester=Requester(user="Jörg"))
-    with raises(UsageError, match="Jörg"):
-        check(cluster(refusing(500, "nothing is asked")), None, "team", asked)

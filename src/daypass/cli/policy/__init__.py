@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from daypass.config import Policy
 
 SUMMARY = "limit which tokens the API server may issue"
-COMMANDS = ("render", "apply", "check")
+COMMANDS = ("render", "apply")
 EPILOG = """examples:
   daypass policy render > policy.yaml
   daypass policy apply
-  daypass policy check -n team --service-account bot --lifetime 8h
 """
 
 
