@@ -9,6 +9,7 @@ from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.text import did_you_mean
 from daypass.cli import deployment, log, options, write
 from daypass.cli.output import as_text, did, write_changes, write_objects
+from daypass.render.names import ONE_FILE
 
 if TYPE_CHECKING:
     from daypass._core.objects import Object
@@ -27,7 +28,6 @@ examples:
 
 The same config gives the same bytes, without any secret. stderr lists what must exist in addition.
 """
-ONE_FILE = "manifests.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,14 +138,15 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _of_domain(parts: "dict[str, list[Object]]", name: str) -> "list[Object]":
-    part = parts.get(f"domains/{name}")
-    if part is None:
-        known = [folder.removeprefix("domains/") for folder in parts if "/" in folder]
+    from daypass.render.manifests import domain_of
+
+    domains = {domain_of(folder): objects for folder, objects in parts.items() if domain_of(folder)}
+    if name not in domains:
         raise UsageError(
             f"no domain {name[:80]!r} of this config is in a cluster",
-            did_you_mean(name, known, f"there is: {', '.join(known)}"),
+            did_you_mean(name, domains, f"there is: {', '.join(domains)}"),
         )
-    return part
+    return domains[name]
 
 
 def _check_all(args: argparse.Namespace) -> int:

@@ -18,8 +18,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import read_ordinary
 from daypass._core.hints import command
 from daypass._core.text import unified_diff
-from daypass.render.manifests import MARK
-from daypass.render.output_tree import put
+from daypass.render.manifests import domain_of
+from daypass.render.output_tree import is_rendered, put
 
 SUBJECT_CHARACTERS = 72
 FEW_PATHS = 3
@@ -258,7 +258,7 @@ class Checkout:
         if change.path == self._config or self._in_tree(change) in self._tree:
             return True
         if change.is_deleted and not change.is_new:  # of an earlier rendering
-            return self._repository.git("show", f"HEAD:{change.path}").startswith(MARK)
+            return is_rendered(self._repository.git("show", f"HEAD:{change.path}"))
         return False
 
     def _in_tree(self, change: FileChange) -> str:
@@ -288,12 +288,11 @@ def commit_message(
     """Return subject and body of a commit; each change comes with its path in the tree."""
     domains: dict[str, list[str]] = {"Publish": [], "Withdraw": []}
     for change, path in changes:
-        parts = path.split("/")
-        if parts[0] == "domains" and parts[-1] == "kustomization.yaml":
+        if (name := domain_of(path)) and path.endswith("/kustomization.yaml"):
             if change.is_deleted:
-                domains["Withdraw"].append(parts[1])
+                domains["Withdraw"].append(name)
             elif change.is_new:
-                domains["Publish"].append(parts[1])
+                domains["Publish"].append(name)
     subject = "; ".join(f"{verb} {', '.join(names)}" for verb, names in domains.items() if names)
     if not subject:
         names = {Path(path).stem for _, path in changes if "/" in path}

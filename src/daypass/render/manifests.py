@@ -54,6 +54,14 @@ _POD_SECURITY = {
 }
 
 
+_DOMAINS = "domains/"
+
+
+def domain_of(path: str) -> str:
+    """Return the domain to which a folder or file of a tree belongs; empty if to none."""
+    return path.removeprefix(_DOMAINS).partition("/")[0] if path.startswith(_DOMAINS) else ""
+
+
 def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]:
     """Return the objects by folder of the tree: `base`, `domains/NAME`, `policy`, `gate`,
     `monitoring`.
@@ -70,7 +78,7 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
     _verify_namespace(config, fronts)
     parts = {"base": in_order(_base(config, facts, fronts))}
     for front in fronts:
-        parts[f"domains/{front.name}"] = in_order([*public_certificate(front), *front.objects()])
+        parts[_DOMAINS + front.name] = in_order([*public_certificate(front), *front.objects()])
     if config.policy is not None:
         parts["policy"] = in_order(policy_objects(config.policy))
     if gate := gate_objects(config, facts):
