@@ -25,13 +25,15 @@ def tree_of(text: str) -> Tree:
     return render_tree(config_of(text), ClusterFacts())
 
 
-def write_and_commit(root: Path, text: str, opens: tuple[str, ...] = ()) -> Commit | None:
-    """What `daypass apply` does with a repository: verify, write, commit."""
+def write_and_commit(
+    root: Path, text: str, opens: tuple[str, ...] = (), named: tuple[Path, ...] = ()
+) -> Commit | None:
+    """What `daypass apply` does with a repository. `named`: the files that the config names."""
     folder = root / "deploy"
     config = root / "daypass.yaml"
     config.write_text(text)
     tree = tree_of(text)
-    checkout = Checkout(folder, config, tree)
+    checkout = Checkout(folder, (config, *named), tree)
     checkout.verify()
     write(folder, tree)
     return checkout.commit(opens)
@@ -205,7 +207,7 @@ def test_an_impossible_commit_is_an_error_before_any_write(
     make(repository)
     before = snapshot(repository)
     with raises(GitError, match=words) as raised:
-        Checkout(repository / "deploy", repository / "daypass.yaml", tree_of(BOTH)).verify()
+        Checkout(repository / "deploy", [repository / "daypass.yaml"], tree_of(BOTH)).verify()
     assert raised.value.hint
     assert snapshot(repository) == before
 
@@ -250,9 +252,36 @@ def test_the_first_commit_of_a_repository_works_and_a_refused_one_leaves_no_trac
 def test_a_config_outside_the_repository_is_not_committed(repository: Path, tmp_path: Path) -> None:
     config = tmp_path / "daypass.yaml"
     config.write_text(BOTH)
+    (repository / "ca.crt").write_text("PEM")
     tree = tree_of(BOTH)
-    checkout = Checkout(repository / "deploy", config, tree)
+    checkout = Checkout(repository / "deploy", [config, repository / "ca.crt"], tree)
     checkout.verify()
     write(repository / "deploy", tree)
     assert checkout.commit(()) is not None
-    assert "daypass.yaml" not in git_lines(repository, "ls-files")
+    assert not {"daypass.yaml", "ca.crt"} & {*git_lines(repository, "ls-files")}
+
+
+def test_files_that_the_config_names_are_committed_with_it(repository: Path) -> None:
+    named = (repository / "keys" / "ca.crt", repository / "keys.json")
+    named[0].parent.mkdir()
+    for text in ("old", "new"):
+        for file in named:
+            file.write_text(text)
+        assert write_and_commit(repository, BOTH, named=named) is not None
+        assert git_lines(repository, "status", "--porcelain") == []
+    assert git(repository, "show", "HEAD:keys/ca.crt") == "new"
+
+
+@pytest.mark.parametrize("place", ["ignored", "outside"])
+def test_a_file_that_no_clone_would_have_is_an_error_before_any_write(
+    repository: Path, tmp_path: Path, place: str
+) -> None:
+    file = (tmp_path if place == "outside" else repository) / "ca.crt"
+    file.write_text("PEM")
+    with (repository / ".git/info/exclude").open("a") as exclude:
+        exclude.write("ca.crt\n")
+    before = snapshot(repository)
+    named = [repository / "daypass.yaml", file]
+    with raises(GitError, match=r"(?s)ca\.crt.*--no-commit"):
+        Checkout(repository / "deploy", named, {}).verify()
+    assert snapshot(repository) == before

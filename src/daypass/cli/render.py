@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             tree = render_tree(config, facts)
         if args.check:
-            return _check(args, folder, tree)
+            return _check(args, folder, tree, (args.config, *config.cluster.files))
         _write(args, folder, tree)
     if notes := prerequisite_notes(config):
         log("these must exist or be set in addition:", "\n".join(notes))
@@ -156,11 +156,13 @@ def _check_all(args: argparse.Namespace) -> int:
     return diff.run(args)
 
 
-def _check(args: argparse.Namespace, folder: Path, tree: dict[str, str]) -> int:
+def _check(
+    args: argparse.Namespace, folder: Path, tree: dict[str, str], sources: tuple[Path, ...]
+) -> int:
     from daypass.deploy.git import not_committed, not_in_git
     from daypass.render.output_tree import drifts
 
-    found, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
+    found, uncommitted = drifts(folder, tree), not_in_git(folder, sources, tree)
     if args.output == "json":
         write(as_text(deployment.files_json(found, uncommitted), "json", indent=None))
     else:
@@ -172,7 +174,7 @@ def _check(args: argparse.Namespace, folder: Path, tree: dict[str, str]) -> int:
             command("render", "--chart" if args.chart else "--directory", str(folder)),
         )
     if uncommitted:
-        log(not_committed(uncommitted), "`git status` shows them; add and commit them")
+        log(*not_committed(uncommitted))
     return 3 if found or uncommitted else 0
 
 
