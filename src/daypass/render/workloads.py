@@ -253,9 +253,15 @@ def config_text(config: Config) -> str:
     document = config.model_dump(
         mode="json",
         exclude_none=True,
-        exclude={"local": True, "metrics": True, "door": _OF_PODS, "gate_pods": True},
+        exclude={
+            "local": True,
+            "metrics": True,
+            "door": _OF_PODS,
+            "gate_pods": True,
+            "cluster": {"certificate_authority"},
+            "domains": config.domains.keys() - config.cluster_domains.keys(),
+        },
     )
-    document["cluster"].pop("certificateAuthority", None)
     if config.cluster.keys is not None:
         document["cluster"]["keys"] = _KEYS_FILE
     return json.dumps(document, indent=2, sort_keys=True) + "\n"  # JSON is YAML
