@@ -47,8 +47,9 @@ labels = st.from_regex(LABEL, fullmatch=True).filter(lambda text: len(text) <= 2
 longest = "x" * 63
 names = labels | one_of(["default", "base", "door", "door-tls", "kustomization", longest])
 hosts = st.lists(labels, min_size=1, max_size=3).map(lambda parts: ".".join([*parts, "example"]))
+# A message names commands with them, where a dash at the beginning would be an option.
 audiences = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1).filter(
-    lambda text: not set(text) & set("\"'`\\")
+    lambda text: not text.startswith("-") and not set(text) & set("\"'`\\")
 )
 headers = st.from_regex(HEADER, fullmatch=True).map(lambda name: f"x-{name}"[:64].rstrip("-"))
 label_values = st.from_regex(LABEL_VALUE, fullmatch=True)
@@ -360,3 +361,26 @@ def documents(draw: st.DrawFn, *, in_cluster: bool | None = None) -> Document:
     chosen = draw(st.sets(one_of([*SECTIONS])))
     sections = {key: draw(SECTIONS[key]) for key in sorted(chosen)}
     return document(domains, gates, sections, short=draw(bools))
+
+
+@st.composite
+def lives(draw: st.DrawFn, *, steps: int) -> list[Document]:
+    """Configs that follow one another in a cluster: each has other domains, gates and sections than
+    the one before, and some of the same. Gateways, and the door's namespace, stay what they are.
+    """
+    gates_at_places = cluster_gates.map(lambda gate: {**gate, "frontLabels": {}})
+    kinds = {"domains": cluster_domains, "gates": gates_at_places}
+    parts: dict[str, Document] = {"domains": {}, "gates": {}, "sections": {}}
+    found = []
+    for _ in range(steps):
+        for kind, strategy in kinds.items():
+            kept = draw(st.sets(one_of(sorted(parts[kind])))) if parts[kind] else ()
+            new = draw(st.dictionaries(names, strategy, min_size=1, max_size=2))
+            parts[kind] = {**{name: parts[kind][name] for name in kept}, **new}
+        for key in draw(st.sets(one_of(sorted(SECTIONS)), min_size=2)):
+            parts["sections"][key] = draw(SECTIONS[key])
+        for key in draw(st.sets(one_of(sorted(parts["sections"])), max_size=3)):
+            del parts["sections"][key]
+        parts["sections"].get("door", {}).pop("namespace", None)
+        found.append(document(**parts, short=False))
+    return found

@@ -13,6 +13,7 @@ from daypass.render.names import ONE_FILE
 
 if TYPE_CHECKING:
     from daypass._core.objects import Object
+    from daypass.config import Config
 
 SUMMARY = "write what would be applied, as YAML or a kustomize tree"
 EPILOG = """\
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             tree = render_tree(config, facts)
         if args.check:
-            return _check(args, folder, tree, (args.config, *config.cluster.files))
+            return _check(args, folder, tree, config)
         _write(args, folder, tree)
     if notes := prerequisite_notes(config):
         log("these must exist or be set in addition:", "\n".join(notes))
@@ -140,11 +141,12 @@ def _check_options(args: argparse.Namespace) -> None:
 def _of_domain(parts: "dict[str, list[Object]]", name: str) -> "list[Object]":
     from daypass.render.manifests import domain_of
 
-    domains = {domain_of(folder): objects for folder, objects in parts.items() if domain_of(folder)}
-    if name not in domains:
+    domains = {domain_of(folder): part for folder, part in parts.items()}
+    if not name or name not in domains:
+        known = [*filter(None, domains)]
         raise UsageError(
             f"no domain {name[:80]!r} of this config is in a cluster",
-            did_you_mean(name, domains, f"there is: {', '.join(domains)}"),
+            did_you_mean(name, known, f"there is: {', '.join(known)}"),
         )
     return domains[name]
 
@@ -156,13 +158,12 @@ def _check_all(args: argparse.Namespace) -> int:
     return diff.run(args)
 
 
-def _check(
-    args: argparse.Namespace, folder: Path, tree: dict[str, str], sources: tuple[Path, ...]
-) -> int:
+def _check(args: argparse.Namespace, folder: Path, tree: dict[str, str], config: "Config") -> int:
     from daypass.deploy.git import not_committed, not_in_git
     from daypass.render.output_tree import drifts
 
-    found, uncommitted = drifts(folder, tree), not_in_git(folder, sources, tree)
+    found = drifts(folder, tree)
+    uncommitted = not_in_git(folder, (args.config, *config.cluster.files), tree)
     if args.output == "json":
         write(as_text(deployment.files_json(found, uncommitted), "json", indent=None))
     else:

@@ -149,10 +149,9 @@ def _rendered_text(path: Path) -> str:
     """Return the text of a file that daypass has rendered; empty for any other."""
     if path.is_symlink() or not path.is_file() or not os.access(path, os.R_OK):
         return ""
-    with path.open("rb") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         head = file.read(max(map(len, _MARKS)))
-        content = head + file.read() if is_rendered(head.decode("utf-8", "replace")) else b""
-    return content.decode("utf-8", "replace")
+        return head + file.read() if is_rendered(head) else ""
 
 
 def is_rendered(text: str) -> bool:

@@ -58,7 +58,9 @@ def monitor_objects(config: Config) -> list[Object]:
             }
             objects.append(_monitor("PodMonitor", each.name, config, spec))
         if wanted.service_monitor:
-            service = _service_name(each.name)
+            service = f"{each.name}-{METRICS}"
+            if len(service) > 63:  # a monitor's name may be longer
+                service = f"{service[:46]}-{sha256(service.encode()).hexdigest()[:16]}"
             labels = {APP_NAME: service}
             port = {"name": each.metrics.port, "port": each.metrics.number}
             spec = {"clusterIP": "None", "selector": dict(each.labels), "ports": [port]}
@@ -75,12 +77,6 @@ def monitor_objects(config: Config) -> list[Object]:
         ]
         objects.append(new_object(f"{RBAC_GROUP}/v1", "Role", METRICS_READER, home, rules=rules))
     return objects
-
-
-def _service_name(name: str) -> str:
-    """Return the name of a headless Service: unlike a monitor's, it has 63 characters at most."""
-    whole = f"{name}-{METRICS}"
-    return whole if len(whole) <= 63 else f"{whole[:46]}-{sha256(whole.encode()).hexdigest()[:16]}"
 
 
 def _monitor(kind: str, name: str, config: Config, spec: Object) -> Object:
