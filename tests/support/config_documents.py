@@ -368,8 +368,8 @@ def lives(draw: st.DrawFn, *, steps: int) -> list[Document]:
     """Configs that follow one another in a cluster: each has other domains, gates and sections than
     the one before, and some of the same. Gateways, and the door's namespace, stay what they are.
     """
-    gates_at_places = cluster_gates.map(lambda gate: {**gate, "frontLabels": {}})
-    kinds = {"domains": cluster_domains, "gates": gates_at_places}
+    at_places = istio_gates.map(lambda gate: {**gate, "frontLabels": {}}) | envoy_gateway_gates
+    kinds = {"domains": cluster_domains, "gates": at_places}
     parts: dict[str, Document] = {"domains": {}, "gates": {}, "sections": {}}
     found = []
     for _ in range(steps):
