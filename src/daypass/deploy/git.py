@@ -280,10 +280,9 @@ class Checkout:
 
 def not_in_git(folder: Path, sources: Sequence[Path], tree: Mapping[str, str]) -> list[str]:
     """Return `Checkout.uncommitted`; nothing if the folder is in no work tree."""
-    parents = folder.absolute().parents
-    if not any((each / ".git").exists() for each in [folder.absolute(), *parents]):
-        return []
-    return Checkout(folder, sources, tree).uncommitted()
+    if any((each / ".git").exists() for each in (folder.absolute(), *folder.absolute().parents)):
+        return Checkout(folder, sources, tree).uncommitted()
+    return []
 
 
 def not_committed(paths: Sequence[str]) -> tuple[str, str]:
@@ -303,11 +302,9 @@ def commit_message(
     """Return subject and body of a commit; each change comes with its path in the tree."""
     domains: dict[str, list[str]] = {"Publish": [], "Withdraw": []}
     for change, path in changes:
-        if (name := domain_of(path)) and path.endswith("/kustomization.yaml"):
-            if change.is_deleted:
-                domains["Withdraw"].append(name)
-            elif change.is_new:
-                domains["Publish"].append(name)
+        is_whole = change.is_deleted or change.is_new
+        if is_whole and (name := domain_of(path)) and path.endswith("/kustomization.yaml"):
+            domains["Withdraw" if change.is_deleted else "Publish"].append(name)
     subject = "; ".join(f"{verb} {', '.join(names)}" for verb, names in domains.items() if names)
     if not subject:
         names = {Path(path).stem for _, path in changes if "/" in path}

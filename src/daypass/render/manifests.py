@@ -54,12 +54,10 @@ _POD_SECURITY = {
 }
 
 
-_DOMAINS = "domains/"
-
-
 def domain_of(path: str) -> str:
     """Return the domain to which a folder or file of a tree belongs; empty if to none."""
-    return path.removeprefix(_DOMAINS).partition("/")[0] if path.startswith(_DOMAINS) else ""
+    part, _, rest = path.partition("/")
+    return rest.partition("/")[0] if part == "domains" else ""
 
 
 def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]:
@@ -78,7 +76,7 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
     _verify_namespace(config, fronts)
     parts = {"base": in_order(_base(config, facts, fronts))}
     for front in fronts:
-        parts[_DOMAINS + front.name] = in_order([*public_certificate(front), *front.objects()])
+        parts[f"domains/{front.name}"] = in_order([*public_certificate(front), *front.objects()])
     if config.policy is not None:
         parts["policy"] = in_order(policy_objects(config.policy))
     if gate := gate_objects(config, facts):

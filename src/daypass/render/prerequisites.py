@@ -106,11 +106,8 @@ def prerequisite_notes(config: Config) -> list[str]:
         + _NOTES[each.content].format(host=each.host, server=servers.get(each.pair), apply=apply)
         for each in prerequisites(config)
     ]
-    settings = (
-        *([config.door] if fronts_behind_door(config) else []),
-        *([config.gate_pods] if config.cluster_gates else []),
-    )
-    pulled = {str(secret) for each in settings for secret in each.image_pull_secrets or ()}
+    pods = ((config.door, fronts_behind_door(config)), (config.gate_pods, config.cluster_gates))
+    pulled = {str(it) for each, exist in pods if exist for it in each.image_pull_secrets or ()}
     lines += [
         f"Secret {config.door.namespace}/{name}: credentials for the images' registry; create it"
         for name in sorted(pulled)
