@@ -8,30 +8,47 @@ from pathlib import Path
 
 import pytest
 
+from daypass.cli import main
+from daypass.config import load
 from daypass.deploy.git import Checkout, Commit, GitError
-from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.cluster_facts import ClusterFacts, read_facts
 from daypass.render.manifests import render_tree
 from daypass.render.output_tree import write
+from support.authority import Authority
 from support.deploying import BOTH, ONLY_EKF
 from support.ekf import add_hook, git, git_init
 from support.messages import raises
 from support.programs import run
 from support.rendered import config_of
+from support.tokens import Signer
 
 Tree = dict[str, str]
+NAMING = """\
+version: 1
+cluster: {issuer: 'https://issuer.example.com', certificateAuthority: ca.crt, keys: keys.json}
+domains:
+  ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
+  here: {host: localhost, front: envoy, tls: {files: {certificate: here.crt, key: here.key}}}
+gate: {audience: gate.example.com, check: review}
+gatePods: {image: 'r.example.com/daypass:1'}
+metrics: {scrapedFrom: [monitoring], podMonitor: true, alerts: true}
+"""
+"""A config that names files, some of which rendering reads."""
 
 
 def tree_of(text: str) -> Tree:
     return render_tree(config_of(text), ClusterFacts())
 
 
-def write_and_commit(root: Path, text: str, opens: tuple[str, ...] = ()) -> Commit | None:
-    """What `daypass apply` does with a repository: verify, write, commit."""
+def write_and_commit(
+    root: Path, text: str, opens: tuple[str, ...] = (), named: tuple[Path, ...] = ()
+) -> Commit | None:
+    """What `daypass apply` does with a repository. `named`: the files that the config names."""
     folder = root / "deploy"
     config = root / "daypass.yaml"
     config.write_text(text)
     tree = tree_of(text)
-    checkout = Checkout(folder, config, tree)
+    checkout = Checkout(folder, (config, *named), tree)
     checkout.verify()
     write(folder, tree)
     return checkout.commit(opens)
@@ -205,7 +222,7 @@ def test_an_impossible_commit_is_an_error_before_any_write(
     make(repository)
     before = snapshot(repository)
     with raises(GitError, match=words) as raised:
-        Checkout(repository / "deploy", repository / "daypass.yaml", tree_of(BOTH)).verify()
+        Checkout(repository / "deploy", [repository / "daypass.yaml"], tree_of(BOTH)).verify()
     assert raised.value.hint
     assert snapshot(repository) == before
 
@@ -250,9 +267,62 @@ def test_the_first_commit_of_a_repository_works_and_a_refused_one_leaves_no_trac
 def test_a_config_outside_the_repository_is_not_committed(repository: Path, tmp_path: Path) -> None:
     config = tmp_path / "daypass.yaml"
     config.write_text(BOTH)
+    (repository / "ca.crt").write_text("PEM")
     tree = tree_of(BOTH)
-    checkout = Checkout(repository / "deploy", config, tree)
+    checkout = Checkout(repository / "deploy", [config, repository / "ca.crt"], tree)
     checkout.verify()
     write(repository / "deploy", tree)
     assert checkout.commit(()) is not None
-    assert "daypass.yaml" not in git_lines(repository, "ls-files")
+    assert not {"daypass.yaml", "ca.crt"} & {*git_lines(repository, "ls-files")}
+
+
+def test_files_that_the_config_names_are_committed_with_it(repository: Path) -> None:
+    named = (repository / "keys" / "ca.crt", repository / "keys.json")
+    named[0].parent.mkdir()
+    for text in ("old", "new"):
+        for file in named:
+            file.write_text(text)
+        assert write_and_commit(repository, BOTH, named=named) is not None
+        assert git_lines(repository, "status", "--porcelain") == []
+    assert git(repository, "show", "HEAD:keys/ca.crt") == "new"
+
+
+def test_a_clone_of_what_was_committed_renders_the_same(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = (repository / "ca.crt", repository / "keys.json")
+    named[0].write_text(Authority().pem)
+    named[1].write_text(Signer("key").jwks)
+    (repository / "daypass.yaml").write_text(NAMING)
+    config = load(repository / "daypass.yaml")
+    tree = render_tree(config, read_facts(config))
+    checkout = Checkout(repository / "deploy", [repository / "daypass.yaml", *named], tree)
+    checkout.verify()
+    write(repository / "deploy", tree)
+    assert checkout.commit(()) is not None
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(repository), str(clone))
+    words = [
+        "render",
+        "--config",
+        str(clone / "daypass.yaml"),
+        "--directory",
+        str(clone / "deploy"),
+    ]
+    assert main([*words, "--check"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("place", ["ignored", "outside"])
+def test_a_file_that_no_clone_would_have_is_an_error_before_any_write(
+    repository: Path, tmp_path: Path, place: str
+) -> None:
+    file = (tmp_path if place == "outside" else repository) / "ca.crt"
+    file.write_text("PEM")
+    with (repository / ".git/info/exclude").open("a") as exclude:
+        exclude.write("ca.crt\n")
+    before = snapshot(repository)
+    named = [repository / "daypass.yaml", file]
+    with raises(GitError, match=r"(?s)ca\.crt.*--no-commit"):
+        Checkout(repository / "deploy", named, {}).verify()
+    assert snapshot(repository) == before

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from daypass.cli import main
+from support.authority import Authority
 from support.deploying import BOTH, ONLY_EKF
 from support.ekf import git
 from support.messages import check
+from support.tokens import Signer
 
 CHECK = ["render", "--directory", "deploy", "--check"]
 
@@ -64,6 +66,33 @@ def test_new_and_removed_files_are_drift(
     found = json.loads(capsys.readouterr().out)
     assert "".join(each["diff"] for each in found["files"]) == out
     assert {"daypass.yaml", "deploy/base/service.yaml"} <= set(found["uncommitted"])
+
+
+AUTHORITY = "cluster: {certificateAuthority: ca.crt, keys: ../outside.json}\n"
+
+
+def test_a_file_that_the_config_names_and_no_clone_has_is_drift(
+    rendered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (rendered / "daypass.yaml").write_text(BOTH + AUTHORITY)
+    (rendered / "ca.crt").write_text(Authority().pem)
+    (rendered.parent / "outside.json").write_text(Signer("k").jwks)
+    assert main(["render", "--directory", "deploy"]) == 0
+    git(rendered, "add", "deploy", "daypass.yaml")
+    capsys.readouterr()
+    assert main([*CHECK, "-o", "json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"files": [], "uncommitted": ["../outside.json", "ca.crt"]}
+    (rendered / ".git/info/exclude").write_text("ca.crt\n")
+    assert main([*CHECK, "-o", "json"]) == 3
+    assert json.loads(capsys.readouterr().out)["uncommitted"] == ["../outside.json", "ca.crt"]
+    git(rendered, "add", "--force", "ca.crt")
+    assert main(CHECK) == 3
+    check(capsys.readouterr().err, "../outside.json", reason="drift")
+    (rendered / "keys.json").write_text(Signer("k").jwks)
+    (rendered / "daypass.yaml").write_text(BOTH + AUTHORITY.replace("../outside", "keys"))
+    git(rendered, "add", "daypass.yaml", "keys.json")
+    assert main(CHECK) == 0
 
 
 def test_a_tree_outside_a_repository_is_compared_with_the_config_only(

@@ -20,12 +20,13 @@ from daypass._core.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.render.names import DOOR
 from daypass.render.output_tree import write
-from support.charts import CHARTS, REPOSITORY, by_key, key, run_helm, write_chart
+from support.charts import CHARTS, EXAMPLE, REPOSITORY, by_key, key, run_helm, write_chart
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_gitops, install_istio
 from support.deadline import eventually
 from support.deploying import apply_strictly, prepare
+from support.manifest_cases import Case
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -171,15 +172,21 @@ def test_the_waves_of_argo_cd_put_the_policy_first_and_what_publishes_last(
     assert "Deployment" in waves["0"]
 
 
-def test_flux_applies_each_part_of_the_tree_after_what_it_depends_on(repository: Path) -> None:
-    parts = [value for value in examples("flux.yaml") if value["kind"] == "Kustomization"]
+@pytest.mark.parametrize("metrics", ["", "metrics: {alerts: true}\n"], ids=["plain", "metrics"])
+def test_flux_applies_each_part_of_the_tree_after_what_it_depends_on(metrics: str) -> None:
+    text = (EXAMPLES / "flux.yaml").read_text()
+    if metrics:
+        text = re.sub(
+            r"^# ---\n(?:# .*\n)+", lambda part: part[0].replace("# ", ""), text, flags=re.M
+        )
+    parts = [it for it in yaml.safe_load_all(text) if it["kind"] == "Kustomization"]
+    tree = Case(text=EXAMPLE.read_text() + metrics).tree()
     seen: list[str] = []
     for part in parts:
         spec = part["spec"]
-        assert (repository / spec["path"] / "kustomization.yaml").is_file()
+        assert f"{spec['path'].removeprefix('./deploy/')}/kustomization.yaml" in tree
         assert {each["name"] for each in spec.get("dependsOn", ())} <= set(seen)
         assert spec["wait"] is True
         seen.append(part["metadata"]["name"])
-    root = yaml.safe_load((repository / "deploy" / "kustomization.yaml").read_text())
-    paths = {re.sub(r"^\./deploy/", "", part["spec"]["path"]) for part in parts}
-    assert paths == set(root["resources"])
+    paths = {part["spec"]["path"].removeprefix("./deploy/") for part in parts}
+    assert paths == set(yaml.safe_load(tree["kustomization.yaml"])["resources"])

@@ -1,19 +1,20 @@
 """A config that is written and read again is the same."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, find, given, settings
+from hypothesis.errors import NoSuchExample
 
 from daypass._core.duration import format_duration, parse_duration
-from daypass._core.k8s_names import LABEL, LABEL_VALUE
 from daypass.config import Config, json_schema, parse
-from daypass.config.types import HEADER, format_size
+from daypass.config.levels import level_at, levels, name_of
 from daypass.deploy.openings import ended, openings, widened
+from support.config_documents import documents, lifetimes
 
 
 class Quoting(yaml.SafeDumper):
@@ -30,129 +31,13 @@ Quoting.add_representer(str, _text)
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
 
-labels = st.from_regex(LABEL, fullmatch=True).filter(lambda text: len(text) <= 20)
-hosts = (
-    st.lists(labels, min_size=2, max_size=4)
-    .map(".".join)
-    .filter(lambda host: not host.rpartition(".")[2].isdigit())
-)
-audiences = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1).filter(
-    lambda text: not set(text) & set("\"'`\\")
-)
-headers = st.from_regex(HEADER, fullmatch=True).map(lambda name: f"x-{name}"[:64].rstrip("-"))
-certificates = st.one_of(
-    st.builds(lambda name: {"secret": name}, labels),
-    st.builds(lambda name: {"issuer": name}, labels),
-    st.just("outside"),
-)
-lifetimes = st.integers(600, 2**32)
-unit_of_memory = st.sampled_from(["M", "G", "Mi", "Gi"])
-AMOUNTS = ("requests", "limits")
-sizes = st.integers(1024, 65_536)
-addresses = st.builds(
-    lambda name, port: f"{name}:{port}",
-    st.one_of(
-        st.just("localhost"),
-        st.ip_addresses(v=4).map(str),
-        st.ip_addresses(v=6).map(lambda address: f"[{address}]"),
-    ),
-    st.integers(0, 65_535),
-)
-
-cores = st.one_of(st.integers(1, 1024), st.integers(1, 10**6).map(lambda number: f"{number}m"))
-memory = st.builds(lambda number, unit: f"{number}{unit}", st.integers(2, 999), unit_of_memory)
-amounts = st.fixed_dictionaries({}, optional={"cpu": cores, "memory": memory})
-label_values = st.from_regex(f"({LABEL_VALUE})?", fullmatch=True)
-pod_settings = st.fixed_dictionaries(
-    {},
-    optional={
-        "resources": st.one_of(*(st.builds(lambda it, of=of: {of: it}, amounts) for of in AMOUNTS)),
-        "nodeSelector": st.dictionaries(labels, label_values, max_size=3),
-        "labels": st.dictionaries(labels, label_values, max_size=3),
-        "tolerations": st.lists(
-            st.fixed_dictionaries(
-                {"key": labels}, optional={"value": label_values, "effect": st.just("NoSchedule")}
-            ),
-            max_size=3,
-        ),
-        "imagePullSecrets": st.lists(
-            st.builds(lambda name: {"name": name}, labels),
-            max_size=3,
-            unique_by=lambda it: it["name"],
-        ),
-    },
-)
-
-
-@st.composite
-def domains(draw: st.DrawFn) -> dict[str, Any]:
-    names = draw(st.lists(labels, min_size=1, max_size=4, unique=True))
-    public = draw(st.lists(hosts, min_size=len(names), max_size=len(names), unique=True))
-    fronts = st.sampled_from(["ingress-nginx", "ingress", "istio", "gateway-api"])
-    return {
-        name: {"host": host, "front": draw(fronts), "tls": draw(certificates)}
-        for name, host in zip(names, public, strict=True)
-    }
-
-
-ENGINES: list[dict[str, str]] = [
-    {},
-    {"engine": "istio"},
-    {"engine": "envoy-gateway", "gateway": "infra/public"},
-    {"engine": "envoy"},
-]
-
-
-@st.composite
-def documents(draw: st.DrawFn) -> dict[str, Any]:
-    allowed = draw(st.lists(audiences, min_size=1, max_size=5, unique=True))
-    document: dict[str, Any] = {"version": 1, "domains": draw(domains())}
-    optional: dict[str, st.SearchStrategy[Any]] = {
-        "cluster": st.fixed_dictionaries(
-            {},
-            optional={
-                "server": st.builds(lambda host: f"https://{host}", hosts),
-                "serverName": hosts,
-                "certificateAuthority": labels,
-            },
-        ),
-        "policy": st.fixed_dictionaries(
-            {
-                "audiences": st.just(allowed),
-                "longestLifetime": lifetimes | lifetimes.map(format_duration),
-                "mode": st.sampled_from(["audit", "warn", "deny"]),
-            }
-        ),
-        "gate": st.fixed_dictionaries(
-            {"audience": st.sampled_from(allowed)},
-            optional={
-                "hosts": st.lists(hosts, min_size=1, max_size=3, unique=True),
-                "bound": st.sampled_from([["Secret"], ["none", "Secret"]]),
-                "headers": st.fixed_dictionaries({"user": headers}),
-            },
-        ),
-        "door": pod_settings,
-        "limits": st.fixed_dictionaries({"requestBody": sizes | sizes.map(format_size)}),
-        "local": st.fixed_dictionaries({"door": addresses}),
-    }
-    for key, strategy in optional.items():
-        if draw(st.booleans()):
-            document[key] = draw(strategy)
-    if "gate" in document:
-        document["gate"] |= (engine := draw(st.sampled_from(ENGINES)))
-        if engine.get("engine") == "envoy":  # for one machine
-            document["domains"] = {
-                name: {"host": domain["host"], "front": "envoy"}
-                for name, domain in document["domains"].items()
-            }
-    return document
-
 
 def read(document: dict[str, Any]) -> Config:
     text = yaml.dump(document, Dumper=Quoting, sort_keys=False, allow_unicode=True, width=10_000)
     return parse(text.encode(), name="daypass.yaml", folder=Path("/x"))
 
 
+@settings(max_examples=50)
 @given(documents())
 def test_a_valid_config_survives_a_round_trip(document: dict[str, Any]) -> None:
     config = read(document)
@@ -175,3 +60,59 @@ def test_a_config_opens_nothing_and_ends_nothing_once_it_is_stored(
 @given(lifetimes)
 def test_a_duration_survives_a_round_trip(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds
+
+
+Key = tuple[str, str, str]
+"""Level, what selects one of its sections, and key."""
+
+
+def known_keys() -> Iterator[Key]:
+    for name, level in levels().items():
+        for kind in level.kinds or [""]:
+            yield from ((short(name), kind, key) for key in level.known(kind))
+
+
+def keys_in(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[Key]:
+    level = level_at(at)
+    if isinstance(value, dict):
+        if level.fields:
+            kind = level.selected_in(value)
+            yield from ((short(name_of(at)), kind, key) for key in value)
+        for key, each in value.items():
+            yield from keys_in(each, (*at, key))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from keys_in(each, (*at, number))
+
+
+def short(name: str) -> str:
+    """The name of a level, the same for a gate in its short and its long form."""
+    return name.replace("gates.NAME", "gate")
+
+
+def test_every_key_of_the_models_is_in_some_config_of_these_tests() -> None:
+    seen = set[Key]()
+    only_generate = settings(phases=[Phase.generate], derandomize=True, max_examples=250)
+
+    @only_generate
+    @given(documents())
+    def look(document: dict[str, Any]) -> None:
+        seen.update(keys_in(document))
+
+    look()
+    for key in sorted({*known_keys()} - seen):  # by chance, or since no generator makes it
+        seen.update(keys_in(config_with(key, only_generate)) if key not in seen else ())
+    assert sorted({*known_keys()} - seen) == [], "extend support/config_documents.py"
+    assert seen <= {*known_keys()}
+
+
+def config_with(key: Key, options: settings) -> dict[str, Any]:
+    """A config that has a key; empty if none is found."""
+
+    def has_it(document: dict[str, Any]) -> bool:
+        return key in {*keys_in(document)}
+
+    try:
+        return find(documents(), has_it, settings=settings(options, max_examples=1000))
+    except NoSuchExample:
+        return {}

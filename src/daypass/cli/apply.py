@@ -112,7 +112,7 @@ def _confirm_and_commit(args: Namespace, plan: ApplyPlan) -> None:
     if not args.no_commit:
         from daypass.deploy.git import Checkout
 
-        checkout = Checkout(folder, args.config, tree)
+        checkout = Checkout(folder, (args.config, *plan.config.cluster.files), tree)
         checkout.verify()
     if plan.needs_confirmation:
         confirm(args, "apply it?")

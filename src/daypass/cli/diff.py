@@ -39,7 +39,8 @@ def run(args: Namespace) -> int:
 
     with deployment.open_plan(args, instead=DIFF_WITH_KUBECTL) as plan:
         folder, tree = options.tree_folder(args), render_tree(plan.config, plan.facts)
-        files, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
+        files = drifts(folder, tree)
+        uncommitted = not_in_git(folder, (args.config, *plan.config.cluster.files), tree)
         _show(args, plan, files, uncommitted)
         return 3 if files or uncommitted or plan.differing else 0
 
@@ -56,7 +57,7 @@ def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: lis
     folder = options.tree_folder(args)
     log(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))
     if uncommitted:
-        log(not_committed(uncommitted), "`git status` shows them; add and commit them")
+        log(*not_committed(uncommitted))
     log(f"cluster: {deployment.counts(plan)}")
     for line in (owner for change in plan.changes for owner in change.owners):
         log(line)

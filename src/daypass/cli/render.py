@@ -9,9 +9,11 @@ from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.text import did_you_mean
 from daypass.cli import deployment, log, options, write
 from daypass.cli.output import as_text, did, write_changes, write_objects
+from daypass.render.names import ONE_FILE
 
 if TYPE_CHECKING:
     from daypass._core.objects import Object
+    from daypass.config import Config
 
 SUMMARY = "write what would be applied, as YAML or a kustomize tree"
 EPILOG = """\
@@ -27,7 +29,6 @@ examples:
 
 The same config gives the same bytes, without any secret. stderr lists what must exist in addition.
 """
-ONE_FILE = "manifests.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             tree = render_tree(config, facts)
         if args.check:
-            return _check(args, folder, tree)
+            return _check(args, folder, tree, config)
         _write(args, folder, tree)
     if notes := prerequisite_notes(config):
         log("these must exist or be set in addition:", "\n".join(notes))
@@ -138,14 +139,16 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _of_domain(parts: "dict[str, list[Object]]", name: str) -> "list[Object]":
-    part = parts.get(f"domains/{name}")
-    if part is None:
-        known = [folder.removeprefix("domains/") for folder in parts if "/" in folder]
+    from daypass.render.manifests import domain_of
+
+    domains = {domain_of(folder): part for folder, part in parts.items()}
+    if not name or name not in domains:
+        known = [*filter(None, domains)]
         raise UsageError(
             f"no domain {name[:80]!r} of this config is in a cluster",
             did_you_mean(name, known, f"there is: {', '.join(known)}"),
         )
-    return part
+    return domains[name]
 
 
 def _check_all(args: argparse.Namespace) -> int:
@@ -155,11 +158,12 @@ def _check_all(args: argparse.Namespace) -> int:
     return diff.run(args)
 
 
-def _check(args: argparse.Namespace, folder: Path, tree: dict[str, str]) -> int:
+def _check(args: argparse.Namespace, folder: Path, tree: dict[str, str], config: "Config") -> int:
     from daypass.deploy.git import not_committed, not_in_git
     from daypass.render.output_tree import drifts
 
-    found, uncommitted = drifts(folder, tree), not_in_git(folder, args.config, tree)
+    found = drifts(folder, tree)
+    uncommitted = not_in_git(folder, (args.config, *config.cluster.files), tree)
     if args.output == "json":
         write(as_text(deployment.files_json(found, uncommitted), "json", indent=None))
     else:
@@ -171,7 +175,7 @@ def _check(args: argparse.Namespace, folder: Path, tree: dict[str, str]) -> int:
             command("render", "--chart" if args.chart else "--directory", str(folder)),
         )
     if uncommitted:
-        log(not_committed(uncommitted), "`git status` shows them; add and commit them")
+        log(*not_committed(uncommitted))
     return 3 if found or uncommitted else 0
 
 

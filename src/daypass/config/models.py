@@ -1,6 +1,7 @@
 """The whole of `daypass.yaml`, and its smaller sections: cluster, door, limits, local, policy."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -78,6 +79,11 @@ class ClusterConfig(Section):
     keys: Changed[FilePath | None] = Field(default=None, examples=["keys.json"])
     """JSON Web Key Set, relative to this file, of the keys that sign short-lived tokens, for an API
     server that does not publish them. Default: read from the cluster, again and again."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that rendering reads, in addition to the config itself."""
+        return tuple(filter(None, (self.certificate_authority, self.keys)))
 
     @property
     def server_host(self) -> str:

@@ -18,8 +18,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import read_ordinary
 from daypass._core.hints import command
 from daypass._core.text import unified_diff
-from daypass.render.manifests import MARK
-from daypass.render.output_tree import put
+from daypass.render.manifests import domain_of
+from daypass.render.output_tree import is_rendered, put
 
 SUBJECT_CHARACTERS = 72
 FEW_PATHS = 3
@@ -182,14 +182,15 @@ class Repository:
 class Checkout:
     """A config and its rendered tree in a repository, as `daypass apply` commits them.
 
-    `folder`, of the tree, may not exist yet. A config outside the repository is never committed.
+    `folder`, of the tree, may not exist yet. `sources`: the config, and the files that it names. A
+    config outside the repository is never committed.
     """
 
-    def __init__(self, folder: Path, config: Path, tree: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, sources: Sequence[Path], tree: Mapping[str, str]) -> None:
         self._tree = tree
         self._repository = Repository(folder, _NO_COMMIT)
-        self._folder = self._repository.relative(folder)
-        self._config = self._repository.relative(config)
+        self._folder, *found = map(self._repository.relative, (folder, *sources))
+        self._sources = [] if found[0].startswith("..") else found
 
     def verify(self) -> None:
         """Raise GitError if a commit would fail, be lost, or overwrite uncommitted changes."""
@@ -204,7 +205,12 @@ class Checkout:
                 f"git switch BRANCH, {_NO_COMMIT}",
             )
         repository.verify_identity()
-        self._verify_not_ignored()
+        ignored = self._ignored(os.path.join(self._folder, path) for path in self._tree)
+        if lacking := [*ignored, *self._in_no_clone()]:
+            raise GitError(
+                f"{lacking[0]} is outside the repository, or git ignores it",
+                f"change .gitignore, or move it into {top}, {_NO_COMMIT}",
+            )
         for change in self._changes():
             if "U" in change.letters or change.letters in ("AA", "DD"):
                 raise GitError(f"{change.path} has unmerged changes", f"finish that, {_NO_COMMIT}")
@@ -219,8 +225,10 @@ class Checkout:
                 )
 
     def uncommitted(self) -> list[str]:
-        """Return files of the tree, and the config, that are neither staged nor committed."""
-        return [change.path for change in self._our_changes() if change.letters[1] != " "]
+        """Return what is neither staged nor committed: files of the tree, the config, and the files
+        that it names."""
+        changed = [change.path for change in self._our_changes() if change.letters[1] != " "]
+        return [*self._in_no_clone(), *changed]
 
     def commit(self, widened: Sequence[str]) -> Commit | None:
         """Commit the tree and the config; None if HEAD has all of it. Raises GitError.
@@ -239,26 +247,30 @@ class Checkout:
                 f"{error.hint}\n{_NO_COMMIT}",
             ) from error
 
-    def _verify_not_ignored(self) -> None:
-        paths = [os.path.normpath(os.path.join(self._folder, path)) for path in self._tree]
+    def _in_no_clone(self) -> list[str]:
+        named = self._sources[1:]
+        outside = [path for path in named if path.startswith("..")]
+        return [*outside, *self._ignored(path for path in named if path not in outside)]
+
+    def _ignored(self, paths: Iterable[str]) -> list[str]:
         try:  # check-ignore does not work with --literal-pathspecs
-            ignored = self._repository.git("--no-literal-pathspecs", "check-ignore", "--", *paths)
+            words = ("--no-literal-pathspecs", "check-ignore", "--", *map(os.path.normpath, paths))
+            return self._repository.git(*words).splitlines()
         except GitError:
-            return  # it ends with 1 if none is ignored
-        raise GitError(f"git ignores {ignored.splitlines()[0]}", f"change .gitignore, {_NO_COMMIT}")
+            return []  # it ends with 1 if none is ignored
 
     def _changes(self) -> list[FileChange]:
-        inside = [path for path in (self._folder, self._config) if not path.startswith("..")]
+        inside = [path for path in (self._folder, *self._sources) if not path.startswith("..")]
         return self._repository.changes(inside)
 
     def _our_changes(self) -> list[FileChange]:
         return [change for change in self._changes() if self._is_ours(change)]
 
     def _is_ours(self, change: FileChange) -> bool:
-        if change.path == self._config or self._in_tree(change) in self._tree:
+        if change.path in self._sources or self._in_tree(change) in self._tree:
             return True
         if change.is_deleted and not change.is_new:  # of an earlier rendering
-            return self._repository.git("show", f"HEAD:{change.path}").startswith(MARK)
+            return is_rendered(self._repository.git("show", f"HEAD:{change.path}"))
         return False
 
     def _in_tree(self, change: FileChange) -> str:
@@ -266,20 +278,22 @@ class Checkout:
         return os.path.relpath(change.path, self._folder)
 
 
-def not_in_git(folder: Path, config: Path, tree: Mapping[str, str]) -> list[str]:
+def not_in_git(folder: Path, sources: Sequence[Path], tree: Mapping[str, str]) -> list[str]:
     """Return `Checkout.uncommitted`; nothing if the folder is in no work tree."""
-    parents = folder.absolute().parents
-    if not any((each / ".git").exists() for each in [folder.absolute(), *parents]):
-        return []
-    return Checkout(folder, config, tree).uncommitted()
+    if any((each / ".git").exists() for each in (folder.absolute(), *folder.absolute().parents)):
+        return Checkout(folder, sources, tree).uncommitted()
+    return []
 
 
-def not_committed(paths: Sequence[str]) -> str:
-    """Return a line that names a few paths, or the folders of many."""
+def not_committed(paths: Sequence[str]) -> tuple[str, str]:
+    """Return a line that names a few paths, or the folders of many, and what to do about them."""
+    hint = "`git status --ignored` shows them; add and commit them"
+    if any(path.startswith("..") for path in paths):
+        hint = f"a clone has no file outside the repository: move it there; {hint}"
     if len(paths) <= FEW_PATHS:
-        return f"not committed: {', '.join(paths)}"
+        return f"not committed: {', '.join(paths)}", hint
     names = sorted({f"{path.partition('/')[0]}/..." if "/" in path else path for path in paths})
-    return f"not committed: {len(paths)} files ({', '.join(names)})"
+    return f"not committed: {len(paths)} files ({', '.join(names)})", hint
 
 
 def commit_message(
@@ -288,12 +302,9 @@ def commit_message(
     """Return subject and body of a commit; each change comes with its path in the tree."""
     domains: dict[str, list[str]] = {"Publish": [], "Withdraw": []}
     for change, path in changes:
-        parts = path.split("/")
-        if parts[0] == "domains" and parts[-1] == "kustomization.yaml":
-            if change.is_deleted:
-                domains["Withdraw"].append(parts[1])
-            elif change.is_new:
-                domains["Publish"].append(parts[1])
+        is_whole = change.is_deleted or change.is_new
+        if is_whole and (name := domain_of(path)) and path.endswith("/kustomization.yaml"):
+            domains["Withdraw" if change.is_deleted else "Publish"].append(name)
     subject = "; ".join(f"{verb} {', '.join(names)}" for verb, names in domains.items() if names)
     if not subject:
         names = {Path(path).stem for _, path in changes if "/" in path}

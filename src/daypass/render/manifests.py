@@ -54,6 +54,12 @@ _POD_SECURITY = {
 }
 
 
+def domain_of(path: str) -> str:
+    """Return the domain to which a folder or file of a tree belongs; empty if to none."""
+    part, _, rest = path.partition("/")
+    return rest.partition("/")[0] if part == "domains" else ""
+
+
 def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]:
     """Return the objects by folder of the tree: `base`, `domains/NAME`, `policy`, `gate`,
     `monitoring`.
@@ -77,6 +83,9 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
         parts["gate"] = in_order(gate)
     if monitoring := [*monitor_objects(config), *alert_and_dashboard_objects(config)]:
         parts["monitoring"] = in_order(monitoring)
+    namespaces = {it["metadata"].get("namespace") for part in parts.values() for it in part}
+    if config.door.namespace in namespaces:
+        parts["base"].insert(0, _namespace(config))
     return parts
 
 
@@ -103,8 +112,6 @@ def _base(config: Config, facts: ClusterFacts, fronts: list[AnyFront]) -> list[O
     objects = flow_control()
     if len(behind_door) < len(fronts):
         objects += _api_server_authority(config, facts)
-    if behind_door or config.cluster_gates:
-        objects.append(_namespace(config))
     if not behind_door:
         return objects
     server = door_server(config)

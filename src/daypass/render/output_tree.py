@@ -1,11 +1,12 @@
 """A rendered tree or chart in a folder: compared, written, and cleaned of what is not rendered.
 
-A file is daypass's if its first line is the mark, or in JSON its first key. Other files, links, and
-everything outside the places where a tree or chart has files are never touched; a chart is refused
+A file is daypass's if its first line is the mark, or in JSON its first key. Other files, links,
+hidden folders, and trees and charts in folders of their own are never touched; a chart is refused
 next to files that Helm would install, too.
 """
 
 import contextlib
+import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,12 +16,8 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass._core.text import unified_diff
 from daypass.render.manifests import MARK
+from daypass.render.names import ONE_FILE
 
-_PLACES = (
-    *("*.yaml", "base/*.yaml", "domains/*/*.yaml", "policy/*.yaml", "gate/*.yaml"),
-    # Of a chart.
-    *("*.schema.json", "templates/*.yaml", "objects/*.yaml", "pods/*/*.yaml"),
-)
 _CHART = "Chart.yaml"
 _INSTALLED = ("templates", "objects", "pods", "crds", "charts")
 """Folders of a chart: what is in them is installed."""
@@ -112,12 +109,12 @@ def _order(drift: Drift) -> tuple[bool, bool, int]:
 
 
 def put(path: Path, text: str | None) -> None:
-    """Replace a file atomically, with the same mode; None: remove it, and its folder if it is empty
+    """Replace a file atomically, with the same mode; None: remove it, and folders that are empty
     then. Raises OSError."""
     if text is None:
         path.unlink()
         with contextlib.suppress(OSError):  # a folder that others have files in stays
-            path.parent.rmdir()
+            os.removedirs(path.parent)
         return
     try:
         mode = path.stat().st_mode & 0o7777
@@ -128,21 +125,38 @@ def put(path: Path, text: str | None) -> None:
 
 
 def _ours(folder: Path) -> dict[str, str]:
-    files = {file for place in _PLACES for file in folder.glob(place)}
-    found = {}
-    for file in files:
-        path = file.relative_to(folder).as_posix()
-        if _is_plain(folder, path):
-            text = file.read_bytes().decode("utf-8", "replace")
-            if text.startswith(_MARKS):
-                found[path] = text
+    """Return the text of each rendered file by its path, but for trees and charts further down."""
+    found: dict[str, str] = {}
+    for where, folders, names in os.walk(folder):  # follows no links
+        here = Path(where)
+        texts = {name: text for name in names if (text := _rendered_text(here / name))}
+        if here != folder and _is_root(texts):
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        within = here.relative_to(folder)
+        found |= {(within / name).as_posix(): text for name, text in texts.items()}
     return found
 
 
-def _is_plain(folder: Path, path: str) -> bool:
-    """Return whether the path is a regular file, and none of its folders is a link."""
-    steps = [folder.joinpath(*path.split("/")[: i + 1]) for i in range(path.count("/") + 1)]
-    return steps[-1].is_file() and not any(step.is_symlink() for step in steps)
+def _is_root(texts: Mapping[str, str]) -> bool:
+    """Return whether a folder with these rendered files is that of a whole tree or chart."""
+    is_tree = "\n- base\n" in texts.get("kustomization.yaml", "")
+    return is_tree or _CHART in texts or ONE_FILE in texts
+
+
+def _rendered_text(path: Path) -> str:
+    """Return the text of a file that daypass has rendered; empty for any other."""
+    if path.is_symlink() or not path.is_file() or not os.access(path, os.R_OK):
+        return ""
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        head = file.read(max(map(len, _MARKS)))
+        return head + file.read() if is_rendered(head) else ""
+
+
+def is_rendered(text: str) -> bool:
+    """Return whether a text is that of a rendered file, by its mark."""
+    return text.startswith(_MARKS)
 
 
 def _verify_free(folder: Path, drift: Drift) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from daypass._core.hints import command
 from daypass.config import Config, TlsSecret
 from daypass.render.engines import engines_of
-from daypass.render.fronts import FRONTS, AnyFront, fronts_of
+from daypass.render.fronts import FRONTS, AnyFront, fronts_behind_door, fronts_of
 from daypass.render.names import API_SERVER_AUTHORITY, DOOR_PAIR, GATE_PAIR
 from daypass.render.tls_server import AuthorityLocation, TlsServer, authorizer_server, door_server
 
@@ -36,15 +36,14 @@ class Prerequisite:
 def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
     """Return every object that must exist, each once."""
     found: list[Prerequisite] = []
-    fronts = fronts_of(config)
-    if any(not front.is_direct for front in fronts):
-        locations = (front.authority_location() for front in fronts if not front.is_direct)
+    if behind_door := fronts_behind_door(config):
+        locations = (front.authority_location() for front in behind_door)
         found += _serving(config, door_server(config), locations)
     reviewed = [engine for engine in engines_of(config) if engine.gate.is_reviewed]
     if reviewed:
         places = (engine.authority_location() for engine in reviewed)
         found += _serving(config, authorizer_server(config), places)
-    return tuple(dict.fromkeys([*found, *_of_names(fronts)]))
+    return tuple(dict.fromkeys([*found, *_of_names(fronts_of(config))]))
 
 
 def _serving(
@@ -107,8 +106,8 @@ def prerequisite_notes(config: Config) -> list[str]:
         + _NOTES[each.content].format(host=each.host, server=servers.get(each.pair), apply=apply)
         for each in prerequisites(config)
     ]
-    settings = (config.door, *([config.gate_pods] if config.cluster_gates else []))
-    pulled = {str(secret) for each in settings for secret in each.image_pull_secrets or ()}
+    pods = ((config.door, fronts_behind_door(config)), (config.gate_pods, config.cluster_gates))
+    pulled = {str(it) for each, exist in pods if exist for it in each.image_pull_secrets or ()}
     lines += [
         f"Secret {config.door.namespace}/{name}: credentials for the images' registry; create it"
         for name in sorted(pulled)

@@ -250,7 +250,8 @@ def watcher_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 def config_text(config: Config) -> str:
     """Return the config for a pod, without what concerns the pods themselves, or the machine that
     it was written on: other resources or labels give the same text."""
-    document = config.model_dump(
+    in_cluster = config.model_copy(update={"domains": config.cluster_domains})
+    document = in_cluster.model_dump(
         mode="json",
         exclude_none=True,
         exclude={"local": True, "metrics": True, "door": _OF_PODS, "gate_pods": True},

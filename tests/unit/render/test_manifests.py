@@ -160,6 +160,26 @@ def test_an_incomplete_config_is_rejected_with_a_hint(domain: str, fact: str) ->
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.parametrize("key", ["alerts", "dashboard", "podProxy"])
+def test_without_a_door_and_a_gate_there_is_no_namespace_unless_monitoring_has_objects_in_it(
+    key: str,
+) -> None:
+    direct = MINIMAL.replace("tls:", "direct: true, tls:")
+    assert "Namespace" not in {value["kind"] for value in rendered(direct)}
+    objects = rendered(f"{direct}metrics: {{{key}: true}}\n")
+    assert only(objects, "Namespace")["metadata"]["name"] == "daypass"
+
+
+def test_only_pods_that_are_rendered_need_credentials_of_a_registry() -> None:
+    pulls = "door: {imagePullSecrets: [{name: registry}]}\n"
+    text = f"{MINIMAL}{pulls}gatePods: {{imagePullSecrets: [{{name: other}}]}}\n"
+    assert "daypass/registry" in str(prerequisite_notes(config_of(text)))
+    direct = text.replace("tls:", "direct: true, tls:")
+    assert not {"daypass/registry", "daypass/other"} & {
+        *str(prerequisite_notes(config_of(direct))).split()
+    }
+
+
 def test_prerequisites_are_listed() -> None:
     lines = prerequisite_notes(CASES["fronts"].config)
     check("\n".join(lines), reason="needs")

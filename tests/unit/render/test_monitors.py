@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from daypass._core.k8s_names import is_label
 from daypass._core.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
@@ -15,7 +16,7 @@ from daypass.render.engines.istio.engine import IstioEngine
 from daypass.render.manifests import render_objects
 from daypass.render.monitoring.monitors import monitor_objects
 from daypass.rules.reasons import Reason
-from support.manifest_cases import CASES, FRONTS
+from support.manifest_cases import CASES, FRONTS, ISTIO
 from support.rendered import config_of, only
 from support.scrapes import SCRAPES
 
@@ -85,6 +86,19 @@ def test_a_service_monitor_selects_its_headless_service() -> None:
         assert [each["port"] for each in monitor["spec"]["endpoints"]] == [
             each["name"] for each in service["spec"]["ports"]
         ]
+
+
+def test_a_gate_with_a_long_name_has_a_service_that_kubernetes_accepts() -> None:
+    long = "n" * 63
+    text = ISTIO.replace("gate: {", f"gates: {{{long}: {{").replace(
+        "example.com}\n", "example.com}}\n"
+    )
+    objects = monitor_objects(monitored(text, serviceMonitor=True))
+    services = {each["metadata"]["name"] for each in of_kind(objects, "Service")}
+    assert len(services) == 3
+    assert all(is_label(name) for name in services)
+    other = monitor_objects(monitored(text.replace(long, long[1:]), serviceMonitor=True))
+    assert len({each["metadata"]["name"] for each in of_kind(other, "Service")} - services) == 1
 
 
 def test_only_the_pod_proxy_has_a_role_and_nobody_is_bound_to_it() -> None:

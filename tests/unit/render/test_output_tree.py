@@ -11,8 +11,10 @@ import yaml
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass.render import output_tree as module
+from daypass.render.chart import render_chart
 from daypass.render.manifests import MARK
 from daypass.render.output_tree import OccupiedError, drifts, write
+from support.manifest_cases import CASES, Case
 from support.messages import raises
 
 ONE = {
@@ -21,6 +23,12 @@ ONE = {
     "base/x.yaml": MARK + "x: 1\n",
     "domains/a/kustomization.yaml": MARK + "resources: []\n",
 }
+SMALLEST = Case(
+    text="""\
+version: 1
+domains: {ekf: {host: ekf.example.com, front: ingress, tls: {secret: ekf-tls}}}
+"""
+)
 OTHER = {
     "kustomization.yaml": MARK + "resources: [base]\n",
     "base/kustomization.yaml": MARK + "resources: [y.yaml]\n",
@@ -48,11 +56,18 @@ def test_obsolete_files_are_removed_and_foreign_files_kept(tmp_path: Path) -> No
     write(tmp_path, ONE)
     mine = {
         "base/mine.yaml": "mine: 1\n",
-        "README.md": MARK,  # only the mark, in a place where no tree has files
-        "elsewhere/x.yaml": MARK + "x: 1\n",
+        "README.md": f"Files with this line are rendered:\n{MARK}",
         "domains/b/mine.yaml": "mine: 2\n",
+        ".git/x.yaml": MARK + "x: 1\n",
+        # Rendered from other configs, or otherwise.
+        "staging/kustomization.yaml": MARK + "resources:\n- base\n",
+        "staging/base/x.yaml": MARK + "x: 1\n",
+        "charts/daypass/Chart.yaml": MARK + "name: daypass\n",
+        "charts/daypass/objects/x.yaml": MARK + "x: 1\n",
+        "flat/manifests.yaml": MARK + "x: 1\n",
     }
-    for path, text in mine.items():
+    obsolete = {"anywhere/at/all/x.yaml": MARK + "x: 1\n"}
+    for path, text in {**mine, **obsolete}.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     changed = {d.path: d.rendered is None for d in write(tmp_path, OTHER)}
@@ -60,6 +75,27 @@ def test_obsolete_files_are_removed_and_foreign_files_kept(tmp_path: Path) -> No
     assert changed["domains/a/kustomization.yaml"]
     assert files(tmp_path) == OTHER | mine
     assert not (tmp_path / "domains/a").exists()
+    assert not (tmp_path / "anywhere").exists()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_file_of_a_tree_is_recognized_and_goes_with_what_it_is_for(
+    tmp_path: Path, name: str
+) -> None:
+    rendered_again(tmp_path, CASES[name].tree(), SMALLEST.tree())
+
+
+def test_every_file_of_a_chart_is_recognized_and_goes_with_what_it_is_for(tmp_path: Path) -> None:
+    large, small = (render_chart(it.config, it.facts) for it in (CASES["metrics"], SMALLEST))
+    rendered_again(tmp_path, large, small)
+
+
+def rendered_again(folder: Path, large: dict[str, str], small: dict[str, str]) -> None:
+    write(folder, large)
+    assert write(folder, large) == drifts(folder, large) == []
+    write(folder, small)
+    assert files(folder) == small
+    assert [each for each in folder.rglob("*/") if not any(each.iterdir())] == []
 
 
 def test_an_edited_file_is_drift_and_is_rewritten(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST, METRICS_READER
 from daypass.render.prerequisites import prerequisites
 from daypass.render.tls_server import authorizer_server
 from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_objects
-from support.manifest_cases import CASES, FRONTS
+from support.manifest_cases import AUTHORITY_PEM, CASES, FRONTS
 from support.messages import raises
 from support.rendered import config_of, only, pod_of
 from support.tokens import Signer
@@ -62,6 +62,13 @@ def test_only_an_envoy_config_change_changes_the_pod_template() -> None:
     annotations = [pod_of(o)["metadata"]["annotations"] for o in (before, after, same)]
     assert annotations[0] != annotations[1]
     assert annotations[0] == annotations[2]
+
+
+def test_the_pods_config_has_no_path_of_the_machine_that_rendered_it() -> None:
+    local = "  here: {host: localhost, front: envoy, tls: {files: {certificate: c, key: k}}}\n"
+    text = TEXT.replace("door:", f"{local}cluster: {{certificateAuthority: c, keys: k}}\ndoor:")
+    facts = ClusterFacts(authority_pem=AUTHORITY_PEM, keys='{"keys": []}')
+    assert "/deployments" not in str(render_objects(config_of(text), facts))
 
 
 def test_the_probe_port_is_not_exposed_by_the_service() -> None:

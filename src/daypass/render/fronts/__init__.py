@@ -39,6 +39,11 @@ def fronts_of(config: Config, facts: ClusterFacts = _NO_FACTS) -> list[AnyFront]
     ]
 
 
+def fronts_behind_door(config: Config) -> list[AnyFront]:
+    """Return the fronts that forward to the door."""
+    return [front for front in fronts_of(config) if not front.is_direct]
+
+
 def served(listed: ListedObjects) -> tuple[list[ServedHost], list[ServedRoute]]:
     """Return the hosts and routes that the fronts of a cluster serve."""
     return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.labels import APP_NAME
@@ -10,7 +11,7 @@ from daypass.config import Config
 from daypass.render.engines import engines_of
 from daypass.render.engines.engine import ProxyMetrics
 from daypass.render.envoy.statistics import METRICS, PATH
-from daypass.render.fronts import fronts_of
+from daypass.render.fronts import fronts_behind_door
 from daypass.render.names import DOOR, GATE, GATE_WATCH, METRICS_READER
 from daypass.render.workloads import (
     AUTHORIZER_STATUS_PORT,
@@ -58,6 +59,8 @@ def monitor_objects(config: Config) -> list[Object]:
             objects.append(_monitor("PodMonitor", each.name, config, spec))
         if wanted.service_monitor:
             service = f"{each.name}-{METRICS}"
+            if len(service) > 63:  # a monitor's name may be longer
+                service = f"{service[:46]}-{sha256(service.encode()).hexdigest()[:16]}"
             labels = {APP_NAME: service}
             port = {"name": each.metrics.port, "port": each.metrics.number}
             spec = {"clusterIP": "None", "selector": dict(each.labels), "ports": [port]}
@@ -85,7 +88,7 @@ def scraped(config: Config) -> Iterator[Scraped]:
     """Yield the Pods with metrics. Gates of several listeners have the same ones."""
     engines = engines_of(config)
     own = {
-        DOOR: (METRICS, DOOR_METRICS_PORT, any(not front.is_direct for front in fronts_of(config))),
+        DOOR: (METRICS, DOOR_METRICS_PORT, bool(fronts_behind_door(config))),
         GATE: (STATUS, AUTHORIZER_STATUS_PORT, any(each.gate.is_reviewed for each in engines)),
         GATE_WATCH: (STATUS, WATCHER_STATUS_PORT, bool(engines)),
     }
