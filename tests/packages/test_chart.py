@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster.test_rendered_lint import EXCEPTIONS, scored
 from tools.gobuild import built
 
 from daypass.render.output_tree import drifts
 from daypass.render.yaml import stream
+from packages.test_rendered_lint import EXCEPTIONS, scored
 from support.charts import (
     CHARTS,
     EXAMPLE,
