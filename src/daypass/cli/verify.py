@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.findings import Finding, Level, exit_code
+from daypass._core.findings import Finding, Level, exit_code, ok
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, options, warn, write
 from daypass.cli.colour import paint
@@ -73,12 +73,14 @@ def run(args: Namespace) -> int:
             cluster = stack.enter_context(options.open_cluster(args))
             _report_keys(config, cluster)
         findings = verifier.verify(targets)
-        if config is not None and config.every_gate:
-            from daypass.deploy.gate_bypass import verify_gate_hosts
-            from daypass.deploy.model_access import verify_access
+        if config is not None:
+            from daypass.deploy.checks import find_in_cluster
 
-            bypasses = [*verify_gate_hosts(cluster, config), *verify_access(cluster, config)]
-            findings = {name: [*found, *bypasses] for name, found in findings.items()}
+            found = find_in_cluster(cluster, config)
+            # With the first domain, as gates of no domain.
+            findings[next(iter(findings))] += found or [
+                ok("cluster", "its objects have no finding")
+            ]
     log_timeouts(args, findings)
     if args.output == "text":
         write(findings_text(findings, paint))

@@ -1,0 +1,114 @@
+"""What is wrong with a config in its cluster: one list of checks, for `apply`, `diff`, `verify` and
+`status`.
+
+A check names what to list, and judges that alone: everything is listed once, and a kind that the
+user may not list leaves the other checks as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from typing import NamedTuple
+
+from daypass._core.errors import DaypassError
+from daypass._core.findings import Finding, failure, skipped
+from daypass._core.hints import command
+from daypass.config import Config
+from daypass.deploy import routes
+from daypass.deploy.gate_bypass import bypass_queries, find_gate_bypass
+from daypass.deploy.identity_settings import find_stranded, identity_queries
+from daypass.deploy.logins import find_logins, login_queries
+from daypass.deploy.model_access import access_queries, find_access_bypass
+from daypass.kube.cluster import Cluster
+from daypass.render.engines import AnyEngine, engines_of
+from daypass.render.engines.bypass import join_names
+from daypass.render.engines.envoy_gateway import SECURITY_POLICY
+from daypass.render.fronts import fronts_of
+from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
+from daypass.render.names import GATE
+
+NOT_APPLIED = "not-applied"
+NOTHING_APPLIED = failure(NOT_APPLIED, "nothing of this config is applied", command("apply"))
+
+
+class ClusterCheck(NamedTuple):
+    """Finds mistakes by what it lists. `of`: what it is about, in words. `is_partial`: it finds
+    something even if not all may be listed.
+    """
+
+    of: str
+    queries: Callable[[Config], Iterable[ObjectQuery]]
+    find: Callable[[ListedObjects, Config], Iterable[Finding]]
+    is_partial: bool = False
+
+
+def _filters(engine: AnyEngine) -> ObjectQuery:
+    """Return what to list to know whether a gate is applied."""
+    kind = engine.published_as or SECURITY_POLICY
+    return kind._replace(fields=f"metadata.name={engine.named(GATE)}", metadata_only=True)
+
+
+def _applied_queries(config: Config) -> list[ObjectQuery]:
+    return [*(front.api for front in fronts_of(config)), *map(_filters, engines_of(config))]
+
+
+def _find_unapplied(listed: ListedObjects, config: Config) -> Iterator[Finding]:
+    """Yield which domains and gates are not there."""
+    there = {each.key: bool(listed.of(_filters(each))) for each in engines_of(config)}
+    for front in fronts_of(config):
+        names = map(path_of, listed.of(front.api))
+        there[f"domains.{front.name}"] = f"{front.namespace}/{front.object_name}" in names
+    if there and not any(there.values()):
+        yield NOTHING_APPLIED
+    elif lacking := sorted(key for key, is_there in there.items() if not is_there):
+        yield failure(NOT_APPLIED, f"not applied: {join_names(lacking)}", command("apply"))
+
+
+CHECKS = (
+    ClusterCheck("what is applied", _applied_queries, _find_unapplied),
+    ClusterCheck("others' routes", lambda _: routes.ROUTE_KINDS, routes.collisions, True),
+    ClusterCheck("hosts of Gateways", routes.gateway_queries, routes.find_unserved_hosts),
+    ClusterCheck("ways past a gate", bypass_queries, find_gate_bypass, True),
+    ClusterCheck("ways to models", access_queries, find_access_bypass, True),
+    ClusterCheck("logins", login_queries, find_logins),
+    ClusterCheck("identities", identity_queries, find_stranded),
+)
+
+
+def find_in_cluster(cluster: Cluster | None, config: Config) -> list[Finding]:
+    """Return what all checks find, and what is not known. `cluster`: None to look at none."""
+    queries = [query for check in CHECKS for query in check.queries(config)]
+    listed, unknown = (
+        ListedObjects(unseen=frozenset(queries)),
+        "--kubeconfig FILE looks at the cluster",
+    )
+    if cluster is not None:
+        try:
+            listed, unknown = routes.list_all(cluster, queries), ""
+        except DaypassError as error:
+            unknown = error.fact
+    return judge(listed, config, unknown) if config.cluster_domains else []
+
+
+def judge(listed: ListedObjects, config: Config, unknown: str = "") -> list[Finding]:
+    """Return what all checks find; of findings with the same hint, one with a line for each.
+
+    `unknown`: why objects could not be listed, if that is not for a missing right.
+    """
+    found, unseen = list[Finding](), list[str]()
+    for check in CHECKS:
+        if not listed.unseen.isdisjoint(check.queries(config)):
+            unseen.append(check.of)
+        if check.is_partial or check.of not in unseen:
+            found += check.find(listed, config)
+    if unseen:
+        what = f"not all is known about {join_names(unseen, len(unseen))}"
+        why = unknown or f"no right to list {', '.join(listed.unseen_kinds)}"
+        found.append(skipped("cluster", f"{what}: {why}"))
+    return [
+        replace(kind, fact="\n".join(each.fact for each in group))
+        for kind, group in groupby(found, key=partial(replace, fact=""))
+    ]
