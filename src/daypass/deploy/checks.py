@@ -81,10 +81,8 @@ CHECKS = (
 def find_in_cluster(cluster: Cluster | None, config: Config) -> list[Finding]:
     """Return what all checks find, and what is not known. `cluster`: None to look at none."""
     queries = [query for check in CHECKS for query in check.queries(config)]
-    listed, unknown = (
-        ListedObjects(unseen=frozenset(queries)),
-        "--kubeconfig FILE looks at the cluster",
-    )
+    listed = ListedObjects(unseen=frozenset(queries))
+    unknown = "--kubeconfig FILE looks at the cluster"
     if cluster is not None:
         try:
             listed, unknown = routes.list_all(cluster, queries), ""

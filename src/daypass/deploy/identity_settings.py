@@ -33,7 +33,7 @@ def identity_queries(config: Config) -> Sequence[ObjectQuery]:
 
 def find_stranded(listed: ListedObjects, config: Config) -> Iterator[Finding]:
     """Yield which identities have another door, an audience that nothing takes, or a namespace that
-    the gate does not watch. All are warnings: whoever may create ServiceAccounts can cause them.
+    the gate does not watch. They are warnings: users who may create ServiceAccounts can cause them.
     """
     accounts = [each for each in map(Account.read, listed.of(_ACCOUNTS)) if each.is_ours]
     if others := [each for each in accounts if _is_elsewhere(each, config)]:
