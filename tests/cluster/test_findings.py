@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,10 @@ def test_the_life_of_a_gate_is_followed(
     cluster.apply(gateway(NEW))
     run(*QUICK_APPLY, "--yes")
     assert found() & REASONS == {"identity-door"}
+    moved = replace(settings, door=f"https://{NEW}/kubernetes")
+    make(cluster, bot, credentials=moved, watcher_namespace="daypass")
+    assert found() & REASONS == set()
+    make(cluster, bot, credentials=settings, watcher_namespace="daypass")
     cluster.apply(gateway(HOST))
 
     write(folder, CONFIG.replace(AUDIENCE, "new-audience"))
