@@ -17,7 +17,7 @@ from daypass._core.findings import Finding, Level
 from daypass._core.objects import Object, name_of
 from daypass.config import Config
 from daypass.deploy.apply import execute, wait_for_publication
-from daypass.deploy.checks import find_in_cluster
+from daypass.deploy.checks import find_if_possible
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.openings import RenamedGateError
 from daypass.kube.cluster import Cluster
@@ -152,7 +152,7 @@ def served(cluster: Cluster, *models: Model) -> Iterator[None]:
 def found(cluster: Cluster | None, text: str = TWO) -> dict[str, list[Finding]]:
     """What `verify` finds about access by model, by check."""
     by_check: dict[str, list[Finding]] = {}
-    for each in find_in_cluster(cluster, config_of(text)):
+    for each in find_if_possible(cluster, config_of(text)):
         if each.check.startswith(("model-", "route-rights")):
             by_check.setdefault(each.check, []).append(each)
     return by_check
@@ -372,7 +372,7 @@ def test_a_login_that_may_call_every_model_is_a_finding_unless_it_is_meant(
 def test_what_the_user_may_not_list_is_named(plane: ControlPlane) -> None:
     identity = plane.make_identity()
     with closing(cluster_as(plane, identity.token)) as limited:
-        *_, finding = find_in_cluster(limited, config_of(TWO))
+        *_, finding = find_if_possible(limited, config_of(TWO))
     assert finding.level is Level.SKIPPED
     check(finding.fact, "Pods", "ClusterRoleBindings", f"InferenceServices of {KSERVE}",
           reason=finding.check)  # fmt: skip

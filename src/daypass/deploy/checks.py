@@ -78,17 +78,24 @@ CHECKS = (
 )
 
 
-def find_in_cluster(cluster: Cluster | None, config: Config) -> list[Finding]:
-    """Return what all checks find, and what is not known. `cluster`: None to look at none."""
-    queries = [query for check in CHECKS for query in check.queries(config)]
-    listed = ListedObjects(unseen=frozenset(queries))
+def _queries(config: Config) -> list[ObjectQuery]:
+    return [query for check in CHECKS for query in check.queries(config)]
+
+
+def find_in_cluster(cluster: Cluster, config: Config) -> list[Finding]:
+    """Return what all checks find, and what the user may not list. Raises DaypassError."""
+    return judge(routes.list_all(cluster, _queries(config)), config)
+
+
+def find_if_possible(cluster: Cluster | None, config: Config) -> list[Finding]:
+    """Return the same; if the cluster does not answer, or is None, what is not known."""
     unknown = "--kubeconfig FILE looks at the cluster"
     if cluster is not None:
         try:
-            listed, unknown = routes.list_all(cluster, queries), ""
+            return find_in_cluster(cluster, config)
         except DaypassError as error:
             unknown = error.fact
-    return judge(listed, config, unknown) if config.cluster_domains else []
+    return judge(ListedObjects(unseen=frozenset(_queries(config))), config, unknown)
 
 
 def judge(listed: ListedObjects, config: Config, unknown: str = "") -> list[Finding]:

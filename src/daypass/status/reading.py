@@ -21,7 +21,7 @@ from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.objects import Object, name_of
 from daypass._core.parallel import in_parallel
 from daypass.config import Config, TlsFiles, TlsIssuer
-from daypass.deploy.checks import NOTHING_APPLIED, find_in_cluster
+from daypass.deploy.checks import NOTHING_APPLIED, find_if_possible
 from daypass.deploy.cluster_state import read_cluster_state
 from daypass.deploy.plan import RejectedObjectsError, make_plan
 from daypass.identity.health import examine_times
@@ -344,7 +344,7 @@ class View:
         else:
             self.findings += plan.found
             return [str(each.ref) for each in plan.differing]
-        self.findings += find_in_cluster(self.cluster, self.config)
+        self.findings += find_if_possible(self.cluster, self.config)
         return None
 
 
