@@ -12,8 +12,7 @@ import pytest
 
 from daypass._core.objects import Object
 from daypass.config import Config
-from daypass.deploy.checks import find_in_cluster
-from daypass.deploy.gate_bypass import AUDIENCE_ROUTES
+from daypass.deploy.checks import AUDIENCE_ROUTES, find_in_cluster
 from support.deadline import eventually
 from support.istio_gates import service
 from support.istio_gateway import service_entry

@@ -7,29 +7,31 @@ user may not list leaves the other checks as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 from daypass._core.errors import DaypassError
-from daypass._core.findings import Finding, failure, skipped
+from daypass._core.findings import Finding, failure, skipped, warning
 from daypass._core.hints import command
 from daypass.config import Config
 from daypass.deploy import routes
-from daypass.deploy.gate_bypass import bypass_queries, find_gate_bypass
-from daypass.deploy.identity_settings import find_stranded, identity_queries
+from daypass.deploy.identity_settings import IDENTITIES, find_stranded
 from daypass.deploy.logins import find_logins, login_queries
 from daypass.deploy.model_access import access_queries, find_access_bypass
 from daypass.kube.cluster import Cluster
 from daypass.render.engines import AnyEngine, engines_of
-from daypass.render.engines.bypass import join_names
+from daypass.render.engines.bypass import HostOwner, describe_hosts, join_names, serves_more
 from daypass.render.engines.envoy_gateway import SECURITY_POLICY
 from daypass.render.fronts import fronts_of
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
 from daypass.render.names import GATE
+from daypass.rules.patterns import Place
 
+AUDIENCE_ROUTES = "audience-routes"
+"""The check that finds what an audience opens in addition to its places."""
 NOT_APPLIED = "not-applied"
 NOTHING_APPLIED = failure(NOT_APPLIED, "nothing of this config is applied", command("apply"))
 
@@ -67,14 +69,46 @@ def _find_unapplied(listed: ListedObjects, config: Config) -> Iterator[Finding]:
         yield failure(NOT_APPLIED, f"not applied: {join_names(lacking)}", command("apply"))
 
 
+def _bypass_queries(config: Config) -> Sequence[ObjectQuery]:
+    """Return what to list to find what bypasses the gate; nothing if nothing can."""
+    gates = engines_of(config)
+    served = (query for gate in gates if gate.gate.audiences for query in gate.served_queries)
+    return tuple(dict.fromkeys([*(e for gate in gates for e in gate.bypass_queries), *served]))
+
+
+def find_gate_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
+    """Return what bypasses the gates, by the listed objects of `_bypass_queries`."""
+    gates = engines_of(config)
+    return [each for gate in gates for each in (*gate.bypasses(listed), *_wide(gate, listed))]
+
+
+def _wide(engine: AnyEngine, listed: ListedObjects) -> Iterator[Finding]:
+    """Find routes of wildcards for hosts of an audience and others. Envoy takes them for each host
+    that has no route of its own.
+    """
+    served, reached, opened = engine.served(listed), set[HostOwner](), list[str]()
+    for audience, places in engine.gate.audiences.items():
+        forms = [*map(Place.parse, places)]
+        if more := {one for one in served if any(serves_more(one, form) for form in forms)}:
+            reached |= more
+            opened.append(audience)
+    for _, line in describe_hosts(reached):
+        yield warning(
+            AUDIENCE_ROUTES,
+            f"{line}, and so hosts of {engine.key}.audiences that have no route of their own:"
+            f" tokens for {join_names(opened)} open what it serves",
+            "name the hosts in its routes, or serve it at another gateway",
+        )
+
+
 CHECKS = (
     ClusterCheck("what is applied", _applied_queries, _find_unapplied),
     ClusterCheck("others' routes", lambda _: routes.ROUTE_KINDS, routes.collisions, True),
-    ClusterCheck("hosts of Gateways", routes.gateway_queries, routes.find_unserved_hosts),
-    ClusterCheck("ways past a gate", bypass_queries, find_gate_bypass, True),
+    ClusterCheck("hosts of Gateways", lambda _: routes.GATEWAYS, routes.find_unserved_hosts),
+    ClusterCheck("ways past a gate", _bypass_queries, find_gate_bypass, True),
     ClusterCheck("ways to models", access_queries, find_access_bypass, True),
     ClusterCheck("logins", login_queries, find_logins),
-    ClusterCheck("identities", identity_queries, find_stranded),
+    ClusterCheck("identities", lambda _: IDENTITIES, find_stranded),
 )
 
 

@@ -23,12 +23,8 @@ from daypass.render.names import GATE_WATCH
 _ACCOUNTS = ObjectQuery("", "ServiceAccount", labels=labels.SELECTOR, metadata_only=True)
 _NAMESPACES = ObjectQuery("", "Namespace", metadata_only=True)
 _WATCHES = ObjectQuery(RBAC_GROUP, "RoleBinding", fields=f"metadata.name={GATE_WATCH}")
+IDENTITIES = (_ACCOUNTS, _NAMESPACES, _WATCHES)
 _SET = command("identity", "create", Placeholder("NAME"), "-n", Placeholder("NAMESPACE"))
-
-
-def identity_queries(config: Config) -> Sequence[ObjectQuery]:
-    """Return what to list to find identities without tokens."""
-    return (_ACCOUNTS, _NAMESPACES, *([_WATCHES] if config.cluster_gates else ()))
 
 
 def find_stranded(listed: ListedObjects, config: Config) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from daypass._core.findings import Finding, failure, warning
@@ -27,6 +27,7 @@ from daypass.render.fronts.routes import (
 )
 
 COLLISIONS = "collisions"
+GATEWAYS = (ISTIO_GATEWAY, GATEWAY)
 ROUTE_KINDS = tuple(dict.fromkeys(front.api for front in FRONTS))
 """The kinds that route paths, of all fronts."""
 
@@ -93,13 +94,6 @@ def collisions(listed: ListedObjects, config: Config) -> list[Finding]:
         for route in found
         if route.host == domain.host and route.captures(config.prefix)
     ]
-
-
-def gateway_queries(config: Config) -> Sequence[ObjectQuery]:
-    """Return what to list to know the hosts of existing Gateways; nothing without such ones."""
-    domains = config.cluster_domains.values()
-    named = any(isinstance(each, GatewayDomain) and each.gateway for each in domains)
-    return (ISTIO_GATEWAY, GATEWAY) if named else ()
 
 
 def find_unserved_hosts(listed: ListedObjects, config: Config) -> Iterator[Finding]:

@@ -10,8 +10,7 @@ import yaml
 
 from daypass._core.labels import OWNED
 from daypass._core.objects import Object
-from daypass.deploy.checks import find_if_possible
-from daypass.deploy.gate_bypass import AUDIENCE_ROUTES, find_gate_bypass
+from daypass.deploy.checks import AUDIENCE_ROUTES, find_gate_bypass, find_if_possible
 from daypass.render.engines import engines_of
 from daypass.render.engines.bypass import in_common
 from support.engines import listed_at, the_engine
