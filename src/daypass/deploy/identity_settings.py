@@ -65,8 +65,8 @@ def _audiences(
     gates, policy = config.every_gate.values(), config.policy
     taken = {each for gate in gates for each in (gate.audience, *gate.audiences)}
     refused, useless = list[Account](), list[Account]()
-    for account in accounts:
-        here, audience = account.name.namespace, account.annotations.get(labels.AUDIENCE)
+    for account in (each for each in accounts if labels.AUDIENCE in each.annotations):
+        here, audience = account.name.namespace, account.annotations[labels.AUDIENCE]
         if policy is not None and policy.mode == "deny" and here in enforced:
             override = enforced[here].get(labels.POLICY_AUDIENCES)
             if audience not in (policy.audiences if override is None else override.split(" ")):

@@ -177,6 +177,7 @@ def test_what_is_wrong_is_found_with_the_next_step(
         instead(THE_GATEWAY, gateway("kubeflow/*.example.com")),
         instead(TEAM, namespace(audiences="x.example.com gate.example.com")),
         instead(BOT, identity(door="what is this")),
+        lambda there: there[BOT]["metadata"]["annotations"].pop(labels.AUDIENCE),
         gone(BOT, WATCH, TEAM),  # a namespace without identities
         gone(LOGIN, PAST, ("RequestAuthentication", "dex")),
         instead(("EnvoyFilter", "login"), by_filter("login")),
