@@ -17,7 +17,7 @@ from daypass._core.findings import Finding, Level
 from daypass._core.objects import Object, name_of
 from daypass.config import Config
 from daypass.deploy.apply import execute, wait_for_publication
-from daypass.deploy.model_access import verify_access
+from daypass.deploy.checks import find_if_possible
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.openings import RenamedGateError
 from daypass.kube.cluster import Cluster
@@ -149,11 +149,12 @@ def served(cluster: Cluster, *models: Model) -> Iterator[None]:
             yield
 
 
-def found(cluster: Cluster, text: str = TWO) -> dict[str, list[Finding]]:
+def found(cluster: Cluster | None, text: str = TWO) -> dict[str, list[Finding]]:
     """What `verify` finds about access by model, by check."""
     by_check: dict[str, list[Finding]] = {}
-    for each in verify_access(cluster, config_of(text)):
-        by_check.setdefault(each.check, []).append(each)
+    for each in find_if_possible(cluster, config_of(text)):
+        if each.check.startswith(("model-", "route-rights")):
+            by_check.setdefault(each.check, []).append(each)
     return by_check
 
 
@@ -168,11 +169,8 @@ THEIRS = make(
 
 def test_kserves_routes_and_roles_that_no_tenant_has_are_no_finding(cluster: Cluster) -> None:
     with served(cluster, IRIS), there(cluster, llm_route(LLAMA, ROUTING)):
-        (finding,) = verify_access(cluster, config_of(TWO))
-        assert finding.level is Level.OK
-        check(finding.fact, reason=finding.check)
-        assert plan(cluster, TWO).unguarded == ()
-    assert verify_access(cluster, config_of(ONE)) == []
+        assert found(cluster) == {}
+    assert found(cluster, ONE) == {}
 
 
 def test_a_route_for_anothers_model_is_reported_by_apply_and_fails_verify(
@@ -183,16 +181,16 @@ def test_a_route_for_anothers_model_is_reported_by_apply_and_fails_verify(
         message = message_with(run(*QUICK_APPLY, "--dry-run")[1], "VirtualService bob/mine")
         check(message, "alice/iris", "Gateway kubeflow/kubeflow-gateway", reason="model-routes")
         planned = json.loads(run(*QUICK_APPLY, "--dry-run", "-o", "json")[0])
-        (told,) = planned["unguarded"]
+        (told,) = (each["fact"] for each in planned["findings"] if each["check"] == "model-routes")
         assert told in message
         at = ("--kubeconfig", str(plane.kubeconfig))
         out, _ = run("verify", "ekf", *at, "-o", "json", code=3)
         (finding,) = (e for e in json.loads(out)["domains"]["ekf"] if e["check"] == "model-routes")
         assert (finding["level"], finding["fact"]) == ("failure", told)
         out, _ = run("verify", "ekf", "-o", "json", code=3)
-        (finding,) = (e for e in json.loads(out)["domains"]["ekf"] if e["check"] == "model-access")
+        (finding,) = (e for e in json.loads(out)["domains"]["ekf"] if e["check"] == "cluster")
         assert finding["level"] == "skipped"
-        check(finding["fact"], reason="model-access")
+        check(finding["fact"], "ways to models", reason="cluster")
 
 
 def test_a_language_model_with_routes_of_its_own_is_reported(cluster: Cluster) -> None:
@@ -226,8 +224,7 @@ def test_gateways_where_nobody_is_asked_are_reported(cluster: Cluster) -> None:
     - host: '{{name}}.{{namespace}}.svc.cluster.local'
       resource: inferenceservices.{KSERVE}
 gatePods""")  # fmt: skip
-        ((finding,),) = found(cluster, guarded).values()
-        assert finding.level is Level.OK
+        assert found(cluster, guarded) == {}
         told = [each.fact for each in found(cluster, WITHOUT_HOSTS)["model-gateways"]]
         assert any("Gateway kubeflow/kubeflow-gateway" in fact for fact in told)
 
@@ -280,13 +277,13 @@ def test_ways_around_the_gateway_are_reported_by_namespace(cluster: Cluster) -> 
     activator = "cluster.local/ns/knative-serving/sa/controller"
     narrow = policy("alice", "gateway", {"from": [{"source": {"principals": [gateway]}}]})
     with served(cluster, IRIS), there(cluster, safe, narrow):
-        assert set(found(cluster)) == {"model-access"}
+        assert found(cluster) == {}
     knative = (
         policy("knative-serving", "activator-service", {}),
         pod("activator-0", "knative-serving", "istio-proxy", app="activator"),
     )
     with served(cluster, IRIS), there(cluster, safe, narrow, *knative):
-        assert set(found(cluster)) == {"model-access"}  # no model takes requests of the activator
+        assert found(cluster) == {}  # no model takes requests of the activator
         by_activator = policy(
             "alice", "knative", {"from": [{"source": {"principals": [activator]}}]}
         )
@@ -303,8 +300,8 @@ def test_ways_around_the_gateway_are_reported_by_namespace(cluster: Cluster) -> 
         served(cluster, IRIS),
         there(cluster, *without, opened, pod("llm-0", "bob", "istio-proxy", **llm)),
     ):
-        told = [each.sentence for each in found(cluster)["model-pods"]]
-    by_policy, no_sidecar = told
+        (finding,) = found(cluster)["model-pods"]
+    by_policy, no_sidecar = finding.fact.split("\n")
     check(by_policy, "every Pod", "of bob", "allow-isvc", reason="model-pods")
     check(no_sidecar, "every Pod", "of alice and bob", "sidecar", reason="model-pods")
 
@@ -330,8 +327,7 @@ def test_who_may_write_routes_is_a_few_lines_for_many_profiles(
     istio = make("rbac.authorization.k8s.io/v1", "ClusterRole", "routes", rules=[routes])
     controller = binding("knative", "routes", "knative-serving/controller")
     with there(cluster, istio, controller):
-        ((finding,),) = found(cluster).values()
-        assert finding.level is Level.OK  # it has to write them
+        assert found(cluster) == {}  # it has to write them
     with there(cluster, istio, *owners, *readers, controller, binding("ops", "routes", "ops@x")):
         ((finding,),) = found(cluster).values()
     assert finding.level is Level.WARNING
@@ -367,16 +363,16 @@ def test_a_login_that_may_call_every_model_is_a_finding_unless_it_is_meant(
 ) -> None:
     login = TWO.replace("    audience: serving\n", "    audience: serving\n    others: login\n")
     for at in (cluster, None):
-        (finding, *_) = verify_access(at, config_of(login))
+        (finding,) = found(at, login)["model-sessions"]
         check(finding.sentence, "gates.serving.others", reason=finding.check)
         meant = login.replace("others: login", "others: login\n    sessions: unchecked")
-        assert "model-sessions" not in {e.check for e in verify_access(at, config_of(meant))}
+        assert "model-sessions" not in found(at, meant)
 
 
 def test_what_the_user_may_not_list_is_named(plane: ControlPlane) -> None:
     identity = plane.make_identity()
     with closing(cluster_as(plane, identity.token)) as limited:
-        *_, finding = verify_access(limited, config_of(TWO))
+        *_, finding = find_if_possible(limited, config_of(TWO))
     assert finding.level is Level.SKIPPED
     check(finding.fact, "Pods", "ClusterRoleBindings", f"InferenceServices of {KSERVE}",
           reason=finding.check)  # fmt: skip

@@ -11,9 +11,11 @@ import pytest
 
 from cluster.conftest import Run
 from daypass._core.findings import Level
-from daypass.deploy.gate_bypass import verify_gate_hosts
+from daypass.deploy.checks import find_in_cluster
 from daypass.deploy.routes import list_all
+from daypass.identity.model import IdentityName, account_objects
 from daypass.kube.cluster import Cluster
+from daypass.kube.resources import SERVICE_ACCOUNTS
 from daypass.render.fronts.ingress_controller import INGRESS
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
@@ -66,7 +68,8 @@ def test_apply_and_diff_name_a_route_that_uses_the_prefix_already(
     assert THEIR_INGRESS not in run(*QUICK_APPLY, "--yes")[1]
     with somebody_elses_route(plane):
         assert message_with(run("diff")[1], THEIR_INGRESS) == warning
-        (line,) = json.loads(run("diff", "--output", "json")[0])["collisions"]
+        found = json.loads(run("diff", "--output", "json")[0])["findings"]
+        (line,) = (each["fact"] for each in found if each["check"] == "collisions")
         assert_taken(line)
     assert THEIR_INGRESS not in run("diff")[1]
 
@@ -106,10 +109,10 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
         make("networking.istio.io/v1", "VirtualService", "any", "istio-system", spec=service),
     )
 
-    def verified(*words: str) -> dict[str, str]:
+    def verified(check: str, *words: str) -> dict[str, str]:
         out, _ = run("verify", "serving", *words, "--output", "json", code=3)
         findings: list[dict[str, str]] = json.loads(out)["domains"]["serving"]
-        (found,) = (each for each in findings if each["check"] == "gate-hosts")
+        (found,) = (each for each in findings if each["check"] == check)
         return found
 
     write(folder, f"{BOTH}{GATE}")
@@ -125,11 +128,12 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
         assert "serving.example.com" in told
         assert "gate.hosts: ['*']" in hint
         planned = json.loads(run(*QUICK_APPLY, "--dry-run", "--output", "json")[0])
-        assert planned["unguarded"] == [told]
+        facts = [each["fact"] for each in planned["findings"] if each["check"] == "gate-hosts"]
+        assert facts == [told]
         assert told in run("diff", code=3)[1]
-        found = verified("--kubeconfig", str(plane.kubeconfig))
+        found = verified("gate-hosts", "--kubeconfig", str(plane.kubeconfig))
         assert (found["level"], found["fact"]) == ("warning", told)
-        found = verified()
+        found = verified("cluster")
         assert (found["level"], "--kubeconfig FILE" in found["fact"]) == ("skipped", True)
         write(folder, f"{BOTH}{GATE}".replace("hosts: [", "hosts: ['*', "))
         assert THEIR_SERVICE not in run(*QUICK_APPLY, "--dry-run")[1]
@@ -139,8 +143,8 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
             plane.admin.delete(path)
 
 
-def test_namespaces_whose_tokens_a_gate_will_refuse_are_listed_before_it_changes(
-    plane: ControlPlane, folder: Path, run: Run
+def test_namespaces_whose_tokens_a_gate_refuses_are_listed_as_long_as_it_does(
+    plane: ControlPlane, cluster: Cluster, folder: Path, run: Run
 ) -> None:
     watched, elsewhere, labelled = (
         identity_namespace(plane, with_role=home is not None, home=home or HOME)
@@ -149,20 +153,24 @@ def test_namespaces_whose_tokens_a_gate_will_refuse_are_listed_before_it_changes
     without = plane.make_namespace()
     give_role(plane, without)
     for namespace in (watched, elsewhere, labelled, without):
-        plane.make_identity(namespace)
+        cluster.apply(account_objects(IdentityName(namespace=namespace, name="bot"))[0])
     write(folder, f"{BOTH}{GATE}")
     planned = json.loads(run(*QUICK_APPLY, "--dry-run", "-o", "json")[0])
-    assert {without, labelled, elsewhere} <= set(planned["refused"])
-    assert watched not in planned["refused"]
+    (fact,) = (each["fact"] for each in planned["findings"] if each["check"] == "refused")
+    assert [each in fact for each in (without, labelled, elsewhere, watched)] == [True] * 3 + [
+        False
+    ]
     assert without in run(*QUICK_APPLY, "--yes")[1]
-    # Later ones are about what changes.
+    assert without in run(*QUICK_APPLY)[1]
+    for namespace in (watched, elsewhere, labelled, without):
+        cluster.delete(SERVICE_ACCOUNTS, "bot", namespace)
     assert without not in run(*QUICK_APPLY)[1]
 
 
 def test_routes_that_the_user_may_not_list_are_reported(plane: ControlPlane) -> None:
     identity = plane.make_identity()
     with closing(cluster_as(plane, identity.token)) as limited:
-        (finding,) = verify_gate_hosts(limited, config_of(f"{BOTH}{GATE}"))
+        (finding,) = find_in_cluster(limited, config_of(f"{BOTH}{GATE}"))
         listed = list_all(limited, [INGRESS])
     assert "VirtualServices of networking.istio.io" in finding.fact
     check(finding.fact, reason=finding.check)

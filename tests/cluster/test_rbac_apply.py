@@ -65,7 +65,9 @@ CASES = {
         lines=("# remove --yes", *APPLY.values()),
         held=(f"delete flowschemas.{FLOW}", f"delete prioritylevelconfigurations.{FLOW}"),
     ),
-    "verify": Case(lines=("verify serving --config fronts.yaml",), code=3),
+    "verify": Case(
+        lines=("verify serving --config fronts.yaml", "verify --config envoy.yaml"), code=3
+    ),
     # Objects that were there before an apply are patched.
     "remove": Case(
         lines=(

@@ -12,8 +12,7 @@ import pytest
 
 from daypass._core.objects import Object
 from daypass.config import Config
-from daypass.deploy.gate_bypass import AUDIENCE_ROUTES, verify_gate_hosts
-from daypass.deploy.model_access import verify_access
+from daypass.deploy.checks import AUDIENCE_ROUTES, find_in_cluster
 from support.deadline import eventually
 from support.istio_gates import service
 from support.istio_gateway import service_entry
@@ -111,7 +110,7 @@ def asked(env: ServingEnv, host: str, path: str) -> str:
 
 
 def reported(env: ServingEnv, config: Config) -> bool:
-    found = verify_access(env.cluster, config)
+    found = find_in_cluster(env.cluster, config)
     return any("bob/a-route takes" in each.fact for each in found)
 
 
@@ -150,7 +149,7 @@ def test_a_host_without_a_route_gets_that_of_a_wildcard_which_is_reported(env: S
         without = f"iris-explainer.alice.{DOMAIN}", "/pipeline/x"
         eventually("the wildcard's is routed", lambda: asked(env, *without) == "bob")
         eventually("the model's is routed", lambda: asked(env, HOST, "/pipeline/x") == "alice")
-        found = verify_gate_hosts(env.cluster, config)
+        found = find_in_cluster(env.cluster, config)
         (finding,) = (each for each in found if each.check == AUDIENCE_ROUTES)
         assert "VirtualService bob/pipelines" in finding.fact
 
@@ -165,6 +164,6 @@ def test_knatives_own_route_to_a_model_at_another_gateway_is_reported(env: Servi
     host = IRIS.host(IRIS.predictor, DOMAIN)
     with there(env, knative, pods):
         eventually("it is routed", lambda: env.send(host=host, gateway=env.ingress).code == 200)
-        found = verify_access(env.cluster, config_of(CONFIG))
+        found = find_in_cluster(env.cluster, config_of(CONFIG))
         facts = [each.fact for each in found if each.check == "model-gateways"]
         assert any(f"Gateway {EKF_ROUTING.gateway} " in fact for fact in facts)

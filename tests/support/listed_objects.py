@@ -1,4 +1,4 @@
-"""What is listed in a cluster, as fronts and engines read it, made of objects."""
+"""What is listed in a cluster, as fronts, engines and checks read it, made of objects."""
 
 from __future__ import annotations
 
@@ -15,23 +15,39 @@ _QUERIES = tuple(
 
 
 def listed_of(
-    *documents: Object, unseen: Collection[ObjectQuery] = (), absent: Collection[ObjectQuery] = ()
+    *documents: Object,
+    queries: Collection[ObjectQuery] = _QUERIES,
+    unseen: Collection[ObjectQuery] = (),
+    absent: Collection[ObjectQuery] = (),
 ) -> ListedObjects:
     """The objects of a cluster that has these alone. `absent`: what the API does not serve."""
-    assert all(any(_selects(query, each) for query in _QUERIES) for each in documents)
+    assert all(is_listed(queries, each) for each in documents)
     objects = {
         query: [_seen(query, each) for each in documents if _selects(query, each)]
-        for query in _QUERIES
+        for query in queries
         if query not in unseen and query not in absent
     }
     return ListedObjects(objects=objects, unseen=frozenset(unseen))
 
 
+def is_listed(queries: Collection[ObjectQuery], document: Object) -> bool:
+    """Whether some of these queries find an object."""
+    return any(_selects(query, document) for query in queries)
+
+
 def _selects(query: ObjectQuery, document: Object) -> bool:
-    kind = group_of(document["apiVersion"]), document["kind"]
-    labels = document["metadata"].get("labels") or {}
-    wanted = (each.split("=") for each in filter(None, query.labels.split(",")))
-    return kind == query[:2] and all(labels.get(name) == value for name, value in wanted)
+    kind, metadata = (group_of(document["apiVersion"]), document["kind"]), document["metadata"]
+    labels = metadata.get("labels") or {}
+    wanted = (each.partition("=") for each in filter(None, query.labels.split(",")))
+    return (
+        kind == query[:2]
+        and query.namespace in ("", metadata.get("namespace"))
+        and query.fields in ("", f"metadata.name={metadata['name']}")
+        and all(
+            labels.get(name.rstrip("!")) != value if "!" in name else labels.get(name) == value
+            for name, _, value in wanted
+        )
+    )
 
 
 def _seen(query: ObjectQuery, document: Object) -> Object:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from daypass.cli import log, options, warn
@@ -90,11 +89,7 @@ def plan_json(plan: ApplyPlan) -> Plan:
         + removals_json(plan.removals),
         "unchanged": len(plan.changes) - len(plan.to_apply),
         "widens": list(plan.widened),
-        "ends": [each.fact for each in plan.ended],
-        "collisions": [each.fact for each in plan.collisions],
-        "unguarded": [each.fact for each in plan.unguarded],
-        "unseen": list(plan.unseen),
-        "refused": list(plan.refused),
+        "findings": plan.findings,
         "missing": [name_of_need(need) for need in plan.missing],
     }
 
@@ -116,8 +111,5 @@ def log_risks(plan: ApplyPlan, headline: str) -> None:
     """Log what the plan opens, below the headline, and warn of what to know before applying."""
     if plan.widened:
         log(headline, "\n".join(plan.widened))
-    for hint, found in groupby(plan.findings, key=lambda finding: finding.hint):
-        *facts, last = (finding.fact for finding in found)
-        for fact in facts:
-            warn(fact)
-        warn(last, hint)
+    for found in plan.findings:
+        warn(found.fact, found.hint)

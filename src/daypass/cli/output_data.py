@@ -214,14 +214,9 @@ class Plan(TypedDict):
     objects: Annotated[list[ChangedObject | RemovedObject], "the objects that change"]
     unchanged: Annotated[int, "how many objects stay as they are"]
     widens: Annotated[list[str], "what it opens more than is open now"]
-    ends: Annotated[list[str], "what works no longer after it"]
-    collisions: Annotated[list[str], "routes of others at the same place"]
-    unguarded: Annotated[list[str], "what bypasses the gate, or access by model"]
-    unseen: Annotated[list[str], "kinds that you may not list, so not all of this is known"]
-    refused: Annotated[
-        list[str],
-        "namespaces of identities without the policy's label, or without the right of the gate's "
-        "watch, whose tokens the gate refuses",
+    findings: Annotated[
+        list[Finding],
+        "what works no longer after it, what is wrong in the cluster, and what you may not see",
     ]
     missing: Annotated[list[str], "what has to exist in addition, as `Kind namespace/name`"]
 

@@ -35,8 +35,8 @@ EPILOG = """examples:
   daypass status -o json | jq .findings
 
 Rates come from the Prometheus in a namespace of metrics.scrapedFrom, or from the Pods
-(metrics.podProxy). With a config for one machine it shows what `daypass up` runs. Notes, such as
-identities that are not used, do not change the exit code.
+(metrics.podProxy). With a config for one machine or --state it shows what `daypass up` runs. Notes,
+such as identities that are not used, do not change the exit code.
 """
 _NOTHING = "-"
 _REASONS = 2
@@ -87,12 +87,12 @@ def _look(args: Namespace, stack: ExitStack) -> Callable[[], Overview]:
         stack.callback(named.server.close)
     elif args.prometheus_token_file is not None:
         raise UsageError("--prometheus-token-file is for a named Prometheus", "--prometheus URL")
-    own = state / "admin.kubeconfig"
-    if not config.cluster_domains and config.local.api_server == "embedded" and own.exists():
+    own, is_machine = state / "admin.kubeconfig", bool(args.state) or not config.cluster_domains
+    if is_machine and config.local.api_server == "embedded" and own.exists():
         args.kubeconfig = args.kubeconfig or str(own)
-    if config.cluster_domains or args.kubeconfig or args.context:
+    if not is_machine or args.kubeconfig or args.context:
         cluster = stack.enter_context(options.open_cluster(args))
-    if config.cluster_domains and cluster is not None:
+    if cluster is not None and not is_machine:
         return partial(read_cluster, cluster, config, named, scrapes)
     return partial(read_machine, config, state, cluster, named, scrapes, SYSTEM_CLOCK)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.findings import Finding, Level, exit_code
+from daypass._core.findings import Finding, Level, exit_code, ok
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, options, warn, write
 from daypass.cli.colour import paint
@@ -28,7 +28,7 @@ EPILOG = """examples:
   daypass verify kubeflow --wait --timeout 10m       waits for DNS and certificates
   daypass verify https://kubeflow.example.com/kubernetes    without a config
   daypass verify kubeflow --credentials bot.json     with a real exchange; looks at the gate
-  daypass verify --kubeconfig admin.kubeconfig       and whether other hosts bypass the gate
+  daypass verify --kubeconfig admin.kubeconfig       and what is wrong in the cluster
 
 Exit code 3 if a check fails. Only --credentials sends a token: the long-lived one, to its own door.
 """
@@ -46,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--credentials", metavar="FILE", help="exchange its token once, and check the gate"
     )
     parser.add_argument(
-        "--kubeconfig", metavar="FILE", help="read which hosts this cluster's gateway serves"
+        "--kubeconfig", metavar="FILE", help="also find what is wrong in this cluster"
     )
     parser.add_argument("--context", metavar="CONTEXT", help="the same, by context")
     parser.set_defaults(namespace=None)
@@ -73,12 +73,13 @@ def run(args: Namespace) -> int:
             cluster = stack.enter_context(options.open_cluster(args))
             _report_keys(config, cluster)
         findings = verifier.verify(targets)
-        if config is not None and config.every_gate:
-            from daypass.deploy.gate_bypass import verify_gate_hosts
-            from daypass.deploy.model_access import verify_access
+        if config is not None and config.cluster_domains and (cluster or config.every_gate):
+            from daypass.deploy.checks import find_if_possible
 
-            bypasses = [*verify_gate_hosts(cluster, config), *verify_access(cluster, config)]
-            findings = {name: [*found, *bypasses] for name, found in findings.items()}
+            found = find_if_possible(cluster, config) or [
+                ok("cluster", "its objects are as needed")
+            ]
+            findings[next(iter(findings))] += found  # with the first domain, as gates of no domain
     log_timeouts(args, findings)
     if args.output == "text":
         write(findings_text(findings, paint))

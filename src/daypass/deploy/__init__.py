@@ -6,7 +6,7 @@ order of `render.apply_order`, and apply waits and verifies. The inventory in th
 what was applied, with UIDs: only that is ever removed, and only if the object's managed fields
 agree. Each step may fail; a retry continues.
 
-prerequisites provides certificates. routes and gate_bypass find routes of others that collide with
-the door or bypass the gate. init is `daypass init`, git writes and commits its files, and ekf
-adopts an EKF repository.
+prerequisites provides certificates. checks lists what `apply`, `diff`, `verify` and `status` find
+wrong in a cluster. init is `daypass init`, git writes and commits its files, and ekf adopts an EKF
+repository.
 """

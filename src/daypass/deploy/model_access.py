@@ -11,19 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
-from daypass._core.findings import Finding, failure, ok, skipped, warning
+from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.k8s_names import KSERVE_GROUP, RBAC_GROUP
 from daypass._core.labels import selector
 from daypass._core.objects import Object, name_of
 from daypass.config import Config
 from daypass.config.gate import ISTIO_ROOT
-from daypass.deploy.gate_bypass import look
 from daypass.deploy.model_pods import EVERYBODY, callers_of
 from daypass.identity.inference import LLM_WORKLOAD, MODEL_KINDS, MODEL_LABEL
 from daypass.identity.records import RoleKey, Roles, role_of
 from daypass.identity.role_risks import CHANGE, allows
-from daypass.kube.cluster import Cluster
 from daypass.render.engines import AnyEngine, engines, engines_of
 from daypass.render.engines.bypass import ANY, HostOwner, join_names
 from daypass.render.engines.model_routes import ModelNames, foreign_routes, is_read
@@ -110,17 +108,6 @@ def find_access_bypass(listed: ListedObjects, config: Config) -> list[Finding]:
         *_rights(listed, roles),
         *_missing_rights(listed, roles, gates),
     ]
-
-
-def verify_access(cluster: Cluster | None, config: Config) -> list[Finding]:
-    """Return findings about access by model, if there is any. `cluster`: None to look at none."""
-    if not (queries := access_queries(config)):
-        return []
-    found, unknown = look(cluster, config, queries, find_access_bypass)
-    if unknown:
-        fact = f"whether access by model can be bypassed: {unknown}"
-        return [*found, skipped("model-access", fact)]
-    return found or [ok("model-access", "no other way leads to a model than its gate")]
 
 
 _REMOVE = (

@@ -46,7 +46,7 @@ def callers_of(
     excluded = str((pod["metadata"].get("annotations") or {}).get(_PAST_SIDECAR, ""))
     if {port.strip() for port in excluded.split(",")} - {"", _SIDECARS_OWN_PORT}:
         return {EVERYBODY: f"their annotation {_PAST_SIDECAR} leaves ports to no sidecar"}
-    applying = [each for each in policies if _applies(each, pod)]
+    applying = [each for each in policies if applies(each, pod)]
     allowing = [each for each in applying if _action(each) == "ALLOW"]
     if not allowing:
         found = {EVERYBODY: "no AuthorizationPolicy limits who may"}
@@ -74,11 +74,13 @@ def _action(policy: Object) -> str:
     return str((policy.get("spec") or {}).get("action", "ALLOW"))
 
 
-def _applies(policy: Object, pod: Object) -> bool:
-    """Return whether a policy is for a Pod's sidecar."""
+def applies(policy: Object, pod: Object) -> bool:
+    """Return whether a policy of Istio, or an EnvoyFilter, is for a Pod's proxy."""
     spec, place = policy.get("spec") or {}, policy["metadata"]["namespace"]
     is_here = place in (pod["metadata"]["namespace"], ISTIO_ROOT)
-    return is_here and "targetRefs" not in spec and selects(spec.get("selector") or {}, pod)
+    labels = (spec.get("workloadSelector") or {}).get("labels") or {}
+    selector = spec.get("selector") or {"matchLabels": labels}
+    return is_here and "targetRefs" not in spec and selects(selector, pod)
 
 
 def _left_by(policy: Object) -> Set[str]:

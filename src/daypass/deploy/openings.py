@@ -53,6 +53,10 @@ _Found = Iterator[tuple[Location, str]]
 """Where more opens, and how; "" if what was open before is not known."""
 
 
+REFUSES = "refuses"
+"""The check of a finding about requests that a gate will refuse."""
+
+
 class RenamedGateError(DaypassError):
     """A gate would get another name."""
 
@@ -205,7 +209,7 @@ def ended(before: Openings | None, after: Openings) -> list[Finding]:
     with suppress(KeyError, TypeError, AttributeError):
         known = NOTHING if before is None else before
         found = [warning("ends", fact, hint) for fact in _gone(known, after)]
-        return [*found, *(warning("refuses", fact, login) for fact in _refused(known, after))]
+        return [*found, *(warning(REFUSES, fact, login) for fact in _refused(known, after))]
     return []
 
 

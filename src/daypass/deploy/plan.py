@@ -7,31 +7,34 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
-from daypass._core.findings import Finding, warning
-from daypass._core.hints import command
-from daypass._core.labels import HOLDS_INVENTORY, POLICY_SELECTOR, is_ours
+from daypass._core.findings import Finding
+from daypass._core.labels import HOLDS_INVENTORY, is_ours
 from daypass._core.objects import Object, name_of, new_object
 from daypass._core.parallel import in_parallel
 from daypass._core.text import printable
 from daypass.config import Config
+from daypass.deploy.checks import NOT_APPLIED, find_in_cluster
 from daypass.deploy.cluster_state import ClusterState
-from daypass.deploy.gate_bypass import bypass_queries, find_gate_bypass
 from daypass.deploy.inventory import AppliedObject
-from daypass.deploy.model_access import access_queries, find_access_bypass
 from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.object_ref import ObjectRef
-from daypass.deploy.openings import Openings, ended, openings, require_same_names, widened
+from daypass.deploy.openings import (
+    REFUSES,
+    Openings,
+    ended,
+    openings,
+    require_same_names,
+    widened,
+)
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
-from daypass.deploy.routes import ROUTE_KINDS, collisions, list_all
-from daypass.identity.namespaces import refused_namespaces
-from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ApiError, ConflictError, ForbiddenError
-from daypass.render.apply_order import Wave, in_order
+from daypass.deploy.routes import COLLISIONS, ROUTE_KINDS
+from daypass.kube.errors import ApiError, ConflictError
+from daypass.render.apply_order import in_order
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.manifests import render_objects
-from daypass.render.names import DOOR_PAIR, GATE_WATCH
+from daypass.render.names import DOOR_PAIR
 from daypass.render.prerequisites import Prerequisite, prerequisites
 
 
@@ -85,9 +88,7 @@ class ApplyPlan:
 
     `entries`: the inventory after it, without the UIDs of new objects.
 
-    `collisions`: routes of others under the prefix; `unguarded`: what bypasses the gate or access
-    by model; `refused`: the namespaces of identities whose tokens a gate that changes refuses;
-    `unseen`: the kinds that the user may not list for these three.
+    `found`: what is wrong now, in the cluster as it is.
     """
 
     state: ClusterState
@@ -97,10 +98,7 @@ class ApplyPlan:
     removals: tuple[Removal, ...]
     waiting: tuple[Prerequisite, ...]
     missing: tuple[Prerequisite, ...]
-    collisions: tuple[Finding, ...]
-    unguarded: tuple[Finding, ...]
-    unseen: tuple[str, ...]
-    refused: tuple[str, ...]
+    found: tuple[Finding, ...]
     entries: Mapping[ObjectRef, AppliedObject]
 
     @property
@@ -140,29 +138,14 @@ class ApplyPlan:
         """
         routes = [c for c in self.changes if ObjectQuery(c.ref.group, c.ref.kind) in ROUTE_KINDS]
         is_new = any(change.action in ("create", "change") for change in routes)
-        refuses = any(finding.check == "refuses" for finding in self.ended)
-        return bool(self.widened or refuses or (self.collisions and is_new))
+        refuses = any(finding.check == REFUSES for finding in self.ended)
+        collides = any(each.check == COLLISIONS for each in self.found)
+        return bool(self.widened or refuses or (collides and is_new))
 
     @property
     def findings(self) -> list[Finding]:
         """What to know before it is applied; nothing of it prevents that."""
-        found = [*self.ended, *self.collisions, *self.unguarded]
-        if self.unseen:
-            fact = (
-                f"no right to list {', '.join(self.unseen)}: whether others' routes are in the way,"
-                " or the gate refuses a whole namespace or can be bypassed, is not known"
-            )
-            found.append(warning("unseen", fact))
-        if self.refused:
-            fact = (
-                f"the gate refuses every token of {', '.join(self.refused)}: these namespaces have"
-                f" identities, but not both the label {POLICY_SELECTOR} and a RoleBinding"
-                f" {GATE_WATCH} for {self.namespace}"
-            )
-            create = command("identity", "create", "NAME", "-n", "NAMESPACE")
-            hint = f"label each of them, and let the gate watch it: {create}"
-            found.append(warning("refused", fact, hint))
-        return found
+        return [*self.ended, *(each for each in self.found if each.check != NOT_APPLIED)]
 
     def verify_unowned(self) -> None:
         """Raise OwnershipConflictError if another manager has set a field otherwise."""
@@ -195,9 +178,6 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     changes = _changes(state, documents)
     entries = _entries(state, changes, provided)
     removals = find_removals(cluster, state.entries, {*entries, *published_refs(config)})
-    wanted = [*ROUTE_KINDS, *bypass_queries(config), *access_queries(config)]
-    listed = list_all(cluster, wanted)
-    refused, unseen = _refused(cluster, changes, namespace)
     return ApplyPlan(
         state=state,
         config=config,
@@ -206,24 +186,9 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
         removals=tuple(removals),
         waiting=tuple(provided.waiting),
         missing=tuple(provided.missing),
-        collisions=tuple(collisions(listed, config)),
-        unguarded=(*find_gate_bypass(listed, config), *find_access_bypass(listed, config)),
-        unseen=(*listed.unseen_kinds, *unseen),
-        refused=refused,
+        found=tuple(find_in_cluster(cluster, config)),
         entries=entries,
     )
-
-
-def _refused(
-    cluster: Cluster, changes: Sequence[ObjectChange], home: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the namespaces that a gate which changes refuses, and the kinds that are unseen."""
-    if all(change.action == "same" for change in changes if change.ref.wave == Wave.GATE):
-        return (), ()
-    try:
-        return tuple(refused_namespaces(cluster, home)), ()
-    except ForbiddenError:
-        return (), ("Secrets and RoleBindings",)
 
 
 def _documents(config: Config, facts: ClusterFacts) -> list[Object]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from daypass._core.findings import Finding, warning
+from daypass._core.findings import Finding, failure, warning
 from daypass._core.labels import is_ours
 from daypass._core.objects import Object
 from daypass._core.parallel import in_parallel
 from daypass.config import Config
+from daypass.config.domain import GatewayDomain
 from daypass.deploy.ekf import is_handed_over
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
-from daypass.render.fronts import FRONTS, served
+from daypass.render.engines.bypass import in_common
+from daypass.render.fronts import FRONTS, fronts_of, served
+from daypass.render.fronts.gateway_api import GATEWAY, GatewayApiFront
 from daypass.render.fronts.ingress_controller import INGRESS
+from daypass.render.fronts.istio import ISTIO_GATEWAY
 from daypass.render.fronts.routes import (
     ListedObjects,
     ObjectQuery,
@@ -22,6 +26,8 @@ from daypass.render.fronts.routes import (
     ServedRoute,
 )
 
+COLLISIONS = "collisions"
+GATEWAYS = (ISTIO_GATEWAY, GATEWAY)
 ROUTE_KINDS = tuple(dict.fromkeys(front.api for front in FRONTS))
 """The kinds that route paths, of all fronts."""
 
@@ -39,6 +45,7 @@ def list_objects(cluster: Cluster, query: ObjectQuery) -> list[Object]:
         resource,
         query.namespace or None,
         labels=query.labels or None,
+        fields=query.fields or None,
         metadata_only=query.metadata_only,
     )
     # The items of a list have no kind.
@@ -78,7 +85,7 @@ def collisions(listed: ListedObjects, config: Config) -> list[Finding]:
     _, found = served_by_others(listed)
     return [
         warning(
-            "collisions",
+            COLLISIONS,
             f"{config.prefix} on {domain.host} leads elsewhere already:"
             f" {route.owner} has {route.path}",
             "your ingress or gateway chooses which of the two it serves",
@@ -87,3 +94,26 @@ def collisions(listed: ListedObjects, config: Config) -> list[Finding]:
         for route in found
         if route.host == domain.host and route.captures(config.prefix)
     ]
+
+
+def find_unserved_hosts(listed: ListedObjects, config: Config) -> Iterator[Finding]:
+    """Yield domains whose existing Gateway does not have their host, or has it without HTTPS."""
+    for front in fronts_of(config):
+        host, domain = front.domain.host, front.domain
+        if not isinstance(domain, GatewayDomain) or domain.gateway is None:
+            continue
+        gateway = "/".join(front.gateway) if isinstance(front, GatewayApiFront) else domain.gateway
+        hosts = (each for each in front.hosts(listed) if each.gateway == gateway)
+        here, named = [each for each in hosts if in_common(each.host, host)], f"Gateway {gateway}"
+        if not here:
+            yield failure(
+                "gateway-host",
+                f"{named} does not have the host {host} of domains.{front.name}",
+                "add it to the hosts of its HTTPS server or listener",
+            )
+        elif not any(each.ends_tls for each in here):
+            yield warning(
+                "gateway-host",
+                f"{named} serves {host} over plain http alone",
+                "add HTTPS to it, unless TLS ends at a load balancer before it",
+            )

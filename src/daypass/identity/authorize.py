@@ -8,6 +8,7 @@ command completes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from daypass._core import labels
@@ -112,10 +113,10 @@ def header_of_gate(cluster: Cluster, name: str, gate: Gate) -> TrustedHeader:
         )
     namespace = gate.front_namespace
     selector = labels.selector(gate.front_labels)
-    accounts = {
-        pod["spec"].get("serviceAccountName") or "default"
-        for pod in cluster.list(PODS, namespace, labels=selector)
-    }
+    pods = list[Object]()
+    with suppress(NotFoundError):  # an API server without Pods
+        pods = cluster.list(PODS, namespace, labels=selector)
+    accounts = {pod["spec"].get("serviceAccountName") or "default" for pod in pods}
     if not accounts:
         raise UsageError(
             f"the gateway of gate {name} has no Pods: none in {namespace} has {selector}",

@@ -13,7 +13,6 @@ from contextlib import suppress
 from daypass._core import labels
 from daypass._core.hints import command, kubectl
 from daypass._core.objects import Object, name_of
-from daypass.identity.credential_secrets import our_secrets
 from daypass.identity.model import IdentityName, Warn, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -102,16 +101,6 @@ def _unlabel(namespace: str) -> str:
 def enforced_in(namespaces: Iterable[Object]) -> set[str]:
     """Return the names of those Namespaces in which the policy is enforced."""
     return {name_of(each) for each in namespaces if labels.has_policy_label(each)}
-
-
-def refused_namespaces(cluster: Cluster, home: str) -> list[str]:
-    """Return the namespaces of identities without the policy's label, or without the right of the
-    watch in the namespace `home`: its gate refuses all their tokens. Raises ForbiddenError.
-    """
-    namespaces = {secret.account.namespace for secret in our_secrets(cluster, None)}
-    bindings = cluster.list(ROLE_BINDINGS, fields=f"metadata.name={GATE_WATCH}")
-    labelled = enforced_in(cluster.list(NAMESPACES, metadata_only=True))
-    return sorted(namespaces - (labelled & watched_by({home}, bindings)))
 
 
 def watched_by(homes: Container[str], bindings: Iterable[Object]) -> set[str]:

@@ -28,7 +28,7 @@ from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.rules.credentials import CLUSTER_PARTS, UID, part_of, split_uids
 from daypass.rules.denials import Denial
-from daypass.rules.published import DENIALS, Published, part_name
+from daypass.rules.published import DENIALS, NAMES, Published, part_name
 
 GATE_NAMESPACES = f"{labels.GATE}=true"
 """Selects the namespaces of gates. Only cluster administrators can label namespaces."""
@@ -175,7 +175,7 @@ def _look(cluster: Cluster, home: str, name: str, missing_in: Missing) -> str | 
     try:
         found = cluster.find(CONFIG_MAPS, name, home)
         if found is None:
-            return f"it has published no {name}"
+            return f"it has not published all {len(NAMES)} parts of what it knows"
         if missing := missing_in(found):
             return missing
         gates = read_lacking(found)

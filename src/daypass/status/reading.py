@@ -21,6 +21,7 @@ from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.objects import Object, name_of
 from daypass._core.parallel import in_parallel
 from daypass.config import Config, TlsFiles, TlsIssuer
+from daypass.deploy.checks import NOTHING_APPLIED, find_if_possible
 from daypass.deploy.cluster_state import read_cluster_state
 from daypass.deploy.plan import RejectedObjectsError, make_plan
 from daypass.identity.health import examine_times
@@ -28,7 +29,12 @@ from daypass.identity.records import ClusterObjects
 from daypass.kube import resources as kinds
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
+from daypass.kube.errors import (
+    ApiError,
+    ClusterUnreachableError,
+    ForbiddenError,
+    UnauthorizedError,
+)
 from daypass.kube.lease import DURATION_SECONDS
 from daypass.kube.published_objects import UnreadablePartError, read_lacking, read_object
 from daypass.local.state import runs_from
@@ -87,13 +93,16 @@ def read_cluster(
         findings += judgement.judge_published(published, config.watch.close_after_seconds, home)
     for front, domain in zip(fronts_of(config), domains, strict=True):
         findings += judgement.judge_certificate(domain.host, domain.days, _renewal(front))
-    findings += [*judgement.judge_drift(drift), *judgement.judge_identities(identities)]
-    findings += _judge_authority(reading, cluster.clock)
+    findings += [*judgement.judge_drift(drift), *_judge_authority(reading, cluster.clock)]
+    findings += [*view.findings, *reading.notes]
+    if NOTHING_APPLIED in findings:  # the rest follows from it
+        findings, drift = [NOTHING_APPLIED], None
+    findings += judgement.judge_identities(identities)
     return Overview(
         version=VERSION,
         place=cluster.connection.server,
         metrics=reading.source,
-        findings=judgement.worst_first([*findings, *view.findings, *reading.notes]),
+        findings=judgement.worst_first(findings),
         domains=domains,
         parts=parts,
         published=published,
@@ -114,6 +123,8 @@ def read_machine(
     findings, parts, reading, identities = list[Finding](), list[PartState](), Reading(), None
     domains = []
     for name, domain in config.domains.items():
+        if name in config.cluster_domains:
+            continue
         days = None
         if isinstance(domain.tls, TlsFiles):
             file = domain.tls.files.certificate
@@ -167,13 +178,17 @@ class View:
     findings: list[Finding] = field(default_factory=list)
 
     def see(self, what: str, look: Callable[..., T], *of: object, **how: object) -> T | None:
-        """Return what `look` does; None, with a note, if the user may not see that."""
+        """Return what `look` does; None, with a note, if the API server refuses or lacks that."""
         try:
             return look(*of, **how)
+        except UnauthorizedError:
+            raise
         except ForbiddenError as error:
             may_not = error.fact.partition(":")[0].replace("cannot", "you may not", 1)
             self.findings.append(skipped("rights", f"{what}: {may_not}", error.hint))
-            return None
+        except ApiError as error:
+            self.findings.append(skipped("api-server", f"{what}: {error.fact}", error.hint))
+        return None
 
     def find(self, what: str, kind: kinds.Resource, name: str, namespace: str) -> Object | None:
         """Return an object, {} if there is none; None, with a note, if the user may not see it."""
@@ -324,12 +339,13 @@ class View:
         except (ForbiddenError, RejectedObjectsError) as error:
             fact = f"what differs from the config is not known: {error.fact.partition(':')[0]}"
             self.findings.append(skipped("drift", fact, command("diff")))
-            return None
         except DaypassError as error:
             self.findings.append(failure("drift", error.fact, error.hint))
-            return None
-        self.findings += plan.findings
-        return [str(each.ref) for each in plan.differing]
+        else:
+            self.findings += plan.found
+            return [str(each.ref) for each in plan.differing]
+        self.findings += find_if_possible(self.cluster, self.config)
+        return None
 
 
 def _judge_authority(reading: Reading, clock: Clock) -> Iterator[Finding]:

@@ -339,8 +339,8 @@ def judge_forged(response: HttpResponse) -> Finding:
     return failure(
         check,
         f"a forged token gets past the gate ({code} from the service behind it)",
-        "the gate's filters are not loaded: what does the gateway's log say about them?\n"
-        "until then callers can set identity headers themselves",
+        f"is the gate applied? `{command('apply')}`. If so, its filters are not loaded: see the"
+        " gateway's log\nuntil then callers can set identity headers themselves",
     )
 
 

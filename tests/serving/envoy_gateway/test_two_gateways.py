@@ -12,7 +12,7 @@ import pytest
 
 from daypass._core.objects import Object
 from daypass._core.secret import Secret
-from daypass.deploy.model_access import verify_access
+from daypass.deploy.checks import find_in_cluster
 from daypass.local.echo import Echo
 from daypass.rules.reasons import Reason
 from support import identities, raw
@@ -247,7 +247,7 @@ def test_a_path_template_in_standard_mode_leads_to_another_model_than_it_names(
     assert (headers["kserve-isvc-namespace"], headers["kserve-isvc-name"]) == ("alice", "iris")
     config = config_of(config_text(domains=DOMAINS, default=EKF_GATE, serving=SERVING_GATE))
     with admin_cluster(env.plane) as cluster:
-        found = verify_access(cluster, config)
+        found = find_in_cluster(cluster, config)
     assert [each.fact for each in found if "alice/iris-paths" in each.fact]
 
 

@@ -79,10 +79,7 @@ def plan_of(case: str, cluster: Any) -> ApplyPlan:
         removals=(),
         waiting=(),
         missing=(),
-        collisions=(),
-        unguarded=(),
-        unseen=(),
-        refused=(),
+        found=(),
         entries={change.ref: AppliedObject(api_version="v1") for change in changes},
     )
 

@@ -44,6 +44,7 @@ from daypass.rules.patterns import HostPattern
 from daypass.rules.reasons import REASON_HEADER
 
 POLICY_GROUP = "gateway.envoyproxy.io"
+SECURITY_POLICY = ObjectQuery(POLICY_GROUP, "SecurityPolicy")
 _VERSION = f"{POLICY_GROUP}/v1alpha1"
 _TIMEOUT = "5s"
 """For the authorizer's response. Its own deadline is shorter, and its response explains it."""

@@ -101,12 +101,12 @@ class GatewayApiFront(Front[GatewayApiDomain]):
 
     @classmethod
     def hosts(cls, listed: ListedObjects) -> Iterator[ServedHost]:
-        """Yield the hosts of listeners that terminate TLS."""
+        """Yield the hosts of listeners that terminate TLS; `*` for one without a hostname."""
         for gateway in listed.of(GATEWAY):
             for listener in (gateway.get("spec") or {}).get("listeners") or ():
-                if listener.get("hostname") and listener.get("protocol") == "HTTPS":
+                if listener.get("protocol") == "HTTPS":
                     yield ServedHost(
-                        host=listener["hostname"],
+                        host=listener.get("hostname") or "*",
                         front=cls.kind(),
                         ends_tls=True,
                         gateway=f"{path_of(gateway)}/{listener['name']}",

@@ -14,8 +14,8 @@ RouteKind: TypeAlias = Literal["prefix", "exact", "text", "pattern"]
 class ObjectQuery(NamedTuple):
     """Which objects to list: of a kind, in whatever version the API serves it.
 
-    Only those in a `namespace` and with these `labels`, if named. `metadata_only`: nothing else of
-    them is read.
+    Only those in a `namespace`, with these `labels` and `fields`, if named. `metadata_only`:
+    nothing else of them is read.
     """
 
     group: str
@@ -23,6 +23,7 @@ class ObjectQuery(NamedTuple):
     namespace: str = ""
     labels: str = ""
     metadata_only: bool = False
+    fields: str = ""
 
     @property
     def plural(self) -> str:
