@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 from daypass._core.hints import command
@@ -86,7 +86,7 @@ def explain(
         unknown += _unanswered(answers)
     names_in = may = None
     if answers is not None and not _unanswered(answers):
-        names_in, may = _names_in(answers), answers.get
+        names_in, may = _names_in(answers), partial(_answer, answers)
     decision = decide(request, rules, now_unix, signed=signed, names_in=names_in, may=may)
     signed = signed is not False
     possible = decide(request, rules, now_unix, signed=signed, names_in=names_in, may=may)
@@ -118,16 +118,22 @@ def find_models(
         return frozenset(map(name_of, found))
 
     needed = needed_accesses(rules, host, path, cache(names_in)) or ()
-    return {each: _may(cluster, caller, each) for each in needed}
+    return {each: _may(cluster, caller, each) for each in needed if each.exists}
 
 
 def _names_in(answers: Answers) -> NamesIn:
     """Return which models exist, as far as a request may mean them."""
 
     def names_in(resource: str, namespace: str) -> Set[str]:
-        return {model.name for _, model in answers if model[:2] == (resource, namespace)}
+        models = (access.model for access in answers)
+        return {model.name for model in models if model[:2] == (resource, namespace)}
 
     return names_in
+
+
+def _answer(answers: Answers, access: Access) -> bool | None:
+    """Return the answer about an access: False for a model that does not exist."""
+    return answers.get(access, False)
 
 
 def _unanswered(answers: Answers | None) -> list[str]:
@@ -151,23 +157,22 @@ def _may(cluster: Cluster, caller: CallerIdentity, access: Access) -> bool | Non
 
 
 def _shown(access: Access) -> str:
-    verb, (resource, namespace, name) = access
-    return f"{verb} {resource} {namespace}/{name}"
+    return f"{access.verb} {_shown_model(access)}"
+
+
+def _shown_model(access: Access) -> str:
+    resource, namespace, name = access.model
+    return f"{resource} {namespace}/{name}"
 
 
 def _refused_models(rules: Rules, host: str, path: str, answers: Answers) -> str:
     refused = sorted(access for access, answer in answers.items() if answer is False)
     if refused:
         return f": its caller may not {_shown(refused[0])}"
-    named = (
-        (len(name), f"{rule.resource} {namespace}/{name}")
-        for rule in rules.authorize
-        for namespace, name in rule.names(host, path)
-    )
-    shortest = min(named, default=None)
-    if shortest is None:
-        return ": host and path name none"
-    return f": none exists that host and path can mean, such as {shortest[1]}"
+    absent = needed_accesses(rules.authorize, host, path, lambda *_: frozenset()) or ()
+    for access in absent:
+        return f": none exists that host and path can mean, such as {_shown_model(access)}"
+    return ": host and path name none"
 
 
 def _bound_to(token: str) -> Bound | None:

@@ -31,10 +31,15 @@ unknown."""
 
 
 class Access(NamedTuple):
-    """What a SubjectAccessReview asks: whether a user has this verb for this model."""
+    """What a SubjectAccessReview asks: whether a user has this verb for this model.
+
+    `exists`: whether the model does. The question is the same for a model that does not, but any
+    answer refuses the request: neither the response nor the work tells a caller which models exist.
+    """
 
     verb: str
     model: Model
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +86,9 @@ def may_mean_models(rules: Sequence[ModelRule], host: str, path: str) -> bool:
 def needed_accesses(
     rules: Sequence[ModelRule], host: str, path: str, names_in: NamesIn
 ) -> frozenset[Access] | None:
-    """Return the accesses that a request needs: to all models that exist and that it may mean; none
-    if it needs a model, and none exists, or too many. None if it needs no model.
+    """Return the accesses that a request needs: to all models that exist and that it may mean. If
+    it needs a model, and none exists, or too many: to one that does not exist, or to none if host
+    and path name none. None if it needs no model.
     """
     if _is_of_publishers(rules, path):
         return frozenset()
@@ -95,8 +101,18 @@ def needed_accesses(
             is_covered = True
             has_model |= rule.host.matches(host) and bool(existing)
     if (is_covered and not has_model) or len(found) > LIMIT_READINGS:
-        return frozenset()
+        return _absent(rules, host, path)
     return frozenset(found) or None
+
+
+def _absent(rules: Sequence[ModelRule], host: str, path: str) -> frozenset[Access]:
+    """Return the access to the model with the shortest name that a request may mean."""
+    named = [
+        (len(name), Access(rule.verb, Model(rule.resource, namespace, name), exists=False))
+        for rule in rules
+        for namespace, name in rule.names(host, path)
+    ]
+    return frozenset({min(named)[1]} if named else ())
 
 
 def _is_of_publishers(rules: Sequence[ModelRule], path: str) -> bool:

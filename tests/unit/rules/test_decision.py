@@ -532,7 +532,9 @@ def test_a_request_that_may_mean_too_much_is_refused_on_every_host(host: str, co
     rules = [replace(rule, verb=f"use-{number}") for number in range(count)]
     needed = needed_accesses(rules, host, "/llm/alice/llama/", lambda *_: {"llama"})
     assert needed is not None
-    assert len(needed) == (count if count <= LIMIT_READINGS else 0)
+    existing = [each for each in needed if each.exists]
+    assert len(existing) == (count if count <= LIMIT_READINGS else 0)
+    assert needed
 
 
 def test_a_path_of_another_host_replaces_no_model_of_the_host() -> None:
@@ -584,6 +586,19 @@ def test_an_unknown_answer_is_unknown_and_a_refusal_takes_precedence() -> None:
     assert reason("yes", "no") is Reason.MODEL
     assert reason("yes", "unknown") is Reason.UNKNOWN
     assert reason("unknown", "no") is Reason.MODEL
+
+
+@pytest.mark.parametrize(
+    ("may", "expected"), [(True, Reason.MODEL), (False, Reason.MODEL), (None, Reason.UNKNOWN)]
+)
+def test_a_model_that_does_not_exist_is_as_unknown_as_one_that_does(
+    may: bool | None, expected: Reason
+) -> None:
+    request = asked(f"Bearer {token()}", host="none-alice.example.com")
+    decision = decide(
+        request, MODELS, NOW, signed=True, names_in=names_in(EXISTING), may=lambda _: may
+    )
+    assert decision.reason is expected
 
 
 def test_without_knowledge_of_models_the_decision_says_that_it_was_not_checked() -> None:

@@ -322,7 +322,7 @@ class Authorizer:
         is_allowed = await self._ask_access(identity, access)
         if isinstance(is_allowed, ReviewFailure):
             return is_allowed
-        if is_allowed:
+        if is_allowed and access.exists:
             response = gate.responses.allowed(identity)
             until = asked_at + gate.remember_seconds
             fresh_until = _fresh_until(asked_at, until)
