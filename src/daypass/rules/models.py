@@ -12,11 +12,33 @@ from typing import NamedTuple, TypeAlias
 
 from daypass.rules.patterns import Model, PathPattern, Place, owners
 
-MODEL_HEADERS = ("x-gateway-model-name", "x-gateway-destination-endpoint")
-"""Headers that choose a model past host and path: the first selects an LLMInferenceService's route
-(KServe, `pkg/apis/serving/v1beta1/configmap.go`, DefaultModelBasedRoutingHeaderName), the second a
-Pod of the route's InferencePool or, at some gateways, any Pod (Gateway API Inference Extension,
-`docs/proposals/004-endpoint-picker-protocol`). No client needs to send either."""
+MODEL_HEADERS = (
+    "x-gateway-model-name",
+    "x-gateway-destination-endpoint",
+    "x-prefiller-url",
+    "x-prefiller-host-port",
+    "x-encoder-hosts-ports",
+    "x-data-parallel-host-port",
+    "x-kv-cache-source-host-port",
+    "x-llm-d-prefiller-host-port",
+    "x-llm-d-encoder-hosts-ports",
+    "x-llm-d-kv-cache-source-host-port",
+)
+"""Headers that choose a model past host and path. No client needs to send one of them.
+
+- The first selects an LLMInferenceService's route (KServe 0.19 and newer,
+  `pkg/apis/serving/v1beta1/configmap.go`, DefaultModelBasedRoutingHeaderName).
+- The second selects a Pod of the route's InferencePool or, at some gateways, any Pod (Gateway API
+  Inference Extension, `docs/proposals/004-endpoint-picker-protocol`).
+- The others name the addresses to which llm-d's sidecar sends requests: to any, unless its check
+  of them is on (llm-d/llm-d-router, `pkg/sidecar/proxy` and `pkg/common/routing/common.go`). It has
+  the URL in 0.1, the host and port of a prefiller since 0.2 (in KServe 0.16), of a data parallel
+  rank since 0.4 (0.17), of encoders since 0.7 (0.18), of a cache since 0.10, and the names with
+  `llm-d` after that.
+
+Left out are headers that choose within what the path names, such as Knative-Serving-Tag and
+X-Gateway-Model-Name-Rewrite, and those that each route overwrites, such as
+Knative-Serving-Revision."""
 
 LLM = "llminferenceservices.serving.kserve.io"
 LIMIT_READINGS = 16
