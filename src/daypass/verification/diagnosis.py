@@ -72,7 +72,8 @@ _NEXT: dict[str, str] = {
     " watch its namespace, or lags behind: tell your administrator",
     Reason.UNKNOWN: "the gate refuses every token now: try again, and tell your administrator",
     Reason.NOT_GUARDED: "is the host in the URL right?",
-    Reason.AUDIENCE: "then configure it: `audience` in the credentials file, or DAYPASS_AUDIENCE",
+    Reason.AUDIENCE: "then configure it: `audience` in the credentials file or, without such a"
+    " file, DAYPASS_AUDIENCE",
 }
 """What to do after a gate's refusal, by its reason."""
 
