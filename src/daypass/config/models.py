@@ -133,6 +133,18 @@ class Limits(Section):
 ApiServer: TypeAlias = Literal["embedded", "external"]
 
 
+_LOOPBACK, _EVERY = {"localhost", "127.0.0.1", "::1"}, {"0.0.0.0", "::"}  # noqa: S104
+
+
+def _overlap(one: Address, other: Address | None) -> bool:
+    """Return whether two addresses to listen on are, or may be, the same or a part of each other."""
+    if other is None or not one.port or one.port != other.port:
+        return False
+    hosts = {one.host, other.host}
+    is_loopback = "localhost" in hosts and hosts <= _LOOPBACK
+    return len(hosts) == 1 or is_loopback or not hosts.isdisjoint(_EVERY)
+
+
 class Local(Section):
     """Door and gate on this machine."""
 
@@ -161,8 +173,9 @@ class Local(Section):
     @classmethod
     def _each_has_its_own(cls, address: Address | None, info: ValidationInfo) -> Address | None:
         for other in ("door", "gate"):
-            if address is not None and address.port and address == info.data.get(other):
-                raise fault(f"the {other} already listens on {address}", "choose another port")
+            taken = info.data.get(other)
+            if address is not None and _overlap(address, taken):
+                raise fault(f"the {other} already listens on {taken}", "choose another port")
         return address
 
 
