@@ -137,7 +137,7 @@ _LOOPBACK, _EVERY = {"localhost", "127.0.0.1", "::1"}, {"0.0.0.0", "::"}  # noqa
 
 
 def _overlap(one: Address, other: Address | None) -> bool:
-    """Return whether two addresses to listen on are, or may be, the same or a part of each other."""
+    """Return whether two addresses to listen on are, or may be, the same or a part."""
     if other is None or not one.port or one.port != other.port:
         return False
     hosts = {one.host, other.host}
