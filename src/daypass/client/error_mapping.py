@@ -14,7 +14,7 @@ import ssl
 
 from daypass._core.clock import parse_http_date, rfc3339, utc
 from daypass._core.hints import command
-from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.jwt import unverified_claims
 from daypass._core.k8s_status import Status, parse_retry_after
 from daypass._core.net import is_address
 from daypass._core.text import printable
@@ -153,15 +153,9 @@ def _forbidden(message: str, request: TokenRequest) -> tuple[str, str, str] | No
 
 def _claims(token: Secret) -> str:
     """Return lines with what the trust in a subject token depends on, none of which is secret."""
-    try:
-        claims = decode_unverified(token.reveal())[1]
-    except MalformedTokenError:
-        return ""
-    audiences = claims.get("aud")
-    shown = {**claims, "aud": ", ".join(map(str, audiences))} if type(audiences) is list else claims
-    return "".join(
-        f"\n{name}: {printable(str(shown.get(name, 'none')))}" for name in ("iss", "sub", "aud")
-    )
+    claims = unverified_claims(token.reveal())
+    shown = [(name, printable(str(claims.get(name, "none")))) for name in ("iss", "sub", "aud")]
+    return "".join(f"\n{name}: {value}" for name, value in shown)
 
 
 def _not_found(message: str, request: TokenRequest) -> tuple[str, str, str]:

@@ -174,11 +174,11 @@ def test_a_refused_federation_names_the_missing_configuration(
 @pytest.mark.parametrize(
     ("claims", "expected"),
     [
-        ({"sub": "repo:a/b", "aud": ["x", "y"]}, ["iss: none", "sub: repo:a/b", "aud: x, y"]),
+        ({"sub": "repo:a/b", "aud": ["x", "y"]}, ["iss: none", "sub: repo:a/b", "aud: ['x', 'y']"]),
         ({"iss": "a\x1b[2J\nb", "sub": ["s"], "aud": "x"},
          ["iss: a [2J b", "sub: ['s']", "aud: x"]),
         ({"sub": "s" * 2_000, "aud": ["a"] * 1_000},
-         ["iss: none", f"sub: {'s' * 256}", f"aud: {', '.join(['a'] * 86)[:256]}"]),
+         ["iss: none", f"sub: {'s' * 256}", f"aud: {str(['a'] * 100)[:256]}"]),
     ],
     ids=["audiences", "control characters", "long"],
 )  # fmt: skip
