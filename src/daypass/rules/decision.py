@@ -319,8 +319,7 @@ def check_model(needed: Iterable[Access], may: Callable[[Access], bool | None]) 
     """Check the accesses that a request needs, of `needed_accesses`. `may`: whether its caller
     has one; None: unknown. Raises RefusedError.
     """
-    # 15. The model exists, and the caller may use it: every one that host and path may mean. While
-    # it is unknown whether the caller may, that the model does not exist stays unknown too.
+    # 15. The model exists, and the caller may use it: every one that host and path may mean.
     answers = [may(access) and access.exists for access in needed]
     if not answers or False in answers:
         raise RefusedError(Reason.MODEL)

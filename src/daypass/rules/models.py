@@ -26,19 +26,11 @@ MODEL_HEADERS = (
 )
 """Headers that choose a model past host and path. No client needs to send one of them.
 
-- The first selects an LLMInferenceService's route (KServe 0.19 and newer,
-  `pkg/apis/serving/v1beta1/configmap.go`, DefaultModelBasedRoutingHeaderName).
-- The second selects a Pod of the route's InferencePool or, at some gateways, any Pod (Gateway API
-  Inference Extension, `docs/proposals/004-endpoint-picker-protocol`).
-- The others name the addresses to which llm-d's sidecar sends requests: to any, unless its check
-  of them is on (llm-d/llm-d-router, `pkg/sidecar/proxy` and `pkg/common/routing/common.go`). It has
-  the URL in 0.1, the host and port of a prefiller since 0.2 (in KServe 0.16), of a data parallel
-  rank since 0.4 (0.17), of encoders since 0.7 (0.18), of a cache since 0.10, and the names with
-  `llm-d` after that.
-
-Left out are headers that choose within what the path names, such as Knative-Serving-Tag and
-X-Gateway-Model-Name-Rewrite, and those that each route overwrites, such as
-Knative-Serving-Revision."""
+The first selects an LLMInferenceService's route (KServe, `pkg/apis/serving/v1beta1/configmap.go`,
+DefaultModelBasedRoutingHeaderName), the second a Pod of the route's InferencePool or, at some
+gateways, any Pod (Gateway API Inference Extension, `docs/proposals/004-endpoint-picker-protocol`).
+To the others llm-d's sidecar sends requests (llm-d/llm-d-router, `pkg/common/routing/common.go`).
+docs/reference/gate-refusals.md has the versions, and which headers are left out."""
 
 LLM = "llminferenceservices.serving.kserve.io"
 LIMIT_READINGS = 16
@@ -55,8 +47,7 @@ unknown."""
 class Access(NamedTuple):
     """What a SubjectAccessReview asks: whether a user has this verb for this model.
 
-    `exists`: whether the model does. The question is the same for a model that does not, but any
-    answer refuses the request: neither the response nor the work tells a caller which models exist.
+    It is asked of a model that does not exist, too, and refused: nobody learns which ones exist.
     """
 
     verb: str
@@ -109,8 +100,7 @@ def needed_accesses(
     rules: Sequence[ModelRule], host: str, path: str, names_in: NamesIn
 ) -> frozenset[Access] | None:
     """Return the accesses that a request needs: to all models that exist and that it may mean. If
-    it needs a model, and none exists, or too many: to one that does not exist, or to none if host
-    and path name none. None if it needs no model.
+    none exists, or too many: to one that does not, if it names any. None if it needs no model.
     """
     if _is_of_publishers(rules, path):
         return frozenset()

@@ -332,8 +332,7 @@ class Authorizer:
             return response
         response = gate.responses.refused(Reason.MODEL)
         self.accesses.refuse((gate.name, identity.user, access), response)
-        resource, namespace, name = access.model
-        self._note_no_model(gate, identity, f"{resource} {namespace}/{name}")
+        self._note_no_model(gate, identity, str(access.model))
         return response
 
     def take_published(self, published: Published) -> None:
