@@ -12,14 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-LIMIT_MESSAGE_CHARACTERS = 4096
-"""Of a Status's message. A request is refused for all its fields in one message."""
-
-
 class Status:
-    """`v1.Status` (k8s.io/apimachinery/pkg/apis/meta/v1): code, reason, message (cut), and all of
-    it.
-    """
+    """`v1.Status` (k8s.io/apimachinery/pkg/apis/meta/v1): code, reason, message, and all of it."""
 
     __slots__ = ("code", "document", "message", "reason")
 
@@ -28,7 +22,8 @@ class Status:
         code, reason, message = (document.get(key) for key in ("code", "reason", "message"))
         self.code = code if isinstance(code, int) else 0
         self.reason = reason if isinstance(reason, str) else ""
-        self.message = message[:LIMIT_MESSAGE_CHARACTERS] if isinstance(message, str) else ""
+        message = message if isinstance(message, str) else ""
+        self.message = message[: 16 * LIMIT_FOREIGN_CHARACTERS]  # it may name all fields
 
     def __repr__(self) -> str:
         return f"Status(code={self.code}, reason={self.reason!r}, message={self.message!r})"

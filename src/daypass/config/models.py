@@ -133,18 +133,6 @@ class Limits(Section):
 ApiServer: TypeAlias = Literal["embedded", "external"]
 
 
-_LOOPBACK, _EVERY = {"localhost", "127.0.0.1", "::1"}, {"0.0.0.0", "::"}  # noqa: S104
-
-
-def _overlap(one: Address, other: Address | None) -> bool:
-    """Return whether two addresses to listen on are, or may be, the same or a part."""
-    if other is None or not one.port or one.port != other.port:
-        return False
-    hosts = {one.host, other.host}
-    is_loopback = "localhost" in hosts and hosts <= _LOOPBACK
-    return len(hosts) == 1 or is_loopback or not hosts.isdisjoint(_EVERY)
-
-
 class Local(Section):
     """Door and gate on this machine."""
 
@@ -174,7 +162,8 @@ class Local(Section):
     def _each_has_its_own(cls, address: Address | None, info: ValidationInfo) -> Address | None:
         for other in ("door", "gate"):
             taken = info.data.get(other)
-            if address is not None and _overlap(address, taken):
+            same = {str(each).replace("localhost", "127.0.0.1") for each in (address, taken)}
+            if address is not None and address.port and len(same) == 1:
                 raise fault(f"the {other} already listens on {taken}", "choose another port")
         return address
 

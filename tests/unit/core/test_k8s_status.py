@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from daypass._core.k8s_status import LIMIT_MESSAGE_CHARACTERS, Status, excerpt
+from daypass._core.k8s_status import Status, excerpt
 from daypass._core.text import LIMIT_FOREIGN_CHARACTERS
 
 
@@ -39,4 +39,4 @@ def test_the_message_of_a_status_is_cut() -> None:
     body = b'{"kind": "Status", "code": 422, "message": "%s"}' % (b"x" * 200_000)
     status = Status.parse(body)
     assert status is not None
-    assert status.message == "x" * LIMIT_MESSAGE_CHARACTERS
+    assert status.message == "x" * 4096
