@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.labels import MANAGED_BY
@@ -32,9 +33,11 @@ from daypass.render.workloads import config_text
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.published import NAMES, part_name
 from support.admin import MERGE_PATCH
+from support.admin_shell import run
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
+from support.examples import EXAMPLES
 from support.identities import Identity, make_credential
 from support.watching import (
     CHECKING_EVERYTHING,
@@ -103,6 +106,24 @@ def test_what_exists_is_published_for_authorizers_and_for_istio_and_then_no_long
     removed = {each["uid"] for each in watch.events("removed")}
     assert {one.secret_uid, other.secret_uid} <= removed
     assert again.secret_uid not in removed
+
+
+def test_the_identity_of_the_examples_is_published_and_is_what_the_command_prints(
+    plane: ControlPlane, watch: Watch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = list(yaml.safe_load_all((EXAMPLES / "bot.yaml").read_text()))
+    with admin_cluster(plane) as cluster:
+        for document in example:
+            cluster.apply(document)
+        secret = cluster.get(SECRETS, example[-1]["metadata"]["name"], "team")
+    becomes_published(plane, uid_of(secret))
+    config = tmp_path / "daypass.yaml"
+    config.write_text(config_text(CONFIG))
+    line = ["identity", "create", "bot", "-n", "team", "--dry-run=client", "-o", "yaml"]
+    door = ("--door", "https://ekf.example.com/kubernetes")
+    where = ("--config", str(config), "--kubeconfig", str(plane.kubeconfig))
+    out, _ = run(capsys, *line, *door, *where)
+    assert list(yaml.safe_load_all(out)) == example[1:]
 
 
 def test_hostile_annotations_do_not_stop_the_watch(plane: ControlPlane, watch: Watch) -> None:

@@ -121,6 +121,8 @@ MIXED_UP: dict[str, Row] = {
     "chmod 666 agent.toml; daypass agent --config agent.toml": (2, "agent.toml"),
     "mkdir -m 777 state; daypass up --config one.yaml --state state": (2, "chmod 700 state"),
     "daypass up --config one.yaml --state bot.json": (2, "--state: bot.json is not a folder"),
+    "daypass up --config one.yaml --kubeconfig absent": (2, "apiServer: external"),
+    "daypass up --config one.yaml --kubeconfig one.yaml": (2, "apiServer: external"),
     "unset KUBECONFIG; daypass identity list": (2, "--kubeconfig FILE"),
     "KUBECONFIG=nowhere daypass identity list": (1, "https://127.0.0.1:9"),
     "daypass token --credentials bot.json": (1, "127.0.0.1:9"),

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.rules.decision import GateRequest, Rules, decide
-from daypass.rules.models import MODEL_HEADERS
 from daypass.rules.patterns import HostPattern, Place, is_plain_path
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.gate_differences import cell, reason_in
@@ -115,9 +114,18 @@ HOSTILE_PATHS = (
     "/-/x/", "/a_b/x/", "/publishers/alice/models/x/", "/serving", "/serving/",
     "/serving/x/y/../../alice/", "/" + "a" * 8000, "/serving/alice/" + "a/" * 2000,
 )  # fmt: skip
+CHOOSING = (
+    "x-gateway-model-name", "x-gateway-destination-endpoint", "x-prefiller-url",
+    "x-prefiller-host-port", "x-encoder-hosts-ports", "x-data-parallel-host-port",
+    "x-kv-cache-source-host-port", "x-llm-d-prefiller-host-port", "x-llm-d-encoder-hosts-ports",
+    "x-llm-d-kv-cache-source-host-port",
+)  # fmt: skip
+"""Headers by which a server chooses where a request for a model goes."""
 _HEADERS = (
-    "X-Gateway-Model-Name: llama", "x-gateway-model-name: llama", "X-Gateway-Model-Name:",
-    "X-GATEWAY-MODEL-NAME: a, b", "x-gateway-destination-endpoint: 10.0.0.1:80",
+    *(f"{name.title()}: 10.0.0.1:80" for name in CHOOSING),
+    "x-gateway-model-name: llama", "X-Gateway-Model-Name:", "X-GATEWAY-MODEL-NAME: a, b",
+    "x-prefiller-host-port: a", "X-PREFILLER-HOST-PORT: 10.0.0.1:80, 10.0.0.2:80",
+    "X-Prefiller-Host-Portx: 10.0.0.1:80", "X-Prefiller: 10.0.0.1:80",
     "X-Gateway-Model-Namex: llama", "X-Gateway-Model: llama", "X-Original-URL: /serving/bob/",
     "X-Rewrite-URL: /serving/bob/", "X-Forwarded-Host: iris.bob.example.com",
     "X-Envoy-Original-Path: /serving/bob/", "X-HTTP-Method-Override: PUT",
@@ -233,7 +241,7 @@ def decided(target: Target, rules: Rules, token: str) -> Reason:
         host=target.host,
         path=target.path,
         authorizations=(f"Bearer {token}",),
-        model_header=target.header.partition(":")[0].lower() in MODEL_HEADERS,
+        model_header=target.header.partition(":")[0].lower() in CHOOSING,
     )
     return decide(request, rules, SYSTEM_CLOCK.unix(), signed=True).reason
 

@@ -109,9 +109,24 @@ def test_the_api_server_is_asked_about_user_groups_and_model(asked: Asked) -> No
     assert len(asked.reviews.asked_accesses) == 1
 
 
-def test_a_model_that_does_not_exist_is_asked_about_by_nobody(asked: Asked) -> None:
-    assert asked.reason("none") is Reason.MODEL
-    assert len(asked.reviews.asked_accesses) == 1
+def test_a_model_that_does_not_exist_is_asked_about_and_refused_whatever_the_answer(
+    asked: Asked,
+) -> None:
+    for _ in range(2):
+        assert asked.reason("none") is Reason.MODEL
+    assert len(asked.reviews.asked_accesses) == 2
+    last = asked.reviews.asked_accesses[-1]["resourceAttributes"]
+    assert (last["namespace"], last["name"]) == ("alice", "none")
+
+
+@pytest.mark.parametrize("name", ["cats", "none"])
+def test_while_the_api_server_hangs_no_answer_tells_whether_a_model_exists(
+    asked: Asked, name: str
+) -> None:
+    asked.authorizer._service.authorizer.accesses.queue = ReviewQueue()
+    asked.reviews.access_held.clear()
+    assert asked.reason(name) is Reason.UNKNOWN
+    asked.reviews.access_held.set()
 
 
 NONSENSE = {

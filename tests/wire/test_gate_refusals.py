@@ -99,6 +99,15 @@ def test_the_good_one_passes_by_the_claims_alone(gate: RunningGate) -> None:
     assert b"forged" not in answer.body
 
 
+def test_what_some_servers_take_for_the_same_name_arrives_as_another(gate: RunningGate) -> None:
+    """The threat model has it: only dashes and underscores are removed."""
+    forged = ["kubeflow.userid: forged", "kubeflow--userid: forged", "kubeflow~userid: forged"]
+    answer = gate.send([f"Authorization: Bearer {token()}", *forged])
+    assert_passed_as(answer, USER)
+    names = {name for name, value in answer.json["headers"].items() if value == "forged"}
+    assert names == {"kubeflow.userid", "kubeflow--userid", "kubeflow~userid"}
+
+
 def test_a_clients_reason_header_reaches_no_service_and_comes_back_as_the_gates_own(
     gate: RunningGate,
 ) -> None:

@@ -40,6 +40,14 @@ def decode_unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return _object(parts[0], "header"), _object(parts[1], "claims")
 
 
+def unverified_claims(token: str) -> dict[str, Any]:
+    """Return the unverified claims of a JWT, none for any other text."""
+    try:
+        return decode_unverified(token)[1]
+    except MalformedTokenError:
+        return {}
+
+
 def _is_base64url(part: str) -> bool:
     return part.isascii() and part.replace("-", "a").replace("_", "a").isalnum()
 

@@ -22,7 +22,8 @@ class Status:
         code, reason, message = (document.get(key) for key in ("code", "reason", "message"))
         self.code = code if isinstance(code, int) else 0
         self.reason = reason if isinstance(reason, str) else ""
-        self.message = message if isinstance(message, str) else ""
+        message = message if isinstance(message, str) else ""
+        self.message = message[: 16 * LIMIT_FOREIGN_CHARACTERS]  # it may name all fields
 
     def __repr__(self) -> str:
         return f"Status(code={self.code}, reason={self.reason!r}, message={self.message!r})"

@@ -145,6 +145,8 @@ class FileRenewer:
         wait = max(self._not_before - clock.monotonic(), self._in_a_row.due_seconds(clock))
         if self._source is None or self._key is None:
             return wait
+        if self._held is not None and not os.path.exists(self.target.path):
+            return wait  # somebody has deleted it
         return max(wait, self._source.due_seconds(self._key))
 
     def stop(self) -> None:

@@ -325,7 +325,7 @@ OUTPUTS: dict[str, Any] = {
     "render": ObjectList | FilesChecked | Compared,
     "status": Overview,
     "token": RequestedToken,
-    "trace": Traced | Reviewed,
+    "trace": Traced | Reviewed | KubernetesObject,
     "up": Listening,
     "verify": Verified,
     "version": Version,

@@ -14,7 +14,7 @@ from daypass._core.findings import exit_code
 from daypass._core.hints import Placeholder, command
 from daypass._core.text import mask_unprintable, printable
 from daypass.cli import options, warn, write
-from daypass.cli.output import finding_lines, write_result
+from daypass.cli.output import as_text, finding_lines, write_result
 
 if TYPE_CHECKING:
     from daypass.trace.events import Event
@@ -57,7 +57,12 @@ def run(args: Namespace) -> int:
     from daypass.trace.search import Logs
 
     if args.audit_policy:
-        write((files("daypass.trace") / "audit-policy.yaml").read_text())
+        text = (files("daypass.trace") / "audit-policy.yaml").read_text()
+        if args.output == "json":
+            import yaml
+
+            text = as_text(yaml.safe_load(text), args.output)
+        write(text)
         return 0
     what = "" if args.unusual else args.what
     named = [args.what, *args.files] if args.unusual and args.what else args.files

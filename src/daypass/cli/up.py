@@ -107,6 +107,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         args.config = state / "defaults.yaml"
         config = parse(defaults, name=str(args.config), folder=state)
+    if args.kubeconfig and config.local.api_server == "embedded":
+        raise UsageError(
+            "--kubeconfig is for an external API server, and this config's is embedded",
+            f"leave it out, or write `local: {{apiServer: external}}` in {args.config}",
+        )
     if not state.exists():  # a start that fails leaves no folder behind
         for address in listens_of(config):
             verify_free(address)

@@ -96,7 +96,8 @@ def check_audience(audience: object) -> str:
     if not audience:
         raise CredentialsError(
             "no audience is set",
-            "name one: audience=AUDIENCE, DAYPASS_AUDIENCE, or `audience` in the credentials file",
+            "name one: audience=AUDIENCE, `audience` in the credentials file or, without such a"
+            " file, DAYPASS_AUDIENCE",
             reason="no-audience",
         )
     if not is_audience(audience):

@@ -14,6 +14,7 @@ import ssl
 
 from daypass._core.clock import parse_http_date, rfc3339, utc
 from daypass._core.hints import command
+from daypass._core.jwt import unverified_claims
 from daypass._core.k8s_status import Status, parse_retry_after
 from daypass._core.net import is_address
 from daypass._core.text import printable
@@ -31,6 +32,7 @@ from daypass.rules.reasons import REASON_HEADER, Reason
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daypass._core.errors import DaypassError
+    from daypass._core.secret import Secret
     from daypass.client.door import TokenRequest
     from daypass.client.http1 import HttpResponse
     from daypass.client.transport import Route, TransportError
@@ -112,9 +114,8 @@ def _unauthorized(message: str, request: TokenRequest) -> tuple[str, str, str]:
         return (
             "federated-token-refused",
             f"the subject token for {account} is refused (401 Unauthorized)",
-            "the cluster does not accept tokens of its issuer, or not for its audience: are both\n"
-            "in the API server's authentication configuration? "
-            f"`{command('identity', 'federate', '--help')}`",
+            "the API server's authentication configuration does not list its issuer, audience or"
+            f" subject:\n`{command('identity', 'federate', '--help')}`{_claims(request.token)}",
         )
     return (
         "long-lived-token-refused",
@@ -140,7 +141,7 @@ def _forbidden(message: str, request: TokenRequest) -> tuple[str, str, str] | No
             f"the subject token's user may not create tokens for {_account(request)} (403):"
             f" {message}",
             "an administrator grants that permission:"
-            f" `{command('identity', 'federate', '--help')}`",
+            f" `{command('identity', 'federate', '--help')}`{_claims(request.token)}",
         )
     return (
         "no-permission",
@@ -148,6 +149,13 @@ def _forbidden(message: str, request: TokenRequest) -> tuple[str, str, str] | No
         "the identity may have been deleted: ask your administrator\n"
         f"(who restores it with `{command('identity', 'create', name, '-n', namespace)}`)",
     )
+
+
+def _claims(token: Secret) -> str:
+    """Return lines with what the trust in a subject token depends on, none of which is secret."""
+    claims = unverified_claims(token.reveal())
+    shown = [(name, printable(str(claims.get(name, "none")))) for name in ("iss", "sub", "aud")]
+    return "".join(f"\n{name}: {value}" for name, value in shown)
 
 
 def _not_found(message: str, request: TokenRequest) -> tuple[str, str, str]:

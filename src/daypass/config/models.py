@@ -173,8 +173,10 @@ class Local(Section):
     @classmethod
     def _each_has_its_own(cls, address: Address | None, info: ValidationInfo) -> Address | None:
         for other in ("door", "gate"):
-            if address is not None and address.port and address == info.data.get(other):
-                raise fault(f"the {other} already listens on {address}", "choose another port")
+            taken = info.data.get(other)
+            same = {str(each).replace("localhost", "127.0.0.1") for each in (address, taken)}
+            if address is not None and address.port and len(same) == 1:
+                raise fault(f"the {other} already listens on {taken}", "choose another port")
         return address
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 from daypass._core.hints import command
-from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.jwt import unverified_claims
 from daypass._core.objects import group_of, name_of
 from daypass._core.text import printable
 from daypass.gate.signing_keys import is_signed
@@ -87,12 +87,11 @@ def explain(
     names_in = may = None
     if answers is not None and not _unanswered(answers):
         names_in, may = _names_in(answers), answers.get
-    decision = decide(request, rules, now_unix, signed=signed, names_in=names_in, may=may)
-    signed = signed is not False
-    possible = decide(request, rules, now_unix, signed=signed, names_in=names_in, may=may)
+    judged = partial(decide, request, rules, now_unix, names_in=names_in, may=may)
+    decision, possible = judged(signed=signed), judged(signed=signed is not False)
     message = MESSAGES[possible.reason] + _values(possible.reason, token, rules)
     if possible.reason is Reason.MODEL and answers is not None:
-        message += _refused_models(rules, host, path, answers)
+        message += _refused_models(answers)
     message = UNKNOWN if possible.is_allowed and unknown else message
     return Explanation(
         decision=decision,
@@ -118,14 +117,15 @@ def find_models(
         return frozenset(map(name_of, found))
 
     needed = needed_accesses(rules, host, path, cache(names_in)) or ()
-    return {each: _may(cluster, caller, each) for each in needed}
+    return {each: each.exists and _may(cluster, caller, each) for each in needed}
 
 
 def _names_in(answers: Answers) -> NamesIn:
     """Return which models exist, as far as a request may mean them."""
 
     def names_in(resource: str, namespace: str) -> Set[str]:
-        return {model.name for _, model in answers if model[:2] == (resource, namespace)}
+        existing = (access.model for access in answers if access.exists)
+        return {model.name for model in existing if model[:2] == (resource, namespace)}
 
     return names_in
 
@@ -151,23 +151,16 @@ def _may(cluster: Cluster, caller: CallerIdentity, access: Access) -> bool | Non
 
 
 def _shown(access: Access) -> str:
-    verb, (resource, namespace, name) = access
-    return f"{verb} {resource} {namespace}/{name}"
+    return f"{access.verb} {access.model}"
 
 
-def _refused_models(rules: Rules, host: str, path: str, answers: Answers) -> str:
+def _refused_models(answers: Answers) -> str:
     refused = sorted(access for access, answer in answers.items() if answer is False)
-    if refused:
-        return f": its caller may not {_shown(refused[0])}"
-    named = (
-        (len(name), f"{rule.resource} {namespace}/{name}")
-        for rule in rules.authorize
-        for namespace, name in rule.names(host, path)
-    )
-    shortest = min(named, default=None)
-    if shortest is None:
+    if not refused:
         return ": host and path name none"
-    return f": none exists that host and path can mean, such as {shortest[1]}"
+    if refused[0].exists:
+        return f": its caller may not {_shown(refused[0])}"
+    return f": none exists that host and path can mean, such as {refused[0].model}"
 
 
 def _bound_to(token: str) -> Bound | None:
@@ -176,10 +169,7 @@ def _bound_to(token: str) -> Bound | None:
 
 
 def _claim(token: str, name: str) -> Any:
-    try:
-        return decode_unverified(token)[1].get(name)
-    except MalformedTokenError:
-        return None
+    return unverified_claims(token).get(name)
 
 
 def _values(reason: Reason, token: str, rules: Rules) -> str:

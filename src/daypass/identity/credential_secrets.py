@@ -253,5 +253,6 @@ def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> Fi
     return Waiter(cluster, WAIT_SECONDS).wait(
         f"the token in Secret {name.namespace}/{secret_name}",
         read,
-        "is kube-controller-manager running? The same command continues from here",
+        "is kube-controller-manager running? The same command continues from here. With an external"
+        f" signer, no Secret is filled in: see `{command('identity', 'federate', '--help')}`",
     )

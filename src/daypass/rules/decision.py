@@ -199,7 +199,7 @@ def decide(
         needed = None if names_in is None else needed_accesses(*place, names_in)
         if needed is not None:
             check_model(needed, may or (lambda _: None))
-            models = sorted(f"{model.namespace}/{model.name}" for _, model in needed)
+            models = sorted(f"{each.model.namespace}/{each.model.name}" for each in needed)
             found.append(f"its caller may use {' and '.join(models)}")
         elif names_in is None and may_mean_models(*place):
             found.append("whether its caller may use the model was not checked")
@@ -320,7 +320,7 @@ def check_model(needed: Iterable[Access], may: Callable[[Access], bool | None]) 
     has one; None: unknown. Raises RefusedError.
     """
     # 15. The model exists, and the caller may use it: every one that host and path may mean.
-    answers = [may(access) for access in needed]
+    answers = [may(access) and access.exists for access in needed]
     if not answers or False in answers:
         raise RefusedError(Reason.MODEL)
     if not all(answers):

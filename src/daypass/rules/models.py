@@ -12,11 +12,25 @@ from typing import NamedTuple, TypeAlias
 
 from daypass.rules.patterns import Model, PathPattern, Place, owners
 
-MODEL_HEADERS = ("x-gateway-model-name", "x-gateway-destination-endpoint")
-"""Headers that choose a model past host and path: the first selects an LLMInferenceService's route
-(KServe, `pkg/apis/serving/v1beta1/configmap.go`, DefaultModelBasedRoutingHeaderName), the second a
-Pod of the route's InferencePool or, at some gateways, any Pod (Gateway API Inference Extension,
-`docs/proposals/004-endpoint-picker-protocol`). No client needs to send either."""
+MODEL_HEADERS = (
+    "x-gateway-model-name",
+    "x-gateway-destination-endpoint",
+    "x-prefiller-url",
+    "x-prefiller-host-port",
+    "x-encoder-hosts-ports",
+    "x-data-parallel-host-port",
+    "x-kv-cache-source-host-port",
+    "x-llm-d-prefiller-host-port",
+    "x-llm-d-encoder-hosts-ports",
+    "x-llm-d-kv-cache-source-host-port",
+)
+"""Headers that choose a model past host and path. No client needs to send one of them.
+
+The first selects an LLMInferenceService's route (KServe, `pkg/apis/serving/v1beta1/configmap.go`,
+DefaultModelBasedRoutingHeaderName), the second a Pod of the route's InferencePool or, at some
+gateways, any Pod (Gateway API Inference Extension, `docs/proposals/004-endpoint-picker-protocol`).
+To the others llm-d's sidecar sends requests (llm-d/llm-d-router, `pkg/common/routing/common.go`).
+docs/reference/gate-refusals.md has the versions, and which headers are left out."""
 
 LLM = "llminferenceservices.serving.kserve.io"
 LIMIT_READINGS = 16
@@ -31,10 +45,14 @@ unknown."""
 
 
 class Access(NamedTuple):
-    """What a SubjectAccessReview asks: whether a user has this verb for this model."""
+    """What a SubjectAccessReview asks: whether a user has this verb for this model.
+
+    It is asked of a model that does not exist, too, and refused: nobody learns which ones exist.
+    """
 
     verb: str
     model: Model
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +99,8 @@ def may_mean_models(rules: Sequence[ModelRule], host: str, path: str) -> bool:
 def needed_accesses(
     rules: Sequence[ModelRule], host: str, path: str, names_in: NamesIn
 ) -> frozenset[Access] | None:
-    """Return the accesses that a request needs: to all models that exist and that it may mean; none
-    if it needs a model, and none exists, or too many. None if it needs no model.
+    """Return the accesses that a request needs: to all models that exist and that it may mean. If
+    none exists, or too many: to one that does not, if it names any. None if it needs no model.
     """
     if _is_of_publishers(rules, path):
         return frozenset()
@@ -95,8 +113,18 @@ def needed_accesses(
             is_covered = True
             has_model |= rule.host.matches(host) and bool(existing)
     if (is_covered and not has_model) or len(found) > LIMIT_READINGS:
-        return frozenset()
+        return _absent(rules, host, path)
     return frozenset(found) or None
+
+
+def _absent(rules: Sequence[ModelRule], host: str, path: str) -> frozenset[Access]:
+    """Return the access to the model with the shortest name that a request may mean."""
+    named = [
+        (len(name), Access(rule.verb, Model(rule.resource, namespace, name), exists=False))
+        for rule in rules
+        for namespace, name in rule.names(host, path)
+    ]
+    return frozenset({min(named)[1]} if named else ())
 
 
 def _is_of_publishers(rules: Sequence[ModelRule], path: str) -> bool:

@@ -99,6 +99,9 @@ class Model(NamedTuple):
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.resource} {self.namespace}/{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:

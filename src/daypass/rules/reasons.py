@@ -21,7 +21,7 @@ class Reason(StrEnum):
     NO_TOKEN = "no-token"  # noqa: S105 - a reason
     """Send the short-lived token in an Authorization header."""
     UNREADABLE = "unreadable"
-    """Send exactly `Authorization: Bearer TOKEN`."""
+    """Send exactly `Authorization: Bearer TOKEN`. Was the token cut?"""
     MALFORMED = "malformed"
     """Was it cut, or is it still in base64?"""
     LONG_LIVED = "long-lived"
@@ -87,7 +87,7 @@ MESSAGES = {
     Reason.AMBIGUOUS: "servers could read this path in different ways, or a header chooses a model",
     Reason.NO_TOKEN: "the request has no token",
     Reason.UNREADABLE: "exactly one 'Authorization: Bearer <token>' header is needed: one space, "
-    "a JSON Web Token, nothing after it",
+    "a whole JSON Web Token, nothing after it",
     Reason.MALFORMED: "this token is not a valid JSON Web Token",
     Reason.LONG_LIVED: "this is a long-lived token, which opens only the door: exchange it there",
     Reason.FOREIGN_ISSUER: "the issuer of this token is not the cluster",

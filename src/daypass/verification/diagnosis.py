@@ -26,7 +26,7 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
 from daypass._core.hints import command
 from daypass._core.installation import docs_page, extras, how_to_install
-from daypass._core.jwt import decode_unverified
+from daypass._core.jwt import unverified_claims
 from daypass._core.k8s_status import Status, excerpt
 from daypass._core.net import HostPort
 from daypass._core.proxy import proxy_variable
@@ -72,7 +72,8 @@ _NEXT: dict[str, str] = {
     " watch its namespace, or lags behind: tell your administrator",
     Reason.UNKNOWN: "the gate refuses every token now: try again, and tell your administrator",
     Reason.NOT_GUARDED: "is the host in the URL right?",
-    Reason.AUDIENCE: "then configure it: `audience` in the credentials file, or DAYPASS_AUDIENCE",
+    Reason.AUDIENCE: "then configure it: `audience` in the credentials file or, without such a"
+    " file, DAYPASS_AUDIENCE",
 }
 """What to do after a gate's refusal, by its reason."""
 
@@ -389,10 +390,7 @@ def judge_token(response: HttpResponse, host: str, *, has_token: bool) -> Findin
 
 def _claims(token: str) -> tuple[str, str, str]:
     """Return subject, Secret and ID in a token of an API server, "" for what it lacks."""
-    try:
-        claims: Any = decode_unverified(token)[1]
-    except DaypassError:
-        claims = {}
+    claims = unverified_claims(token)
     secret: Any = claims.get("kubernetes.io")
     for key in ("secret", "name"):
         secret = secret.get(key) if isinstance(secret, dict) else None

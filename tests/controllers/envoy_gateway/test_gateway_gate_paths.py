@@ -99,7 +99,8 @@ def test_it_gets_what_decides_and_nothing_else_of_a_client(asking: Asking) -> No
     lines = (
         "Authorization: Bearer a.b.c", "Cookie: session=alice", "kubeflow-userid: admin",
         "X-Gateway-Model-Name: one", "x-gateway-model-name: two",
-        "X-Gateway-Destination-Endpoint: 10.0.0.1", "X-Envoy-External-Address: 203.0.113.9",
+        "X-Gateway-Destination-Endpoint: 10.0.0.1", "X-Prefiller-Host-Port: 10.0.0.1:80",
+        "X-Envoy-External-Address: 203.0.113.9",
         "X-Forwarded-For: 203.0.113.9", "X-Envoy-Original-Path: /gate/other//x",
     )  # fmt: skip
     _, (only,) = asking.send("/x", *lines)
@@ -107,10 +108,11 @@ def test_it_gets_what_decides_and_nothing_else_of_a_client(asking: Asking) -> No
     assert headers["authorization"] == "Bearer a.b.c"
     assert headers["x-gateway-model-name"] == "one,two"
     assert headers["x-gateway-destination-endpoint"] == "10.0.0.1"
+    assert headers["x-prefiller-host-port"] == "10.0.0.1:80"
     assert headers["x-envoy-external-address"] != "203.0.113.9"
     assert headers["host"] == HOST
     others = {name for name in headers if not name.startswith("x-envoy-")}
     assert others == {
         "authorization", "content-length", "host", "x-gateway-model-name",
-        "x-gateway-destination-endpoint",
+        "x-gateway-destination-endpoint", "x-prefiller-host-port",
     }  # fmt: skip

@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from daypass.agent.config import CommandHook, PostHook, SignalHook, TokenFile
-from daypass.agent.file_renewer import AgentCredentials, FileRenewer, explain
+from daypass.agent.file_renewer import (
+    LONGEST_SLEEP_SECONDS,
+    AgentCredentials,
+    FileRenewer,
+    explain,
+)
 from daypass.agent.log import AgentLog
 from daypass.client.http1 import HttpRequest
 from daypass.client.transport import SYSTEM_TIMING
@@ -164,6 +169,30 @@ def test_a_token_that_could_not_be_written_is_written_later_without_an_exchange(
     assert renewer.renew()
     assert env.content() == VALUE.encode()
     assert env.asked == 1
+
+
+@pytest.mark.parametrize("left", ["nothing", "a dangling link"])
+def test_a_file_that_is_deleted_is_written_again_without_an_exchange(env: Env, left: str) -> None:
+    renewer = env.renewed_once()
+    env.pass_time(10)
+    assert renewer.wait_seconds() > LONGEST_SLEEP_SECONDS
+    Path(env.file.path).unlink()
+    if left != "nothing":
+        Path(env.file.path).symlink_to("nowhere")
+    assert renewer.wait_seconds() == 0
+    assert renewer.renew()
+    assert (env.content(), env.asked) == (VALUE.encode(), 1)
+    assert renewer.wait_seconds() > 0, "even if it is deleted time and again"
+
+
+def test_a_deleted_file_whose_folder_is_gone_is_not_tried_without_a_pause(
+    env: Env, tmp_path: Path
+) -> None:
+    renewer = env.renewed_once()
+    (tmp_path / "out").rename(tmp_path / "moved")
+    env.pass_time(10)
+    assert not renewer.renew()
+    assert renewer.wait_seconds() > 0
 
 
 def test_no_token_is_renewed_once_the_credentials_are_removed(env: Env, tmp_path: Path) -> None:

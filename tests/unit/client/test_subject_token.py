@@ -167,6 +167,32 @@ def test_a_refused_federation_names_the_missing_configuration(
         wired(lambda _: refusal, token={"variable": "CI_TOKEN"}, **NAMES).token()
     assert all(each in raised.value.fact for each in expected)
     assert "daypass identity federate" in raised.value.hint
+    lines = ["iss: https://ci.example.com", "sub: repo:a/b", "aud: none"]
+    assert raised.value.hint.splitlines()[-3:] == lines
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({"sub": "repo:a/b", "aud": ["x", "y"]}, ["iss: none", "sub: repo:a/b", "aud: ['x', 'y']"]),
+        ({"iss": "a\x1b[2J\nb", "sub": ["s"], "aud": "x"},
+         ["iss: a [2J b", "sub: ['s']", "aud: x"]),
+        ({"sub": "s" * 2_000, "aud": ["a"] * 1_000},
+         ["iss: none", f"sub: {'s' * 256}", f"aud: {str(['a'] * 100)[:256]}"]),
+    ],
+    ids=["audiences", "control characters", "long"],
+)  # fmt: skip
+def test_claims_of_a_refused_subject_token_are_lines_of_bounded_length(
+    wired: CredentialsAtDoor,
+    monkeypatch: pytest.MonkeyPatch,
+    claims: dict[str, Any],
+    expected: list[str],
+) -> None:
+    monkeypatch.setenv("CI_TOKEN", jwt({**claims, "exp": int(NOON) + 300}))
+    refusal = status_answer(401, "Unauthorized")
+    with raises(ExchangeRefusedError) as raised:
+        wired(lambda _: refusal, token={"variable": "CI_TOKEN"}, **NAMES).token()
+    assert raised.value.hint.splitlines()[-3:] == expected
 
 
 # -- GitHub Actions

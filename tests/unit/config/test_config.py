@@ -192,9 +192,17 @@ def test_a_listen_address_keeps_its_spelling(written: str) -> None:
     assert str(config.local.door) == written.strip("'")
 
 
-def test_door_and_gate_may_both_use_port_0() -> None:
-    local = read(MINIMAL + "local: {door: '127.0.0.1:0', gate: '127.0.0.1:0'}\n").local
-    assert local.door == local.gate
+@pytest.mark.parametrize(
+    ("door", "gate"),
+    [
+        ("127.0.0.1:0", "127.0.0.1:0"), ("localhost:0", "127.0.0.1:0"),
+        ("localhost:8443", "127.0.0.1:8444"), ("127.0.0.1:8443", "127.0.0.2:8443"),
+        ("127.0.0.1:8443", "[::1]:8443"), ("localhost:8443", "10.0.0.1:8443"),
+    ],
+)  # fmt: skip
+def test_door_and_gate_may_both_use_port_0_or_addresses_of_their_own(door: str, gate: str) -> None:
+    local = read(MINIMAL + f"local: {{door: '{door}', gate: '{gate}'}}\n").local
+    assert (str(local.door), str(local.gate)) == (door, gate)
 
 
 @pytest.mark.parametrize("name", ["on", "true", "123"])

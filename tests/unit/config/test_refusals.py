@@ -314,8 +314,13 @@ REFUSED: dict[str, list[Refused]] = {
              "127.0.0.1:8443"),
         more("metrics: {podMonitor: true}", "7:1", "metrics", "scrapedFrom"),
         more("metrics: {serviceMonitor: true, labels: {a: b}}", "7:1", "metrics", "scrapedFrom"),
-        more("local: {door: '127.0.0.1:1', gate: '127.0.0.1:1'}", "7:36",
-             "local.gate", "127.0.0.1:1", "door"),
+        *(
+            more(f"local: {{door: '{door}:1', gate: '{gate}:1'}}", f"7:{len(door) + 27}",
+                 "local.gate", f"{door}:1", "door")
+            for door, gate in (
+                ("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("127.0.0.1", "localhost"),
+            )
+        ),
         more("gate: {audience: c, headers: {user: x, groups: x}}", "7:48",
              "gate.headers.groups", "'x'", "user"),
         more("gate: {audience: c, hosts: [a.example, a.example]}", "7:40",

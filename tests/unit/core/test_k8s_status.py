@@ -33,3 +33,10 @@ def test_a_status_with_wrong_types_is_empty() -> None:
 def test_the_excerpt_of_a_body_is_one_printable_line_of_limited_length() -> None:
     assert excerpt(b"a\n\tb\x1b[2J\xff c") == "a b [2J\ufffd c"
     assert len(excerpt(b"x" * 100_000)) == LIMIT_FOREIGN_CHARACTERS
+
+
+def test_the_message_of_a_status_is_cut() -> None:
+    body = b'{"kind": "Status", "code": 422, "message": "%s"}' % (b"x" * 200_000)
+    status = Status.parse(body)
+    assert status is not None
+    assert status.message == "x" * 4096

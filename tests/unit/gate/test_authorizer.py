@@ -222,7 +222,7 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
             for kind in range(10):
                 # One of ten is well-formed, from another issuer.
                 middle = foreign if kind == 0 else f"{number}{kind}"
-                line = f"Bearer e30.{middle}.x".encode()
+                line = f"Bearer e30.{middle}.sig".encode()
                 answer = authorizer.check(target, host, (line,), source="", model_header=False)
                 codes[answer.code if isinstance(answer, AuthzResponse) else 0] += 1
 
@@ -243,7 +243,7 @@ def test_cached_refusals_of_forged_tokens_are_bounded(tried: AskedAuthorizer) ->
     tried.says = lambda token: REFUSED
     for number in range(LIMIT_REFUSALS + 1_000):
         forged = part(claims(tried.clock, jti=str(number)))
-        answer = tried.ask(f"Bearer {part({'alg': 'RS256'})}.{forged}.x")
+        answer = tried.ask(f"Bearer {part({'alg': 'RS256'})}.{forged}.sig")
         assert answer.reason is Reason.REVIEW_REFUSED
     authorizer = tried.authorizer
     assert (len(authorizer.cache), len(authorizer.tokens.refusals)) == (0, LIMIT_REFUSALS)
@@ -480,7 +480,7 @@ WITHOUT_REVIEW = {
     "claims are nested": (raw("[" * 5000 + "]" * 5000), Reason.MALFORMED),
     "iss twice": (raw(f'{{{ISS},"iss":"x"}}'), Reason.MALFORMED),
     "alg rs256": (raw(f"{{{ISS}}}", '{"alg":"rs256"}'), Reason.ALGORITHM),
-    "a megabyte": (f"{'a' * 1_000_000}.b.c", Reason.MALFORMED),
+    "a megabyte": (f"{'a' * 1_000_000}.b.sig", Reason.MALFORMED),
 }
 
 

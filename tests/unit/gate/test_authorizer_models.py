@@ -97,7 +97,49 @@ def test_a_model_that_the_caller_may_not_use_and_one_that_does_not_exist_are_ref
     assert refused is absent
     assert (refused.reason, refused.code) == (Reason.MODEL, 403)
     assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED
-    assert [access.model for _, access in tried.asked_accesses] == [IRIS, CATS]
+    none = Model(ISVC, "alice", "none")
+    assert [access.model for _, access in tried.asked_accesses] == [IRIS, none, CATS]
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        {"host": "new.alice.example.com"},
+        {"host": "new-alice.raw.example.com"},
+        {"host": SHARED, "path": "/serving/alice/new/v1"},
+        {"host": SHARED, "path": "/llm/alice/new"},
+    ],
+)
+@pytest.mark.parametrize("kind", ["refused", "cached", "failing"])
+def test_nothing_tells_a_caller_without_access_whether_a_model_exists(
+    tried: AskedAuthorizer, line: str, at: dict[str, str], kind: str
+) -> None:
+    def fail(user: str, access: Access) -> ReviewFailure:
+        return ReviewFailure(why="no")
+
+    tried.may = fail if kind == "failing" else only()
+    seen = []
+    for models in ((), (Model(ISVC, "alice", "new"), Model(LLM, "alice", "new"))):
+        tried.have(*models)
+        tried.clock.advance(60)
+        if kind == "cached":
+            tried.ask(line, gate="serving", **at)
+        tried.asked_accesses.clear()
+        answer = tried.ask(line, gate="serving", **at)
+        seen.append((answer, answer.http, [each.model for _, each in tried.asked_accesses]))
+    assert seen[0] == seen[1]
+    assert seen[0][0].reason is (Reason.UNKNOWN if kind == "failing" else Reason.MODEL)
+    assert len(seen[0][2]) == (kind != "cached")
+
+
+def test_callers_that_try_out_names_leave_no_trace_in_the_cache_of_what_is_allowed(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    for number in range(50):
+        at = {"host": f"model-{number}.alice.example.com"}
+        assert reasons(tried, line, at, at) == [Reason.MODEL] * 2
+    assert len(tried.asked_accesses) == 50, "one review each, while its answer is cached"
+    assert len(tried.authorizer.accesses.cache) == 0
 
 
 def test_nothing_is_asked_about_a_model_before_the_token_is_accepted(
@@ -164,7 +206,8 @@ def test_a_model_that_is_deleted_and_created_again_is_refused_in_between(
         tried.have(*models)
         assert passes_from_cache(tried, line) is False
         assert reason(tried, line) is expected
-    assert len(tried.asked_accesses) == 1, "RBAC names it, and does not know that it is another"
+    asked = [access for _, access in tried.asked_accesses]
+    assert asked == [Access("get", IRIS), Access("get", IRIS, exists=False)]
 
 
 def test_one_kind_says_nothing_about_another_of_the_same_name(
@@ -452,7 +495,7 @@ def test_a_host_that_may_mean_too_many_models_is_refused(
     at = {"host": f"{'-'.join(parts)}-predictor.alice.example.com"}
     expected = Reason.ALLOWED if count <= LIMIT_READINGS else Reason.MODEL
     assert reason(tried, line, **at) is expected
-    assert len(tried.asked_accesses) == (count if expected is Reason.ALLOWED else 0)
+    assert len(tried.asked_accesses) == (count if expected is Reason.ALLOWED else 1)
     assert passes_from_cache(tried, line, **at) is (expected is Reason.ALLOWED)
 
 
@@ -511,11 +554,13 @@ def test_a_refused_model_is_an_event_with_gate_user_and_model(
     tried: AskedAuthorizer, line: str
 ) -> None:
     tried.may = only()
-    assert reasons(tried, line, AT_IRIS, {"host": "none.alice.example.com"}) == [Reason.MODEL] * 2
+    none, nameless = {"host": "none.alice.example.com"}, {"host": SHARED, "path": "/serving/"}
+    assert reasons(tried, line, AT_IRIS, none, nameless) == [Reason.MODEL] * 3
     found = [each for each in tried.lines if each["event"] == "model-refused"]
     assert [each.pop("time") for each in found]
     refused = {"event": "model-refused", "gate": "serving", "why": "model", "user": USER}
-    assert found == [{**refused, "model": f"{ISVC} alice/iris"}, refused]
+    models = [f"{ISVC} alice/iris", f"{ISVC} alice/none"]
+    assert found == [*({**refused, "model": each} for each in models), refused]
 
 
 def test_a_path_means_the_same_on_a_host_of_no_model_rule() -> None:

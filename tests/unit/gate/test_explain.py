@@ -391,7 +391,8 @@ def test_the_model_is_checked_as_far_as_the_user_may(answer: bool | None, reason
 
 
 def test_a_model_that_does_not_exist_is_named() -> None:
-    explained = explained_model("setosa-alice.example.com", {})
+    absent = IRIS._replace(model=Model(INFERENCE, "alice", "setosa"), exists=False)
+    explained = explained_model("setosa-alice.example.com", {absent: False})
     assert (explained.passes, "alice/setosa" in explained.message) == (False, True)
     check(explained.message, reason="model")
     none = explained_model("api.example.com", {}, path="/serving/")

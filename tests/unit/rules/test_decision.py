@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import string
 from dataclasses import replace
 from typing import Any
 
@@ -179,8 +181,10 @@ def test_an_algorithm_that_is_not_a_string_makes_a_token_malformed(algorithm: ob
         (("{t}",), Reason.UNREADABLE),
         (("",), Reason.NO_TOKEN),
         (("Bearer opaque",), Reason.UNREADABLE),
-        (("Bearer a.b.c",), Reason.MALFORMED),
-        (("Bearer " + "a" * 20_000 + ".b.c",), Reason.MALFORMED),
+        (("Bearer a.b.sig",), Reason.MALFORMED),
+        (("Bearer a.b.c",), Reason.UNREADABLE),
+        (("Bearer a.b.",), Reason.UNREADABLE),
+        (("Bearer " + "a" * 20_000 + ".b.sig",), Reason.MALFORMED),
     ],
 )
 def test_the_authorization_header_has_one_accepted_form(
@@ -188,6 +192,25 @@ def test_the_authorization_header_has_one_accepted_form(
 ) -> None:
     request = asked(*(value.format(t=token()) for value in values))
     assert decide(request, RULES, NOW, signed=True).reason is reason
+
+
+@pytest.mark.parametrize("size", [64, 96, 132, 256, 384, 512])
+def test_a_token_has_one_form_whatever_its_signature_leaves_unused(size: int) -> None:
+    """Of each algorithm and size of key: ES256, ES384 and ES512, and RSA of 2048 to 4096 bits."""
+    head, body, _ = token().split(".")
+    canonical = encode(bytes([0xAB]) * size)
+    same = [
+        f"{canonical[:-1]}{last}"
+        for last in f"{string.ascii_letters}{string.digits}-_"
+        if base64.urlsafe_b64decode(f"{canonical[:-1]}{last}==")
+        == base64.urlsafe_b64decode(f"{canonical}==")
+    ]
+    passing = [
+        each
+        for each in same
+        if decide(asked(f"Bearer {head}.{body}.{each}"), RULES, NOW, signed=True).is_allowed
+    ]
+    assert (passing, len(same) in (1, 4, 16)) == ([canonical], True)
 
 
 @pytest.mark.parametrize(
@@ -532,7 +555,9 @@ def test_a_request_that_may_mean_too_much_is_refused_on_every_host(host: str, co
     rules = [replace(rule, verb=f"use-{number}") for number in range(count)]
     needed = needed_accesses(rules, host, "/llm/alice/llama/", lambda *_: {"llama"})
     assert needed is not None
-    assert len(needed) == (count if count <= LIMIT_READINGS else 0)
+    existing = [each for each in needed if each.exists]
+    assert len(existing) == (count if count <= LIMIT_READINGS else 0)
+    assert needed
 
 
 def test_a_path_of_another_host_replaces_no_model_of_the_host() -> None:
@@ -584,6 +609,19 @@ def test_an_unknown_answer_is_unknown_and_a_refusal_takes_precedence() -> None:
     assert reason("yes", "no") is Reason.MODEL
     assert reason("yes", "unknown") is Reason.UNKNOWN
     assert reason("unknown", "no") is Reason.MODEL
+
+
+@pytest.mark.parametrize(
+    ("may", "expected"), [(True, Reason.MODEL), (False, Reason.MODEL), (None, Reason.UNKNOWN)]
+)
+def test_a_model_that_does_not_exist_is_as_unknown_as_one_that_does(
+    may: bool | None, expected: Reason
+) -> None:
+    request = asked(f"Bearer {token()}", host="none-alice.example.com")
+    decision = decide(
+        request, MODELS, NOW, signed=True, names_in=names_in(EXISTING), may=lambda _: may
+    )
+    assert decision.reason is expected
 
 
 def test_without_knowledge_of_models_the_decision_says_that_it_was_not_checked() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from daypass.trace import search as searching
 from daypass.trace import unusual
@@ -62,6 +64,15 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 def write(file: str, *lines: dict[str, Any]) -> None:
     Path(file).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_the_audit_policy_is_printed_in_the_format_that_is_asked_for(
+    run: Any, output: str, read: Callable[[str], Any]
+) -> None:
+    out, text = (run("--audit-policy", *words)[0] for words in (("-o", output), ()))
+    assert read(out) == yaml.safe_load(text)
+    assert read(out)["kind"] == "Policy"
 
 
 def review(run: Any, *words: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from daypass._core.clock import Clock
 from daypass._core.jsonlog import JsonLog
-from daypass._core.jwt import MalformedTokenError, decode_unverified
+from daypass._core.jwt import unverified_claims
 from daypass.rules.reasons import Reason
 
 EVENTS_PER_SECOND = 50
@@ -94,8 +94,5 @@ class AuditLog:
 
 
 def _jti(token: str) -> str:
-    try:
-        jti = decode_unverified(token)[1].get("jti")
-    except MalformedTokenError:
-        return ""
+    jti = unverified_claims(token).get("jti")
     return jti if isinstance(jti, str) and _JTI.fullmatch(jti) else ""

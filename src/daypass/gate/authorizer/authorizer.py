@@ -322,7 +322,7 @@ class Authorizer:
         is_allowed = await self._ask_access(identity, access)
         if isinstance(is_allowed, ReviewFailure):
             return is_allowed
-        if is_allowed:
+        if is_allowed and access.exists:
             response = gate.responses.allowed(identity)
             until = asked_at + gate.remember_seconds
             fresh_until = _fresh_until(asked_at, until)
@@ -332,8 +332,7 @@ class Authorizer:
             return response
         response = gate.responses.refused(Reason.MODEL)
         self.accesses.refuse((gate.name, identity.user, access), response)
-        resource, namespace, name = access.model
-        self._note_no_model(gate, identity, f"{resource} {namespace}/{name}")
+        self._note_no_model(gate, identity, str(access.model))
         return response
 
     def take_published(self, published: Published) -> None:

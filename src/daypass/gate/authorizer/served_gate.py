@@ -34,8 +34,7 @@ class Destination:
     """What a host and a path mean.
 
     `audiences`: of the tokens that open it. `has_readings`: whether it may mean a model, if that
-    exists. `accesses`: what is needed, for all models that exist and that it may mean; empty if it
-    needs one and none exists, None if it needs none.
+    exists. `accesses`: what is needed, see `needed_accesses`; None if it needs no model.
     """
 
     audiences: frozenset[str]
