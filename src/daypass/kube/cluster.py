@@ -162,7 +162,7 @@ class Cluster:
             metadata_only=metadata_only,
         )
         headers = selection.accept(is_list=True)
-        pages, found = Pages(selection), list[Object]()
+        pages, found = Pages(selection, self.clock), list[Object]()
         while not pages.is_complete:
             try:
                 answer = self._send(
