@@ -13,6 +13,7 @@ import yaml
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
+from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.config.models import Mode, Policy
 from daypass.identity.enforcement import apply_policy, policy_state
@@ -181,6 +182,32 @@ def test_a_dry_run_is_held_to_the_policy_since_it_issues_a_real_token(bot: Bot) 
 def test_a_huge_list_of_audiences_does_not_keep_the_api_server_busy(bot: Bot) -> None:
     """It did for half a minute, which is longer than this client waits, while it looked at each."""
     assert bot.ask(audiences=[GATE] * 100_000).code == 403
+
+
+def test_a_pods_token_does_not_live_for_a_year_where_less_is_allowed(bot: Bot) -> None:
+    """Kubernetes extends one of 3607 s for the API server itself, and for nobody else."""
+    admin, server = bot.plane.admin, "https://kubernetes.default.svc"
+    identities.make_pod(admin, bot.namespace, "pod", service_account="bot")
+    reference = {"apiVersion": "v1", "kind": "Pod", "name": "pod"}
+    free = {labels.POLICY_BINDING: "optional", labels.POLICY_AUDIENCES: f"{server} {GATE}"}
+
+    def lifetime(seconds: int, *audiences: str) -> int | str:
+        answer = bot.ask(
+            audiences=audiences or [server], expirationSeconds=seconds, boundObjectRef=reference
+        )
+        if (token := _made(answer)) is None:
+            return _own(answer.message)
+        claims = decode_unverified(token)[1]
+        return int(claims["exp"] - claims["iat"])
+
+    override(bot, free)
+    assert eventually("it counts", lambda: lifetime(3608) == 3608)
+    assert (lifetime(3606), lifetime(600)) == (3606, 600)
+    refused = str(lifetime(3607))
+    check(refused, "43200", reason="lifetime")
+    override(bot, {**free, labels.POLICY_LONGEST_LIFETIME: "365d"})
+    eventually("it counts", lambda: lifetime(3607) == 365 * 86_400)
+    assert lifetime(3607, GATE) == 3607
 
 
 def test_in_mode_warn_the_token_is_made_with_a_warning(bot: Bot) -> None:
