@@ -56,18 +56,6 @@ def open_cluster(args: Namespace) -> closing[Cluster]:
     return closing(connect(args))
 
 
-def config_option(args: Namespace) -> list[str]:
-    """Return --config, unless it is the default, for a command line in a hint."""
-    return [] if args.config in (None, DEFAULT_CONFIG) else ["--config", str(args.config)]
-
-
-def target_options(args: Namespace) -> list[str]:
-    """Return --config, --kubeconfig and --context as given, for a command line in a hint."""
-    named = {"--kubeconfig": args.kubeconfig, "--context": args.context}
-    given = [word for pair in named.items() if pair[1] is not None for word in pair]
-    return [*config_option(args), *given]
-
-
 def again(args: Namespace, option: str) -> str:
     """Return the line that runs this command again with one more option, for a hint."""
     name, arguments = args.words

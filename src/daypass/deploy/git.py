@@ -25,7 +25,6 @@ SUBJECT_CHARACTERS = 72
 FEW_PATHS = 3
 LIMIT_BYTES = 1024 * 1024
 """Larger files of a repository are not edited."""
-_NO_COMMIT = "or commit it yourself: " + command("apply", "--no-commit")
 _IN_PROGRESS = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -34,6 +33,10 @@ _IN_PROGRESS = {
     "rebase-apply": "a rebase",
     "BISECT_START": "a bisect",
 }
+
+
+def _no_commit() -> str:
+    return "or commit it yourself: " + command("apply", "--no-commit")
 
 
 class GitError(DaypassError):
@@ -187,7 +190,7 @@ class Checkout:
 
     def __init__(self, folder: Path, config: Path, tree: Mapping[str, str]) -> None:
         self._tree = tree
-        self._repository = Repository(folder, _NO_COMMIT)
+        self._repository = Repository(folder, _no_commit())
         self._folder = self._repository.relative(folder)
         self._config = self._repository.relative(config)
 
@@ -197,17 +200,19 @@ class Checkout:
         git_folder = Path(repository.git("rev-parse", "--absolute-git-dir").strip())
         for name, what in _IN_PROGRESS.items():
             if (git_folder / name).exists():
-                raise GitError(f"{what} is under way in {top}", f"finish it first, {_NO_COMMIT}")
+                raise GitError(f"{what} is under way in {top}", f"finish it first, {_no_commit()}")
         if not repository.branch():
             raise GitError(
                 f"HEAD is on no branch in {top}: a commit there is easily lost",
-                f"git switch BRANCH, {_NO_COMMIT}",
+                f"git switch BRANCH, {_no_commit()}",
             )
         repository.verify_identity()
         self._verify_not_ignored()
         for change in self._changes():
             if "U" in change.letters or change.letters in ("AA", "DD"):
-                raise GitError(f"{change.path} has unmerged changes", f"finish that, {_NO_COMMIT}")
+                raise GitError(
+                    f"{change.path} has unmerged changes", f"finish that, {_no_commit()}"
+                )
             text, file = self._tree.get(self._in_tree(change)), top / change.path
             if text is None or change.letters == "??" or not file.is_file():
                 continue
@@ -236,7 +241,7 @@ class Checkout:
         except GitError as error:
             raise GitError(
                 "git refuses the commit: nothing was applied, the files stay as rendered",
-                f"{error.hint}\n{_NO_COMMIT}",
+                f"{error.hint}\n{_no_commit()}",
             ) from error
 
     def _verify_not_ignored(self) -> None:
@@ -245,7 +250,9 @@ class Checkout:
             ignored = self._repository.git("--no-literal-pathspecs", "check-ignore", "--", *paths)
         except GitError:
             return  # it ends with 1 if none is ignored
-        raise GitError(f"git ignores {ignored.splitlines()[0]}", f"change .gitignore, {_NO_COMMIT}")
+        raise GitError(
+            f"git ignores {ignored.splitlines()[0]}", f"change .gitignore, {_no_commit()}"
+        )
 
     def _changes(self) -> list[FileChange]:
         inside = [path for path in (self._folder, self._config) if not path.startswith("..")]

@@ -9,7 +9,7 @@ empty reference is none to policies, and the API server refuses it with 400, for
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
@@ -83,11 +83,11 @@ class PolicyState:
         """Whether there is a policy and a binding, in any mode."""
         return self.is_installed and self.mode is not None
 
-    def findings(self, target: Sequence[str] = ()) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Finding]:
         """Yield what keeps the policy from being enforced here as the config describes it, with
-        the commands that mend it. `target`: options of `policy apply`.
+        the commands that mend it.
         """
-        apply = command("policy", "apply", *target)
+        apply = command("policy", "apply")
         if not self.is_installed:
             yield failure("no-policy", "the policy is not installed", apply)
         if self.mode is None:

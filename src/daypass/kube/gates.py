@@ -32,11 +32,6 @@ from daypass.rules.published import DENIALS, Published, part_name
 
 GATE_NAMESPACES = f"{labels.GATE}=true"
 """Selects the namespaces of gates. Only cluster administrators can label namespaces."""
-_HINT = (
-    f"if no watch publishes, do it once: {command('gate', 'watch', '--once')}\n"
-    f"namespaces that it may not watch: {command('identity', 'list', '-A', '--check')}"
-)
-
 Missing: TypeAlias = Callable[[Object], str]
 """Returns what a ConfigMap lacks, or ""."""
 
@@ -142,12 +137,16 @@ class GateWait:
             return
         began, waiter = self._cluster.clock.monotonic(), Waiter(self._cluster, self._left)
         seen = "whether the cluster has a gate that has to publish this"
+        hint = (
+            f"if no watch publishes, do it once: {command('gate', 'watch', '--once')}\n"
+            f"namespaces that it may not watch: {command('identity', 'list', '-A', '--check')}"
+        )
         try:
             for home in self._homes(only_home=only_home):
                 seen = f"what the gate in {home} has published"
                 for name, missing_in in missing.items():
                     look = partial(_look, self._cluster, home, name, missing_in)
-                    waiter.wait(f"the gate in {home}", look, _HINT)
+                    waiter.wait(f"the gate in {home}", look, hint)
                 took = self._cluster.clock.monotonic() - began
                 self._took = max(took, self._took or 0.0)
             self._left = max(waiter.left(), 0.1)

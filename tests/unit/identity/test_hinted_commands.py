@@ -154,6 +154,10 @@ ROWS = [
         granted("--cluster-role other")),
     Row("gate deny --jti 0b2c8d0e-5d0f", "gate deny --jti 0b2c8d0e-5d0f --undo", config=GATE),
     Row("gate deny --uid 0b2c8d0e-5d0f", "gate deny --uid 0b2c8d0e-5d0f --undo", config=GATE),
+    Row("identity rotate bot -n team --kubeconfig k --context=c",
+        "identity list -A --context c --kubeconfig k"),
+    Row("gate deny --jti 0b2c8d0e-5d0f --config daypass.yaml --context c",
+        "gate deny --jti 0b2c8d0e-5d0f --undo --config daypass.yaml --context c", config=GATE),
     Row("gate deny --token-file token", "identity revoke NAME -n NAMESPACE", long_lived_token,
         fill={"NAME": "bot", "NAMESPACE": "team"}, config=GATE),
 ]  # fmt: skip
@@ -187,6 +191,20 @@ def test_a_command_named_in_a_message_works_in_that_state(
     confirmed = ("--yes",) if named.words[:2] == ("identity", "delete") else ()
     words = [row.fill.get(word, word) for word in (*named.words, *confirmed)]
     assert main(words) == 0, capsys.readouterr().err
+
+
+def test_a_line_names_the_state_and_the_cluster_of_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared_cluster(tmp_path, monkeypatch)
+    Path("daypass.yaml").write_text(CONFIG)
+    assert main(shlex.split(f"{CREATE} --context 'the lab'")) == 0
+    unlabel = "kubectl label namespace team daypass.dev/policy- --context 'the lab'"
+    assert unlabel in capsys.readouterr().err
+    Path("gate.yaml").write_text(GATE)
+    assert main(shlex.split("status --state here --config gate.yaml -o json")) == 3
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert found["hint"] == "daypass up --config gate.yaml --state here"
 
 
 def test_a_missing_profile_is_no_reason_to_create_an_identity_in_it(

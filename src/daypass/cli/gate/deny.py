@@ -87,7 +87,6 @@ def run(args: Namespace) -> int:
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
-        target = options.target_options(args)
         undo = command(
             "gate",
             "deny",
@@ -98,7 +97,6 @@ def run(args: Namespace) -> int:
             else "--of-namespace",
             denial.name,
             "--undo",
-            *target,
         )
         done = did(args.dry_run, "deny", "denied")
         log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")

@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
 
         checked = check(cluster, policy, cluster.namespace, _request(args, policy, cluster))
     write_result(args, _document(checked), _text(checked), indent=None)
-    findings = list(checked.state.findings(options.target_options(args)))
+    findings = list(checked.state.findings())
     if mending := dict.fromkeys(each.hint for each in findings):
         log("to put the policy in force as written:", "\n".join(mending))
     return exit_code(findings) if checked.answer.verdict == "allowed" else 3
