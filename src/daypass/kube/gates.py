@@ -11,6 +11,7 @@ from functools import partial
 from typing import TypeAlias
 
 from daypass._core import labels
+from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass._core.text import printable
@@ -36,10 +37,25 @@ Missing: TypeAlias = Callable[[Object], str]
 """Returns what a ConfigMap lacks, or ""."""
 
 
+class NoGateError(DaypassError):
+    """It is another cluster, or the gate is not applied."""
+
+
 def gate_namespaces(cluster: Cluster) -> list[str]:
     """Return the namespaces of gates. Raises ForbiddenError."""
     found = cluster.list(NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True)
     return sorted(map(name_of, found))
+
+
+def require_gate(cluster: Cluster, home: str) -> None:
+    """Raise NoGateError if a namespace has no gate; not for users who may not list them."""
+    with suppress(ForbiddenError):
+        if home not in gate_namespaces(cluster):
+            raise NoGateError(
+                f"{cluster.connection.server} has no gate in namespace {home}",
+                "name the gate's cluster: --context CONTEXT, or --kubeconfig FILE\n"
+                f"or, if the gate is not there yet: {command('apply')}",
+            )
 
 
 def find_room(cluster: Cluster) -> int | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
-from daypass._core.hints import Placeholder, command
-from daypass.cli import log, options
+from daypass._core.hints import Placeholder, command, kubectl
+from daypass.cli import log, options, warn
 from daypass.cli.gate import load_gates, read_token
 from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
+    from daypass.kube.cluster import Cluster
     from daypass.rules.denials import Denial
 
 SUMMARY = "refuse one token, or all of an object or a namespace, from now on"
@@ -64,8 +66,13 @@ def run(args: Namespace) -> int:
     namespace = config.door.namespace
     with options.open_cluster(args) as cluster:
         from daypass.gate.deny import change_denial
+        from daypass.kube.gates import require_gate
         from daypass.render.names import GATE_DENIED
 
+        if config.cluster_gates:
+            require_gate(cluster, namespace)
+        if denial.kind == "namespace" and not args.undo:
+            _warn_of_missing_namespace(cluster, denial.name)
         change_denial(cluster, namespace, denial, undo=args.undo)
         gates = options.gate_wait(args, cluster, namespace)
         gates.wait_denied(denial, undo=args.undo)
@@ -101,6 +108,15 @@ def run(args: Namespace) -> int:
         done = did(args.dry_run, "deny", "denied")
         log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")
     return gates.exit_code
+
+
+def _warn_of_missing_namespace(cluster: Cluster, name: str) -> None:
+    from daypass.kube.errors import ForbiddenError
+    from daypass.kube.resources import NAMESPACES
+
+    with suppress(ForbiddenError):
+        if cluster.find(NAMESPACES, name) is None:
+            warn(f"the cluster has no namespace {name}", f"see all: {kubectl('get', 'namespaces')}")
 
 
 def _denial(args: Namespace, otherwise_unix: float) -> Denial:
