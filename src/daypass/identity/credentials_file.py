@@ -141,7 +141,10 @@ def _check_authority(pem: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialsOptions:
-    """The options of a command. `door`: a URL. `domain`, `gate`: names. `authority`: PEM."""
+    """The options of a command. `door`: a URL. `domain`, `gate`: names. `authority`: PEM.
+
+    `is_federated`: its tokens are for federated users, who may have a limit of their own.
+    """
 
     door: str | None = None
     domain: str | None = None
@@ -149,6 +152,7 @@ class CredentialsOptions:
     authority: str | None = None
     audience: str | None = None
     lifetime_seconds: int | None = None
+    is_federated: bool = False
 
 
 def _find_domain(
@@ -250,8 +254,10 @@ def _config_audience(
 
 def _lifetime(options: CredentialsOptions, config: Config | None, before: str) -> int:
     longest = LONGEST_TOKEN_SECONDS
-    if config is not None and config.policy is not None:
-        longest = config.policy.longest_lifetime_seconds
+    if config is not None and (config.policy is not None or config.every_gate):
+        longest = config.longest_lifetime_seconds
+    if config is not None and config.policy is not None and options.is_federated:
+        longest = min(longest, config.policy.federated.longest_lifetime_seconds)
     wanted = options.lifetime_seconds
     if wanted is None:
         return min(_parse_lifetime(before), longest)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
@@ -21,9 +22,10 @@ from daypass._core.findings import Finding, failure
 from daypass._core.hints import command, kubectl
 from daypass._core.objects import Object, name_of
 from daypass.config.models import Policy
-from daypass.identity.model import check_object_name
+from daypass.identity.credentials_file import CredentialsSettings
+from daypass.identity.model import IdentityName, check_object_name
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ApiError
+from daypass.kube.errors import ApiError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     NAMESPACES,
     SERVICE_ACCOUNTS,
@@ -183,6 +185,45 @@ def check(
     broken = None if policy is None else tuple(broken_rules(policy, request))
     answer = ask(cluster, namespace, request)
     return PolicyCheck(state=state, request=request, answer=answer, broken=broken)
+
+
+_REMEDIES = {
+    "overrides": "the annotations of its Namespace are not valid: mend them",
+    "lifetime": "name a shorter one with --lifetime",
+    "audiences": "name another one with --audience, or allow this one: in policy.audiences or, for"
+    f" one namespace, in its annotation {labels.POLICY_AUDIENCES}",
+}
+
+
+def require_allowed(
+    cluster: Cluster,
+    policy: Policy,
+    name: IdentityName,
+    credentials: CredentialsSettings,
+    is_federated: bool,
+) -> None:
+    """Raise UsageError if the config's policy denies an identity the tokens that it would request.
+
+    A Namespace that is missing or may not be read has no annotations.
+    """
+    document: Object = {"metadata": {}}
+    with suppress(ForbiddenError, NotFoundError):
+        document = cluster.get(NAMESPACES, name.namespace, metadata_only=True)
+    request = TokenRequestAttributes(
+        requester=Requester(user=labels.FEDERATED_PREFIX if is_federated else name.user),
+        service_account=name.name,
+        audiences=(credentials.audience,),
+        lifetime_seconds=credentials.lifetime_seconds,
+        annotations=document["metadata"].get("annotations") or {},
+    )
+    denies = policy.mode == "deny" and cluster.serves(VALIDATING_ADMISSION_POLICIES)
+    rules = broken_rules(policy, request) if denies else []
+    for rule in filter(_REMEDIES.get, rules):
+        raise UsageError(
+            f"the policy refuses tokens of {name} for {credentials.audience} and"
+            f" {credentials.lifetime_seconds} seconds: rule {rule}",
+            _REMEDIES[rule],
+        )
 
 
 def _refuse_odd_values(request: TokenRequestAttributes) -> None:

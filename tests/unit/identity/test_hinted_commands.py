@@ -207,6 +207,35 @@ def test_a_line_names_the_state_and_the_cluster_of_its_command(
     assert found["hint"] == "daypass up --config gate.yaml --state here"
 
 
+@pytest.mark.parametrize(
+    ("options", "annotations", "rule"),
+    [
+        ("--audience other", {}, "audiences"),
+        ("--audience other", {labels.POLICY_AUDIENCES: "other"}, ""),
+        ("", {labels.POLICY_AUDIENCES: "other"}, "audiences"),
+        ("--lifetime 24h", {}, ""),
+        ("", {labels.POLICY_LONGEST_LIFETIME: "30m"}, "lifetime"),
+        ("--lifetime 30m", {labels.POLICY_LONGEST_LIFETIME: "30m"}, ""),
+        ("", {labels.POLICY_LONGEST_LIFETIME: "soon"}, "overrides"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [CREATE, FEDERATE_IN_NOPE.replace("nope", "team").replace("ci ", "bot ", 1)]
+)
+def test_an_identity_whose_tokens_the_policy_refuses_is_not_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: str, options: str, annotations: dict[str, str], rule: str,
+) -> None:  # fmt: skip
+    embedded = prepared_cluster(tmp_path, monkeypatch)
+    free = "federated: {longestLifetime: 24h}"
+    Path("daypass.yaml").write_text(CONFIG.replace("]}\n", f"], {free}}}\n"))
+    embedded.cluster.patch(NAMESPACES, "team", {"metadata": {"annotations": annotations}})
+    assert main(shlex.split(f"{command} {options}")) == (2 if rule else 0)
+    if rule:
+        check(capsys.readouterr().err, "team/bot", f"rule {rule}", reason="usage")
+    assert (embedded.cluster.find(SERVICE_ACCOUNTS, "bot", "team") is None) == bool(rule)
+
+
 def test_a_missing_profile_is_no_reason_to_create_an_identity_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
