@@ -187,22 +187,22 @@ def run_command(name: str, module: Any, args: argparse.Namespace, known: Mapping
     return code
 
 
-_CLUSTER = {"--kubeconfig", "--context"}
+_CLUSTER = {"--context", "--kubeconfig"}
 
 
 def _carried(
     args: argparse.Namespace, known: Mapping[str, str], program: str, words: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return the options of this command that a line in a hint needs, too: those that name another
-    cluster, config or state, as far as the line takes them and does not name its own.
+    cluster, config or state, if the line takes them and names no cluster of its own.
     """
     given, named = ({word.partition("=")[0] for word in each} for each in (args.words[1], words))
-    wanted = given & _CLUSTER if named.isdisjoint(_CLUSTER) else set()
-    if program == "daypass" and given & {*_CLUSTER, "--config", "--state"}:
-        is_help = not named.isdisjoint({*HELP, "--version", "--"})
-        taken = () if is_help else parser_of(words, known)._option_string_actions
-        wanted = (wanted | given & {"--config", "--state"}).intersection(taken) - named
-    return tuple(word for each in sorted(wanted) for word in (each, str(getattr(args, each[2:]))))
+    given &= {*_CLUSTER, "--config", "--state"} if program == "daypass" else _CLUSTER
+    if not given or not named.isdisjoint({*_CLUSTER, *HELP, "--"}):
+        return ()
+    if program == "daypass":
+        given &= parser_of(words, known)._option_string_actions.keys() - named
+    return tuple(word for each in sorted(given) for word in (each, str(getattr(args, each[2:]))))
 
 
 def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str, Any, list[str]]:

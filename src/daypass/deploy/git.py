@@ -35,7 +35,7 @@ _IN_PROGRESS = {
 }
 
 
-def _no_commit() -> str:
+def _by_hand() -> str:
     return "or commit it yourself: " + command("apply", "--no-commit")
 
 
@@ -190,7 +190,7 @@ class Checkout:
 
     def __init__(self, folder: Path, config: Path, tree: Mapping[str, str]) -> None:
         self._tree = tree
-        self._repository = Repository(folder, _no_commit())
+        self._repository = Repository(folder, _by_hand())
         self._folder = self._repository.relative(folder)
         self._config = self._repository.relative(config)
 
@@ -200,19 +200,17 @@ class Checkout:
         git_folder = Path(repository.git("rev-parse", "--absolute-git-dir").strip())
         for name, what in _IN_PROGRESS.items():
             if (git_folder / name).exists():
-                raise GitError(f"{what} is under way in {top}", f"finish it first, {_no_commit()}")
+                raise GitError(f"{what} is under way in {top}", f"finish it first, {_by_hand()}")
         if not repository.branch():
             raise GitError(
                 f"HEAD is on no branch in {top}: a commit there is easily lost",
-                f"git switch BRANCH, {_no_commit()}",
+                f"git switch BRANCH, {_by_hand()}",
             )
         repository.verify_identity()
         self._verify_not_ignored()
         for change in self._changes():
             if "U" in change.letters or change.letters in ("AA", "DD"):
-                raise GitError(
-                    f"{change.path} has unmerged changes", f"finish that, {_no_commit()}"
-                )
+                raise GitError(f"{change.path} has unmerged changes", f"finish that, {_by_hand()}")
             text, file = self._tree.get(self._in_tree(change)), top / change.path
             if text is None or change.letters == "??" or not file.is_file():
                 continue
@@ -241,7 +239,7 @@ class Checkout:
         except GitError as error:
             raise GitError(
                 "git refuses the commit: nothing was applied, the files stay as rendered",
-                f"{error.hint}\n{_no_commit()}",
+                f"{error.hint}\n{_by_hand()}",
             ) from error
 
     def _verify_not_ignored(self) -> None:
@@ -250,9 +248,7 @@ class Checkout:
             ignored = self._repository.git("--no-literal-pathspecs", "check-ignore", "--", *paths)
         except GitError:
             return  # it ends with 1 if none is ignored
-        raise GitError(
-            f"git ignores {ignored.splitlines()[0]}", f"change .gitignore, {_no_commit()}"
-        )
+        raise GitError(f"git ignores {ignored.splitlines()[0]}", f"change .gitignore, {_by_hand()}")
 
     def _changes(self) -> list[FileChange]:
         inside = [path for path in (self._folder, self._config) if not path.startswith("..")]

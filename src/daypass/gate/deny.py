@@ -23,15 +23,11 @@ class TooManyDenialsError(DaypassError):
     """With one more, the gate would be closed."""
 
 
-class NoDenialError(DaypassError):
-    """What is to be undone was never denied, or is no longer."""
-
-
 def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) -> None:
     """Add a denial, or remove it (`undo`), and remove all that expired a day ago.
 
     `home`: the gate's namespace, which is created if needed, with the ConfigMap. Raises UsageError
-    for an invalid name, TooManyDenialsError, NoDenialError, and those of `daypass.kube.errors`.
+    for an invalid name, TooManyDenialsError, DaypassError if there is nothing to undo, ApiError.
     """
     is_name = KEY.fullmatch(denial.key) is not None
     if not is_name or (denial.kind is DeniedKind.NAMESPACE and not is_label(denial.name)):
@@ -40,10 +36,9 @@ def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) ->
     for attempt in range(TRIES):
         found = cluster.find(CONFIG_MAPS, GATE_DENIED, home)
         if undo and (found is None or denial.key not in (found.get("data") or {})):
-            raise NoDenialError(
-                f"there is no denial of {denial.kind} {denial.name} to undo",
-                "see all: " + kubectl("get", "configmap", GATE_DENIED, "-n", home, "-o", "yaml"),
-            )
+            show = kubectl("get", "configmap", GATE_DENIED, "-n", home, "-o", "yaml")
+            fact = f"there is no denial of {denial.kind} {denial.name} to undo"
+            raise DaypassError(fact, f"see all: {show}", reason="no-denial")
         try:
             if found is None:
                 _create(cluster, home, denial)

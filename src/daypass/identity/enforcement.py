@@ -187,14 +187,6 @@ def check(
     return PolicyCheck(state=state, request=request, answer=answer, broken=broken)
 
 
-_REMEDIES = {
-    "overrides": "the annotations of its Namespace are not valid: mend them",
-    "lifetime": "name a shorter one with --lifetime",
-    "audiences": "name another one with --audience, or allow this one: in policy.audiences or, for"
-    f" one namespace, in its annotation {labels.POLICY_AUDIENCES}",
-}
-
-
 def require_allowed(
     cluster: Cluster,
     policy: Policy,
@@ -216,14 +208,16 @@ def require_allowed(
         lifetime_seconds=credentials.lifetime_seconds,
         annotations=document["metadata"].get("annotations") or {},
     )
-    denies = policy.mode == "deny" and cluster.serves(VALIDATING_ADMISSION_POLICIES)
-    rules = broken_rules(policy, request) if denies else []
-    for rule in filter(_REMEDIES.get, rules):
-        raise UsageError(
-            f"the policy refuses tokens of {name} for {credentials.audience} and"
-            f" {credentials.lifetime_seconds} seconds: rule {rule}",
-            _REMEDIES[rule],
-        )
+    if policy.mode != "deny" or not cluster.serves(VALIDATING_ADMISSION_POLICIES):
+        return
+    for rule in broken_rules(policy, request):
+        if rule != "binding":  # the client binds its tokens
+            raise UsageError(
+                f"the policy refuses tokens of {name} for {credentials.audience} that live"
+                f" {credentials.lifetime_seconds} seconds: rule {rule}",
+                "name another --audience or --lifetime, or change `policy` in the config or the"
+                f" annotations {labels.OVERRIDES}* of the Namespace",
+            )
 
 
 def _refuse_odd_values(request: TokenRequestAttributes) -> None:

@@ -187,7 +187,8 @@ def _check_tokens(
         unfinished = any(is_rotation_unfinished(secret, ours) for secret in ours)
         code = "rotation-unfinished" if unfinished else "several-tokens"
         names = ", ".join(sorted(secret.name for secret in ours))
-        yield failure(code, f"{len(ours)} of its Secrets are live: {names}")
+        rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
+        yield failure(code, f"{len(ours)} of its Secrets are live: {names}", rotate)
     for name in sorted({secret.name for secret in live} & set(record.listed_secrets)):
         yield failure(
             "listed-token",
@@ -199,7 +200,9 @@ def _check_tokens(
     if record.is_federated:
         if not any(secret.is_anchor for secret in ours):
             fact = "it has no anchor that tokens are bound to: it was revoked, or never completed"
-            yield warning("no-anchor", fact, _repair(record))
+            if ours:
+                fact = "it is federated, and has a long-lived token in place of an anchor"
+            yield (failure if ours else warning)("no-anchor", fact, _repair(record))
     elif not live:
         yield warning("no-token", "it has no long-lived token: it was revoked, or never completed")
     elif not record.can_request_tokens or (objects.roles is not None and record.own_role is None):

@@ -71,18 +71,19 @@ def find_rotations(
     cluster: Cluster, namespace: str | None, *, older_than_seconds: int = 0
 ) -> list[Rotation]:
     """Return rotations of the active identities whose live token has this age or more, or whose
-    rotation is unfinished. Anchors stay: they hold nothing that could leak.
+    rotation is unfinished. Anchors alone stay: they hold nothing that could leak.
     """
     by_account: dict[IdentityName, list[CredentialSecret]] = {}
     for secret in our_secrets(cluster, namespace):
-        if not secret.is_anchor:
-            by_account.setdefault(secret.account, []).append(secret)
+        by_account.setdefault(secret.account, []).append(secret)
     found = []
     for account in list_identities(cluster, namespace):
         secrets = by_account.get(account.name, [])
         live = live_secrets(secrets, account.uid)
         current = current_secret(live)
         if current is None or account.has_expired(cluster.clock):
+            continue
+        if all(secret.is_anchor for secret in live):
             continue
         is_old = age_seconds(current.created, cluster.clock) >= older_than_seconds
         if is_old or is_rotation_unfinished(current, live):

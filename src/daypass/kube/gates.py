@@ -37,10 +37,6 @@ Missing: TypeAlias = Callable[[Object], str]
 """Returns what a ConfigMap lacks, or ""."""
 
 
-class NoGateError(DaypassError):
-    """It is another cluster, or the gate is not applied."""
-
-
 def gate_namespaces(cluster: Cluster) -> list[str]:
     """Return the namespaces of gates. Raises ForbiddenError."""
     found = cluster.list(NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True)
@@ -48,14 +44,12 @@ def gate_namespaces(cluster: Cluster) -> list[str]:
 
 
 def require_gate(cluster: Cluster, home: str) -> None:
-    """Raise NoGateError if a namespace has no gate; not for users who may not list them."""
+    """Raise DaypassError if a namespace has no gate; not for users who may not list them."""
     with suppress(ForbiddenError):
         if home not in gate_namespaces(cluster):
-            raise NoGateError(
-                f"{cluster.connection.server} has no gate in namespace {home}",
-                "name the gate's cluster: --context CONTEXT, or --kubeconfig FILE\n"
-                f"or, if the gate is not there yet: {command('apply')}",
-            )
+            fact = f"{cluster.connection.server} has no gate in namespace {home}"
+            hint = f"name its cluster: --context CONTEXT\nor apply it: {command('apply')}"
+            raise DaypassError(fact, hint, reason="no-gate")
 
 
 def find_room(cluster: Cluster) -> int | None:

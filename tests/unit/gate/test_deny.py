@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from daypass._core.errors import UsageError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.objects import Object
-from daypass.gate.deny import NoDenialError, TooManyDenialsError, change_denial
+from daypass.gate.deny import TooManyDenialsError, change_denial
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.resources import CONFIG_MAPS, Resource
@@ -87,11 +87,11 @@ def test_an_invalid_name_is_a_usage_error(embedded: EmbeddedCluster, kind: str, 
 
 def test_what_is_not_denied_is_not_removed(embedded: EmbeddedCluster) -> None:
     for _ in range(2):
-        with raises(NoDenialError, match="jti b"):
+        with raises(DaypassError, match="jti b"):
             deny(embedded, "b", undo=True)
         deny(embedded, "a")
     deny(embedded, "a", undo=True)
-    with raises(NoDenialError, match="jti a"):
+    with raises(DaypassError, match="jti a"):
         deny(embedded, "a", undo=True)
 
 

@@ -15,7 +15,6 @@ from daypass.cli.gate import load_gates, read_token
 from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
-    from daypass.kube.cluster import Cluster
     from daypass.rules.denials import Denial
 
 SUMMARY = "refuse one token, or all of an object or a namespace, from now on"
@@ -66,13 +65,18 @@ def run(args: Namespace) -> int:
     namespace = config.door.namespace
     with options.open_cluster(args) as cluster:
         from daypass.gate.deny import change_denial
+        from daypass.kube.errors import ForbiddenError
         from daypass.kube.gates import require_gate
+        from daypass.kube.resources import NAMESPACES
         from daypass.render.names import GATE_DENIED
 
         if config.cluster_gates:
             require_gate(cluster, namespace)
         if denial.kind == "namespace" and not args.undo:
-            _warn_of_missing_namespace(cluster, denial.name)
+            with suppress(ForbiddenError):
+                if cluster.find(NAMESPACES, denial.name) is None:
+                    see = f"see all: {kubectl('get', 'namespaces')}"
+                    warn(f"the cluster has no namespace {denial.name}", see)
         change_denial(cluster, namespace, denial, undo=args.undo)
         gates = options.gate_wait(args, cluster, namespace)
         gates.wait_denied(denial, undo=args.undo)
@@ -108,15 +112,6 @@ def run(args: Namespace) -> int:
         done = did(args.dry_run, "deny", "denied")
         log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")
     return gates.exit_code
-
-
-def _warn_of_missing_namespace(cluster: Cluster, name: str) -> None:
-    from daypass.kube.errors import ForbiddenError
-    from daypass.kube.resources import NAMESPACES
-
-    with suppress(ForbiddenError):
-        if cluster.find(NAMESPACES, name) is None:
-            warn(f"the cluster has no namespace {name}", f"see all: {kubectl('get', 'namespaces')}")
 
 
 def _denial(args: Namespace, otherwise_unix: float) -> Denial:
