@@ -192,14 +192,11 @@ def resolve_settings(
     door = options.door or from_config or before.get(labels.DOOR)
     known = before.get(labels.AUDIENCE)
     audience = options.audience or _config_audience(options, config, domain, known) or known
-    if door is None:
+    if door is None or audience is None:
+        unknown = ["--door URL"] * (door is None) + ["--audience A"] * (audience is None)
         raise IncompleteCredentialsError(
-            "the door of the identity is not known",
-            "name it with --door URL, or the daypass.yaml that describes it with --config FILE",
-        )
-    if audience is None:
-        raise IncompleteCredentialsError(
-            "the audience of the identity's tokens is not known", "name it with --audience A"
+            "the door of the identity, or the audience of its tokens, is not known",
+            f"name {' and '.join(unknown)}, or the daypass.yaml that has them: --config FILE",
         )
     door = DoorUrl.parse(door).url
     authority = options.authority

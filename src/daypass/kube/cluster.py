@@ -272,10 +272,11 @@ class Cluster:
 
             answers = in_parallel(self._discover, ("/api", "/apis"))
             if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):
+                other = "name another cluster: --kubeconfig FILE"
                 raise DaypassError(
                     f"the API server {self.connection.server} does not list all its kinds at once,"
                     " as Kubernetes 1.30 and later do",
-                    f"{hint}\nor name another cluster: --kubeconfig FILE",
+                    f"{hint}\nor {other}" if hint else other,
                 )
             self._kinds = served_kinds([g for each in answers for g in each.get("items") or ()])
         return self._kinds

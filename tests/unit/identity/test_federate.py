@@ -113,6 +113,9 @@ def test_a_federated_identity_gets_no_long_lived_token(
         revoke(embedded.cluster, BOT)
     with raises(FederatedIdentityError, match="(?s)federate --help.*delete bot -n team"):
         make(embedded.cluster)
+    if is_revoked:
+        with raises(InactiveIdentityError, match=r"\ndaypass identity federate --help$"):
+            renew(embedded.cluster)
     left = [each.name for each in own_secrets(embedded.cluster)]
     assert left == ([] if is_revoked else [anchor])
     names = {each["metadata"]["name"] for each in embedded.cluster.list(ROLE_BINDINGS, "team")}

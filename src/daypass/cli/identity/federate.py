@@ -21,8 +21,9 @@ EPILOG = """examples:
     --subject repo:org/app:ref:refs/heads/main --source github \\
     > authentication.yaml
 
-stdout gets the API server's --authentication-config, which an administrator of the control plane
-has to install.
+Run it next to daypass.yaml, which has the door and the audience. stdout gets the API server's
+--authentication-config, which an administrator of the control plane has to install; after an error,
+a file that it is redirected to is empty.
 """
 
 
