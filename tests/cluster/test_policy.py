@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +33,7 @@ from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
+from support.lifecycle import exchange, make
 from support.messages import check, line_with, message_with, raises
 from support.policies import policy_namespace
 from support.protobuf import PROTOBUF, bound_to, field, wrapped
@@ -208,6 +210,62 @@ def test_a_pods_token_does_not_live_for_a_year_where_less_is_allowed(bot: Bot) -
     override(bot, {**free, labels.POLICY_LONGEST_LIFETIME: "365d"})
     eventually("it counts", lambda: lifetime(3607) == 365 * 86_400)
     assert lifetime(3607, GATE) == 3607
+
+
+NOT_DENIED: dict[str, Callable[[Cluster, str], object]] = {
+    "none": lambda cluster, namespace: cluster.delete(
+        VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME
+    ),
+    "audit": lambda cluster, namespace: apply_policy(
+        cluster, POLICY.model_copy(update={"mode": "audit"})
+    ),
+    "exempt": lambda cluster, namespace: apply_policy(
+        cluster, POLICY.model_copy(update={"exempt": (f"system:serviceaccount:{namespace}:bot",)})
+    ),
+    "no label": lambda cluster, namespace: cluster.patch(
+        NAMESPACES, namespace, {"metadata": {"labels": {labels.POLICY: None}}}
+    ),
+    "optional": lambda cluster, namespace: cluster.patch(
+        NAMESPACES, namespace, {"metadata": {"annotations": {labels.POLICY_BINDING: "optional"}}}
+    ),
+}
+
+
+@pytest.mark.parametrize("state", ["denied", *NOT_DENIED])
+def test_a_revocation_says_whether_unbound_tokens_are_denied(
+    cluster: Cluster, shell: AdminShell, state: str
+) -> None:
+    """What the API server says to the identity itself decides."""
+    made = make(cluster, shell.bot)
+
+    def unbound() -> bool:
+        with closing(cluster_as(shell.plane, made.token)) as holder:
+            return isinstance(exchange(holder, shell.bot, bound_to=None), Secret)
+
+    if state == "denied":
+        eventually("the policy denies", lambda: not unbound())
+    else:
+        NOT_DENIED[state](cluster, shell.namespace)
+        eventually("the policy does not deny", unbound)
+    out, err = shell.identity("revoke", "-o", "json", code=0 if state == "denied" else 3)
+    assert json.loads(out)["unboundDenied"] is (state == "denied")
+    end = f"daypass identity delete bot -n {shell.namespace}"
+    assert (end in err) == (state != "denied")
+    if state != "denied":
+        check(message_with(err, end), reason="warning")
+
+
+@pytest.mark.parametrize("state", ["denied", "no label"])
+def test_a_deletion_says_whether_an_adopted_account_has_unbound_tokens(
+    cluster: Cluster, shell: AdminShell, state: str
+) -> None:
+    identities.ensure_service_account(shell.plane.admin, shell.namespace, "bot")
+    make(cluster, shell.bot, adopt=True)
+    if state != "denied":
+        NOT_DENIED[state](cluster, shell.namespace)
+    _, err = shell.identity("delete", "--yes", code=0 if state == "denied" else 3)
+    end = f"kubectl delete serviceaccount bot -n {shell.namespace}"
+    assert (end in err) == (state != "denied")
 
 
 def test_in_mode_warn_the_token_is_made_with_a_warning(bot: Bot) -> None:

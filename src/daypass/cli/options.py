@@ -398,8 +398,8 @@ class DoorOptions:
         """Return all fields of the credentials except the token.
 
         What no option says comes from the config, then from the annotations of `account`. The
-        door's certificate authority may also be in the kubeconfig. Raises UsageError, also if the
-        config's policy denies such tokens; CredentialsError.
+        door's certificate authority may also be in the kubeconfig. Raises UsageError,
+        CredentialsError. UsageError is for tokens that the config's policy denies, too.
         """
         from daypass._core.tls import read_authority
         from daypass.identity.credentials_file import resolve_settings

@@ -9,7 +9,7 @@ empty reference is none to policies, and the API server refuses it with 400, for
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,9 +21,10 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, failure
 from daypass._core.hints import command, kubectl
 from daypass._core.objects import Object, name_of
+from daypass._core.token_bounds import SHORTEST_TOKEN_SECONDS
 from daypass.config.models import Policy
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import IdentityName, check_object_name
+from daypass.identity.model import Account, IdentityName, Warn, check_object_name
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
@@ -310,6 +311,38 @@ def _read_refusal(error: ApiError, secret: str) -> PolicyResponse:
     if passed_admission.get(code, "\0") in message:
         return PolicyResponse(verdict="allowed")
     raise error
+
+
+def denies_unbound_tokens(
+    cluster: Cluster, account: Account, users: Sequence[str] | None, remedy: str, warn: Warn
+) -> bool:
+    """Return whether the policy is seen to deny an identity tokens that are bound to nothing, which
+    no revocation ends. Otherwise, or if the user may not impersonate it, warns.
+
+    `users`: of a federated identity that keeps its rights. `remedy`: the command that ends them.
+    """
+    name = account.name
+    request = TokenRequestAttributes(
+        requester=Requester(user=""),
+        service_account=name.name,
+        audiences=(account.annotations.get(labels.AUDIENCE, labels.DOMAIN),),
+        lifetime_seconds=SHORTEST_TOKEN_SECONDS,
+    )
+    rules = {""}
+    if cluster.serves(VALIDATING_ADMISSION_POLICIES):
+        with suppress(ApiError):
+            asked = (replace(request, requester=Requester(user=u)) for u in users or (name.user,))
+            answers = [ask(cluster, name.namespace, each) for each in asked]
+            rules = {each.message.partition(":")[0] for each in answers}
+    if rules <= {"binding", "overrides"}:
+        return True
+    left = f"{', '.join(users)} can still get some, and all" if users else "those that it has"
+    warn(
+        f"no policy is seen to deny {name} tokens that are bound to nothing: {left} work at the API"
+        " server, and at gates that accept such tokens, until they expire, even for years",
+        f"this ends that: {remedy}",
+    )
+    return False
 
 
 def require_policies(cluster: Cluster) -> None:

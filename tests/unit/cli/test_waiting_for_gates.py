@@ -40,6 +40,10 @@ COMMANDS = {
 }
 
 
+CODES = {"revoke": 3}
+"""The embedded API server has no policies, so that unbound tokens stay."""
+
+
 @pytest.fixture(autouse=True)
 def identities(embedded: EmbeddedCluster, tmp_path: Path) -> None:
     """An identity, and one that has expired; a config with a gate."""
@@ -60,7 +64,7 @@ def test_a_command_reports_when_each_gate_has_published_its_change(
     StandInGate(embedded=embedded, delay_seconds=0.1)
     slow = StandInGate(embedded=embedded, home="slow", delay_seconds=0.6)
     began = embedded.clock.monotonic()
-    err = run(COMMANDS[command])[1]
+    err = run(COMMANDS[command], code=CODES.get(command, 0))[1]
     took = embedded.clock.monotonic() - began
     if command == "deny":  # it names one gate
         assert 0.1 <= took < 0.3
@@ -84,7 +88,8 @@ def test_a_command_waits_no_longer_than_its_options_say_if_no_watch_publishes(
     StandInGate(embedded=embedded, delay_seconds=3600)
     began = embedded.clock.monotonic()
     seconds = {"": 5, "--timeout 1s": 1}.get(options, 0)
-    err = run(f"{COMMANDS[command]} {options}", code=3 if seconds else 0)[1]
+    code = 0 if "--dry-run" in options else CODES.get(command, 0)
+    err = run(f"{COMMANDS[command]} {options}", code=3 if seconds else code)[1]
     assert seconds <= embedded.clock.monotonic() - began < seconds + 1
     assert "published after" not in err
     assert (f"waited {seconds}s for the gate in daypass" in err) is bool(seconds)
@@ -97,7 +102,7 @@ def test_without_a_gate_a_command_does_not_wait(
     embedded: EmbeddedCluster, run: Run, command: str
 ) -> None:
     began = embedded.clock.monotonic()
-    assert "published after" not in run(COMMANDS[command])[1]
+    assert "published after" not in run(COMMANDS[command], code=CODES.get(command, 0))[1]
     assert embedded.clock.monotonic() == began
 
 
