@@ -175,7 +175,7 @@ def run_command(name: str, module: Any, args: argparse.Namespace, known: Mapping
     extra: str | None = getattr(module, "EXTRA", "admin")
     if extra == "admin":  # It ends soon, and makes little garbage while it imports much.
         gc.set_threshold(100_000)
-    hints.carry = partial(_carried, args, known)
+        hints.carry = partial(_carried, args, known)  # the logs of others are read elsewhere
     try:
         code: int = module.run(args)
     except ModuleNotFoundError as error:

@@ -202,6 +202,9 @@ def test_a_line_names_the_state_and_the_cluster_of_its_command(
     assert main(shlex.split(f"{CREATE} --context 'the lab'")) == 0
     unlabel = "kubectl label namespace team daypass.dev/policy- --context 'the lab'"
     assert unlabel in capsys.readouterr().err
+    options = "--kubeconfig there --config x"
+    assert main(shlex.split(f"run --credentials nosuch -- kubectl {options}")) == 2
+    assert options not in capsys.readouterr().err
     Path("gate.yaml").write_text(GATE)
     assert main(shlex.split("status --state here --config gate.yaml -o json")) == 3
     (found,) = json.loads(capsys.readouterr().out)["findings"]
