@@ -67,11 +67,11 @@ def run(args: Namespace) -> int:
             if not args.wait:
                 _execute(args, plan)
                 return 0
-            from daypass.deploy.apply import wait_for_publication
+            from daypass.deploy.apply import wait_for_watch
             from daypass.kube.waiting import Waiter
 
             waiter = Waiter(plan.state.cluster, args.timeout, status.wait)
-            _execute(args, plan, partial(wait_for_publication, waiter, plan.config))
+            _execute(args, plan, partial(wait_for_watch, waiter, plan.config))
             return _wait(args, plan, waiter, status)
 
 
@@ -141,7 +141,10 @@ def _execute(
     before_gate: Callable[[], object] = lambda: None,
 ) -> None:
     from daypass.deploy.apply import execute
+    from daypass.deploy.remove import DRAIN_SECONDS
 
+    if any(removal.is_earlier for removal in plan.removals):
+        log(f"before the last removals, connections are drained for {DRAIN_SECONDS:.0f} s")
     done = execute(plan, force=args.force_conflicts, before_gate=before_gate)
     if not args.wait:
         for need in plan.waiting:
@@ -165,8 +168,7 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
         again = make_plan(read_cluster_state(plan.state.cluster), config)
-        publication = partial(apply.wait_for_publication, waiter, config)
-        _execute(args, again, publication)
+        _execute(args, again, partial(apply.wait_for_watch, waiter, config))
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

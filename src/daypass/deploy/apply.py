@@ -40,7 +40,7 @@ from daypass.render.engines.envoy_gateway import (
 )
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import Published
+from daypass.rules.published import FILTER_NAMES, NAMES, Published
 
 _GATE_POLICIES = "gate-policies"
 
@@ -127,6 +127,16 @@ def _with_uids(
     }
 
 
+def wait_for_watch(waiter: Waiter, config: Config) -> None:
+    """Wait until no watch of an earlier version is left that could publish again, and then for the
+    publication. Raises NotReadyError.
+    """
+    namespace = config.door.namespace
+    watch = ObjectRef(group="apps", kind="Deployment", namespace=namespace, name=GATE_WATCH)
+    wait_for_rollout(waiter, watch)
+    wait_for_publication(waiter, config)
+
+
 def wait_for_publication(waiter: Waiter, config: Config) -> None:
     """Wait until the watch has published everything in the form that this version's gate reads.
 
@@ -171,7 +181,7 @@ def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Ite
                 name_of(each): specs[engine.name].get(name_of(each)) == each["spec"]
                 for engine in engines
                 if engine.name in specs
-                for each in [engine.published_object(name, published)]
+                for each in [engine.published_object(FILTER_NAMES[NAMES.index(name)], published)]
             }
             yield from (each for each, is_there in ({name: True} | are_there).items() if is_there)
 

@@ -21,8 +21,8 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
 from daypass.render.apply_order import Wave
 from daypass.render.engines import engines, engines_of
-from daypass.render.names import GATE, GATE_KEYS, GATE_PUBLISHER, GATE_WATCH
-from daypass.rules.published import NAMES
+from daypass.render.names import GATE, GATE_PUBLISHER, GATE_WATCH
+from daypass.rules.published import EARLIER_NAMES, NAMES
 
 _IN_EVERY_NAMESPACE = {
     ("ConfigMap", "kube-root-ca.crt"),
@@ -34,6 +34,10 @@ _IN_EVERY_NAMESPACE = {
 
 _OURS = {("ConfigMap", INVENTORY), ("Lease", GATE_WATCH)}
 """daypass writes these, too; they are not applied. Denials are an administrator's."""
+
+DRAIN_SECONDS = 60.0
+"""After its filters have changed, Istio's gateway closes the last connection that has the old ones
+(45 s, unless its `drainDuration` is longer), and as long as istiod may take to deliver them."""
 
 _LEFTOVERS = {"Event", "Endpoints"}
 """Kinds that remain without an owner."""
@@ -58,6 +62,12 @@ class Removal:
     def wave(self) -> Wave:
         """When it is removed, in reverse."""
         return Wave.PUBLISHED if self.is_published else self.ref.wave
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether filters of an earlier version read it, which connections may still have."""
+        base = self.ref.name.partition(".")[0]
+        return self.is_published and self.ref.kind != "ConfigMap" and base in EARLIER_NAMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +128,11 @@ def published_refs(config: Config) -> set[ObjectRef]:
                 group=engine.published_as.group,
                 kind=engine.published_as.kind,
                 namespace=engine.gate.front_namespace,
-                name=engine.named(name),
+                name=name,
             )
             for engine in found
             if engine.published_as is not None
-            for name in (GATE_KEYS, *NAMES)
+            for name in engine.published_names
         ),
     }
 
@@ -216,6 +226,8 @@ def remove(cluster: Cluster, removals: Sequence[Removal]) -> ApplyResult:
     done: list[Removal] = []
     for wave in reversed(Wave):
         step = [removal for removal in removals if removal.wave == wave]
+        if any(removal.is_earlier for removal in step) and not cluster.dry_run:
+            cluster.sleep(DRAIN_SECONDS)  # until then, the watch writes it
         done += in_parallel(lambda removal: _remove(cluster, removal), step)
     left = [removal for removal in done if removal.action in ("keep", "leave")]
     return ApplyResult(removed=len(done) - len(left), left=tuple(left))
