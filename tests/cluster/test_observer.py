@@ -16,7 +16,6 @@ from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, AsyncCluster
 from daypass.kube.informer import Informer, Listing
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
-from daypass.rules.credentials import Credential
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -84,9 +83,7 @@ def test_an_observation_keeps_its_time_while_the_api_server_is_cut_off_from_etcd
             found = observer.observation()
             assert found.listed_at is not None
             assert found.listed_at <= began
-            assert found.namespaces[bot.namespace].credentials == {
-                Credential(bot.secret_uid, bot.service_account_uid)
-            }
+            assert found.namespaces[bot.namespace].credentials == {bot.credential}
             assert found.namespaces[bot.namespace].listed_at <= began
         with admin_cluster(plane) as cluster:
             eventually(
@@ -129,10 +126,7 @@ def test_large_objects_of_a_tenant_end_no_list(plane: ControlPlane) -> None:
             for name in names:
                 cluster.delete(SERVICE_ACCOUNTS, name, tenant)
     observed = observer.observation()
-    assert (
-        Credential(bot.secret_uid, bot.service_account_uid)
-        in observed.namespaces[bot.namespace].credentials
-    )
+    assert bot.credential in observed.namespaces[bot.namespace].credentials
     assert tenant in observed.namespaces
     assert {*names, bot.service_account} <= set(map(name_of, found))
 

@@ -145,7 +145,8 @@ def test_a_token_whose_account_is_not_that_of_its_secret_is_refused(
 
 @pytest.mark.parametrize("forged", [CREDENTIAL.key, f"{CREDENTIAL.key}/", f"/{CREDENTIAL.key}"])
 def test_a_claim_with_both_uids_is_the_key_of_no_pair(gate: RunningGate, forged: str) -> None:
-    for account in (ACCOUNT_UID, "", None, []):
+    accounts: list[object] = [ACCOUNT_UID, "", None, []]
+    for account in accounts:
         assert_refused(gate.send([bearer(of(forged, account))]), Reason.UNKNOWN_CREDENTIAL)
 
 

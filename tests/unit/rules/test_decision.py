@@ -284,8 +284,8 @@ def test_a_token_passes_only_if_its_credential_exists() -> None:
 def test_of_two_identities_each_passes_with_what_is_its_own_alone(bound: Bound) -> None:
     secrets, accounts = (SECRET, POD), (ACCOUNT, "0b9f7e31-2c44-4d5e-8a66-7d8e9f0a1b2d")
     own = [*map(Credential, secrets if bound is Bound.SECRET else accounts, accounts)]
-    of_both, sets = product(secrets, accounts), (own, own[:1], own[1:], [])
-    for existing, (uid, account) in product(sets, of_both):
+    sets: tuple[list[Credential], ...] = (own, own[:1], own[1:], [])
+    for existing, (uid, account) in product(sets, product(secrets, accounts)):
         claim = {**BOUND, "secret": {"uid": uid}, "serviceaccount": {"uid": account}}
         claim |= {} if bound is Bound.SECRET else {"secret": None}
         claim = {name: value for name, value in claim.items() if value is not None}
