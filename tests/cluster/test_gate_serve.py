@@ -207,11 +207,13 @@ def test_a_change_of_what_is_published_is_in_force_at_once(
 def test_of_two_identities_each_passes_with_its_own_secret_alone(
     serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing
 ) -> None:
-    other = control_plane.make_identity(identity.namespace)
+    other = control_plane.make_identity(identity.namespace, "other")
     while part_with(other) == part_with(identity):
-        other = control_plane.make_identity(identity.namespace)
+        other = control_plane.make_identity(identity.namespace, "other")
     publishing.change(part_with(other), other)
-    eventually("it knows both", lambda: serve.reason(bearer(control_plane, other)) == "allowed")
+    eventually(
+        "it knows both", lambda: serve.reason(bearer(control_plane, other)) is Reason.ALLOWED
+    )
     for one, bound in product((identity, other), repeat=2):
         found = serve.reason(bearer(control_plane, one.bound_to(bound)))
         assert found is (Reason.ALLOWED if one is bound else Reason.UNKNOWN_CREDENTIAL)

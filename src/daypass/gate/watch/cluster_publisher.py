@@ -217,7 +217,11 @@ class _Gateway:
         with self._failing():
             items: tuple[Item, ...] = ("keys", *_numbers(closed))
             found = self._objects.find({item: self._document(item, closed) for item in items})
-            self._earlier.find(self._earlier_documents(closed))
+            for number in range(len(closed.parts)):
+                document = self._engine.published_object(part_name(number), closed)
+                if self._earlier.find({number: document})[number] is None:
+                    self._earlier.missing.update(range(len(closed.parts)))
+                    break  # all are deleted together
             return found
         return {}
 
@@ -232,16 +236,13 @@ class _Gateway:
             for item, each in found.items():
                 if each is not None or item != "keys":
                     self._objects.write(item, self._document(item, closed), only_term=True)
-            earlier = self._earlier_documents(closed)
-            for item, document in earlier.items():
-                self._earlier.write(item, document, only_term=True)
         if self.why:
             self.lacking.update(_numbers(published))
             return []
+        numbers = _numbers(published)
+        are_there = not self._earlier.missing
         return [
-            n
-            for n in _numbers(published)
-            if n in earlier or not is_as(found[n], self._document(n, published))
+            n for n in numbers if are_there or not is_as(found[n], self._document(n, published))
         ]
 
     def put(self, item: Item, published: Published) -> None:
@@ -276,10 +277,6 @@ class _Gateway:
             return self._engine.keys_object(self.keys.issuer, self.keys.key_set)
         name = DENIALS if item is None else part_name(item, PAIRS)
         return self._engine.published_object(name, published)
-
-    def _earlier_documents(self, published: Published) -> dict[Item, Object]:
-        numbers = set(range(len(published.parts))) - self._earlier.missing
-        return {n: self._engine.published_object(part_name(n), published) for n in numbers}
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
