@@ -67,11 +67,11 @@ def run(args: Namespace) -> int:
             if not args.wait:
                 _execute(args, plan)
                 return 0
-            from daypass.deploy.apply import wait_for_watch
+            from daypass.deploy.apply import wait_for_publication
             from daypass.kube.waiting import Waiter
 
             waiter = Waiter(plan.state.cluster, args.timeout, status.wait)
-            _execute(args, plan, partial(wait_for_watch, waiter, plan.config))
+            _execute(args, plan, partial(wait_for_publication, waiter, plan.config))
             return _wait(args, plan, waiter, status)
 
 
@@ -168,7 +168,7 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
         again = make_plan(read_cluster_state(plan.state.cluster), config)
-        _execute(args, again, partial(apply.wait_for_watch, waiter, config))
+        _execute(args, again, partial(apply.wait_for_publication, waiter, config))
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

@@ -127,16 +127,6 @@ def _with_uids(
     }
 
 
-def wait_for_watch(waiter: Waiter, config: Config) -> None:
-    """Wait until no watch of an earlier version is left that could publish again, and then for the
-    publication. Raises NotReadyError.
-    """
-    namespace = config.door.namespace
-    watch = ObjectRef(group="apps", kind="Deployment", namespace=namespace, name=GATE_WATCH)
-    wait_for_rollout(waiter, watch)
-    wait_for_publication(waiter, config)
-
-
 def wait_for_publication(waiter: Waiter, config: Config) -> None:
     """Wait until the watch has published everything in the form that this version's gate reads.
 

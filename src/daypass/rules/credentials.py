@@ -1,10 +1,9 @@
 """The published set of credentials that exist, in parts.
 
-A credential is a pair of UIDs: of the Secret that a token is bound to, and of the ServiceAccount
-that the token is of. The API server binds a token to any Secret of the namespace, also to that of
-another identity: the set has only pairs of a Secret and its own ServiceAccount. A part holds the
-pairs whose first UID is in one range, so that a change is a change of one small part, and so that
-one part is looked up for a request.
+A credential is a pair of UIDs: of a Secret, and of its own ServiceAccount. The API server binds
+tokens to any Secret of the namespace, so a token's own pair is looked up. A part holds the pairs
+whose first UID is in one range, so that a change is a change of one small part, and so that one
+part is looked up for a request.
 
 Each part has a closing time of its own. Its readers keep the last one that they received: a part
 that is no longer renewed refuses every token of its range from then on.
@@ -70,7 +69,7 @@ class CredentialPart:
 
     @property
     def uids(self) -> frozenset[str]:
-        """The first UIDs of its credentials."""
+        """Those of its Secrets, and of ServiceAccounts whose tokens may be bound to nothing."""
         return frozenset(each.uid for each in self.credentials)
 
 
@@ -78,9 +77,7 @@ CLOSED_PART = CredentialPart()
 
 
 def part_of(uid: str, parts: int) -> int:
-    """Return the number of the part that has credentials with this first UID, of so many. Raises
-    ValueError for other than UIDs.
-    """
+    """Return the number of the part that has this first UID, of so many. Raises ValueError."""
     return int(uid[:_PREFIX_LENGTH], 16) * parts // _PREFIXES
 
 
