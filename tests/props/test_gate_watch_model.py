@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 
 from daypass.gate.watch.fenced_objects import term_of
 from daypass.rules.credentials import Credential
+from daypass.rules.published import CREDENTIALS
 from support.objects_api import ObjectsApi
 from support.watch_replicas import (
     CLOSE_AFTER,
@@ -115,6 +116,7 @@ class WatchModel(RuleBasedStateMachine):
         self.env.put_earlier()
         for name in NAMES:
             self.restart(name, is_clean=True)
+        self.terms.clear()
 
     @rule()
     def drain(self) -> None:
@@ -212,12 +214,15 @@ class WatchModel(RuleBasedStateMachine):
         """One that is published, or the lease."""
         if paths := [*self._published_paths(), LEASE]:
             path = paths[number % len(paths)]
+            if _is_earlier(path):
+                self.drain()
             self.env.api.objects.pop(path, None)
             self.terms.pop(path, None)
 
     @rule()
     def save(self) -> None:
-        self.saved = copy.deepcopy(self.env.api.objects)
+        objects = self.env.api.objects.items()
+        self.saved = copy.deepcopy({path: it for path, it in objects if not _is_earlier(path)})
 
     @precondition(lambda self: self.saved)
     @rule(number=ANY, everything=st.booleans())
@@ -290,6 +295,10 @@ class WatchModel(RuleBasedStateMachine):
     def _published_paths(self) -> list[str]:
         paths = (CONFIG_MAPS, FILTERS, OTHER_FILTERS)
         return [path for path in self.env.api.objects if path.startswith(paths)]
+
+
+def _is_earlier(path: str) -> bool:
+    return "envoyfilters" in path and CREDENTIALS in path
 
 
 def _leads(replica: Replica) -> bool:

@@ -4,6 +4,7 @@ they publish through an API server that can fail, and which tokens pass by that.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -293,13 +294,18 @@ class WatchEnv:
                 found ^= {Credential(uid, first), Credential(uid, second)}
 
     def put_earlier(self) -> None:
-        """Have what a watch of an earlier version has published for filters of its own."""
+        """Have what a watch of an earlier version has published, in place of what is there."""
         for number, part in self.parts().items():
             spec = {"uids": sorted(part.uids), "closes": part.closes_unix}
+            path = f"{CONFIG_MAPS}{part_name(number)}"
+            document = copy.deepcopy(self.api.objects[path])
+            del document["data"]["accounts"]
+            self.api.put(path, document)
             for gate in self.gates:
                 path = filter_path(gate, part_name(number))
-                document = {"metadata": {"name": path.rpartition("/")[2]}, "spec": spec}
-                self.api.put(path, document)
+                metadata = {"name": path.rpartition("/")[2]}
+                self.api.put(path, {"metadata": metadata, "spec": spec})
+                self.api.objects.pop(filter_path(gate, part_name(number, PAIRS)), None)
 
     def delete_earlier(self) -> None:
         """Delete that, as `daypass apply` does once connections are drained."""

@@ -7,6 +7,7 @@ checked: an unreadable part counts as closed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from daypass._core.clock import rfc3339, utc
 from daypass._core.labels import PUBLISHED
 from daypass._core.objects import Object, new_object
-from daypass.rules.credentials import Credential, CredentialPart, part_of
+from daypass.rules.credentials import UID, Credential, CredentialPart, part_of
 from daypass.rules.denials import KEY, LIMIT, Denials
 from daypass.rules.published import DENIALS, NAMES, Published, part_name
 
@@ -61,6 +62,13 @@ def read_part(document: Mapping[str, Any], parts: int) -> tuple[int, CredentialP
     ):
         raise UnreadablePartError("it has other than pairs of UIDs of its range")
     return number, CredentialPart(credentials=found, closes_unix=closes_unix)
+
+
+def read_uids(document: Mapping[str, Any]) -> frozenset[str]:
+    """Return the first UIDs of a part, also of one that an earlier version has published."""
+    with suppress(UnreadablePartError):
+        return frozenset(filter(UID.fullmatch, _read(document)[0]))
+    return frozenset()
 
 
 def read_published_denials(document: Mapping[str, Any]) -> Denials:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 from daypass._core.clock import rfc3339, utc
@@ -29,10 +30,11 @@ from daypass.kube.published_objects import (
     denials_config_map,
     part_config_map,
     read_object,
+    read_uids,
 )
 from daypass.render.engines import AnyEngine
 from daypass.render.names import GATE_WATCH
-from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
 from daypass.rules.published import DENIALS, PAIRS, Published, part_name
 
 CATCHES_UP_SECONDS = 0.1
@@ -93,6 +95,10 @@ class ClusterPublisher:
         }
         found = self._home.find(documents)
         at_gateways = [gateway.find(closed) for gateway in self._gateways]
+        earlier = (read_uids(found[number] or {}) for number in range(self.parts))
+        closed = published = replace(
+            closed, parts=tuple(CredentialPart(earlier=uids) for uids in earlier)
+        )
         there = (each for some in (found, *at_gateways) for each in some.values())
         highest = max((term_of(each) for each in there if each is not None), default=0)
         if self.lease.term <= highest:
