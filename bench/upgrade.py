@@ -55,7 +55,8 @@ PULL_SECONDS = 10.0
 REFUSED_AT_MOST, REVOKED_AT_MOST = 30.0, 3.0
 """Seconds: a good request, and after a revocation until the last request passes (on two cores that
 other programs use, too)."""
-REVOKED_EVERY = 4.0
+REVOKED_EVERY = 1.5
+SHOWN = ("time", "event", "state", "term", "credentials", "written")
 PAUSES = {"new connections": 0.25, "a busy connection": 0.05, "a slow connection": 5.0}
 """Between two requests, by the client."""
 
@@ -212,12 +213,13 @@ def upgrade(bench: Bench, kubelet: Kubelet, check: str, this: str) -> list[str]:
         identity = plane.make_identity(namespace, f"late-{next(numbers)}")
         pending.append((identity, bench.clients(bench.token(identity))))
 
-    for _ in range(6):
+    for _ in range(8):
         add()
     for _, clients in pending:
         bench.become(clients, 200)
     sys.executable = this
     began, next_at = SYSTEM_CLOCK.monotonic(), 0.0
+    print(f"began at {SYSTEM_CLOCK.unix() % 60:.1f} s of a minute")
     applying = kubelet.start_apply(config_text(check, "2"))
     ended: float | None = None
     while ended is None or SYSTEM_CLOCK.monotonic() < ended + 15:
@@ -231,8 +233,11 @@ def upgrade(bench: Bench, kubelet: Kubelet, check: str, this: str) -> list[str]:
             revoked.append((identity.service_account, SYSTEM_CLOCK.monotonic(), clients))
             next_at = now + REVOKED_EVERY
             add()
+    events = kubelet.watch.events("started", "state", "published") if kubelet.watch else []
     bench.stack.close()
-    print(applying.tail(40))
+    print(applying.tail(12))
+    for each in events[:12]:
+        print("  ", {name: each[name] for name in each if name in SHOWN})
     print(f"check: {check}; apply took {ended - began:.1f} s")
     return report(began, ended, good, bad, crossed, revoked)
 

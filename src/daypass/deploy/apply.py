@@ -42,6 +42,9 @@ from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import FILTER_NAMES, NAMES, Published
 
+DRAIN_SECONDS = 60.0
+"""Istio's gateway closes connections that have old filters after 45 s, unless `drainDuration` is
+longer; the rest is for istiod, which delivers new ones."""
 _GATE_POLICIES = "gate-policies"
 
 
@@ -74,6 +77,8 @@ def execute(
             if wave == Wave.GATE and any(change.live for change in changes):
                 before_gate()
             _apply(cluster, changes, applied, force=force)
+        if any(removal.is_earlier for removal in plan.removals):
+            cluster.sleep(DRAIN_SECONDS)  # until then, the watch writes it
         done = remove(cluster, plan.removals)
         entries = {name: known[name] for name in done.kept} | _with_uids(plan.entries, applied)
         write_inventory(cluster, current, entries, plan.exposed)

@@ -35,10 +35,6 @@ _IN_EVERY_NAMESPACE = {
 _OURS = {("ConfigMap", INVENTORY), ("Lease", GATE_WATCH)}
 """daypass writes these, too; they are not applied. Denials are an administrator's."""
 
-DRAIN_SECONDS = 60.0
-"""After its filters have changed, Istio's gateway closes the last connection that has the old ones
-(45 s, unless its `drainDuration` is longer), and as long as istiod may take to deliver them."""
-
 _LEFTOVERS = {"Event", "Endpoints"}
 """Kinds that remain without an owner."""
 
@@ -226,8 +222,6 @@ def remove(cluster: Cluster, removals: Sequence[Removal]) -> ApplyResult:
     done: list[Removal] = []
     for wave in reversed(Wave):
         step = [removal for removal in removals if removal.wave == wave]
-        if any(removal.is_earlier for removal in step) and not cluster.dry_run:
-            cluster.sleep(DRAIN_SECONDS)  # until then, the watch writes it
         done += in_parallel(lambda removal: _remove(cluster, removal), step)
     left = [removal for removal in done if removal.action in ("keep", "leave")]
     return ApplyResult(removed=len(done) - len(left), left=tuple(left))
