@@ -23,7 +23,7 @@ from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord,
 from daypass.kube.published_objects import UnreadablePartError, read_object
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
 from daypass.render.names import GATE_WATCH
-from daypass.rules.credentials import CLUSTER_PARTS, Presence
+from daypass.rules.credentials import CLUSTER_PARTS, Credential, Presence
 from daypass.rules.published import Published
 
 _DAY_SECONDS = 86_400
@@ -278,11 +278,13 @@ def _check_published(
 ) -> Iterator[Finding]:
     """Find Secrets that a gate does not know; a new one may not be published yet."""
     rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
+    account_uid = "" if record.account is None else record.account.uid
     for secret in live:
         if not secret.is_ours or age_seconds(secret.created, clock) < _NEW_SECONDS:
             continue
         for home, known in published.items():
-            if known.find(secret.uid, clock.unix()) is Presence.UNKNOWN:
+            credential = Credential(secret.uid, account_uid)
+            if known.find(credential, clock.unix()) is Presence.UNKNOWN:
                 fact = f"the gate in {home} does not know Secret {secret.name}"
                 if secret.is_known:
                     yield failure("unknown-to-gate", fact)

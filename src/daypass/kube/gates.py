@@ -5,6 +5,7 @@ A command deletes or creates, and waits here until every gate has published that
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -27,7 +28,7 @@ from daypass.kube.published_objects import (
 )
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.rules.credentials import CLUSTER_PARTS, UID, part_of, split_uids
+from daypass.rules.credentials import CLUSTER_PARTS, UID, part_of
 from daypass.rules.denials import Denial
 from daypass.rules.published import DENIALS, Published, part_name
 
@@ -133,14 +134,16 @@ class GateWait:
         self._wait({DENIALS: missing}, only_home=True)
 
     def _wait_for_parts(self, uids: Iterable[str], *, are_new: bool) -> None:
-        def missing(changed: frozenset[str], document: Object) -> str:
+        def missing(changed: set[str], document: Object) -> str:
             published = read_part(document, CLUSTER_PARTS)[1].uids
             if are_new:
                 return "" if changed <= published else "its published set lacks what was created"
             return "its published set still has what was deleted" if changed & published else ""
 
-        split = enumerate(split_uids(uids, CLUSTER_PARTS) if self._left else ())
-        self._wait({part_name(n): partial(missing, changed) for n, changed in split if changed})
+        changed = defaultdict[str, set[str]](set)
+        for uid in uids if self._left else ():
+            changed[part_name(part_of(uid, CLUSTER_PARTS))].add(uid)
+        self._wait({name: partial(missing, its) for name, its in changed.items()})
 
     def _wait(self, missing: Mapping[str, Missing], *, only_home: bool = False) -> None:
         if not self._left or not missing:
