@@ -278,7 +278,7 @@ def gate_side(
             place, keys, protected=protected, rules=rules,
             check="jwt" if started is None else "review",
             authorizer_socket="" if started is None else str(started[1]),
-            published=published({bench.identity.secret_uid}),
+            published=published({bench.identity.credential}),
         ))  # fmt: skip
         authority = place / "authority.crt"
         authority.write_text(gate.authority.pem)

@@ -6,18 +6,15 @@ No gateway runs; a test plays Envoy Gateway.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
-from daypass.deploy.apply import (
-    execute,
-    wait_for_policies,
-    wait_for_publication,
-)
+from daypass.deploy.apply import DRAIN_SECONDS, execute, wait_for_policies, wait_for_publication
+from daypass.deploy.apply import check as check_plan
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.remove import PartialApplyError
 from daypass.kube.cluster import Cluster
@@ -26,8 +23,10 @@ from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
+from daypass.render.engines import engines_of
 from daypass.render.names import GATE, GATE_DENIED, GATE_PAIR, GATE_TRUST
 from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import EARLIER_NAMES, FILTER_NAMES
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
@@ -102,6 +101,30 @@ def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster)
     ]
 
 
+def test_what_filters_of_an_earlier_version_read_is_deleted_once_connections_are_closed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(cluster, ISTIO)
+    (engine,) = engines_of(config_of(ISTIO))
+    known = published((), parts=CLUSTER_PARTS)
+    for name in (*EARLIER_NAMES, *FILTER_NAMES):
+        cluster.apply(engine.published_object(name, known))
+
+    def left(names: Sequence[str]) -> int:
+        found = {where[2] for where in named(everything(cluster))}
+        return len(found & set(map(engine.named, names)))
+
+    slept: list[tuple[float, int]] = []
+    monkeypatch.setattr(cluster, "sleep", lambda it: slept.append((it, left(EARLIER_NAMES))))
+    check_plan(plan(cluster, ISTIO))
+    assert slept == []
+    assert execute(plan(cluster, ISTIO)).removed == len(EARLIER_NAMES)
+    assert slept == [(DRAIN_SECONDS, len(EARLIER_NAMES))]
+    assert (left(EARLIER_NAMES), left(FILTER_NAMES)) == (0, len(FILTER_NAMES))
+    assert execute(plan(cluster, ISTIO)).removed == 0
+    assert len(slept) == 1
+
+
 def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster) -> None:
     """Neither what has closed, nor what the watch of another version published in another form."""
     apply(cluster, ISTIO)
@@ -116,7 +139,7 @@ def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster)
         execute(plan(cluster, changed), before_gate=ready)
 
     before = rules()
-    with raises(PartialApplyError, match="0 of 66"):
+    with raises(PartialApplyError, match="0 of 130"):
         execute_changed()
     known, closed = published((), parts=CLUSTER_PARTS), published(closes_unix=1)
     for number, part in enumerate(known.parts):
@@ -124,11 +147,11 @@ def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster)
         cluster.apply(part_object(config, number, part))
     cluster.apply(denials_config_map(closed.denials, "daypass"))
     cluster.apply(denials_object(config, closed.denials))
-    with raises(PartialApplyError, match="64 of 66"):
+    with raises(PartialApplyError, match="128 of 130"):
         execute_changed()
     cluster.apply(denials_config_map(known.denials, "daypass"))
     cluster.apply(keys_object(config, ISSUER, "{}"))
-    with raises(PartialApplyError, match="65 of 66"):
+    with raises(PartialApplyError, match="129 of 130"):
         execute_changed()
     assert rules() == before
     cluster.apply(denials_object(config, known.denials))

@@ -27,7 +27,7 @@ from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.engines import engines_of
 from daypass.render.names import GATE, GATE_DENIED
 from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import NAMES
+from daypass.rules.published import FILTER_NAMES
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio, install_kserve
@@ -412,7 +412,7 @@ def publish(cluster: Cluster, config: Config, gates: Sequence[str]) -> None:
     cluster.apply(denials_config_map(known.denials, "daypass"))
     for engine in engines_of(config):
         if engine.name in gates:
-            objects = [engine.published_object(name, known) for name in NAMES]
+            objects = [engine.published_object(name, known) for name in FILTER_NAMES]
             for each in [engine.keys_object(ISSUER, "{}"), *objects]:
                 cluster.apply(each)
 
@@ -421,7 +421,7 @@ def test_an_apply_waits_until_every_gate_has_what_is_published(cluster: Cluster)
     apply(cluster, TWO)
     config = config_of(TWO)
     publish(cluster, config, ["default"])
-    with raises(NotReadyError, match="66 of 132 objects.*serving"):
+    with raises(NotReadyError, match="130 of 196 objects.*serving"):
         wait_for_publication(Waiter(cluster, 0), config)
     publish(cluster, config, ["serving"])
     wait_for_publication(Waiter(cluster, 0), config)

@@ -206,6 +206,26 @@ def test_a_revocation_ends_a_federated_identity_until_it_is_federated_again(
     assert accepts(shell.cluster, again, GATE)
 
 
+def test_where_no_policy_denies_it_a_revoked_job_still_gets_tokens_until_the_deletion(
+    issuer: CiSystem, made: Made, shell: AdminShell
+) -> None:
+    assert shell.run("identity", "revoke", "ci", "-n", made.namespace, "--dry-run", "--yes")
+    token = issuer.token(MAIN, AUDIENCE)
+    unlabelled = {"metadata": {"labels": {labels.POLICY: None}}}
+    shell.cluster.patch(NAMESPACES, made.namespace, unlabelled)
+
+    def unbound() -> int:
+        return ask(shell.plane, made, token, boundObjectRef=None).code
+
+    eventually("the policy does not apply", lambda: unbound() == 201)
+    _, err = shell.run("identity", "revoke", "ci", "-n", made.namespace, "--yes", code=3)
+    end = f"daypass identity delete ci -n {made.namespace}"
+    check(message_with(err, end), f"#{MAIN}", reason="warning", hide=r"127\.0\.0\.1:\d+")
+    assert unbound() == 201
+    shell.run(*end.split()[1:], "--yes")
+    eventually("the right is gone", lambda: unbound() == 403)
+
+
 @pytest.mark.parametrize("check", ["jwt", "review"])
 def test_a_revocation_ends_a_job_at_the_gate_on_its_open_connection(
     plane: ControlPlane, issuer: CiSystem, made: Made, shell: AdminShell, tmp_path: Path,

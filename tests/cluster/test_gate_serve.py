@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def gate_asking(
     jwks = json.dumps(plane.admin.get("/openid/v1/jwks"))
     with running_gate(
         folders.mktemp("g"), jwks, check="review", change=ask_from,
-        published=published([identity.secret_uid]),
+        published=published([identity.credential]),
     ) as gate:  # fmt: skip
         yield gate
 
@@ -201,6 +202,21 @@ def test_a_change_of_what_is_published_is_in_force_at_once(
     assert code == 200
     assert "daypass_gate_credentials 1" in text
     assert "daypass_gate_closed_parts 0" in text
+
+
+def test_of_two_identities_each_passes_with_its_own_secret_alone(
+    serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing
+) -> None:
+    other = control_plane.make_identity(identity.namespace, "other")
+    while part_with(other) == part_with(identity):
+        other = control_plane.make_identity(identity.namespace, "other")
+    publishing.change(part_with(other), other)
+    eventually(
+        "it knows both", lambda: serve.reason(bearer(control_plane, other)) is Reason.ALLOWED
+    )
+    for one, bound in product((identity, other), repeat=2):
+        found = serve.reason(bearer(control_plane, one.bound_to(bound)))
+        assert found is (Reason.ALLOWED if one is bound else Reason.UNKNOWN_CREDENTIAL)
 
 
 def test_a_part_that_is_out_of_date_or_deleted_refuses_its_tokens_and_no_others(

@@ -20,12 +20,12 @@ from support.clusters import write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import reason_in
-from support.identities import Identity, make_pod
+from support.identities import Identity, make_anchor, make_pod
 from support.messages import check as check_message
 from support.messages import message_with
 from support.raw import Caller
 from support.up import HOST, Up
-from support.up_gate import AUDIENCE, calling, gate_up
+from support.up_gate import AUDIENCE, calling, calling_with, gate_up
 
 CHECKS = ("jwt", "review")
 CLOSE_AFTER_SECONDS = 6
@@ -89,6 +89,42 @@ def test_a_recreated_service_account_is_another_one(
         with calling(watching, control_plane, again) as newcomer:
             newcomer.becomes(200)
         assert caller.ask().code == 401
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_token_bound_to_the_secret_of_another_identity_is_refused_before_and_after_a_revocation(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, check: str
+) -> None:
+    """Of long-lived tokens, and of anchors. No policy is there to refuse to issue it."""
+    plane = control_plane
+    namespace = plane.make_identity().namespace
+    both = [plane.make_identity(namespace, name) for name in ("ann", "ben")]
+    both += [make_anchor(plane.admin, each) for each in both]
+    tokens = {
+        (number, of): plane.make_token(one.bound_to(other), audiences=[AUDIENCE])
+        for number, one in enumerate(both)
+        for of, other in enumerate(both)
+    }
+    with gate_up(tmp_path_factory.mktemp("up"), plane, check=check) as up:
+
+        def passing() -> set[tuple[int, int]]:
+            """Whose tokens, bound to whose Secret."""
+            found = set()
+            for pair, token in tokens.items():
+                with calling_with(up, token) as caller:
+                    reason = reason_in(caller.ask())
+                assert reason in (Reason.ALLOWED, Reason.UNKNOWN_CREDENTIAL)
+                found |= {pair} if reason is Reason.ALLOWED else set()
+            return found
+
+        ann, ben = {(0, 0), (0, 2), (2, 0), (2, 2)}, {(1, 1), (1, 3), (3, 1), (3, 3)}
+        eventually("each passes with its own", lambda: passing() == ann | ben)
+        plane.admin.delete(both[0].secret_path)
+        eventually("ann has her anchor", lambda: passing() == {(0, 2), (2, 2)} | ben)
+        plane.admin.delete(both[2].secret_path)
+        eventually("ann has nothing", lambda: passing() == ben)
+        plane.admin.delete(f"{both[0].token_path.removesuffix('/token')}")
+        assert passing() == ben
 
 
 @pytest.mark.parametrize("check", CHECKS)

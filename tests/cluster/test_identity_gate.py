@@ -48,7 +48,7 @@ def test_what_commands_create_and_delete_is_published_when_they_end(
     second = uids(shell)
     assert second <= published(plane)
     assert not first & published(plane)
-    message = message_with(shell.identity("revoke", "--yes")[1], "revoked identity")
+    message = message_with(shell.identity("revoke", "--yes", code=3)[1], "revoked identity")
     assert not second & published(plane)
     check(message, reason="revoked", hide=r"(?<=published after )[\d.]+")
     shell.identity("create", *DOOR, "--force")

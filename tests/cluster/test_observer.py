@@ -83,14 +83,15 @@ def test_an_observation_keeps_its_time_while_the_api_server_is_cut_off_from_etcd
             found = observer.observation()
             assert found.listed_at is not None
             assert found.listed_at <= began
-            assert found.namespaces[bot.namespace].uids == {bot.secret_uid}
+            assert found.namespaces[bot.namespace].credentials == {bot.credential}
             assert found.namespaces[bot.namespace].listed_at <= began
         with admin_cluster(plane) as cluster:
             eventually(
                 "it is deleted", lambda: cluster.delete(SECRETS, bot.secret_name, bot.namespace)
             )
         eventually(
-            "it is seen", lambda: observer.observation().namespaces[bot.namespace].uids == set()
+            "it is seen",
+            lambda: observer.observation().namespaces[bot.namespace].credentials == set(),
         )
         eventually(
             "all is listed again",
@@ -125,7 +126,7 @@ def test_large_objects_of_a_tenant_end_no_list(plane: ControlPlane) -> None:
             for name in names:
                 cluster.delete(SERVICE_ACCOUNTS, name, tenant)
     observed = observer.observation()
-    assert bot.secret_uid in observed.namespaces[bot.namespace].uids
+    assert bot.credential in observed.namespaces[bot.namespace].credentials
     assert tenant in observed.namespaces
     assert {*names, bot.service_account} <= set(map(name_of, found))
 

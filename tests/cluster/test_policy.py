@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import yaml
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
+from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.config.models import Mode, Policy
 from daypass.identity.enforcement import apply_policy, ask
@@ -34,6 +36,7 @@ from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
+from support.lifecycle import exchange, make
 from support.messages import check, line_with, message_with, raises
 from support.policies import policy_namespace
 from support.protobuf import PROTOBUF, bound_to, field, wrapped
@@ -174,6 +177,88 @@ def test_a_dry_run_is_held_to_the_policy_since_it_issues_a_real_token(bot: Bot) 
 def test_a_huge_list_of_audiences_does_not_keep_the_api_server_busy(bot: Bot) -> None:
     """It did for half a minute, which is longer than this client waits, while it looked at each."""
     assert bot.ask(audiences=[GATE] * 100_000).code == 403
+
+
+def test_a_pods_token_does_not_live_for_a_year_where_less_is_allowed(bot: Bot) -> None:
+    """Kubernetes extends one of 3607 s for the API server itself, and for nobody else."""
+    admin, server = bot.plane.admin, "https://kubernetes.default.svc"
+    identities.make_pod(admin, bot.namespace, "pod", service_account="bot")
+    reference = {"apiVersion": "v1", "kind": "Pod", "name": "pod"}
+    free = {labels.POLICY_BINDING: "optional", labels.POLICY_AUDIENCES: f"{server} {GATE}"}
+
+    def lifetime(seconds: int, *audiences: str) -> int | str:
+        answer = bot.ask(
+            audiences=audiences or [server], expirationSeconds=seconds, boundObjectRef=reference
+        )
+        if (token := _made(answer)) is None:
+            return _own(answer.message)
+        claims = decode_unverified(token)[1]
+        return int(claims["exp"] - claims["iat"])
+
+    override(bot, free)
+    assert eventually("it counts", lambda: lifetime(3608) == 3608)
+    assert (lifetime(3606), lifetime(600)) == (3606, 600)
+    refused = str(lifetime(3607))
+    check(refused, "43200", reason="lifetime")
+    override(bot, {**free, labels.POLICY_LONGEST_LIFETIME: "365d"})
+    eventually("it counts", lambda: lifetime(3607) == 365 * 86_400)
+    assert lifetime(3607, GATE) == 3607
+
+
+NOT_DENIED: dict[str, Callable[[Cluster, str], object]] = {
+    "none": lambda cluster, namespace: cluster.delete(
+        VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME
+    ),
+    "audit": lambda cluster, namespace: apply_policy(
+        cluster, POLICY.model_copy(update={"mode": "audit"})
+    ),
+    "exempt": lambda cluster, namespace: apply_policy(
+        cluster, POLICY.model_copy(update={"exempt": (f"system:serviceaccount:{namespace}:bot",)})
+    ),
+    "no label": lambda cluster, namespace: cluster.patch(
+        NAMESPACES, namespace, {"metadata": {"labels": {labels.POLICY: None}}}
+    ),
+    "optional": lambda cluster, namespace: cluster.patch(
+        NAMESPACES, namespace, {"metadata": {"annotations": {labels.POLICY_BINDING: "optional"}}}
+    ),
+}
+
+
+@pytest.mark.parametrize("state", ["denied", *NOT_DENIED])
+def test_a_revocation_says_whether_unbound_tokens_are_denied(
+    cluster: Cluster, shell: AdminShell, state: str
+) -> None:
+    """What the API server says to the identity itself decides."""
+    made = make(cluster, shell.bot)
+
+    def unbound() -> bool:
+        with closing(cluster_as(shell.plane, made.token)) as holder:
+            return isinstance(exchange(holder, shell.bot, bound_to=None), Secret)
+
+    if state == "denied":
+        eventually("the policy denies", lambda: not unbound())
+    else:
+        NOT_DENIED[state](cluster, shell.namespace)
+        eventually("the policy does not deny", unbound)
+    out, err = shell.identity("revoke", "-o", "json", code=0 if state == "denied" else 3)
+    assert json.loads(out)["unboundDenied"] is (state == "denied")
+    end = f"daypass identity delete bot -n {shell.namespace}"
+    assert (end in err) == (state != "denied")
+    if state != "denied":
+        check(message_with(err, end), reason="warning")
+
+
+@pytest.mark.parametrize("state", ["denied", "no label"])
+def test_a_deletion_says_whether_an_adopted_account_has_unbound_tokens(
+    cluster: Cluster, shell: AdminShell, state: str
+) -> None:
+    identities.ensure_service_account(shell.plane.admin, shell.namespace, "bot")
+    make(cluster, shell.bot, adopt=True)
+    if state != "denied":
+        NOT_DENIED[state](cluster, shell.namespace)
+    _, err = shell.identity("delete", "--yes", code=0 if state == "denied" else 3)
+    end = f"kubectl delete serviceaccount bot -n {shell.namespace}"
+    assert (end in err) == (state != "denied")
 
 
 def test_in_mode_warn_the_token_is_made_with_a_warning(bot: Bot) -> None:

@@ -61,6 +61,10 @@ OVERRIDES: dict[str, dict[str, str]] = {
     "seconds": {labels.POLICY_LONGEST_LIFETIME: "7200"},
     "other audiences": {labels.POLICY_AUDIENCES: f"{OTHER} {FOREIGN}"},
     "free binding": {labels.POLICY_BINDING: "optional"},
+    "a free year": {
+        labels.POLICY_BINDING: "optional",
+        labels.POLICY_LONGEST_LIFETIME: "365d",
+    },
     "successors": {labels.POLICY_SUCCESSORS: "allowed"},
     "everything": {
         labels.POLICY_LONGEST_LIFETIME: "30d",
@@ -78,6 +82,7 @@ AUDIENCES = (
     (GATE,), (OTHER, GATE), (FOREIGN,), (GATE, FOREIGN), ("",), (f"{GATE} {OTHER}",),
     (GATE,) * 100, (GATE,) * 101,
 )  # fmt: skip
+POD = BoundObject(kind="Pod", name=f"bot-daypass-{SUFFIX}")
 BOUND: tuple[BoundObject | None, ...] = (
     None,
     *(
@@ -107,7 +112,7 @@ BOUND: tuple[BoundObject | None, ...] = (
             f"{LONG}-daypass-{'-' * len(SUFFIX)}",
         )
     ),
-    BoundObject(kind="Pod", name=f"bot-daypass-{SUFFIX}"),
+    POD,
     BoundObject(kind="Pod", name=f"bot-daypass-anchor-{SUFFIX}"),
     BoundObject(kind="Node", name=f"bot-daypass-{SUFFIX}"),
     BoundObject(api_version="apps/v1", name=f"bot-daypass-{SUFFIX}"),
@@ -163,6 +168,7 @@ def test_every_requester_is_held_to_every_rule_as_described(
             *(request(who, override, seconds=seconds) for seconds in LIFETIMES),
             *(request(who, override, audiences=audiences) for audiences in AUDIENCES),
             *(request(who, override, bound=bound) for bound in BOUND),
+            *(request(who, override, seconds=each, bound=POD) for each in (3606, 3607, 3608)),
             request(who, override, "bot-daypass", 2**32, (FOREIGN,), None),
         ]
         for each in asked[-1:] if is_exempt(POLICY, requester) else asked:

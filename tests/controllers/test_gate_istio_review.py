@@ -147,7 +147,7 @@ def test_a_deleted_secret_is_seen_by_the_review(gate: IstioEnv) -> None:
     identity = gate.plane.make_identity()
     tokens = (gate.plane.make_token(identity, audiences=[AUDIENCE]) for _ in range(2))
     first, line = map(bearer, tokens)
-    gate.know(gate.known(identity.secret_uid))
+    gate.know(gate.known(identity.credential))
     # The gateway has to know it; the second token is new to the authorizer.
     eventually("it is known", lambda: gate.send(first).code == 200)
     gate.plane.admin.delete(identity.secret_path)

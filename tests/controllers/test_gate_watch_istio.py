@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,33 @@ def test_a_federated_token_is_refused_on_an_open_connection_once_its_anchor_is_g
             seen_by = {"jwt": [], "review": [Reason.REVIEW_REFUSED]}[check]
             assert reason_in(caller.becomes(401)) in [Reason.UNKNOWN_CREDENTIAL, *seen_by]
             assert bystander.ask().code == 200
+
+
+@pytest.mark.parametrize("check", ["jwt", "review"])
+def test_of_two_identities_each_passes_with_its_own_secret_alone_before_and_after_a_revocation(
+    gate: IstioEnv, tmp_path: Path, check: str
+) -> None:
+    namespace = identity_namespace(gate.plane)
+    with (
+        checking(gate, tmp_path / "authorizer", check),
+        Watch(tmp_path / "watch", gate.plane, gate.config) as watch,
+        ExitStack() as stack,
+    ):
+        watch.wait_leading()
+        ann, ben = (gate.plane.make_identity(namespace, name) for name in ("ann", "ben"))
+        callers = {
+            (one, bound): stack.enter_context(calling(gate, one.bound_to(bound)))
+            for one, bound in product((ann, ben), repeat=2)
+        }
+        for each in (ann, ben):
+            callers[each, each].becomes(200)
+        for one, other in ((ann, ben), (ben, ann)):
+            assert_reason(callers[one, other].ask(), Reason.UNKNOWN_CREDENTIAL)
+        gate.plane.admin.delete(ann.secret_path)
+        callers[ann, ann].becomes(401)
+        for one, other in ((ann, ben), (ben, ann)):
+            assert_reason(callers[one, other].becomes(401, never=200), Reason.UNKNOWN_CREDENTIAL)
+        assert callers[ben, ben].ask().code == 200
 
 
 def test_tokens_of_a_namespace_that_nobody_watches_are_refused(

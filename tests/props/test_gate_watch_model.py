@@ -21,6 +21,8 @@ from hypothesis.stateful import (
 )
 
 from daypass.gate.watch.fenced_objects import term_of
+from daypass.rules.credentials import Credential
+from daypass.rules.published import CREDENTIALS
 from support.objects_api import ObjectsApi
 from support.watch_replicas import (
     CLOSE_AFTER,
@@ -94,9 +96,31 @@ class WatchModel(RuleBasedStateMachine):
 
     @rule(number=ANY)
     def delete(self, number: int) -> None:
-        found = sorted(uid for uids in self.env.cluster.namespaces.values() for uid in uids)
-        if found:
-            self.env.delete(found[number % len(found)])
+        if found := self._existing():
+            self.env.delete(found[number % len(found)].uid)
+
+    @rule(number=ANY)
+    def give_to_another_account(self, number: int) -> None:
+        """A Secret is of another ServiceAccount from now on: no longer the first one's."""
+        if found := self._existing():
+            self.env.create_for_other(found[number % len(found)].uid)
+
+    def _existing(self) -> list[Credential]:
+        return sorted(it for them in self.env.cluster.namespaces.values() for it in them)
+
+    # An upgrade: connections keep filters that look up the first UID, until they are drained.
+
+    @rule()
+    def begin_with_earlier_filters(self) -> None:
+        """The leader ends, and the next one finds what an earlier version has published."""
+        self.env.put_earlier()
+        for name in NAMES:
+            self.restart(name, is_clean=True)
+        self.terms.clear()
+
+    @rule()
+    def drain(self) -> None:
+        self.env.delete_earlier()
 
     @rule(namespace=WHERE, is_role=st.booleans())
     def lose_or_get_label_or_role(self, namespace: str, is_role: bool) -> None:
@@ -190,12 +214,15 @@ class WatchModel(RuleBasedStateMachine):
         """One that is published, or the lease."""
         if paths := [*self._published_paths(), LEASE]:
             path = paths[number % len(paths)]
+            if _is_earlier(path):
+                self.drain()
             self.env.api.objects.pop(path, None)
             self.terms.pop(path, None)
 
     @rule()
     def save(self) -> None:
-        self.saved = copy.deepcopy(self.env.api.objects)
+        objects = self.env.api.objects.items()
+        self.saved = copy.deepcopy({path: it for path, it in objects if not _is_earlier(path)})
 
     @precondition(lambda self: self.saved)
     @rule(number=ANY, everything=st.booleans())
@@ -213,8 +240,15 @@ class WatchModel(RuleBasedStateMachine):
     def nothing_passes_for_too_long(self) -> None:
         env = self.env
         late = ROUNDING_SECONDS + self.ahead
-        for uid in env.passing(env.clock.unix()) - env.cluster.admitted:
-            age = env.clock.monotonic() - env.cluster.seen_at[uid]
+        for each in env.passing_credentials(env.clock.unix()) - env.cluster.admitted:
+            age = env.clock.monotonic() - env.cluster.seen_at[each]
+            assert age <= CLOSE_AFTER + late, f"{each} passes {age} s after it was seen"
+        seen_at: dict[str, float] = {}
+        for each, at in env.cluster.seen_at.items():
+            seen_at[each.uid] = max(at, seen_at.get(each.uid, 0.0))
+        admitted = {each.uid for each in env.cluster.admitted}
+        for uid in env.passing_earlier(env.clock.unix()) - admitted:
+            age = env.clock.monotonic() - seen_at[uid]
             assert age <= CLOSE_AFTER + late, f"{uid} passes {age} s after it was seen"
 
     @invariant()
@@ -241,13 +275,16 @@ class WatchModel(RuleBasedStateMachine):
         self.ahead = 0.0
         now = env.clock.unix()
         parts = [*env.published().parts]
-        assert env.uids() == env.cluster.admitted
+        admitted = env.cluster.admitted
+        assert {it for part in env.published().parts for it in part.credentials} == admitted
         for gate in GATES:
             filtered = list(env.filtered(gate))
-            assert [part.uids for part in filtered] == [p.uids for p in env.published().parts]
+            content = [part.credentials for part in filtered]
+            assert content == [part.credentials for part in env.published().parts]
             parts += filtered
         assert env.lacking() == set()
-        assert env.passing(now) == env.cluster.admitted
+        assert env.passing_credentials(now) == admitted
+        assert env.passing_earlier(now) <= {each.uid for each in admitted}
         assert len(parts) == (1 + len(GATES)) * FewParts.parts
         assert all(now < part.closes_unix <= now + CLOSE_AFTER + 1 for part in parts)
         assert len([it for it in self.replicas.values() if _leads(it)]) == 1
@@ -258,6 +295,10 @@ class WatchModel(RuleBasedStateMachine):
     def _published_paths(self) -> list[str]:
         paths = (CONFIG_MAPS, FILTERS, OTHER_FILTERS)
         return [path for path in self.env.api.objects if path.startswith(paths)]
+
+
+def _is_earlier(path: str) -> bool:
+    return "envoyfilters" in path and CREDENTIALS in path
 
 
 def _leads(replica: Replica) -> bool:

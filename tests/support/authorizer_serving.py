@@ -136,5 +136,5 @@ class Publishing:
             self.plane.admin.delete(f"{self._path}/{name}")
 
     def _of(self, *identities: Identity, seconds: float) -> Published:
-        uids = [each.secret_uid for each in identities]
-        return published(uids, closes_unix=closing_in(seconds), parts=CLUSTER_PARTS)
+        credentials = [each.credential for each in identities]
+        return published(credentials, closes_unix=closing_in(seconds), parts=CLUSTER_PARTS)

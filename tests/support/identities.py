@@ -21,6 +21,7 @@ from daypass._core.labels import (
 )
 from daypass._core.secret import Secret
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, TOKEN_TYPE
+from daypass.rules.credentials import Credential
 from support.admin import Admin, AdminError, Document
 from support.deadline import eventually
 
@@ -47,12 +48,21 @@ class Identity:
         return f"system:serviceaccount:{self.namespace}:{self.service_account}"
 
     @property
+    def credential(self) -> Credential:
+        """What a gate looks up for its tokens."""
+        return Credential(self.secret_uid, self.service_account_uid)
+
+    @property
     def token_path(self) -> str:
         return token_path(self.namespace, self.service_account)
 
     @property
     def secret_path(self) -> str:
         return f"/api/v1/namespaces/{self.namespace}/secrets/{self.secret_name}"
+
+    def bound_to(self, other: Identity) -> Identity:
+        """The same, with another one's Secret: its tokens can be bound to that, too."""
+        return replace(self, secret_name=other.secret_name, secret_uid=other.secret_uid)
 
     @property
     def bound_object_ref(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
 from daypass.render.names import GATE
-from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.credentials import CLUSTER_PARTS, Credential
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 from support import raw
@@ -36,6 +36,7 @@ from support.istio_gateway import (
     service_entry,
 )
 from support.objects import make, tls_secret
+from support.publishing import CREDENTIAL
 from support.publishing import published as known
 from support.raw import Answer, Conversation
 from support.rendered import config_of
@@ -132,15 +133,16 @@ class IstioEnv:
         self.apply(keys_object(self.config, self.issuer, keys or self.keys))
         self.know(published or self.known())
 
-    def known(self, *more: str, **others: Any) -> Published:
+    def known(self, *more: Credential | str, **others: Any) -> Published:
         """What is published by default, and more."""
-        uids = {self.identity.secret_uid, SECRET_UID, *more}
-        return known(uids, **{"parts": CLUSTER_PARTS, **others})
+        credentials = {self.identity.credential, SECRET_UID, *more}
+        return known(credentials, **{"parts": CLUSTER_PARTS, **others})
 
     def gone(self, uid: str | None = None, **others: Any) -> Published:
         """What is published without the credential of the identity, or another one."""
-        uids = {self.identity.secret_uid, SECRET_UID} - {uid or self.identity.secret_uid}
-        return known(uids, **{"parts": CLUSTER_PARTS, **others})
+        credentials = [] if uid == SECRET_UID else [CREDENTIAL]
+        credentials += [self.identity.credential] if uid else []
+        return known(credentials, **{"parts": CLUSTER_PARTS, **others})
 
     def know(self, published: Published) -> None:
         """Publish what differs from what was published before."""

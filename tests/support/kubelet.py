@@ -36,8 +36,8 @@ class Kubelet:
     """Starts a Deployment's process anew when it has changed, and then reports it ready.
 
     `connect`: leads the Service of this name to this port. `pull_seconds`: how long an image takes
-    to arrive. One process stands for all replicas. What was replaced is ended, except authorizers:
-    gateways may still ask them.
+    to arrive. One process stands for all replicas. What was replaced is ended once the other one is
+    ready, except authorizers: gateways may still ask them.
     """
 
     folder: Path
@@ -123,10 +123,16 @@ class Kubelet:
 
     def _start_watch(self, folder: Path, deployment: Object) -> Callable[[], bool]:
         before, text = self.watch, self._config(deployment)["daypass.yaml"]
-        self.watch = Watch(folder, self.plane, config_of(text))
-        if before is not None:
-            before.end()
-        return lambda: True
+        self.watch = started = Watch(folder, self.plane, config_of(text))
+
+        def is_ready() -> bool:
+            nonlocal before
+            if before is not None and answers(started.address()):
+                before.end()
+                before = None
+            return before is None
+
+        return is_ready
 
     def _start_authorizer(self, folder: Path, deployment: Object) -> Callable[[], bool]:
         folder.mkdir()

@@ -16,6 +16,7 @@ from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.grants import KUBEFLOW, role_grant
 from daypass.identity.model import (
     IdentityName,
+    Warn,
     account_objects,
     find_account,
     get_identity,
@@ -78,9 +79,11 @@ class Warnings(list[str]):
         self.append(f"{fact}\n{hint}" if hint else fact)
 
 
-def make(cluster: Cluster, name: IdentityName = BOT, **spec: Any) -> FilledSecret:
+def make(
+    cluster: Cluster, name: IdentityName = BOT, *, warn: Warn = silent, **spec: Any
+) -> FilledSecret:
     wished = IdentitySpec(name=name, **{"credentials": SETTINGS, **spec})
-    return create(cluster, find_account(cluster, name), wished, warn=silent)
+    return create(cluster, find_account(cluster, name), wished, warn=warn)
 
 
 def make_federated(

@@ -128,7 +128,7 @@ def _report(observer: CredentialObserver, oldest: float) -> dict[str, Any]:
     sockets = set(_open_files())
     tcp = re.findall(r"^ *\d+: (?:\S+ +){8}(\d+)", Path("/proc/self/net/tcp").read_text(), re.M)
     return {
-        "credentials": sum(len(each.uids) for each in found.namespaces.values()),
+        "credentials": sum(len(each.credentials) for each in found.namespaces.values()),
         "namespaces": len(found.namespaces),
         "oldest_seconds": oldest,
         "mib": int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024,

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from support.single_changes import DENIED_ACCOUNT, DENIED_UID, FAR_UID, GONE_UID
+from support.single_changes import DENIED_ACCOUNT, DENIED_UID, FAR_UID, GONE_UID, THEIRS
 from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, Signer, encode, good_claims
 
 # Minutes away from every bound, so that the second in which Envoy looks does not matter.
@@ -19,8 +19,14 @@ bound = st.builds(
     lambda secret, account: {
         "namespace": "team", "secret": {"uid": secret}, "serviceaccount": {"uid": account},
     },
-    st.sampled_from([SECRET_UID, DENIED_UID, GONE_UID, FAR_UID, SECRET_UID.upper(), "x"]),
-    st.sampled_from([ACCOUNT_UID, DENIED_ACCOUNT, DENIED_ACCOUNT[:-1], ""]),
+    st.sampled_from([
+        SECRET_UID, DENIED_UID, GONE_UID, FAR_UID, SECRET_UID.upper(), "x", THEIRS.uid,
+        THEIRS.key, f"{SECRET_UID}/",
+    ]),
+    st.sampled_from([
+        ACCOUNT_UID, DENIED_ACCOUNT, DENIED_ACCOUNT[:-1], "", THEIRS.account_uid, SECRET_UID,
+        f"/{ACCOUNT_UID}",
+    ]),
 )  # fmt: skip
 
 changes = st.fixed_dictionaries(

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from daypass.rules.credentials import Credential
 from daypass.rules.decision import Rules
 from daypass.rules.patterns import HostPattern
 from daypass.rules.published import Published
 from support import publishing
+from support.publishing import CREDENTIAL
 from support.tokens import (
     ACCOUNT_UID,
     AUDIENCE,
@@ -80,6 +82,8 @@ OTHER_UID = "5ec2e700-0000-4000-8000-000000000002"
 """Of another credential that exists, in the same part of the set."""
 FAR_UID = "f5ec2e70-0000-4000-8000-000000000003"
 """The same, in another part."""
+THEIRS = Credential("5ec2e700-0000-4000-8000-000000000004", "acc00000-0000-4000-8000-000000000004")
+"""Of another identity, in the same part."""
 GONE_UID = "5ec2e700-0000-4000-8000-00000000000d"
 """Of a credential that is not in the set."""
 DENIED_UID = "5ec2e700-0000-4000-8000-00000000000e"
@@ -91,7 +95,15 @@ DENIED_TOKEN, DENIED_NAMESPACE = "denied-jti", "denied-team"
 def known(parts: int = 1) -> Published:
     """What the gates of these tests know, in so many parts."""
     return publishing.published(
-        {SECRET_UID, OTHER_UID, FAR_UID, DENIED_UID, ACCOUNT_UID, DENIED_ACCOUNT},
+        {
+            SECRET_UID,
+            OTHER_UID,
+            FAR_UID,
+            DENIED_UID,
+            ACCOUNT_UID,
+            Credential(DENIED_ACCOUNT, DENIED_ACCOUNT),
+            THEIRS,
+        },
         tokens={DENIED_TOKEN, "x"},
         objects={DENIED_UID, DENIED_ACCOUNT},
         namespaces={DENIED_NAMESPACE},
@@ -164,6 +176,8 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
             "gone account": {"namespace": "team", "serviceaccount": {"uid": GONE_UID}},
             "denied account": {"namespace": "team", "serviceaccount": {"uid": DENIED_ACCOUNT}},
             "list of it": [{"namespace": "team", "secret": {"uid": SECRET_UID}}],
+            "another identity's": {"namespace": "team", "secret": {"uid": THEIRS.uid},
+                                   "serviceaccount": {"uid": THEIRS.account_uid}},
         },
         ("kubernetes.io", "namespace"): {
             "other": "other", "upper": "TEAM", "denied": DENIED_NAMESPACE, "list": ["team"],
@@ -178,10 +192,16 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
             "wide digit": "\uff15" + SECRET_UID[1:], "in another range": "00" + SECRET_UID[2:],
             "account": ACCOUNT_UID, "denied": DENIED_UID, "denied account": DENIED_ACCOUNT,
             "list of it": [SECRET_UID], "object of it": {SECRET_UID: True},
+            "another identity's": THEIRS.uid, "and its account": CREDENTIAL.key,
+            "and the separator": f"{SECRET_UID}/", "the separator": "/",
         },
         ("kubernetes.io", "serviceaccount", "uid"): {
             "denied": DENIED_ACCOUNT, "denied secret": DENIED_UID, "gone": GONE_UID,
             "upper": ACCOUNT_UID.upper(), "list of denied": [DENIED_ACCOUNT],
+            "another identity's": THEIRS.account_uid, "secret": SECRET_UID,
+            "and newline": ACCOUNT_UID + "\n", "but for the end": ACCOUNT_UID[:-1],
+            "secret and account": CREDENTIAL.key, "the separator before": f"/{ACCOUNT_UID}",
+            "the separator after": f"{ACCOUNT_UID}/", "list of it": [ACCOUNT_UID],
         },
         ("kubernetes.io", "secret"): {"list of it": [{"uid": SECRET_UID}], "no uid": {"name": "n"}},
         ("kubernetes.io", "secret", "name"): {},

@@ -11,6 +11,7 @@ from daypass.identity.credential_secrets import list_secrets
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.names import GATE_DENIED
+from daypass.rules.credentials import Credential
 from daypass.rules.denials import Denials, read_denials
 from support.embedded import EmbeddedCluster
 from support.publishing import parts_of
@@ -43,16 +44,17 @@ class StandInGate:
         self._others, self.embedded.sleep = self.embedded.sleep, self._sleep
 
     @property
-    def uids(self) -> set[str]:
+    def credentials(self) -> set[Credential]:
         """What it has to publish."""
-        known = {each.uid for each in list_secrets(self.embedded.cluster, None) if each.is_known}
-        return known | self.accounts
+        secrets = [each for each in list_secrets(self.embedded.cluster, None) if each.is_known]
+        found = {Credential(each.uid, each.account_uid) for each in secrets if each.account_uid}
+        return found | {Credential(uid, uid) for uid in self.accounts}
 
     def publish(self) -> None:
         """Publish all parts and the denials."""
         self.seen.append(self.look())
         closes_unix = 2**32
-        parts = parts_of(self.uids, closes_unix)
+        parts = parts_of(self.credentials, closes_unix)
         written = self.embedded.cluster.find(CONFIG_MAPS, GATE_DENIED, self.home) or {}
         entries = read_denials(written.get("data") or {})
         denials = Denials.of(entries, self.embedded.clock.unix(), closes_unix)

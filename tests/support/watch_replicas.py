@@ -4,9 +4,11 @@ they publish through an API server that can fail, and which tokens pass by that.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from daypass._core.poller import Poller
@@ -20,9 +22,17 @@ from daypass.kube.lease import Lease
 from daypass.kube.published_objects import read_lacking, read_part, read_published_denials
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio.engine import IstioEngine
-from daypass.rules.credentials import CredentialPart
+from daypass.rules.credentials import Credential, CredentialPart
 from daypass.rules.denials import Denial, Denials
-from daypass.rules.published import DENIALS, NAMES, Published, part_name
+from daypass.rules.published import (
+    CREDENTIALS,
+    DENIALS,
+    EARLIER_NAMES,
+    FILTER_NAMES,
+    PAIRS,
+    Published,
+    part_name,
+)
 from support.objects_api import ObjectsApi
 from support.rendered import config_of
 from support.timing import FakeClock
@@ -46,7 +56,13 @@ FILTERS, OTHER_FILTERS = (
     f"/apis/networking.istio.io/v1alpha3/namespaces/{namespace}/envoyfilters/"
     for namespace in (FRONT, OTHER_FRONT)
 )
+ACCOUNTS = ("acc00000-0000-4000-8000-000000000001", "acc00000-0000-4000-8000-000000000002")
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/watch"
+
+
+def filter_path(gate: str, name: str) -> str:
+    """The path of an EnvoyFilter."""
+    return f"{FILTERS}{name}" if gate == "default" else f"{OTHER_FILTERS}{name}.{gate}"
 
 
 class PlainEngine(IstioEngine):
@@ -56,8 +72,11 @@ class PlainEngine(IstioEngine):
         if name == DENIALS:
             denials = published.denials
             return self._filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)
-        part = published.parts[NAMES.index(name)]
-        return self._filter(name, uids=sorted(part.uids), closes=part.closes_unix)
+        if name in EARLIER_NAMES:
+            part = published.parts[EARLIER_NAMES.index(name)]
+            return self._filter(name, uids=sorted(part.uids), closes=part.closes_unix)
+        part = published.parts[FILTER_NAMES.index(name)]
+        return self._filter(name, pairs=sorted(part.credentials), closes=part.closes_unix)
 
     def _filter(self, name: str, **spec: object) -> dict[str, Any]:
         metadata = {"name": self.named(name), "namespace": self.gate.front_namespace, "labels": {}}
@@ -103,23 +122,23 @@ class ObservedCluster:
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.namespaces: dict[str, set[str]] = {"red": set(), "blue": set()}
+        self.namespaces: dict[str, set[Credential]] = {"red": set(), "blue": set()}
         self.labelled = set(self.namespaces)
         self.forbidden: set[str] = set()
         self.denials: tuple[Denial, ...] = ()
-        self.seen_at: defaultdict[str, float] = defaultdict(float)
+        self.seen_at: defaultdict[Credential, float] = defaultdict(float)
 
     @property
-    def admitted(self) -> set[str]:
+    def admitted(self) -> set[Credential]:
         """The credentials that a watch that works publishes."""
         found = self.labelled - self.forbidden
-        return {uid for name in found for uid in self.namespaces[name]}
+        return {each for name in found for each in self.namespaces[name]}
 
     def see(self, namespace: str) -> ObservedNamespace:
         now = self.clock.monotonic()
-        uids = frozenset(self.namespaces[namespace])
-        self.seen_at.update(dict.fromkeys(uids, now))
-        return ObservedNamespace(uids=uids, listed_at=now)
+        credentials = frozenset(self.namespaces[namespace])
+        self.seen_at.update(dict.fromkeys(credentials, now))
+        return ObservedNamespace(credentials=credentials, listed_at=now)
 
 
 class SteppedObserver:
@@ -160,7 +179,7 @@ class SteppedObserver:
         if name in self._found and name not in self._cluster.forbidden:
             found = self._cluster.see(name)
             listed_at = self._found[name].listed_at
-            self._found[name] = ObservedNamespace(uids=found.uids, listed_at=listed_at)
+            self._found[name] = replace(found, listed_at=listed_at)
 
     def observation(self) -> Observation:
         refused = {name: "forbidden" for name in self._labelled & self._cluster.forbidden}
@@ -264,12 +283,39 @@ class WatchEnv:
         """Create a credential and return its UID; its part differs from those before and after."""
         self._count += 1
         uid = f"{self._count * 0x40 % 0x100:02x}{self._count:06x}-0000-4000-8000-000000000000"
-        self.cluster.namespaces[namespace].add(uid)
+        self.cluster.namespaces[namespace].add(Credential(uid, ACCOUNTS[0]))
         return uid
 
+    def create_for_other(self, uid: str) -> None:
+        """Let a credential be of another ServiceAccount from now on."""
+        first, second = ACCOUNTS
+        for found in self.cluster.namespaces.values():
+            if Credential(uid, first) in found:
+                found ^= {Credential(uid, first), Credential(uid, second)}
+
+    def put_earlier(self) -> None:
+        """Have what a watch of an earlier version has published, in place of what is there."""
+        for number, part in self.parts().items():
+            spec = {"uids": sorted(part.uids), "closes": part.closes_unix}
+            path = f"{CONFIG_MAPS}{part_name(number)}"
+            document = copy.deepcopy(self.api.objects[path])
+            del document["data"]["accounts"]
+            self.api.put(path, document)
+            for gate in self.gates:
+                path = filter_path(gate, part_name(number))
+                metadata = {"name": path.rpartition("/")[2]}
+                self.api.put(path, {"metadata": metadata, "spec": spec})
+                self.api.objects.pop(filter_path(gate, part_name(number, PAIRS)), None)
+
+    def delete_earlier(self) -> None:
+        """Delete that, as `daypass apply` does once connections are drained."""
+        for gate in self.gates:
+            for name in EARLIER_NAMES:
+                self.api.objects.pop(filter_path(gate, name), None)
+
     def delete(self, uid: str) -> None:
-        for uids in self.cluster.namespaces.values():
-            uids.discard(uid)
+        for found in self.cluster.namespaces.values():
+            found.difference_update([each for each in found if each.uid == uid])
 
     def parts(self) -> dict[int, CredentialPart]:
         """What is in the ConfigMaps."""
@@ -287,26 +333,43 @@ class WatchEnv:
         return Published(parts=found, denials=Denials())
 
     def uids(self) -> set[str]:
-        """The credentials that are published."""
+        """The UIDs of the credentials that are published."""
         return {uid for part in self.published().parts for uid in part.uids}
 
     def filtered(self, gate: str = "default") -> Iterator[CredentialPart]:
         """What is in the EnvoyFilters of a gate."""
+        for spec in self._specs(gate, PAIRS):
+            found = frozenset(Credential(*pair) for pair in spec["pairs"])
+            yield CredentialPart(credentials=found, closes_unix=spec["closes"])
+
+    def earlier(self, gate: str = "default") -> Iterator[tuple[set[str], int]]:
+        """What is in those for the filters of an earlier version: UIDs, and a closing time."""
+        for spec in self._specs(gate, CREDENTIALS):
+            yield set(spec["uids"]), spec["closes"]
+
+    def _specs(self, gate: str, prefix: str) -> Iterator[dict[str, Any]]:
         for number in range(FewParts.parts):
-            name = part_name(number)
-            path = f"{FILTERS}{name}" if gate == "default" else f"{OTHER_FILTERS}{name}.{gate}"
-            found = self.api.objects.get(path)
+            found = self.api.objects.get(filter_path(gate, part_name(number, prefix)))
             if found is not None:
-                spec = found["spec"]
-                yield CredentialPart(uids=frozenset(spec["uids"]), closes_unix=spec["closes"])
+                yield found["spec"]
 
     def passing(self, now_unix: float) -> set[str]:
+        """The UIDs of `passing_credentials`, and of what filters of an earlier version accept."""
+        uids = {each.uid for each in self.passing_credentials(now_unix)}
+        return uids | self.passing_earlier(now_unix)
+
+    def passing_credentials(self, now_unix: float) -> set[Credential]:
         """The credentials that some Envoy or an authorizer accepts at a time."""
         parts = [*self.parts().values(), *(it for each in self.gates for it in self.filtered(each))]
-        return {uid for part in parts if now_unix < part.closes_unix for uid in part.uids}
+        return {it for part in parts if now_unix < part.closes_unix for it in part.credentials}
+
+    def passing_earlier(self, now_unix: float) -> set[str]:
+        """The UIDs that filters of an earlier version accept at a time."""
+        found = [it for each in self.gates for it in self.earlier(each)]
+        return {uid for uids, closes in found if now_unix < closes for uid in uids}
 
     def passing_at(self, gate: str) -> set[str]:
-        """The credentials that the Envoys of a gate accept now."""
+        """The UIDs of the credentials that the Envoys of a gate accept now."""
         now, parts = self.clock.unix(), self.filtered(gate)
         return {uid for part in parts if now < part.closes_unix for uid in part.uids}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,9 +18,9 @@ from daypass._core.secret import Secret
 from daypass.render.envoy.bootstrap import published_file, published_files, to_json
 from daypass.render.envoy.protobuf_any import Json
 from daypass.rules.claims import Bound
-from daypass.rules.credentials import CredentialPart, part_of
+from daypass.rules.credentials import Credential, CredentialPart, part_of
 from daypass.rules.decision import GateRequest, Rules, decide
-from daypass.rules.published import CREDENTIALS, DENIALS, Published, part_name
+from daypass.rules.published import DENIALS, PAIRS, Published, part_name
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support import publishing
 from support.deadline import eventually
@@ -28,7 +28,7 @@ from support.doors import EKF
 from support.gate_differences import assert_refused, reason_in, seen
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
-from support.publishing import closing_in, denied_by_hand
+from support.publishing import CREDENTIAL, closing_in, denied_by_hand
 from support.raw import Caller, Conversation
 from support.single_changes import RULES
 from support.tokens import ACCOUNT_UID, SECRET_UID, Signer, good_claims
@@ -42,7 +42,7 @@ OTHER_UID = "00c2e700-0000-4000-8000-000000000001"
 SAME_PART_UID = "5fc2e700-0000-4000-8000-000000000001"
 published = partial(publishing.published, parts=PARTS)
 BOTH = published({SECRET_UID, OTHER_UID})
-PART_FILE, DENIALS_FILE = published_file(part_name(MINE)), published_file(DENIALS)
+PART_FILE, DENIALS_FILE = published_file(part_name(MINE, PAIRS)), published_file(DENIALS)
 MANY = [str(uuid4()) for _ in range(20_000)]
 
 
@@ -71,9 +71,9 @@ def token(**changes: Any) -> str:
     return SIGNER.sign(good_claims(**changes))
 
 
-def of(uid: object, **changes: Any) -> str:
-    """A token that is bound to the Secret with this UID."""
-    bound = {"namespace": "team", "secret": {"uid": uid}, "serviceaccount": {"uid": ACCOUNT_UID}}
+def of(uid: object, account: object = ACCOUNT_UID, **changes: Any) -> str:
+    """A token that is bound to the Secret with this UID. `account`: the UID of whose it is."""
+    bound = {"namespace": "team", "secret": {"uid": uid}, "serviceaccount": {"uid": account}}
     return token(**{"kubernetes.io": bound, **changes})
 
 
@@ -119,6 +119,45 @@ ODD_UIDS: dict[str, Any] = {
 def test_a_uid_that_is_not_in_the_set_is_refused(gate: RunningGate, case: str) -> None:
     answer = gate.send([bearer(of(ODD_UIDS[case]))])
     assert_refused(answer, Reason.UNKNOWN_CREDENTIAL)
+
+
+ODD_ACCOUNTS: dict[str, Any] = {
+    **{case: uid for case, uid in ODD_UIDS.items() if case != "of another part"},
+    "missing": None,
+    "the Secret's": SECRET_UID,
+    "a list": [ACCOUNT_UID],
+    "with the separator before it": f"/{ACCOUNT_UID}",
+    "with the separator after it": f"{ACCOUNT_UID}/",
+    "the whole pair": CREDENTIAL.key,
+}
+
+
+@pytest.mark.parametrize("case", ODD_ACCOUNTS)
+def test_a_token_whose_account_is_not_that_of_its_secret_is_refused(
+    gate: RunningGate, case: str
+) -> None:
+    odd = ODD_ACCOUNTS[case]
+    for sent in (of(SECRET_UID, odd), of(CREDENTIAL.key, odd), of(f"{SECRET_UID}/", odd)):
+        answer = gate.send([bearer(sent)])
+        assert_refused(answer, Reason.UNKNOWN_CREDENTIAL)
+        assert reason_by(replace(RULES, published=BOTH), sent) is Reason.UNKNOWN_CREDENTIAL
+
+
+@pytest.mark.parametrize("forged", [CREDENTIAL.key, f"{CREDENTIAL.key}/", f"/{CREDENTIAL.key}"])
+def test_a_claim_with_both_uids_is_the_key_of_no_pair(gate: RunningGate, forged: str) -> None:
+    accounts: list[object] = [ACCOUNT_UID, "", None, []]
+    for account in accounts:
+        assert_refused(gate.send([bearer(of(forged, account))]), Reason.UNKNOWN_CREDENTIAL)
+
+
+def test_of_two_identities_each_passes_with_its_own_secret_alone(gate: RunningGate) -> None:
+    secrets, accounts = (SECRET_UID, SAME_PART_UID), (ACCOUNT_UID, OTHER_UID)
+    own = set(map(Credential, secrets, accounts))
+    for existing in ({*own}, {min(own)}, {max(own)}, set[Credential]()):
+        gate.publish(published({Credential(OTHER_UID, ACCOUNT_UID), *existing}))
+        for pair in map(Credential._make, product(secrets, accounts)):
+            found = Reason.ALLOWED if pair in existing else Reason.UNKNOWN_CREDENTIAL
+            becomes(gate, of(*pair), found)
 
 
 def test_an_empty_set_passes_nobody(gate: RunningGate) -> None:
@@ -267,12 +306,11 @@ def test_nothing_of_the_check_travels_on(gate: RunningGate) -> None:
     }  # fmt: skip
 
 
-def test_a_token_without_a_jti_or_an_account_is_in_no_denial(gate: RunningGate) -> None:
-    gate.publish(denying(objects=["-", "null", ACCOUNT_UID], tokens=["-", "null", "sentinel"]))
+def test_a_token_without_a_jti_is_in_no_denial(gate: RunningGate) -> None:
+    gate.publish(denying(objects=["-", "null"], tokens=["-", "null", "sentinel"]))
     line = bearer(token(jti="sentinel"))
     eventually("they are in force", lambda: gate.send([line]).code == 401)
-    bare = {"namespace": "team", "secret": {"uid": SECRET_UID}}
-    assert gate.send([bearer(token(jti=None, **{"kubernetes.io": bare}))]).code == 200
+    assert gate.send([bearer(token(jti=None))]).code == 200
 
 
 def deleted(gate: RunningGate, name: str) -> None:
@@ -340,7 +378,7 @@ def test_a_request_that_began_before_the_closing_time_is_refused_after_it(
 ) -> None:
     """A client may send its first line long before the rest."""
     closes = closing_in(3)
-    gate.publish(BOTH.with_part(MINE, CredentialPart(uids={SECRET_UID}, closes_unix=closes)))
+    gate.publish(BOTH.with_part(MINE, CredentialPart(credentials={CREDENTIAL}, closes_unix=closes)))
     with gate.connect() as held:
         held.sendall(f"GET / HTTP/1.1\r\nHost: {EKF}\r\n".encode())
         with calling(gate) as caller:
@@ -393,7 +431,7 @@ def marks_of_another_filter(files: dict[str, Json]) -> None:
 
 BENT: dict[str, Callable[[dict[str, Json]], None]] = {
     "no denials": without_filter(DENIALS),
-    "no credentials": without_filter(CREDENTIALS),
+    "no credentials": without_filter(PAIRS),
     "no claims": without_filter("daypass-gate-claims"),
     "a part without a mark": published_as(PART_FILE, no_mark),
     "denials without a mark": published_as(DENIALS_FILE, no_mark),

@@ -171,7 +171,7 @@ def _run(arguments: list[str]) -> int:
             return _run(["help", name])
         name, module, rest = find_subcommand(name, module, rest)
     args = parse(name, module, rest)
-    code = run_command(name, module, args)
+    code = run_command(name, module, args, COMMANDS)
     if mode := getattr(args, "dry_run", None):
         log(f"nothing was changed: --dry-run={mode}")
     return code

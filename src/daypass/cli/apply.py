@@ -130,8 +130,10 @@ def _execute(
     plan: ApplyPlan,
     before_gate: Callable[[], object] = lambda: None,
 ) -> None:
-    from daypass.deploy.apply import execute
+    from daypass.deploy.apply import DRAIN_SECONDS, execute
 
+    if any(removal.is_earlier for removal in plan.removals):
+        log(f"removals wait {DRAIN_SECONDS:.0f} s for connections of before to be closed")
     done = execute(plan, force=args.force_conflicts, before_gate=before_gate)
     if not args.wait:
         for need in plan.waiting:
@@ -155,8 +157,7 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
         again = make_plan(read_cluster_state(plan.state.cluster), config)
-        publication = partial(apply.wait_for_publication, waiter, config)
-        _execute(args, again, publication)
+        _execute(args, again, partial(apply.wait_for_publication, waiter, config))
     for change in plan.changes:
         if change.ref.kind == "Deployment":
             ready = apply.wait_for_rollout(waiter, change.ref)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_plan(args: Namespace, *, instead: str = "") -> Iterator[ApplyPlan]:
+def open_plan(args: Namespace, *, instead: str = "apply") -> Iterator[ApplyPlan]:
     """Compare the config with the cluster, for one block. Nothing is changed.
 
-    `instead`: the kubectl command to suggest if the cluster can't be used. Raises ConfigError,
+    `instead`: the verb of kubectl to suggest if the cluster can't be used. Raises ConfigError,
     KubeconfigError, DaypassError.
     """
     with options.open_cluster(args) as cluster:

@@ -32,12 +32,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Compare; return 0, or 3 if anything differs."""
-    from daypass.deploy.cluster_state import DIFF_WITH_KUBECTL
     from daypass.deploy.git import not_in_git
     from daypass.render.manifests import render_tree
     from daypass.render.output_tree import drifts
 
-    with deployment.open_plan(args, instead=DIFF_WITH_KUBECTL) as plan:
+    with deployment.open_plan(args, instead="diff") as plan:
         folder, tree = options.tree_folder(args), render_tree(plan.config, plan.facts)
         files = drifts(folder, tree)
         uncommitted = not_in_git(folder, (args.config, *plan.config.cluster.files), tree)

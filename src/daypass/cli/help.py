@@ -4,11 +4,10 @@ import importlib
 import shutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import Any
 
 from daypass import cli
 from daypass.cli import parser as command_line
-from daypass.cli.parser import find_subcommand, fold, make_parser, unknown_command
+from daypass.cli.parser import fold, parser_of
 
 EXTRA = None
 SUMMARY = "describe the commands, or one of them"
@@ -34,13 +33,7 @@ def help_text(words: Sequence[str]) -> str:
     """
     if not words:
         return _help()
-    name, *rest = words
-    if name not in cli.COMMANDS:
-        raise unknown_command("daypass", name, cli.COMMANDS)
-    module: Any = importlib.import_module(cli.COMMANDS[name])
-    if rest and hasattr(module, "COMMANDS"):
-        name, module, _ = find_subcommand(name, module, rest)
-    return make_parser(name, module).format_help()
+    return parser_of(words, cli.COMMANDS).format_help()
 
 
 def _help() -> str:

@@ -56,18 +56,6 @@ def open_cluster(args: Namespace) -> closing[Cluster]:
     return closing(connect(args))
 
 
-def config_option(args: Namespace) -> list[str]:
-    """Return --config, unless it is the default, for a command line in a hint."""
-    return [] if args.config in (None, DEFAULT_CONFIG) else ["--config", str(args.config)]
-
-
-def target_options(args: Namespace) -> list[str]:
-    """Return --config, --kubeconfig and --context as given, for a command line in a hint."""
-    named = {"--kubeconfig": args.kubeconfig, "--context": args.context}
-    given = [word for pair in named.items() if pair[1] is not None for word in pair]
-    return [*config_option(args), *given]
-
-
 def again(args: Namespace, option: str) -> str:
     """Return the line that runs this command again with one more option, for a hint."""
     name, arguments = args.words
@@ -372,7 +360,7 @@ class DoorOptions:
     `config`: None if there is none. Raises UsageError, ConfigError, CredentialsError.
     """
 
-    def __init__(self, args: Namespace) -> None:
+    def __init__(self, args: Namespace, *, is_federated: bool = False) -> None:
         from daypass._core.tls import read_authority
         from daypass.identity.credentials_file import CredentialsOptions
 
@@ -395,6 +383,7 @@ class DoorOptions:
             authority=None if file is None else read_authority(file),
             audience=args.audience,
             lifetime_seconds=parse_lifetime(args.lifetime),
+            is_federated=is_federated,
         )
 
     @property
@@ -403,12 +392,14 @@ class DoorOptions:
         config = self.config
         return config.door.namespace if config and config.cluster_gates else None
 
-    def settings(self, account: Account | None, cluster: Cluster | None) -> CredentialsSettings:
+    def settings(
+        self, name: IdentityName, account: Account | None, cluster: Cluster | None
+    ) -> CredentialsSettings:
         """Return all fields of the credentials except the token.
 
         What no option says comes from the config, then from the annotations of `account`. The
         door's certificate authority may also be in the kubeconfig. Raises UsageError,
-        CredentialsError.
+        CredentialsError. UsageError is for tokens that the config's policy denies, too.
         """
         from daypass._core.tls import read_authority
         from daypass.identity.credentials_file import resolve_settings
@@ -417,6 +408,10 @@ class DoorOptions:
         if options.authority is None and cluster is not None:
             options = replace(options, authority=cluster.connection.door_authority)
         settings, domain = resolve_settings(options, self.config, account)
+        if cluster is not None and self.config is not None and self.config.policy is not None:
+            from daypass.identity.enforcement import require_allowed
+
+            require_allowed(cluster, self.config.policy, name, settings, options.is_federated)
         if settings.authority is None and domain is not None and domain.tls is None:
             file = authority_file(self._args)
             if not file.exists():

@@ -128,6 +128,9 @@ class RotationFailed(Named, MayBeDry):
 class Revoked(Named, MayBeDry):
     deleted: Annotated[list[str], "the Secrets that were deleted"]
     left: Annotated[list[str], "Secrets with a token of it that daypass did not create"]
+    unboundDenied: Annotated[
+        bool | None, "whether the policy denies it tokens that no revocation ends; null: a dry run"
+    ]
 
 
 class Deleted(Named, MayBeDry):

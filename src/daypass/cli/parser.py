@@ -12,6 +12,7 @@ from itertools import groupby
 from shlex import quote
 from typing import Any, NoReturn
 
+from daypass._core import hints
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
@@ -166,21 +167,42 @@ def parse(name: str, module: Any, arguments: list[str]) -> argparse.Namespace:
     return args
 
 
-def run_command(name: str, module: Any, args: argparse.Namespace) -> int:
-    """Run a command's module.
+def run_command(name: str, module: Any, args: argparse.Namespace, known: Mapping[str, str]) -> int:
+    """Run a command's module. `known`: the modules of all commands, by name.
 
     Raises MissingExtraError if a library of the module's EXTRA is not installed.
     """
     extra: str | None = getattr(module, "EXTRA", "admin")
     if extra == "admin":  # It ends soon, and makes little garbage while it imports much.
         gc.set_threshold(100_000)
+        hints.carry = partial(_carried, args, known)  # the logs of others are read elsewhere
     try:
         code: int = module.run(args)
     except ModuleNotFoundError as error:
         if extra is None or (error.name or "").startswith("daypass"):
             raise
         raise MissingExtraError(f"`daypass {name}`", extra) from error
+    finally:
+        hints.carry = hints.carry_nothing
     return code
+
+
+_CLUSTER = {"--context", "--kubeconfig"}
+
+
+def _carried(
+    args: argparse.Namespace, known: Mapping[str, str], program: str, words: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the options of this command that a line in a hint needs, too: those that name another
+    cluster, config or state, if the line takes them and names no cluster of its own.
+    """
+    given, named = ({word.partition("=")[0] for word in each} for each in (args.words[1], words))
+    given &= {*_CLUSTER, "--config", "--state"} if program == "daypass" else _CLUSTER
+    if not given or not named.isdisjoint({*_CLUSTER, *HELP, "--"}):
+        return ()
+    if program == "daypass":
+        given &= parser_of(words, known)._option_string_actions.keys() - named
+    return tuple(word for each in sorted(given) for word in (each, str(getattr(args, each[2:]))))
 
 
 def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str, Any, list[str]]:
@@ -197,6 +219,20 @@ def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str,
         raise unknown_command(f"daypass {name}", first, package.COMMANDS)
     module = importlib.import_module(f"{package.__name__}.{first}")
     return f"{name} {first}", module, arguments[1:]
+
+
+def parser_of(words: Sequence[str], known: Mapping[str, str]) -> Parser:
+    """Return the parser of the command that these words begin with. Raises UsageError for another.
+
+    `known`: the modules of all commands, by name.
+    """
+    name, *rest = words
+    if name not in known:
+        raise unknown_command("daypass", name, known)
+    module = importlib.import_module(known[name])
+    if rest and hasattr(module, "COMMANDS"):
+        name, module, _ = find_subcommand(name, module, rest)
+    return make_parser(name, module)
 
 
 def make_parser(name: str, module: Any) -> Parser:

@@ -39,11 +39,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     with options.open_cluster(args) as cluster:
         from daypass.deploy.apply import wait_until_gone
-        from daypass.deploy.cluster_state import DELETE_WITH_KUBECTL, read_cluster_state
+        from daypass.deploy.cluster_state import read_cluster_state
         from daypass.deploy.remove import find_removals, remove_all
         from daypass.kube.waiting import Waiter
 
-        state = read_cluster_state(cluster, instead=DELETE_WITH_KUBECTL)
+        state = read_cluster_state(cluster, instead="delete")
         removals = find_removals(cluster, state.entries)
         _show(args, state, removals)
         if not state.inventories:

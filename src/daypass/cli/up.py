@@ -216,7 +216,8 @@ def _report(
     except DaypassError as error:
         log(f"API server  {error}")
     if kubeconfig is not None:
-        create = command("identity", "create", "bot", *options.config_option(args))
+        config = () if args.config == options.DEFAULT_CONFIG else ("--config", str(args.config))
+        create = command("identity", "create", "bot", *config)
         for_admin = f"export {path_with_daypass()} KUBECONFIG={quote(str(kubeconfig.absolute()))}"
         log("API server  enforces no policy; a cluster does")
         trusted = quote(str(authority.absolute()))

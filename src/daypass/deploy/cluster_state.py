@@ -19,12 +19,6 @@ from daypass.kube.resources import NAMESPACES
 from daypass.render.cluster_facts import ClusterFacts, read_facts
 from daypass.render.names import GATE
 
-_APPLY_WITH_KUBECTL = f"{command('render')} | {kubectl('apply', '--server-side', '-f', '-')}"
-DIFF_WITH_KUBECTL = f"{command('render')} | {kubectl('diff', '--server-side', '-f', '-')}"
-DELETE_WITH_KUBECTL = f"""{command("render")} | {kubectl("delete", "-f", "-")}
-look at what it prints first: a namespace is deleted with everything in it"""
-"""What to type if the API server is too old for daypass."""
-
 _PROVIDERS = {
     "networking.istio.io": "Istio",
     "security.istio.io": "Istio",
@@ -118,9 +112,18 @@ def _install_hint(document: Object) -> str:
     return f"install {what}, or write another `{key}`"
 
 
-def read_cluster_state(cluster: Cluster, *, instead: str = "") -> ClusterState:
-    """Read a cluster. Raises as `Cluster.kinds`; the hint is `instead`, by default for `apply`."""
-    cluster.kinds(refresh=True, hint=instead or _APPLY_WITH_KUBECTL)
+def _with_kubectl(verb: str) -> str:
+    """Return what to type if the API server is too old for daypass."""
+    if verb == "delete":
+        look = "look at what it prints first: a namespace is deleted with everything in it"
+        return f"{command('render')} | {kubectl('delete', '-f', '-')}\n{look}"
+    line = kubectl("diff" if verb == "diff" else "apply", "--server-side", "-f", "-")
+    return f"{command('render')} | {line}"
+
+
+def read_cluster_state(cluster: Cluster, *, instead: str = "apply") -> ClusterState:
+    """Read a cluster. Raises as `Cluster.kinds`; the hint is how to do it `instead` by kubectl."""
+    cluster.kinds(refresh=True, hint=_with_kubectl(instead))
     namespaces, holders = {}, []
     for document in cluster.list(NAMESPACES, metadata_only=True):
         metadata = document["metadata"]

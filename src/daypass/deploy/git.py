@@ -25,7 +25,6 @@ SUBJECT_CHARACTERS = 72
 FEW_PATHS = 3
 LIMIT_BYTES = 1024 * 1024
 """Larger files of a repository are not edited."""
-_NO_COMMIT = "or commit it yourself: " + command("apply", "--no-commit")
 _IN_PROGRESS = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
@@ -34,6 +33,10 @@ _IN_PROGRESS = {
     "rebase-apply": "a rebase",
     "BISECT_START": "a bisect",
 }
+
+
+def _by_hand() -> str:
+    return "or commit it yourself: " + command("apply", "--no-commit")
 
 
 class GitError(DaypassError):
@@ -188,7 +191,7 @@ class Checkout:
 
     def __init__(self, folder: Path, sources: Sequence[Path], tree: Mapping[str, str]) -> None:
         self._tree = tree
-        self._repository = Repository(folder, _NO_COMMIT)
+        self._repository = Repository(folder, _by_hand())
         self._folder, *found = map(self._repository.relative, (folder, *sources))
         self._sources = [] if found[0].startswith("..") else found
 
@@ -198,22 +201,22 @@ class Checkout:
         git_folder = Path(repository.git("rev-parse", "--absolute-git-dir").strip())
         for name, what in _IN_PROGRESS.items():
             if (git_folder / name).exists():
-                raise GitError(f"{what} is under way in {top}", f"finish it first, {_NO_COMMIT}")
+                raise GitError(f"{what} is under way in {top}", f"finish it first, {_by_hand()}")
         if not repository.branch():
             raise GitError(
                 f"HEAD is on no branch in {top}: a commit there is easily lost",
-                f"git switch BRANCH, {_NO_COMMIT}",
+                f"git switch BRANCH, {_by_hand()}",
             )
         repository.verify_identity()
         ignored = self._ignored(os.path.join(self._folder, path) for path in self._tree)
         if lacking := [*ignored, *self._in_no_clone()]:
             raise GitError(
                 f"{lacking[0]} is outside the repository, or git ignores it",
-                f"change .gitignore, or move it into {top}, {_NO_COMMIT}",
+                f"change .gitignore, or move it into {top}, {_by_hand()}",
             )
         for change in self._changes():
             if "U" in change.letters or change.letters in ("AA", "DD"):
-                raise GitError(f"{change.path} has unmerged changes", f"finish that, {_NO_COMMIT}")
+                raise GitError(f"{change.path} has unmerged changes", f"finish that, {_by_hand()}")
             text, file = self._tree.get(self._in_tree(change)), top / change.path
             if text is None or change.letters == "??" or not file.is_file():
                 continue
@@ -244,7 +247,7 @@ class Checkout:
         except GitError as error:
             raise GitError(
                 "git refuses the commit: nothing was applied, the files stay as rendered",
-                f"{error.hint}\n{_NO_COMMIT}",
+                f"{error.hint}\n{_by_hand()}",
             ) from error
 
     def _in_no_clone(self) -> list[str]:

@@ -23,8 +23,8 @@ from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
 from daypass.render.apply_order import Wave
 from daypass.render.engines import engines, engines_of
-from daypass.render.names import GATE, GATE_KEYS, GATE_PUBLISHER, GATE_WATCH
-from daypass.rules.published import NAMES
+from daypass.render.names import GATE, GATE_PUBLISHER, GATE_WATCH
+from daypass.rules.published import EARLIER_NAMES, NAMES
 
 _IN_EVERY_NAMESPACE = {
     ("ConfigMap", "kube-root-ca.crt"),
@@ -60,6 +60,12 @@ class Removal:
     def wave(self) -> Wave:
         """When it is removed, in reverse."""
         return Wave.PUBLISHED if self.is_published else self.ref.wave
+
+    @property
+    def is_earlier(self) -> bool:
+        """Whether filters of an earlier version read it, which connections may still have."""
+        base = self.ref.name.partition(".")[0]
+        return self.is_published and self.ref.kind != "ConfigMap" and base in EARLIER_NAMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +134,11 @@ def published_refs(config: Config) -> set[ObjectRef]:
                 group=engine.published_as.group,
                 kind=engine.published_as.kind,
                 namespace=engine.gate.front_namespace,
-                name=engine.named(name),
+                name=name,
             )
             for engine in found
             if engine.published_as is not None
-            for name in (GATE_KEYS, *NAMES)
+            for name in engine.published_names
         ),
     }
 

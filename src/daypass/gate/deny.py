@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.hints import Placeholder, command
+from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.k8s_names import is_label
 from daypass._core.objects import Object
 from daypass._core.text import printable
@@ -27,16 +27,18 @@ def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) ->
     """Add a denial, or remove it (`undo`), and remove all that expired a day ago.
 
     `home`: the gate's namespace, which is created if needed, with the ConfigMap. Raises UsageError
-    for an invalid name, TooManyDenialsError, and the errors of `daypass.kube.errors`: NotFoundError
-    if there is no ConfigMap to remove it from.
+    for an invalid name, TooManyDenialsError, DaypassError if there is nothing to undo, ApiError.
     """
     is_name = KEY.fullmatch(denial.key) is not None
     if not is_name or (denial.kind is DeniedKind.NAMESPACE and not is_label(denial.name)):
         fact = f"{printable(denial.name, 40)!r} is no {denial.kind}"
         raise UsageError(fact, "copy it from the token or the object")
     for attempt in range(TRIES):
-        find = cluster.get if undo else cluster.find
-        found = find(CONFIG_MAPS, GATE_DENIED, home)
+        found = cluster.find(CONFIG_MAPS, GATE_DENIED, home)
+        if undo and (found is None or denial.key not in (found.get("data") or {})):
+            show = kubectl("get", "configmap", GATE_DENIED, "-n", home, "-o", "yaml")
+            fact = f"there is no denial of {denial.kind} {denial.name} to undo"
+            raise DaypassError(fact, f"see all: {show}", reason="no-denial")
         try:
             if found is None:
                 _create(cluster, home, denial)

@@ -213,7 +213,7 @@ def reusable_secret(
         name = account.name
         delete = command("identity", "delete", name.name, "-n", name.namespace)
         raise FederatedIdentityError(
-            f"identity {name} is federated: it has no long-lived token",
+            f"identity {name} is federated: it gets no long-lived token",
             f"to change it: {command('identity', 'federate', '--help')}\n"
             f"for a long-lived token, choose another name, or begin with: {delete}",
         )
@@ -221,7 +221,7 @@ def reusable_secret(
     current = current_secret([each for each in live if each.is_anchor is federated])
     others = ", ".join(sorted(each.name for each in live if each is not current))
     if others:
-        unfinished = current is not None and is_rotation_unfinished(current, live)
+        unfinished = current is None or is_rotation_unfinished(current, live)
         what = "its rotation is unfinished" if unfinished else "it has several tokens"
         name = account.name
         warn(

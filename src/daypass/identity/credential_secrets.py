@@ -3,7 +3,8 @@
 A Secret holds a long-lived token or, of a federated identity, it is an anchor. An identity has one
 live Secret, or none if it is revoked. During a rotation it has two, and the new one names the old
 one in its REPLACES annotation. That tells an unfinished rotation from a finished one, so that the
-next run continues with the Secret that exists.
+next run continues with the Secret that exists. An identity that is federated later has an anchor
+and a long-lived token: that is such a rotation, too, since an anchor replaces all tokens.
 """
 
 from __future__ import annotations
@@ -188,14 +189,17 @@ def live_secrets(secrets: Iterable[CredentialSecret], account_uid: str) -> list[
 
 def current_secret(live: Sequence[CredentialSecret]) -> CredentialSecret | None:
     """Return the newest live Secret that no other one replaces, or None if there is none."""
+    live = [secret for secret in live if secret.is_anchor] or live
     replaced = {secret.replaces for secret in live}
     latest = [secret for secret in live if secret.name not in replaced] or live
     return max(latest, key=lambda secret: (secret.created, secret.name), default=None)
 
 
 def is_rotation_unfinished(secret: CredentialSecret, live: Iterable[CredentialSecret]) -> bool:
-    """Return whether the Secret that this one replaces is still live."""
-    return secret.replaces in {each.name for each in live}
+    """Return whether a Secret that this one replaces is still live."""
+    return any(
+        each.name == secret.replaces or (secret.is_anchor and not each.is_anchor) for each in live
+    )
 
 
 def parse_source(text: str) -> dict[str, Any]:

@@ -141,7 +141,10 @@ def _check_authority(pem: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialsOptions:
-    """The options of a command. `door`: a URL. `domain`, `gate`: names. `authority`: PEM."""
+    """The options of a command. `door`: a URL. `domain`, `gate`: names. `authority`: PEM.
+
+    `is_federated`: its tokens are for federated users, who may have a limit of their own.
+    """
 
     door: str | None = None
     domain: str | None = None
@@ -149,6 +152,7 @@ class CredentialsOptions:
     authority: str | None = None
     audience: str | None = None
     lifetime_seconds: int | None = None
+    is_federated: bool = False
 
 
 def _find_domain(
@@ -188,14 +192,11 @@ def resolve_settings(
     door = options.door or from_config or before.get(labels.DOOR)
     known = before.get(labels.AUDIENCE)
     audience = options.audience or _config_audience(options, config, domain, known) or known
-    if door is None:
+    if door is None or audience is None:
+        unknown = ["--door URL"] * (door is None) + ["--audience A"] * (audience is None)
         raise IncompleteCredentialsError(
-            "the door of the identity is not known",
-            "name it with --door URL, or the daypass.yaml that describes it with --config FILE",
-        )
-    if audience is None:
-        raise IncompleteCredentialsError(
-            "the audience of the identity's tokens is not known", "name it with --audience A"
+            "the door of the identity, or the audience of its tokens, is not known",
+            f"name {' and '.join(unknown)}, or the daypass.yaml that has them: --config FILE",
         )
     door = DoorUrl.parse(door).url
     authority = options.authority
@@ -250,8 +251,10 @@ def _config_audience(
 
 def _lifetime(options: CredentialsOptions, config: Config | None, before: str) -> int:
     longest = LONGEST_TOKEN_SECONDS
-    if config is not None and config.policy is not None:
-        longest = config.policy.longest_lifetime_seconds
+    if config is not None and (config.policy is not None or config.every_gate):
+        longest = config.longest_lifetime_seconds
+    if config is not None and config.policy is not None and options.is_federated:
+        longest = min(longest, config.policy.federated.longest_lifetime_seconds)
     wanted = options.lifetime_seconds
     if wanted is None:
         return min(_parse_lifetime(before), longest)

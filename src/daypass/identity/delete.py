@@ -20,10 +20,11 @@ from functools import partial
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError
-from daypass._core.hints import kubectl
+from daypass._core.hints import command, kubectl
 from daypass._core.objects import Object, name_of, uid_of
 from daypass.identity.authorize import warn_of_open_pods
 from daypass.identity.credential_secrets import CredentialSecret, our_secrets, secrets_of
+from daypass.identity.enforcement import denies_unbound_tokens
 from daypass.identity.grants import GRANTED
 from daypass.identity.model import (
     Account,
@@ -65,12 +66,13 @@ class NotRevokedError(DaypassError):
 class DeletedIdentity:
     """What was deleted, and what is left because daypass did not create it.
 
-    `account_uid`: of the ServiceAccount, if it was deleted.
+    `account_uid`: of the ServiceAccount, if it was deleted. `has_ended`: no token of it is left.
     """
 
     deleted: list[str]
     left: list[str]
     account_uid: str | None = None
+    has_ended: bool = True
     is_unmarked: bool = False
     """Whether the ServiceAccount stays because it lost daypass's label, or never had it."""
 
@@ -153,9 +155,14 @@ def delete(
     if not owned and (account is None or not account.is_ours):
         if account is not None:
             raise ForeignAccountError(
-                f"ServiceAccount {name} is not an identity: daypass created no part of it"
+                f"ServiceAccount {name} is not an identity: daypass created no part of it",
+                f"see all: {command('identity', 'list', '-n', name.namespace)}",
             )
         raise identity_not_found(cluster, name)
+    stays, has_ended = account is not None and (account.is_adopted or not account.is_ours), True
+    if account is not None and stays and not cluster.dry_run:
+        end = kubectl("delete", "serviceaccount", name.name, "-n", name.namespace)
+        has_ended = denies_unbound_tokens(cluster, account, None, end, warn)
     foreign = [each.name for each in secrets_of(cluster, name) if not each.is_ours]
     removed = []
     for each in owned:
@@ -169,7 +176,7 @@ def delete(
     account_uid: str | None = None
     left = [f"secrets/{each} in {name.namespace}" for each in foreign]
     display = SERVICE_ACCOUNTS.named(name.namespace, name.name)
-    if account is not None and (account.is_adopted or not account.is_ours):
+    if account is not None and stays:
         left.insert(0, display)
         if account.is_ours:
             _disown(cluster, account)
@@ -182,6 +189,7 @@ def delete(
         deleted=deleted,
         left=left,
         account_uid=account_uid,
+        has_ended=has_ended,
         is_unmarked=account is not None and not account.is_ours,
     )
 

@@ -9,18 +9,23 @@ empty reference is none to policies, and the API server refuses it with 400, for
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
 from uuid import uuid4
 
 from daypass._core import labels
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import kubectl
 from daypass._core.objects import Object, name_of
+from daypass._core.token_bounds import SHORTEST_TOKEN_SECONDS
 from daypass.config.models import Policy
+from daypass.identity.credentials_file import CredentialsSettings
+from daypass.identity.model import Account, IdentityName, Warn
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ApiError
+from daypass.kube.errors import ApiError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     NAMESPACES,
     SERVICE_ACCOUNTS,
@@ -30,6 +35,7 @@ from daypass.kube.waiting import Waiter
 from daypass.render.policy import (
     Requester,
     TokenRequestAttributes,
+    broken_rules,
     policy_objects,
 )
 
@@ -112,6 +118,39 @@ def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:
     return None
 
 
+def require_allowed(
+    cluster: Cluster,
+    policy: Policy,
+    name: IdentityName,
+    credentials: CredentialsSettings,
+    is_federated: bool,
+) -> None:
+    """Raise UsageError if the config's policy denies an identity the tokens that it would request.
+
+    A Namespace that is missing or may not be read has no annotations.
+    """
+    document: Object = {"metadata": {}}
+    with suppress(ForbiddenError, NotFoundError):
+        document = cluster.get(NAMESPACES, name.namespace, metadata_only=True)
+    request = TokenRequestAttributes(
+        requester=Requester(user=labels.FEDERATED_PREFIX if is_federated else name.user),
+        service_account=name.name,
+        audiences=(credentials.audience,),
+        lifetime_seconds=credentials.lifetime_seconds,
+        annotations=document["metadata"].get("annotations") or {},
+    )
+    if policy.mode != "deny" or not cluster.serves(VALIDATING_ADMISSION_POLICIES):
+        return
+    for rule in broken_rules(policy, request):
+        if rule != "binding":  # the client binds its tokens
+            raise UsageError(
+                f"the policy refuses tokens of {name} for {credentials.audience} that live"
+                f" {credentials.lifetime_seconds} seconds: rule {rule}",
+                "name another --audience or --lifetime, or change `policy` in the config or the"
+                f" annotations {labels.OVERRIDES}* of the Namespace",
+            )
+
+
 def ask(cluster: Cluster, namespace: str, request: TokenRequestAttributes) -> PolicyResponse:
     """Return what the API server answers to a TokenRequest; no token is made.
 
@@ -165,6 +204,38 @@ def _read_refusal(error: ApiError, secret: str) -> PolicyResponse:
     if passed_admission.get(code, "\0") in message:
         return PolicyResponse(verdict="allowed")
     raise error
+
+
+def denies_unbound_tokens(
+    cluster: Cluster, account: Account, users: Sequence[str] | None, remedy: str, warn: Warn
+) -> bool:
+    """Return whether the policy is seen to deny an identity tokens that are bound to nothing, which
+    no revocation ends. Otherwise, or if the user may not impersonate it, warns.
+
+    `users`: of a federated identity that keeps its rights. `remedy`: the command that ends them.
+    """
+    name = account.name
+    request = TokenRequestAttributes(
+        requester=Requester(user=""),
+        service_account=name.name,
+        audiences=(account.annotations.get(labels.AUDIENCE, labels.DOMAIN),),
+        lifetime_seconds=SHORTEST_TOKEN_SECONDS,
+    )
+    rules = {""}
+    if cluster.serves(VALIDATING_ADMISSION_POLICIES):
+        with suppress(ApiError):
+            asked = (replace(request, requester=Requester(user=u)) for u in users or (name.user,))
+            answers = [ask(cluster, name.namespace, each) for each in asked]
+            rules = {each.message.partition(":")[0] for each in answers}
+    if rules <= {"binding", "overrides"}:
+        return True
+    left = f"{', '.join(users)} can still get some, and all" if users else "those that it has"
+    warn(
+        f"no policy is seen to deny {name} tokens that are bound to nothing: {left} work at the API"
+        " server, and at gates that accept such tokens, until they expire, even for years",
+        f"this ends that: {remedy}",
+    )
+    return False
 
 
 def require_policies(cluster: Cluster) -> None:

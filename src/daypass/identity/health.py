@@ -23,7 +23,7 @@ from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord,
 from daypass.kube.published_objects import UnreadablePartError, read_object
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
 from daypass.render.names import GATE_WATCH
-from daypass.rules.credentials import CLUSTER_PARTS, Presence
+from daypass.rules.credentials import CLUSTER_PARTS, Credential, Presence
 from daypass.rules.published import Published
 
 _DAY_SECONDS = 86_400
@@ -187,7 +187,8 @@ def _check_tokens(
         unfinished = any(is_rotation_unfinished(secret, ours) for secret in ours)
         code = "rotation-unfinished" if unfinished else "several-tokens"
         names = ", ".join(sorted(secret.name for secret in ours))
-        yield failure(code, f"{len(ours)} of its Secrets are live: {names}")
+        rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
+        yield failure(code, f"{len(ours)} of its Secrets are live: {names}", rotate)
     for name in sorted({secret.name for secret in live} & set(record.listed_secrets)):
         yield failure(
             "listed-token",
@@ -199,7 +200,9 @@ def _check_tokens(
     if record.is_federated:
         if not any(secret.is_anchor for secret in ours):
             fact = "it has no anchor that tokens are bound to: it was revoked, or never completed"
-            yield warning("no-anchor", fact, _repair(record))
+            if ours:
+                fact = "it is federated, and has a long-lived token in place of an anchor"
+            yield (failure if ours else warning)("no-anchor", fact, _repair(record))
     elif not live:
         yield warning("no-token", "it has no long-lived token: it was revoked, or never completed")
     elif not record.can_request_tokens or (objects.roles is not None and record.own_role is None):
@@ -275,11 +278,13 @@ def _check_published(
 ) -> Iterator[Finding]:
     """Find Secrets that a gate does not know; a new one may not be published yet."""
     rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
+    account_uid = "" if record.account is None else record.account.uid
     for secret in live:
         if not secret.is_ours or age_seconds(secret.created, clock) < _NEW_SECONDS:
             continue
         for home, known in published.items():
-            if known.find(secret.uid, clock.unix()) is Presence.UNKNOWN:
+            credential = Credential(secret.uid, account_uid)
+            if known.find(credential, clock.unix()) is Presence.UNKNOWN:
                 fact = f"the gate in {home} does not know Secret {secret.name}"
                 if secret.is_known:
                     yield failure("unknown-to-gate", fact)

@@ -27,10 +27,7 @@ from daypass.kube.resources import (
 from daypass.render.names import GATE_WATCH
 from daypass.render.rbac import namespace_rights
 
-_VOLUNTARY = (
-    "without it, binding is voluntary: a client with the long-lived token can make short-lived"
-    " tokens that outlive it"
-)
+_VOLUNTARY = "without it, binding is voluntary: a client can request tokens that no revocation ends"
 
 
 def release_namespace(cluster: Cluster, deleted: IdentityName, warn: Warn) -> None:

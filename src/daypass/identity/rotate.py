@@ -21,6 +21,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.objects import name_of
 from daypass._core.parallel import in_parallel
+from daypass.identity.create import federated_users
 from daypass.identity.credential_secrets import (
     CredentialSecret,
     FilledSecret,
@@ -34,7 +35,7 @@ from daypass.identity.credential_secrets import (
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import Account, IdentityName, InactiveIdentityError, list_identities
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import NotFoundError
+from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import SECRETS
 
 THREADS = 8
@@ -71,18 +72,19 @@ def find_rotations(
     cluster: Cluster, namespace: str | None, *, older_than_seconds: int = 0
 ) -> list[Rotation]:
     """Return rotations of the active identities whose live token has this age or more, or whose
-    rotation is unfinished. Anchors stay: they hold nothing that could leak.
+    rotation is unfinished. Anchors alone stay: they hold nothing that could leak.
     """
     by_account: dict[IdentityName, list[CredentialSecret]] = {}
     for secret in our_secrets(cluster, namespace):
-        if not secret.is_anchor:
-            by_account.setdefault(secret.account, []).append(secret)
+        by_account.setdefault(secret.account, []).append(secret)
     found = []
     for account in list_identities(cluster, namespace):
         secrets = by_account.get(account.name, [])
         live = live_secrets(secrets, account.uid)
         current = current_secret(live)
         if current is None or account.has_expired(cluster.clock):
+            continue
+        if all(secret.is_anchor for secret in live):
             continue
         is_old = age_seconds(current.created, cluster.clock) >= older_than_seconds
         if is_old or is_rotation_unfinished(current, live):
@@ -170,20 +172,18 @@ def _current(
 ) -> CredentialSecret:
     """Return the live Secret to replace. Raises InactiveIdentityError."""
     name = account.name
-    create = partial(command, "identity", "create", name.name, "-n", name.namespace)
-    federate = "or, if it is federated: " + command("identity", "federate", "--help")
-    if account.has_expired(cluster.clock):
-        raise InactiveIdentityError(
-            f"identity {name} has expired: its deadline was {account.annotations[labels.DEADLINE]}",
-            f"{create('--expires', '90d')}\n{federate}",
-        )
     current = current_secret(live)
-    if current is None:
-        raise InactiveIdentityError(
-            f"identity {name} has no live token: it was revoked",
-            f"{create()}\n{federate}",
-        )
-    return current
+    fact, options = "has no live token: it was revoked", []
+    if account.has_expired(cluster.clock):
+        fact = f"has expired: its deadline was {account.annotations[labels.DEADLINE]}"
+        options = ["--expires", "90d"]
+    elif current is not None:
+        return current
+    again = command("identity", "create", name.name, "-n", name.namespace, *options)
+    with suppress(ForbiddenError):
+        if federated_users(cluster, name) is not None:
+            again = command("identity", "federate", "--help")
+    raise InactiveIdentityError(f"identity {name} {fact}", again)
 
 
 def _for_each(

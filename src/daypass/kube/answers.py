@@ -24,7 +24,8 @@ PAGE = 500
 LIMIT_VALUES = LIMIT_BYTES // 12
 """Of one answer. In memory, a value takes up to 100 bytes; in Kubernetes's JSON, 14 or more."""
 LIMIT_SECONDS = 300.0
-"""For the body of one answer, however slowly it arrives."""
+"""For the body of one answer, however slowly it arrives, and for all pages of a list: an API server
+forgets its revision after five to ten minutes."""
 
 METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 """The media type of objects without anything but metadata; for lists, with `List` in the braces."""
@@ -172,11 +173,12 @@ class Pages:
     too large, the next are smaller, down to single objects. `metadata`: of the last page.
     """
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, clock: Clock) -> None:
         self.params = {**selection.params, "limit": str(PAGE)}
         self.metadata: Object = {}
         self.is_complete = False
-        self._limit = PAGE
+        self._selection, self._limit = selection, PAGE
+        self._clock, self._ends = clock, clock.monotonic() + LIMIT_SECONDS
 
     def shrink(self, error: TooLargeError) -> None:
         """Ask for fewer objects after an error, or raise it if that does not help."""
@@ -185,12 +187,19 @@ class Pages:
         self._ask_for(max(1, self._limit // 8))
 
     def take(self, answer: Answer) -> list[Object]:
-        """Return the objects of a page. After a small one, the next may be larger."""
+        """Return the objects of a page. After a small one, the next may be larger.
+
+        Raises BrokenResponseError for a list that does not end.
+        """
         document = answer.document()
         metadata = document.get("metadata")
         self.metadata = metadata if isinstance(metadata, dict) else {}
-        self.params["continue"] = str(self.metadata.get("continue") or "")
-        self.is_complete = not self.params["continue"]
+        before, after = self.params.get("continue"), str(self.metadata.get("continue") or "")
+        self.params["continue"] = after
+        self.is_complete = not after
+        if after and (after == before or self._clock.monotonic() > self._ends):
+            fact = f"cannot list {self._selection}: the pages of the list do not end"
+            raise BrokenResponseError(fact, "check that it is an API server")
         if answer.size < LIMIT_BYTES // 4:
             self._ask_for(min(PAGE, 2 * self._limit))
         return document.get("items") or []

@@ -122,7 +122,7 @@ class AsyncCluster:
         waitAndListConsistent). The pages after the first are of the same revision.
         """
         what, headers = f"list {selection}", selection.accept(is_list=True)
-        pages, found = Pages(selection), list[T]()
+        pages, found = Pages(selection, self.clock), list[T]()
         while not pages.is_complete:
             try:
                 answer = await self._get(selection.path, what, params=pages.params, headers=headers)

@@ -162,7 +162,7 @@ class Cluster:
             metadata_only=metadata_only,
         )
         headers = selection.accept(is_list=True)
-        pages, found = Pages(selection), list[Object]()
+        pages, found = Pages(selection, self.clock), list[Object]()
         while not pages.is_complete:
             try:
                 answer = self._send(
@@ -272,10 +272,11 @@ class Cluster:
 
             answers = in_parallel(self._discover, ("/api", "/apis"))
             if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):
+                other = "name another cluster: --kubeconfig FILE"
                 raise DaypassError(
                     f"the API server {self.connection.server} does not list all its kinds at once,"
                     " as Kubernetes 1.30 and later do",
-                    f"{hint}\nor name another cluster: --kubeconfig FILE",
+                    f"{hint}\nor {other}" if hint else other,
                 )
             self._kinds = served_kinds([g for each in answers for g in each.get("items") or ()])
         return self._kinds

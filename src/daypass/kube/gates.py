@@ -5,12 +5,14 @@ A command deletes or creates, and waits here until every gate has published that
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
 from daypass._core import labels
+from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.objects import Object, name_of
 from daypass._core.text import printable
@@ -26,17 +28,12 @@ from daypass.kube.published_objects import (
 )
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.rules.credentials import CLUSTER_PARTS, UID, part_of, split_uids
+from daypass.rules.credentials import CLUSTER_PARTS, UID, part_of
 from daypass.rules.denials import Denial
 from daypass.rules.published import DENIALS, NAMES, Published, part_name
 
 GATE_NAMESPACES = f"{labels.GATE}=true"
 """Selects the namespaces of gates. Only cluster administrators can label namespaces."""
-_HINT = (
-    f"if no watch publishes, do it once: {command('gate', 'watch', '--once')}\n"
-    f"namespaces that it may not watch: {command('identity', 'list', '-A', '--check')}"
-)
-
 Missing: TypeAlias = Callable[[Object], str]
 """Returns what a ConfigMap lacks, or ""."""
 
@@ -45,6 +42,15 @@ def gate_namespaces(cluster: Cluster) -> list[str]:
     """Return the namespaces of gates. Raises ForbiddenError."""
     found = cluster.list(NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True)
     return sorted(map(name_of, found))
+
+
+def require_gate(cluster: Cluster, home: str) -> None:
+    """Raise DaypassError if a namespace has no gate; not for users who may not list them."""
+    with suppress(ForbiddenError):
+        if home not in gate_namespaces(cluster):
+            fact = f"{cluster.connection.server} has no gate in namespace {home}"
+            hint = f"name its cluster: --context CONTEXT\nor apply it: {command('apply')}"
+            raise DaypassError(fact, hint, reason="no-gate")
 
 
 def find_room(cluster: Cluster) -> int | None:
@@ -128,26 +134,32 @@ class GateWait:
         self._wait({DENIALS: missing}, only_home=True)
 
     def _wait_for_parts(self, uids: Iterable[str], *, are_new: bool) -> None:
-        def missing(changed: frozenset[str], document: Object) -> str:
+        def missing(changed: set[str], document: Object) -> str:
             published = read_part(document, CLUSTER_PARTS)[1].uids
             if are_new:
                 return "" if changed <= published else "its published set lacks what was created"
             return "its published set still has what was deleted" if changed & published else ""
 
-        split = enumerate(split_uids(uids, CLUSTER_PARTS) if self._left else ())
-        self._wait({part_name(n): partial(missing, changed) for n, changed in split if changed})
+        changed = defaultdict[str, set[str]](set)
+        for uid in uids if self._left else ():
+            changed[part_name(part_of(uid, CLUSTER_PARTS))].add(uid)
+        self._wait({name: partial(missing, its) for name, its in changed.items()})
 
     def _wait(self, missing: Mapping[str, Missing], *, only_home: bool = False) -> None:
         if not self._left or not missing:
             return
         began, waiter = self._cluster.clock.monotonic(), Waiter(self._cluster, self._left)
         seen = "whether the cluster has a gate that has to publish this"
+        hint = (
+            f"if no watch publishes, do it once: {command('gate', 'watch', '--once')}\n"
+            f"namespaces that it may not watch: {command('identity', 'list', '-A', '--check')}"
+        )
         try:
             for home in self._homes(only_home=only_home):
                 seen = f"what the gate in {home} has published"
                 for name, missing_in in missing.items():
                     look = partial(_look, self._cluster, home, name, missing_in)
-                    waiter.wait(f"the gate in {home}", look, _HINT)
+                    waiter.wait(f"the gate in {home}", look, hint)
                 took = self._cluster.clock.monotonic() - began
                 self._took = max(took, self._took or 0.0)
             self._left = max(waiter.left(), 0.1)

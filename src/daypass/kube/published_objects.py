@@ -6,7 +6,8 @@ checked: an unreadable part counts as closed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,13 +15,16 @@ from typing import Any
 from daypass._core.clock import rfc3339, utc
 from daypass._core.labels import PUBLISHED
 from daypass._core.objects import Object, new_object
-from daypass.rules.credentials import UID, CredentialPart, part_of
+from daypass.rules.credentials import UID, Credential, CredentialPart, part_of
 from daypass.rules.denials import KEY, LIMIT, Denials
 from daypass.rules.published import DENIALS, NAMES, Published, part_name
 
 LIMIT_BYTES = 1024 * 1024
 """Of a ConfigMap's data, as the API server has it."""
 _CLOSES, _ENTRIES, _ROOM = "closesAt", "entries", "credentialsPerNamespace"
+_ACCOUNTS = "accounts"
+"""Of the credential in the same line of `entries`, the UID of its ServiceAccount. So an authorizer
+of an earlier version, which knows no accounts, still reads the set while it is replaced."""
 LACKING = "lackingAt"
 """The gates whose gateways do not have it yet, for commands."""
 
@@ -34,23 +38,37 @@ def part_config_map(number: int, part: CredentialPart, namespace: str, *, room: 
 
     `room`: how many credentials of one namespace the set takes, for commands that create them.
     """
-    found = _config_map(part_name(number), namespace, part.uids, part.closes_unix)
-    found["data"][_ROOM] = str(room)
+    credentials = sorted(part.credentials)
+    uids = [each.uid for each in credentials]
+    found = _config_map(part_name(number), namespace, uids, part.closes_unix)
+    accounts = "\n".join(each.account_uid for each in credentials)
+    found["data"] |= {_ACCOUNTS: accounts, _ROOM: str(room)}
     return found
 
 
 def denials_config_map(denials: Denials, namespace: str) -> Object:
     """Return the denials' ConfigMap; the same denials give the same bytes."""
-    return _config_map(DENIALS, namespace, denials.keys, denials.closes_unix)
+    return _config_map(DENIALS, namespace, sorted(denials.keys), denials.closes_unix)
 
 
 def read_part(document: Mapping[str, Any], parts: int) -> tuple[int, CredentialPart]:
     """Return the number and the content of a part. Raises UnreadablePartError."""
     uids, closes_unix = _read(document)
+    accounts = _data(document).get(_ACCOUNTS, "").split()
     number = int(str(document["metadata"]["name"])[-2:])
-    if not all(UID.fullmatch(uid) and part_of(uid, parts) == number for uid in uids):
-        raise UnreadablePartError("it has other than UIDs of its range")
-    return number, CredentialPart(uids=uids, closes_unix=closes_unix)
+    found = frozenset(map(Credential, uids, accounts))
+    if not len(found) == len(uids) == len(accounts) or not all(
+        each.is_valid and part_of(each.uid, parts) == number for each in found
+    ):
+        raise UnreadablePartError("it has other than pairs of UIDs of its range")
+    return number, CredentialPart(credentials=found, closes_unix=closes_unix)
+
+
+def read_uids(document: Mapping[str, Any]) -> frozenset[str]:
+    """Return the first UIDs of a part, also of one that an earlier version has published."""
+    with suppress(UnreadablePartError):
+        return frozenset(filter(UID.fullmatch, _read(document)[0]))
+    return frozenset()
 
 
 def read_published_denials(document: Mapping[str, Any]) -> Denials:
@@ -58,7 +76,7 @@ def read_published_denials(document: Mapping[str, Any]) -> Denials:
     keys, closes_unix = _read(document)
     if len(keys) > LIMIT or not all(map(KEY.fullmatch, keys)):
         raise UnreadablePartError("it has too many denials, or other entries")
-    return Denials(keys=keys, closes_unix=closes_unix)
+    return Denials(keys=frozenset(keys), closes_unix=closes_unix)
 
 
 def read_object(document: Mapping[str, Any], before: Published) -> Published:
@@ -89,17 +107,17 @@ def read_lacking(document: Mapping[str, Any]) -> str:
     return _data(document).get(LACKING, "")
 
 
-def _config_map(name: str, namespace: str, entries: Set[str], closes_unix: int) -> Object:
-    data = {_CLOSES: rfc3339(utc(closes_unix)), _ENTRIES: "\n".join(sorted(entries))}
+def _config_map(name: str, namespace: str, entries: Sequence[str], closes_unix: int) -> Object:
+    data = {_CLOSES: rfc3339(utc(closes_unix)), _ENTRIES: "\n".join(entries)}
     return new_object("v1", "ConfigMap", name, namespace, labels={PUBLISHED: "true"}, data=data)
 
 
-def _read(document: Mapping[str, Any]) -> tuple[frozenset[str], int]:
+def _read(document: Mapping[str, Any]) -> tuple[list[str], int]:
     """Return the entries and the closing time. Raises UnreadablePartError."""
     data = _data(document)
     try:
         closes = datetime.strptime(data[_CLOSES], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        return frozenset(filter(None, data[_ENTRIES].split("\n"))), int(closes.timestamp())
+        return data[_ENTRIES].split(), int(closes.timestamp())
     except (KeyError, ValueError):
         raise UnreadablePartError("it has no entries or no closing time") from None
 

@@ -27,7 +27,7 @@ from daypass.render.envoy.bootstrap import (
 from daypass.render.envoy.settings import DoorSettings, GateSettings
 from daypass.render.envoy.statistics import METRICS
 from daypass.rules.credentials import part_of
-from daypass.rules.published import Published, part_name
+from daypass.rules.published import PAIRS, Published, part_name
 
 _VERSIONS = {
     "listeners.json": "listener_manager.lds.version_text",
@@ -149,9 +149,9 @@ class EnvoyInstance:
             self.published = self._known = published
 
     def has_loaded(self, uid: str) -> bool:
-        """Return whether Envoy uses what was published last of a credential's part."""
+        """Return whether Envoy uses what was published last of the part with a credential."""
         with self._publishing:
-            file = published_file(part_name(part_of(uid, len(self.published.parts))))
+            file = published_file(part_name(part_of(uid, len(self.published.parts)), PAIRS))
             return self.settings.gate is None or not self._unread({file: self._versions[file]})
 
     def stop(self) -> None:

@@ -29,7 +29,7 @@ from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.api_backend import ApiBackend
 from daypass.local.envoy_instance import EnvoyInstance
-from daypass.rules.credentials import Presence
+from daypass.rules.credentials import Credential, Presence
 from daypass.rules.published import Published
 
 START_SECONDS = 30.0
@@ -123,12 +123,12 @@ class CredentialWatch:
             self._envoy = envoy
             envoy.publish(self._authorizers.published)
 
-    def wait_for(self, uid: str) -> None:
+    def wait_for(self, credential: Credential) -> None:
         """Wait until tokens of a new credential pass. Raises DaypassError after some seconds."""
         deadline = self._clock.monotonic() + WAIT_SECONDS
         while not (
-            self.published.find(uid, self._clock.unix()) is Presence.EXISTS
-            and (self._envoy is None or self._envoy.has_loaded(uid))
+            self.published.find(credential, self._clock.unix()) is Presence.EXISTS
+            and (self._envoy is None or self._envoy.has_loaded(credential.uid))
         ):
             if self._clock.monotonic() > deadline:
                 raise DaypassError("the gate does not see a new credential", self._problems())

@@ -16,7 +16,7 @@ from daypass.local.echo import Echo
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
 from daypass.local.gate_services import Authorizers, CredentialWatch, ProblemLog
 from daypass.local.settings import certificate_generation, envoy_settings, files_of
-from daypass.rules.credentials import LOCAL_PARTS
+from daypass.rules.credentials import LOCAL_PARTS, Credential
 
 CHECK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0
@@ -109,10 +109,10 @@ class Supervisor:
             self._log("the gate has taken the API server's signing keys")
         self._follow()
 
-    def wait_for_credential(self, uid: str) -> None:
+    def wait_for_credential(self, credential: Credential) -> None:
         """Wait until tokens of a new credential pass the gate, if there is one."""
         if self._watch is not None:
-            self._watch.wait_for(uid)
+            self._watch.wait_for(credential)
 
     def run(self, stop: threading.Event, reload: threading.Event) -> None:
         """Run until `stop` is set; everything is then still up. `reload` forces a check now."""

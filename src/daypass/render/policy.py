@@ -45,6 +45,9 @@ bound to one of another identity, or of the other kind."""
 _MOST_AUDIENCES = 100
 """In one request. The API server's time for a list grows with the square of its length: half a
 minute for 100,000."""
+_EXTENDED_SECONDS, _EXTENSION_SECONDS = 3607, 365 * 86_400
+"""A token of exactly so many seconds that is bound to a Pod lives for a year, if it is for the API
+server's own audiences alone, which a policy does not know (TokenREST.Create)."""
 
 
 def _literal(value: Any) -> str:
@@ -121,6 +124,11 @@ def _lifetimes(policy: Policy) -> dict[str, str]:
             f"variables.isFederated ? [variables.namespaceSeconds, {federated}].min()"
             " : variables.namespaceSeconds"
         ),
+        "lifetimeSeconds": (
+            f"object.spec.expirationSeconds == {_EXTENDED_SECONDS}"
+            " && has(object.spec.boundObjectRef.kind) && object.spec.boundObjectRef.kind == 'Pod'"
+            f" ? {_EXTENSION_SECONDS} : object.spec.expirationSeconds"
+        ),
     }
 
 
@@ -170,10 +178,12 @@ def _validations() -> list[dict[str, str]]:
         ),
         _validation(
             "lifetime",
-            "object.spec.expirationSeconds <= variables.longestSeconds",
+            "variables.lifetimeSeconds <= variables.longestSeconds",
             "the lifetime is too long",
             "'ask for at most ' + string(variables.longestSeconds) + ' s, not for '"
-            " + string(object.spec.expirationSeconds) + ' s'",
+            " + string(object.spec.expirationSeconds) + ' s'"
+            " + (variables.lifetimeSeconds == object.spec.expirationSeconds ? ''"
+            " : ', which may become a year for a Pod')",
         ),
         _validation(
             "audiences",
@@ -307,7 +317,7 @@ def broken_rules(policy: Policy, request: TokenRequestAttributes) -> list[str]:
     audiences = annotations.get(labels.POLICY_AUDIENCES, " ".join(policy.audiences)).split(" ")
     broken = {
         "overrides": bool(mistakes(annotations)),
-        "lifetime": request.lifetime_seconds > _seconds(policy, longest, annotations, federated),
+        "lifetime": _lifetime(request) > _seconds(policy, longest, annotations, federated),
         "audiences": len(request.audiences) > _MOST_AUDIENCES
         or not set(request.audiences) <= set(audiences),
         "binding": not _is_bound_to_own_secret(request)
@@ -342,6 +352,12 @@ def _is_sound(key: str, text: str) -> bool:
         case labels.POLICY_SUCCESSORS:
             return text in _SUCCESSORS
     return False
+
+
+def _lifetime(request: TokenRequestAttributes) -> int:
+    bound, seconds = request.bound, request.lifetime_seconds
+    is_extended = bound is not None and (bound.kind, seconds) == ("Pod", _EXTENDED_SECONDS)
+    return _EXTENSION_SECONDS if is_extended else seconds
 
 
 def _seconds(policy: Policy, text: str, annotations: Mapping[str, str], federated: bool) -> int:

@@ -11,8 +11,8 @@ from daypass._core.k8s_names import RBAC_GROUP
 from daypass._core.objects import Object, new_object
 from daypass.config import Config
 from daypass.render.engines import engines_of
-from daypass.render.names import GATE, GATE_DENIED, GATE_KEYS, GATE_PUBLISHER, GATE_WATCH
-from daypass.rules.published import NAMES
+from daypass.render.names import GATE, GATE_DENIED, GATE_PUBLISHER, GATE_WATCH
+from daypass.rules.published import EARLIER_NAMES, NAMES
 
 _VERSION = f"{RBAC_GROUP}/v1"
 _WRITE = ["get", "create", "patch"]
@@ -70,7 +70,7 @@ def watcher_rbac(config: Config) -> list[Object]:
     of_gateways: dict[str, list[Object]] = {}
     for engine in engines_of(config):
         if (query := engine.published_as) is not None:
-            names = [engine.named(name) for name in (GATE_KEYS, *NAMES)]
+            names = [*engine.published_names, *map(engine.named, EARLIER_NAMES)]
             rule = _rule(query.group, [f"{query.kind.lower()}s"], _WRITE, names)
             of_gateways.setdefault(engine.gate.front_namespace, []).append(rule)
     for namespace, rules in of_gateways.items():

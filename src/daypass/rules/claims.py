@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from daypass.rules.credentials import Credential
+
 _BASE64URL = "[A-Za-z0-9_-]"
 _LAST = f"{_BASE64URL}([AQgw]|{_BASE64URL}[AEIMQUYcgkosw048]|{_BASE64URL}{{3}})"
 BEARER_JWT = rf"Bearer {_BASE64URL}+\.{_BASE64URL}+\.({_BASE64URL}{{4}})*{_LAST}"
@@ -75,13 +77,13 @@ class BoundClaims:
     jti: str
 
     @property
-    def credential_uid(self) -> str:
-        """The UID that has to be in the published set: of the Secret, or without one of the
-        account; "" for a Pod's token, which needs none: TokenReview decides.
+    def credential(self) -> Credential | None:
+        """What has to be in the published set; None if a UID of it is missing or malformed, and
+        for a Pod's token, which needs none: TokenReview decides.
         """
-        if self.bound is Bound.NONE:
-            return self.service_account_uid
-        return self.bound_uid if self.bound is Bound.SECRET else ""
+        uid = self.service_account_uid if self.bound is Bound.NONE else self.bound_uid
+        pair = Credential(uid, self.service_account_uid)
+        return pair if self.bound in (Bound.SECRET, Bound.NONE) and pair.is_valid else None
 
 
 def has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool:

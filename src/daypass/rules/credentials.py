@@ -1,8 +1,9 @@
 """The published set of credentials that exist, in parts.
 
-A credential is known by its UID: that of the Secret that a token is bound to or, for a token that
-is bound to no Secret, that of its ServiceAccount. A part holds the UIDs of one range, so that a
-change is a change of one small part, and so that one part is looked up for a request.
+A credential is a pair of UIDs: of a Secret, and of its own ServiceAccount. The API server binds
+tokens to any Secret of the namespace, so a token's own pair is looked up. A part holds the pairs
+whose first UID is in one range, so that a change is a change of one small part, and so that one
+part is looked up for a request.
 
 Each part has a closing time of its own. Its readers keep the last one that they received: a part
 that is no longer renewed refuses every token of its range from then on.
@@ -14,6 +15,7 @@ import re
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 CLUSTER_PARTS = 64
 """Parts of the set in a cluster: each is one object, of at most 100 KB with 20,000 credentials."""
@@ -27,8 +29,27 @@ UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 """The form of Kubernetes' UIDs. Nothing else is ever in the set."""
 
 
+class Credential(NamedTuple):
+    """The UIDs of the Secret that a token is bound to, and of the token's ServiceAccount; for a
+    token that is bound to nothing, the ServiceAccount's twice.
+    """
+
+    uid: str
+    account_uid: str
+
+    @property
+    def key(self) -> str:
+        """Both UIDs in full, as Envoy looks them up. No UID contains the separator."""
+        return f"{self.uid}/{self.account_uid}"
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether both have the form of Kubernetes' UIDs."""
+        return all(map(UID.fullmatch, self))
+
+
 class Presence(Enum):
-    """What the set says about a UID at a time."""
+    """What the set says about a credential at a time."""
 
     EXISTS = "exists"
     UNKNOWN = "unknown"
@@ -39,27 +60,34 @@ class Presence(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialPart:
-    """The UIDs of one range. `closes_unix`: from then on, every token of the range is refused
-    (whole seconds, UTC); 0: now.
+    """The credentials of one range. `closes_unix`: from then on, every token of the range is
+    refused (whole seconds, UTC); 0: now. `earlier`: the first UIDs that filters and authorizers of
+    an earlier version accept until the part is published.
     """
 
-    uids: Set[str] = frozenset()
+    credentials: Set[Credential] = frozenset()
     closes_unix: int = 0
+    earlier: Set[str] = frozenset()
+
+    @property
+    def uids(self) -> frozenset[str]:
+        """Those of its Secrets, and of ServiceAccounts whose tokens may be bound to nothing."""
+        return frozenset(each.uid for each in self.credentials)
 
 
 CLOSED_PART = CredentialPart()
 
 
 def part_of(uid: str, parts: int) -> int:
-    """Return the number of the part that has this UID, of so many. Raises ValueError for others."""
+    """Return the number of the part that has this first UID, of so many. Raises ValueError."""
     return int(uid[:_PREFIX_LENGTH], 16) * parts // _PREFIXES
 
 
-def split_uids(uids: Iterable[str], parts: int) -> list[frozenset[str]]:
-    """Return the UIDs of each part. Raises ValueError for other than UIDs."""
-    found: list[set[str]] = [set() for _ in range(parts)]
-    for uid in uids:
-        if not UID.fullmatch(uid):
-            raise ValueError(f"{uid[:40]!r} is no UID")
-        found[part_of(uid, parts)].add(uid)
+def split_credentials(credentials: Iterable[Credential], parts: int) -> list[frozenset[Credential]]:
+    """Return the credentials of each part. Raises ValueError for other than pairs of UIDs."""
+    found: list[set[Credential]] = [set() for _ in range(parts)]
+    for each in credentials:
+        if not each.is_valid:
+            raise ValueError(f"{each.key[:80]!r} is no pair of UIDs")
+        found[part_of(each.uid, parts)].add(each)
     return list(map(frozenset, found))

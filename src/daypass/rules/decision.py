@@ -31,7 +31,7 @@ from daypass.rules.claims import (
     bound_claims,
     has_registered_types,
 )
-from daypass.rules.credentials import UID, Presence
+from daypass.rules.credentials import Presence
 from daypass.rules.models import Access, ModelRule, NamesIn, may_mean_models, needed_accesses
 from daypass.rules.patterns import (
     EVERY_HOST,
@@ -276,10 +276,10 @@ def check_claims(
     # 12. It is bound to what the gate accepts, so that it can be revoked.
     if bound.bound not in rules.bound:
         raise RefusedError(Reason.UNBOUND)
-    if bound.bound is not Bound.POD and not UID.fullmatch(bound.credential_uid):
+    if bound.bound is not Bound.POD and bound.credential is None:
         raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
     passed("bound to nothing" if bound.bound is Bound.NONE else f"bound to a {bound.bound}")
-    # 13. The credential exists, and is not denied.
+    # 13. The credential exists, is this ServiceAccount's own, and is not denied.
     check_current(bound, rules, now_unix)
     return bound
 
@@ -298,7 +298,7 @@ def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
         raise RefusedError(Reason.DENIED)
     if claims.bound is Bound.POD:  # only TokenReview knows whether it exists
         return
-    presence = rules.published.find(claims.credential_uid, now_unix)
+    presence = rules.published.find(claims.credential, now_unix)
     if presence is Presence.CLOSED:
         raise RefusedError(Reason.UNKNOWN)
     if presence is Presence.UNKNOWN:

@@ -7,26 +7,31 @@ from dataclasses import dataclass, replace
 from daypass.rules.credentials import (
     CLOSED_PART,
     CLUSTER_PARTS,
-    UID,
+    Credential,
     CredentialPart,
     Presence,
     part_of,
 )
 from daypass.rules.denials import Denials
 
-CREDENTIALS = "daypass-gate-credentials"
-"""Prefix of the published parts, followed by `-00` to `-63`."""
+CREDENTIALS, PAIRS = "daypass-gate-credentials", "daypass-gate-pairs"
+"""Prefixes of the published parts, followed by `-00` to `-63`: of the ConfigMaps, and of what
+Envoy's filters look up."""
 DENIALS = "daypass-gate-denials"
 """The published denials."""
 
 
-def part_name(number: int) -> str:
-    """Return the name of a part's object."""
-    return f"{CREDENTIALS}-{number:02}"
+def part_name(number: int, prefix: str = CREDENTIALS) -> str:
+    """Return the name of a part: of its ConfigMap or, with the prefix PAIRS, of Envoy's filter."""
+    return f"{prefix}-{number:02}"
 
 
-NAMES = (*map(part_name, range(CLUSTER_PARTS)), DENIALS)
-"""The names of all that is published: of the ConfigMaps, and of the gateway's objects."""
+EARLIER_NAMES = tuple(map(part_name, range(CLUSTER_PARTS)))
+"""The names of the filters of an earlier version, which look up the first UID of a credential."""
+NAMES = (*EARLIER_NAMES, DENIALS)
+"""The names of the ConfigMaps."""
+FILTER_NAMES = (*(part_name(number, PAIRS) for number in range(CLUSTER_PARTS)), DENIALS)
+"""The names of Envoy's filters, and of the gateway's objects with their configs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +49,16 @@ class Published:
     @property
     def count(self) -> int:
         """How many credentials exist."""
-        return sum(len(part.uids) for part in self.parts)
+        return sum(len(part.credentials) for part in self.parts)
 
-    def find(self, uid: str, now_unix: float) -> Presence:
-        """Return whether the credential with this UID exists. Anything but a UID is unknown."""
-        if not UID.fullmatch(uid):
+    def find(self, credential: Credential | None, now_unix: float) -> Presence:
+        """Return whether a credential exists. Anything but a pair of UIDs is unknown."""
+        if credential is None or not credential.is_valid:
             return Presence.UNKNOWN
-        part = self.parts[part_of(uid, len(self.parts))]
+        part = self.parts[part_of(credential.uid, len(self.parts))]
         if now_unix >= part.closes_unix:
             return Presence.CLOSED
-        return Presence.EXISTS if uid in part.uids else Presence.UNKNOWN
+        return Presence.EXISTS if credential in part.credentials else Presence.UNKNOWN
 
     def closed_parts(self, now_unix: float) -> frozenset[int]:
         """Return the parts that refuse every token: all, if the denials are out of date."""

@@ -55,7 +55,7 @@ class Reason(StrEnum):
     DENIED = "denied"
     """By `daypass gate deny`: it, its Secret, its ServiceAccount or its namespace."""
     UNKNOWN_CREDENTIAL = "unknown-credential"
-    """Or its namespace is not watched."""
+    """Or its namespace is not watched, or it is bound to another identity's Secret."""
     REVIEW_REFUSED = "review-refused"
     """Its Secret or ServiceAccount was deleted: ask an administrator."""
     REVIEW_AUDIENCE = "review-audience"

@@ -345,7 +345,8 @@ def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(
 ) -> None:
     tried.publish(SECRET_UID, OTHER_UID)
     assert part_of(SECRET_UID, CLUSTER_PARTS) != part_of(OTHER_UID, CLUSTER_PARTS)
-    other = {"namespace": "team", "secret": {"uid": OTHER_UID}}
+    account = {"uid": ACCOUNT_UID}
+    other = {"namespace": "team", "secret": {"uid": OTHER_UID}, "serviceaccount": account}
     lines = [f"Bearer {tried.token()}", f"Bearer {tried.token(**{'kubernetes.io': other})}"]
     assert all(tried.ask(line).code == 200 for line in lines)
     closes = int(tried.clock.unix()) + 30

@@ -18,22 +18,24 @@ from daypass.gate.authorizer.decision_cache import (
 )
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.served_gate import ServedGate
-from daypass.rules.credentials import CLOSED_PART, part_of
+from daypass.rules.credentials import CLOSED_PART, Credential, part_of
 from daypass.rules.reasons import Reason
 from support.publishing import published
 from support.reviewing import rules
+from support.tokens import ACCOUNT_UID
 
 ALLOWED = AuthzResponse(Reason.ALLOWED, 200, ())
 GATE = ServedGate("a", IstioGate(audience="a", check="review"), rules(), is_verified=True)
 UIDS = {name: f"{name * 8}-0000-4000-8000-000000000001" for name in "abcd"}
+CREDENTIALS = {name: Credential(uid, ACCOUNT_UID) for name, uid in UIDS.items()}
 
 
 def entry(until: float = 10.0, *, secret: str = "", jti: str = "") -> CachedDecision:
     """Of a token that is bound to this Secret, or to a Pod."""
     return CachedDecision(
         gate=GATE, response=ALLOWED, fresh_until=until, until=until, audience="a",
-        credential=UIDS.get(secret, ""), bound=UIDS.get(secret, "pod"), account="account", jti=jti,
-        namespace="team",
+        credential=CREDENTIALS.get(secret), bound=UIDS.get(secret, "pod"), account=ACCOUNT_UID,
+        jti=jti, namespace="team",
     )  # fmt: skip
 
 
@@ -121,11 +123,11 @@ def test_size_and_entries_stay_those_of_what_is_left(
     cache = DecisionCache(limit_entries=6)
     for number, secret in puts:
         cache.put(b"%d" % number, entry(secret=secret, jti="j" * number))
-    left = [UIDS[name] for name in kept]
+    left = [CREDENTIALS[name] for name in kept]
     assert len(cache) == min(6, len({number for number, _ in puts}))
     assert {
         each.credential
         for each, _ in cache.remove_refused(published(UIDS.values()), published(left))
-    } <= {*UIDS.values()} - {*left}
+    } <= {*CREDENTIALS.values()} - {*left}
     assert {each.credential for each in cache.entries.values()} <= {*left}
     assert cache.size_bytes == sum(each.size_bytes for each in cache.entries.values())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from daypass._core.errors import UsageError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.objects import Object
 from daypass.gate.deny import TooManyDenialsError, change_denial
 from daypass.kube.cluster import Cluster
@@ -85,8 +85,13 @@ def test_an_invalid_name_is_a_usage_error(embedded: EmbeddedCluster, kind: str, 
     assert written(embedded.cluster) == {}
 
 
-def test_a_denial_is_removed_only_where_there_are_some(embedded: EmbeddedCluster) -> None:
-    with raises(NotFoundError, match=GATE_DENIED):
+def test_what_is_not_denied_is_not_removed(embedded: EmbeddedCluster) -> None:
+    for _ in range(2):
+        with raises(DaypassError, match="jti b"):
+            deny(embedded, "b", undo=True)
+        deny(embedded, "a")
+    deny(embedded, "a", undo=True)
+    with raises(DaypassError, match="jti a"):
         deny(embedded, "a", undo=True)
 
 

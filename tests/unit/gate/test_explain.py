@@ -241,7 +241,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
 def bound_to(created: FilledSecret, aud: str = "gate", **changes: Any) -> str:
     """A token that is bound to the Secret of an identity."""
     secret = {"name": created.secret.name, "uid": created.secret.uid, **changes}
-    account = {"name": "bot", "uid": SECRETS_UID}
+    account = {"name": "bot", "uid": created.secret.account_uid}
     claim = {"namespace": "team", "secret": secret, "serviceaccount": account}
     return token(aud=aud, **{"kubernetes.io": claim})
 
@@ -292,8 +292,9 @@ def test_a_credential_with_an_old_uid_or_without_the_label_is_unknown(
 def test_what_an_administrator_has_denied_is_explained(
     embedded: EmbeddedCluster, explained: Explained, kind: DeniedKind
 ) -> None:
-    value = bound_to(make(embedded.cluster))
-    name = {"jti": "j-1", "uid": SECRETS_UID, "namespace": "team"}[kind]
+    created = make(embedded.cluster)
+    value, uid = bound_to(created), created.secret.account_uid
+    name = {"jti": "j-1", "uid": uid, "namespace": "team"}[kind]
     denial = Denial(kind=kind, name=name, until_unix=embedded.clock.unix() + 60)
     change_denial(embedded.cluster, "daypass", denial, undo=False)
     assert explained(value)["reason"] == "denied"

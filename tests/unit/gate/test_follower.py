@@ -19,7 +19,7 @@ from daypass.rules.credentials import (
 )
 from daypass.rules.published import DENIALS, NAMES, Published, part_name
 from support.messages import check
-from support.publishing import denied_by_hand
+from support.publishing import CREDENTIAL, denied_by_hand, pairs
 from support.timing import FakeClock
 from support.tokens import SECRET_UID
 from support.watched_api import ACCESS, WatchedApi
@@ -58,7 +58,7 @@ class Followed:
         return int(self.clock.unix() + seconds)
 
     def part(self, number: int = NUMBER, *uids: str, seconds: float = CLOSE_AFTER) -> Document:
-        part = CredentialPart(uids=frozenset(uids), closes_unix=self.closes(seconds))
+        part = CredentialPart(credentials=pairs(uids), closes_unix=self.closes(seconds))
         return part_config_map(number, part, HOME, room=2000)
 
     def denials(self, seconds: float = CLOSE_AFTER, **denied: Any) -> Document:
@@ -74,7 +74,7 @@ class Followed:
 
     def presence(self) -> Presence:
         self.follower.check()
-        return self.taken[-1].find(SECRET_UID, self.clock.unix())
+        return self.taken[-1].find(CREDENTIAL, self.clock.unix())
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def accounts(observation: Observation) -> dict[str, set[int]]:
 
 
 def _numbers(found: Mapping[str, ObservedNamespace]) -> dict[str, set[int]]:
-    return {name: {int(uid[:8], 16) for uid in each.uids} for name, each in found.items()}
+    return {name: {int(it.uid[:8], 16) for it in each.credentials} for name, each in found.items()}
 
 
 @pytest.fixture
@@ -493,13 +493,13 @@ def test_what_has_not_changed_is_the_same_object(observed: Observed) -> None:
     cluster.account(2, namespace="other")
     cluster.secret(20, 2, namespace="other")
     now = observed.eventually_has(team={10}, other={20})
-    assert now.namespaces["team"].uids is before.namespaces["team"].uids
+    assert now.namespaces["team"].credentials is before.namespaces["team"].credentials
     observed.clock.move(1)
     cluster.api.end_watches()
     later = observed.eventually(
         "it is listed", lambda now: now.namespaces["team"] != before.namespaces["team"]
     )
-    assert later.namespaces["team"].uids is before.namespaces["team"].uids
+    assert later.namespaces["team"].credentials is before.namespaces["team"].credentials
 
 
 def test_changed_is_set_by_what_is_different_and_not_by_lists_that_find_the_same(

@@ -13,10 +13,11 @@ from daypass.gate.watch.schedule import (
     Urgency,
     steps_between,
 )
-from daypass.rules.credentials import CredentialPart, Presence
+from daypass.rules.credentials import Credential, CredentialPart, Presence
 from daypass.rules.denials import LIMIT, Denial, Denials, DeniedKind
 from daypass.rules.published import Published
-from support.publishing import denied_by_hand
+from support.publishing import denied_by_hand, pairs
+from support.tokens import ACCOUNT_UID
 
 NOW, UNIX, CLOSE_AFTER = 5000.0, 1_800_000_000.0, 600.0
 FIRST, SECOND, LAST = (
@@ -29,7 +30,7 @@ def seen(listed_at: float | None, /, **namespaces: ObservedNamespace) -> Observa
 
 
 def listed(*uids: str, at: float = NOW) -> ObservedNamespace:
-    return ObservedNamespace(uids=frozenset(uids), listed_at=at)
+    return ObservedNamespace(credentials=pairs(uids), listed_at=at)
 
 
 def wanted(observation: Observation, planner: PartsPlanner | None = None) -> Published:
@@ -48,7 +49,7 @@ def closing(observation: Observation) -> list[float]:
 
 def test_before_everything_was_listed_the_set_is_closed() -> None:
     found = wanted(seen(None, team=listed(FIRST)))
-    assert found.find(FIRST, UNIX) is Presence.CLOSED
+    assert found.find(Credential(FIRST, ACCOUNT_UID), UNIX) is Presence.CLOSED
     assert found.denials.is_closed(UNIX)
 
 
@@ -66,12 +67,12 @@ def test_a_namespace_that_cannot_be_listed_leaves_before_it_closes_others() -> N
     assert [part.uids for part in parts] == [set(), set(), set(), {LAST}]
     assert parts[0].closes_unix == UNIX + 600
     observation = seen(NOW, old=listed(FIRST, at=NOW - 539))
-    assert parts_of(observation)[0] == CredentialPart(uids={FIRST}, closes_unix=int(UNIX + 61))
+    assert parts_of(observation)[0] == part(61, FIRST)
 
 
 def test_if_nothing_can_be_listed_no_namespace_leaves_and_all_close() -> None:
     observation = seen(NOW - 650, team=listed(FIRST, at=NOW - 700))
-    assert parts_of(observation)[0] == CredentialPart(uids={FIRST}, closes_unix=int(UNIX - 100))
+    assert parts_of(observation)[0] == part(-100, FIRST)
 
 
 def test_accounts_are_in_the_set_and_close_with_their_own_listing() -> None:
@@ -88,9 +89,9 @@ def test_a_planner_follows_what_comes_and_goes() -> None:
 
     def uids(**namespaces: ObservedNamespace) -> set[str]:
         parts = wanted(seen(NOW, **namespaces), planner).parts
-        found = {uid for part in parts for uid in part.uids}
-        assert found == {uid for each in namespaces.values() for uid in each.uids}
-        return found
+        found = {it for part in parts for it in part.credentials}
+        assert found == {it for each in namespaces.values() for it in each.credentials}
+        return {each.uid for each in found}
 
     a, b = listed(FIRST, LAST), listed(SECOND)
     uids(a=a)
@@ -111,20 +112,20 @@ def test_a_credential_that_moves_between_namespaces_at_once_stays() -> None:
 
 def test_of_twenty_thousand_only_the_part_that_changes_is_made_again() -> None:
     per_namespace = [
-        frozenset(f"{number * 37 % 256:02x}{number:06x}-0000-4000-8000-{n:012x}" for n in range(40))
+        pairs(f"{number * 37 % 256:02x}{number:06x}-0000-4000-8000-{n:012x}" for n in range(40))
         for number in range(500)
     ]
     namespaces = {
-        str(number): ObservedNamespace(uids=uids, listed_at=NOW)
-        for number, uids in enumerate(per_namespace)
+        str(number): ObservedNamespace(credentials=found, listed_at=NOW)
+        for number, found in enumerate(per_namespace)
     }
     planner = PartsPlanner(64, CLOSE_AFTER)
     before = wanted(seen(NOW, **namespaces), planner).parts
     gone = next(iter(per_namespace[0]))
-    namespaces["0"] = ObservedNamespace(uids=per_namespace[0] - {gone}, listed_at=NOW)
+    namespaces["0"] = ObservedNamespace(credentials=per_namespace[0] - {gone}, listed_at=NOW)
     after = wanted(seen(NOW, **namespaces), planner).parts
-    (changed,) = [n for n in range(64) if before[n].uids is not after[n].uids]
-    assert before[changed].uids - after[changed].uids == {gone}
+    (changed,) = [n for n in range(64) if before[n].credentials is not after[n].credentials]
+    assert before[changed].credentials - after[changed].credentials == {gone}
 
 
 def published(*parts: CredentialPart, denials: Denials | None = None) -> Published:
@@ -133,7 +134,7 @@ def published(*parts: CredentialPart, denials: Denials | None = None) -> Publish
 
 
 def part(left_seconds: float, *uids: str) -> CredentialPart:
-    return CredentialPart(uids=frozenset(uids), closes_unix=int(UNIX + left_seconds))
+    return CredentialPart(credentials=pairs(uids), closes_unix=int(UNIX + left_seconds))
 
 
 def steps(before: Published, after: Published) -> list[tuple[Urgency, int | None]]:

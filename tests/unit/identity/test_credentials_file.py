@@ -64,6 +64,9 @@ GATE = "gate: {audience: gate}\n"
 POLICY = "policy: {audiences: [one], longestLifetime: 30m}\n"
 
 
+FEDERATED = "policy: {audiences: [one], federated: {longestLifetime: 20m}}\n"
+
+
 GATES = """
 gates:
   ekf: {audience: to-ekf, hosts: [ekf.example.com]}
@@ -81,6 +84,8 @@ EKF, OTHER = "https://ekf.example.com/tokens", "https://d.example.com/k"
         (Options(audience="x"), CONFIG, EKF, "x", 3600),
         (Options(), CONFIG + GATE, EKF, "gate", 3600),
         (Options(), CONFIG + POLICY, EKF, "one", 1800),
+        (Options(), CONFIG + FEDERATED, EKF, "one", 3600),
+        (Options(is_federated=True), CONFIG + FEDERATED, EKF, "one", 1200),
         (Options(domain="serving", audience="x", lifetime_seconds=900), CONFIG + SECOND,
          "https://serving.example.com/tokens", "x", 900),
         (Options(door=OTHER, audience="x"), CONFIG + SECOND, OTHER, "x", 3600),
@@ -118,6 +123,8 @@ def test_a_local_door_has_the_host_and_port_it_listens_on(local: str, host: str,
         (Options(door="http://d.example.com/k", audience="x"), None, CredentialsError, "http://"),
         (Options(audience="x", lifetime_seconds=599), CONFIG, UsageError, "599"),
         (Options(audience="one", lifetime_seconds=1801), CONFIG + POLICY, UsageError, "1801"),
+        (Options(lifetime_seconds=86_401), CONFIG + GATE, UsageError, "86401"),
+        (Options(lifetime_seconds=1201, is_federated=True), CONFIG + FEDERATED, UsageError, "1201"),
         (Options(audience="x", authority="not PEM"), CONFIG, BadCertificateAuthorityError, "PEM"),
         (Options(audience="two words "), CONFIG, CredentialsError, "audience"),
         (Options(door=OTHER), TWO, UsageError, "--gate: ekf, serving"),
@@ -125,7 +132,8 @@ def test_a_local_door_has_the_host_and_port_it_listens_on(local: str, host: str,
         (Options(domain="ekf", gate="x"), CONFIG, UsageError, "no gate"),
     ],
     ids=["no door", "no audience", "two domains", "unknown domain", "http", "too short",
-         "too long", "authority", "audience", "two gates", "unknown gate", "no gate"],
+         "too long", "too long for a gate", "too long for a job", "authority", "audience",
+         "two gates", "unknown gate", "no gate"],
 )  # fmt: skip
 def test_options_that_give_no_valid_credentials_are_refused(
     options: Options, text: str | None, error: type[DaypassError], value: str

@@ -149,6 +149,8 @@ def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
     assert isinstance(
         exchange(embedded.as_holder_of(created.token), BOT, bound_to=None), DaypassError
     )
+    with raises(ForeignAccountError, match="daypass identity list -n team"):
+        delete(embedded.cluster, BOT, warn=silent)
 
 
 def test_a_foreign_account_is_neither_deleted_nor_revoked(embedded: EmbeddedCluster) -> None:

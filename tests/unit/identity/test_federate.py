@@ -10,10 +10,11 @@ import pytest
 
 from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.findings import Level
 from daypass._core.objects import uid_of
 from daypass.cli.identity.list import identity_json, table_row
 from daypass.identity.create import FederatedIdentityError, Federation
-from daypass.identity.credential_secrets import NoRoomError
+from daypass.identity.credential_secrets import NoRoomError, our_secrets
 from daypass.identity.delete import delete, revoke
 from daypass.identity.health import IdentityHealth, examine
 from daypass.identity.model import IdentityName, InactiveIdentityError, token_secret
@@ -29,6 +30,7 @@ from support.lifecycle import (
     GATE,
     ISSUER,
     SETTINGS,
+    Warnings,
     accepts,
     disguise,
     exchange,
@@ -111,6 +113,9 @@ def test_a_federated_identity_gets_no_long_lived_token(
         revoke(embedded.cluster, BOT)
     with raises(FederatedIdentityError, match="(?s)federate --help.*delete bot -n team"):
         make(embedded.cluster)
+    if is_revoked:
+        with raises(InactiveIdentityError, match=r"\ndaypass identity federate --help$"):
+            renew(embedded.cluster)
     left = [each.name for each in own_secrets(embedded.cluster)]
     assert left == ([] if is_revoked else [anchor])
     names = {each["metadata"]["name"] for each in embedded.cluster.list(ROLE_BINDINGS, "team")}
@@ -188,7 +193,7 @@ def test_a_long_lived_token_in_a_secret_with_the_name_of_an_anchor_is_reported(
     anchor_of(embedded.cluster)
     disguised = f"bot-daypass-anchor-{'0' * 20}"
     embedded.cluster.create(token_secret(BOT, disguised))
-    assert [each.check for each in health(embedded).findings] == ["several-tokens"]
+    assert [each.check for each in health(embedded).findings] == ["rotation-unfinished"]
     shown = {each["secret"]: each["anchor"] for each in identity_json(health(embedded))["tokens"]}
     assert shown[disguised] is False
     assert disguised in {each.name for each in revoke(embedded.cluster, BOT)[0]}
@@ -216,12 +221,13 @@ def test_a_rotation_makes_a_new_anchor_and_ends_the_old_one_after_the_overlap(
 
 
 def test_anchors_stay_when_all_tokens_are_rotated(embedded: EmbeddedCluster) -> None:
-    token, anchor = make(embedded.cluster).secret.name, anchor_of(embedded.cluster)
+    anchor = anchor_of(embedded.cluster)
+    token = make(embedded.cluster, replace(BOT, name="other")).secret.name
     rotations = find_rotations(embedded.cluster, None)
     rotate(embedded.cluster, rotations, deliver=lambda name, content: None, overlap_seconds=0)
-    left = {each.name for each in own_secrets(embedded.cluster)}
-    assert left == {anchor, rotations[0].secret_name}
-    assert token not in left
+    left = {each.name for each in our_secrets(embedded.cluster, "team")}
+    assert left == {anchor, rotations[0].secret_name} - {token}
+    assert [each.name.name for each in rotations] == ["other"]
 
 
 @pytest.mark.parametrize(
@@ -268,14 +274,52 @@ def test_the_users_of_a_federated_identity_are_named_and_its_last_use_is_unknown
     assert (shown["secret"], shown["anchor"], shown["lastUsed"]) == (anchor, True, None)
 
 
-def test_an_identity_that_also_has_a_token_is_reported_until_a_rotation_leaves_one(
-    embedded: EmbeddedCluster,
+@pytest.mark.parametrize("is_later", [True, False], ids=["federated later", "at once"])
+@pytest.mark.parametrize("is_all", [True, False], ids=["rotate --all", "rotate"])
+@pytest.mark.parametrize("overlap_seconds", [0, DAY])
+def test_a_token_left_of_a_federated_identity_is_retired_and_its_anchor_stays(
+    embedded: EmbeddedCluster, is_later: bool, is_all: bool, overlap_seconds: int
 ) -> None:
+    long_lived = make(embedded.cluster)
+    embedded.clock.advance(int(is_later))
+    warnings = Warnings()
+    anchor = make_federated(embedded.cluster, warn=warnings).secret.name
+    check(warnings[0], long_lived.secret.name, "rotate bot -n team", reason="warning")
+    is_accepted = bound_token(embedded, anchor)
+    (found,) = health(embedded).findings
+    assert (found.check, found.level) == ("rotation-unfinished", Level.FAILURE)
+    check(found.sentence, long_lived.secret.name, "rotate bot -n team", reason=found.check)
+    with raises(FederatedIdentityError):
+        make(embedded.cluster)
+    files: list[bytes] = []
+    if is_all:
+        (rotation,) = find_rotations(embedded.cluster, None, older_than_seconds=DAY)
+        rotate(
+            embedded.cluster, [rotation], overlap_seconds=overlap_seconds,
+            deliver=lambda _, content: files.append(content),
+        )  # fmt: skip
+        assert rotation.error is None
+    else:
+        rotate_one(embedded.cluster, BOT, files.append, overlap_seconds=overlap_seconds)
+    assert json.loads(files[0])["secretName"] == anchor
+    assert accepts(embedded.cluster, long_lived.token) == bool(overlap_seconds)
+    assert health(embedded).findings == ()
+    embedded.clock.advance(overlap_seconds + 11)
+    reap(embedded.cluster, "team", warn=silent)
+    embedded.clock.advance(11)
+    assert not accepts(embedded.cluster, long_lived.token)
+    token = exchange(embedded.cluster, BOT, bound_to=anchor)
+    assert not isinstance(token, DaypassError)
+    assert [each.name for each in own_secrets(embedded.cluster)] == [anchor]
+    assert is_accepted() == (overlap_seconds == 0)  # a token of an hour
+
+
+def test_a_token_in_place_of_an_anchor_is_a_problem(embedded: EmbeddedCluster) -> None:
     make(embedded.cluster)
-    embedded.clock.advance(1)
-    anchor = anchor_of(embedded.cluster)
-    assert [each.check for each in health(embedded).findings] == ["several-tokens"]
-    rotated = renew(embedded.cluster, overlap_seconds=0)
-    assert rotated.secret_name.startswith("bot-daypass-anchor-")
-    assert anchor not in {each.name for each in own_secrets(embedded.cluster)}
-    assert len(own_secrets(embedded.cluster)) == 1
+    embedded.cluster.delete(SECRETS, anchor_of(embedded.cluster), "team")
+    (found,) = health(embedded).findings
+    assert (found.check, found.level) == ("no-anchor", Level.FAILURE)
+    check(found.sentence, reason=found.check)
+    anchor_of(embedded.cluster)
+    renew(embedded.cluster, overlap_seconds=0)
+    assert health(embedded).findings == ()

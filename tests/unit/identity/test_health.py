@@ -12,12 +12,14 @@ from daypass._core import labels
 from daypass._core.findings import Finding, Level
 from daypass.identity.health import examine
 from daypass.kube.published_objects import part_config_map
+from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
 from daypass.render.rbac import namespace_rights
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
 from support.inventories import BOT, ListedObjects, binding, grant
 from support.messages import check
-from support.publishing import NEVER
+from support.publishing import NEVER, pairs
 from support.timing import FakeClock
+from support.tokens import ACCOUNT_UID
 
 DAY = 86_400
 PAST, FUTURE = "2027-01-15T07:59:59Z", "2027-01-15T08:00:01Z"
@@ -254,12 +256,14 @@ def forbidden(listed: ListedObjects) -> None:
 def gated(listed: ListedObjects, *uids: str, home: str = "daypass") -> None:
     """Let a gate watch the identity's namespace, and publish these UIDs in their part."""
     listed.secret["metadata"]["uid"] = UID
+    listed.secret["metadata"]["annotations"][ACCOUNT_UID_ANNOTATION] = ACCOUNT_UID
+    listed.account["metadata"]["uid"] = ACCOUNT_UID
     rights = namespace_rights("team", "daypass")
     listed.lists["roles"].append(rights[0])
     listed.lists["bindings"].append(rights[1])
     listed.lists["gates"] = [{"metadata": {"name": "daypass"}}]
     number = part_of(UID, CLUSTER_PARTS)
-    part = CredentialPart(uids=frozenset(uids), closes_unix=NEVER)
+    part = CredentialPart(credentials=pairs(uids), closes_unix=NEVER)
     listed.lists["published"] = [part_config_map(number, part, home, room=1)]
 
 

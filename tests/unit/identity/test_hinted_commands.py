@@ -154,6 +154,10 @@ ROWS = [
         granted("--cluster-role other")),
     Row("gate deny --jti 0b2c8d0e-5d0f", "gate deny --jti 0b2c8d0e-5d0f --undo", config=GATE),
     Row("gate deny --uid 0b2c8d0e-5d0f", "gate deny --uid 0b2c8d0e-5d0f --undo", config=GATE),
+    Row("identity rotate bot -n team --kubeconfig k --context=c",
+        "identity list -A --context c --kubeconfig k"),
+    Row("gate deny --jti 0b2c8d0e-5d0f --config daypass.yaml --context c",
+        "gate deny --jti 0b2c8d0e-5d0f --undo --config daypass.yaml --context c", config=GATE),
     Row("gate deny --token-file token", "identity revoke NAME -n NAMESPACE", long_lived_token,
         fill={"NAME": "bot", "NAMESPACE": "team"}, config=GATE),
 ]  # fmt: skip
@@ -186,7 +190,54 @@ def test_a_command_named_in_a_message_works_in_that_state(
     named = named_commands.named(f"daypass {row.named}", said)
     confirmed = ("--yes",) if named.words[:2] == ("identity", "delete") else ()
     words = [row.fill.get(word, word) for word in (*named.words, *confirmed)]
-    assert main(words) == 0, capsys.readouterr().err
+    code = 3 if named.words[1] == "revoke" else 0  # there is no policy
+    assert main(words) == code, capsys.readouterr().err
+
+
+def test_a_line_names_the_state_and_the_cluster_of_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared_cluster(tmp_path, monkeypatch)
+    Path("daypass.yaml").write_text(CONFIG)
+    assert main(shlex.split(f"{CREATE} --context 'the lab'")) == 0
+    unlabel = "kubectl label namespace team daypass.dev/policy- --context 'the lab'"
+    assert unlabel in capsys.readouterr().err
+    options = "--kubeconfig there --config x"
+    assert main(shlex.split(f"run --credentials nosuch -- kubectl {options}")) == 2
+    assert options not in capsys.readouterr().err
+    Path("gate.yaml").write_text(GATE)
+    assert main(shlex.split("status --state here --config gate.yaml -o json")) == 3
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert found["hint"] == "daypass up --config gate.yaml --state here"
+
+
+@pytest.mark.parametrize(
+    ("options", "annotations", "rule"),
+    [
+        ("--audience other", {}, "audiences"),
+        ("--audience other", {labels.POLICY_AUDIENCES: "other"}, ""),
+        ("", {labels.POLICY_AUDIENCES: "other"}, "audiences"),
+        ("--lifetime 24h", {}, ""),
+        ("", {labels.POLICY_LONGEST_LIFETIME: "30m"}, "lifetime"),
+        ("--lifetime 30m", {labels.POLICY_LONGEST_LIFETIME: "30m"}, ""),
+        ("", {labels.POLICY_LONGEST_LIFETIME: "soon"}, "overrides"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [CREATE, FEDERATE_IN_NOPE.replace("nope", "team").replace("ci ", "bot ", 1)]
+)
+def test_an_identity_whose_tokens_the_policy_refuses_is_not_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: str, options: str, annotations: dict[str, str], rule: str,
+) -> None:  # fmt: skip
+    embedded = prepared_cluster(tmp_path, monkeypatch)
+    free = "federated: {longestLifetime: 24h}"
+    Path("daypass.yaml").write_text(CONFIG.replace("]}\n", f"], {free}}}\n"))
+    embedded.cluster.patch(NAMESPACES, "team", {"metadata": {"annotations": annotations}})
+    assert main(shlex.split(f"{command} {options}")) == (2 if rule else 0)
+    if rule:
+        check(capsys.readouterr().err, "team/bot", f"rule {rule}", reason="usage")
+    assert (embedded.cluster.find(SERVICE_ACCOUNTS, "bot", "team") is None) == bool(rule)
 
 
 def test_a_missing_profile_is_no_reason_to_create_an_identity_in_it(
@@ -214,7 +265,7 @@ def test_without_a_terminal_a_deletion_needs_yes_and_a_revocation_does_not(
     error = json.loads(capsys.readouterr().err)["error"]
     assert error["hint"].endswith("daypass identity delete --yes bot -n team -o json")
     assert main(shlex.split("identity delete bot -n team --dry-run")) == 0
-    assert main(shlex.split("identity revoke bot -n team")) == 0
+    assert main(shlex.split("identity revoke bot -n team")) == 3  # there is no policy
     assert embedded.cluster.find(SECRETS, secret, "team") is None
     assert main(shlex.split("identity delete bot -n team --yes")) == 0
     assert embedded.cluster.find(SERVICE_ACCOUNTS, "bot", "team") is None

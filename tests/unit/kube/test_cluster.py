@@ -7,6 +7,7 @@ import json
 import socket
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -164,6 +165,36 @@ def test_an_endless_answer_is_aborted(
     for ask in (cluster.list, partial(list_async, cluster)):
         with raises(BrokenResponseError, match=r"127\.0\.0\.1"):
             ask(SECRETS)
+
+
+def page(after: str) -> bytes:
+    """An empty page of a list, with another one after it."""
+    return answer(200, json.dumps({"items": [], "metadata": {"continue": after}}))
+
+
+def pages() -> Behaviour:
+    """A list whose pages all differ, and never end."""
+    numbers = count(1)
+    return lambda connection: connection.sendall(page(str(next(numbers))))
+
+
+@pytest.mark.parametrize(
+    ("script", "seconds", "requests"),
+    [([page("a")], 60.0, 2), ([page("a"), page("b"), page("b")], 60.0, 3), ([pages()], 0.0, 1)],
+    ids=["the same at once", "the same later", "without end"],
+)
+def test_a_list_whose_pages_do_not_end_is_aborted(
+    opened: Open, script: list[bytes | Behaviour], seconds: float, requests: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(limits, "LIMIT_SECONDS", seconds)
+    monkeypatch.setattr(limits.Answer, "add", limits.Answer._receive)  # without its own limit
+    for is_async in (False, True):
+        cluster, server = opened(*script)
+        ask = partial(list_async, cluster) if is_async else cluster.list
+        with raises(BrokenResponseError, match="secrets"):
+            ask(SECRETS)
+        assert len(server.requests) == requests
 
 
 def test_an_endless_401_does_not_prevent_a_new_plugin_token(opened: Open, plugin: Plugin) -> None:

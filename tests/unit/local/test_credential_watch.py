@@ -23,6 +23,7 @@ from daypass.local.stack import stack_config
 from daypass.rules.credentials import LOCAL_PARTS, Presence, part_of
 from daypass.rules.published import Published
 from support.messages import check
+from support.publishing import CREDENTIAL, pairs
 from support.rendered import config_of
 from support.timing import FakeClock
 from support.tokens import SECRET_UID
@@ -69,7 +70,7 @@ class Machine:
     def observation(self) -> Observation:
         if self.listed_at is None:
             return Observation()
-        found = ObservedNamespace(uids=frozenset(self.uids), listed_at=self.listed_at)
+        found = ObservedNamespace(credentials=pairs(self.uids), listed_at=self.listed_at)
         return Observation(
             namespaces={"team": found}, listed_at=self.listed_at, progress_at=self.listed_at,
             is_complete=True,
@@ -84,7 +85,7 @@ class Machine:
         self.watch.attach(cast("EnvoyInstance", self.envoy))
 
     def found(self, published: Published) -> Presence:
-        return published.find(SECRET_UID, self.clock.unix())
+        return published.find(CREDENTIAL, self.clock.unix())
 
     def reported(self) -> str:
         """The next lines."""

@@ -23,15 +23,17 @@ from daypass.render.manifests import gate_objects
 from daypass.rules.credentials import (
     CLOSED_PART,
     CLUSTER_PARTS,
+    Credential,
     CredentialPart,
 )
 from daypass.rules.denials import Denials
-from daypass.rules.published import part_name
+from daypass.rules.published import PAIRS, part_name
 from support.engines import denials_object, keys_object, part_object
 from support.hostile_targets import hostile_hosts
 from support.messages import raises
 from support.publishing import NEVER, parts_of
 from support.rendered import config_of
+from support.tokens import ACCOUNT_UID
 
 
 def config(more: str = "", issuer: str = "issuer: 'https://issuer.example.com'") -> Config:
@@ -90,11 +92,11 @@ def test_a_credential_is_in_the_object_of_its_range_alone() -> None:
 
 
 def test_the_same_content_has_the_same_bytes_in_whatever_order_it_came() -> None:
-    uids = [str(UUID(int=number)) for number in range(50)]
-    first, second = (dict.fromkeys(each).keys() for each in (uids, uids[::-1]))
-    denied = [dict.fromkeys(f"uid.{uid}" for uid in each).keys() for each in (first, second)]
-    assert to_json(part_config(CredentialPart(uids=first, closes_unix=NEVER))) == to_json(
-        part_config(CredentialPart(uids=second, closes_unix=NEVER))
+    made = [Credential(str(UUID(int=number)), ACCOUNT_UID) for number in range(50)]
+    first, second = (dict.fromkeys(each).keys() for each in (made, made[::-1]))
+    denied = [dict.fromkeys(f"uid.{it.uid}" for it in each).keys() for each in (first, second)]
+    assert to_json(part_config(CredentialPart(credentials=first, closes_unix=NEVER))) == to_json(
+        part_config(CredentialPart(credentials=second, closes_unix=NEVER))
     )
     assert to_json(denials_config(Denials(keys=denied[0], closes_unix=NEVER))) == to_json(
         denials_config(Denials(keys=denied[1], closes_unix=NEVER))
@@ -116,7 +118,7 @@ def test_the_filter_refers_to_each_part_once() -> None:
     """Envoy builds a part again for each place that refers to it, in every filter chain."""
     text = json.dumps(published_filters(lambda name: {"path": name}, parts=CLUSTER_PARTS))
     for number in range(CLUSTER_PARTS):
-        assert text.count(f'{{"name": "{part_name(number)}"') == 1
+        assert text.count(f'{{"name": "{part_name(number, PAIRS)}"') == 1
 
 
 def caught(host: str, operations: list[Object]) -> bool:

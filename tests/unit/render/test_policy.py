@@ -6,7 +6,14 @@ import pytest
 
 from daypass._core import labels
 from daypass.config.models import Mode, Policy
-from daypass.render.policy import mistakes, policy_objects
+from daypass.render.policy import (
+    BoundObject,
+    Requester,
+    TokenRequestAttributes,
+    broken_rules,
+    mistakes,
+    policy_objects,
+)
 
 
 @pytest.mark.parametrize("mode", ["audit", "warn", "deny"])
@@ -36,6 +43,31 @@ def test_a_user_name_cannot_inject_into_the_expression() -> None:
     policy, _ = policy_objects(Policy(audiences=("a",), exempt=("x] || true || y in [",)))
     expression = policy["spec"]["matchConditions"][-1]["expression"]
     assert expression == '!(request.userInfo.username in ["x] || true || y in ["])'
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "longest", "rules"),
+    [
+        ("Pod", 3607, 86_400, ["lifetime"]),
+        ("Pod", 3607, 365 * 86_400 - 1, ["lifetime"]),
+        ("Pod", 3607, 365 * 86_400, []),
+        ("Pod", 3606, 86_400, []),
+        ("Pod", 3608, 86_400, []),
+        ("Node", 3607, 86_400, []),
+    ],
+)
+def test_the_lifetime_that_kubernetes_extends_to_a_year_counts_as_one(
+    kind: str, seconds: int, longest: int, rules: list[str]
+) -> None:
+    request = TokenRequestAttributes(
+        requester=Requester(user="jane"),
+        service_account="bot",
+        lifetime_seconds=seconds,
+        audiences=("a",),
+        bound=BoundObject(kind=kind, name="x"),
+    )
+    policy = Policy(audiences=("a",), longest_lifetime_seconds=longest, binding="optional")
+    assert broken_rules(policy, request) == rules
 
 
 @pytest.mark.parametrize(

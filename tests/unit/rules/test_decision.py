@@ -6,6 +6,7 @@ import base64
 import json
 import string
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.rules.claims import Bound
-from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.credentials import CLUSTER_PARTS, Credential
 from daypass.rules.decision import (
     Allow,
     Decision,
@@ -30,7 +31,7 @@ from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.published import Published
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.existing_models import names_in
-from support.publishing import denied_by_hand, parts_of
+from support.publishing import denied_by_hand, pairs, parts_of, published
 from support.tokens import encode
 
 NOW = 1_800_000_000
@@ -274,8 +275,9 @@ OPEN = Denials(closes_unix=NOW + 60)
 
 
 def known(*uids: str, closes_unix: int = NOW + 60, denials: Denials = OPEN) -> Rules:
-    """Rules with a set of these credentials, and with denials."""
-    return replace(RULES, published=Published(parts=parts_of(uids, closes_unix), denials=denials))
+    """Rules with a set of these credentials of one account, and with denials."""
+    parts = parts_of(pairs(uids, ACCOUNT), closes_unix)
+    return replace(RULES, published=Published(parts=parts, denials=denials))
 
 
 @pytest.mark.parametrize(
@@ -299,6 +301,47 @@ def test_a_token_passes_only_if_its_credential_exists() -> None:
     assert decided(token(), known(SECRET, closes_unix=NOW)).reason is Reason.UNKNOWN
     closed = replace(RULES, published=Published.closed(CLUSTER_PARTS))
     assert decided(token(), closed).reason is Reason.UNKNOWN
+
+
+@pytest.mark.parametrize("bound", [Bound.SECRET, Bound.NONE])
+def test_of_two_identities_each_passes_with_what_is_its_own_alone(bound: Bound) -> None:
+    secrets, accounts = (SECRET, POD), (ACCOUNT, "0b9f7e31-2c44-4d5e-8a66-7d8e9f0a1b2d")
+    own = [*map(Credential, secrets if bound is Bound.SECRET else accounts, accounts)]
+    sets: tuple[list[Credential], ...] = (own, own[:1], own[1:], [])
+    for existing, (uid, account) in product(sets, product(secrets, accounts)):
+        claim = {**BOUND, "secret": {"uid": uid}, "serviceaccount": {"uid": account}}
+        claim |= {} if bound is Bound.SECRET else {"secret": None}
+        claim = {name: value for name, value in claim.items() if value is not None}
+        needed = Credential(uid if bound is Bound.SECRET else account, account)
+        found = published(existing, closes_unix=NOW + 60)
+        rules = replace(RULES, bound=frozenset(Bound), published=found)
+        decision = decided(token(**{"kubernetes.io": claim}), rules)
+        assert decision.is_allowed == (needed in existing), claim
+        assert decision.is_allowed or decision.reason is Reason.UNKNOWN_CREDENTIAL
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        None,
+        {},
+        {"uid": ""},
+        {"uid": SECRET},
+        {"uid": [ACCOUNT]},
+        {"uid": ACCOUNT.upper()},
+        {"uid": f"{ACCOUNT}/"},
+        {"uid": f"{SECRET}/{ACCOUNT}"},
+        ACCOUNT,
+    ],
+)
+def test_a_token_without_the_uid_of_its_account_is_made_with_nothing_known(account: Any) -> None:
+    for secret in (SECRET, f"{SECRET}/{ACCOUNT}", f"{SECRET}/"):
+        claim = {**BOUND, "secret": {"uid": secret}, "serviceaccount": account}
+        sent = token(**{"kubernetes.io": claim})
+        for rules in (known(SECRET), replace(RULES, published=None)):
+            reason = decided(sent, rules).reason
+            is_known = (secret, account) == (SECRET, {"uid": SECRET}) and rules.published is None
+            assert reason is (Reason.ALLOWED if is_known else Reason.UNKNOWN_CREDENTIAL)
 
 
 WITHOUT_SECRET = {name: value for name, value in BOUND.items() if name != "secret"}

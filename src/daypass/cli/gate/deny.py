@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
-from daypass._core.hints import Placeholder, command
-from daypass.cli import log, options
+from daypass._core.hints import Placeholder, command, kubectl
+from daypass.cli import log, options, warn
 from daypass.cli.gate import load_gates, read_token
 from daypass.cli.output import did, write_result
 
@@ -64,8 +65,18 @@ def run(args: Namespace) -> int:
     namespace = config.door.namespace
     with options.open_cluster(args) as cluster:
         from daypass.gate.deny import change_denial
+        from daypass.kube.errors import ForbiddenError
+        from daypass.kube.gates import require_gate
+        from daypass.kube.resources import NAMESPACES
         from daypass.render.names import GATE_DENIED
 
+        if config.cluster_gates:
+            require_gate(cluster, namespace)
+        if denial.kind == "namespace" and not args.undo:
+            with suppress(ForbiddenError):
+                if cluster.find(NAMESPACES, denial.name) is None:
+                    see = f"see all: {kubectl('get', 'namespaces')}"
+                    warn(f"the cluster has no namespace {denial.name}", see)
         change_denial(cluster, namespace, denial, undo=args.undo)
         gates = options.gate_wait(args, cluster, namespace)
         gates.wait_denied(denial, undo=args.undo)
@@ -87,7 +98,6 @@ def run(args: Namespace) -> int:
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
-        target = options.target_options(args)
         undo = command(
             "gate",
             "deny",
@@ -98,7 +108,6 @@ def run(args: Namespace) -> int:
             else "--of-namespace",
             denial.name,
             "--undo",
-            *target,
         )
         done = did(args.dry_run, "deny", "denied")
         log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")

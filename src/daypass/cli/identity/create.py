@@ -87,7 +87,7 @@ def _spec(
 
     return IdentitySpec(
         name=name,
-        credentials=door.settings(account, cluster),
+        credentials=door.settings(name, account, cluster),
         deadline=options.deadline(args, cluster.clock if cluster else SYSTEM_CLOCK),
         adopt=args.adopt,
         watcher_namespace=door.watcher_namespace,

@@ -13,7 +13,7 @@ EPILOG = """examples:
   daypass identity delete bot -n team --yes            without a terminal
 
 An adopted ServiceAccount stays. If it was interrupted, run it again. Exit code 3: a gate has not
-published the deletion in time, or a ServiceAccount without daypass's label stays.
+published the deletion in time, or a ServiceAccount stays without daypass's label, or with tokens.
 """
 add_arguments = options.add_deletion
 
@@ -49,4 +49,4 @@ def run(args: Namespace) -> int:
             "somebody who removed its label could create its Secrets again",
             f"delete it: {end}",
         )
-    return 3 if deleted.is_unmarked else gates.exit_code
+    return 3 if deleted.is_unmarked or not deleted.has_ended else gates.exit_code

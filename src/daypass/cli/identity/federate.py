@@ -12,8 +12,6 @@ from daypass.cli import log, options, warn, write
 from daypass.cli.output import as_text, did, write_credentials
 
 if TYPE_CHECKING:
-    from daypass.config import Config
-    from daypass.identity.credentials_file import CredentialsSettings
     from daypass.identity.model import IdentityName
 
 SUMMARY = "create an identity that CI jobs use with their own OIDC tokens"
@@ -23,8 +21,9 @@ EPILOG = """examples:
     --subject repo:org/app:ref:refs/heads/main --source github \\
     > authentication.yaml
 
-stdout gets the API server's --authentication-config, which an administrator of the control plane
-has to install.
+Run it next to daypass.yaml, which has the door and the audience. stdout gets the API server's
+--authentication-config, which an administrator of the control plane has to install; after an error,
+a file that it is redirected to is empty.
 """
 
 
@@ -69,7 +68,7 @@ def run(args: Namespace) -> int:
 
     file: str | None = args.issuer_authority
     authority = None if file is None else read_authority(file)
-    door = options.DoorOptions(args)
+    door = options.DoorOptions(args, is_federated=True)
     existing = _read_yaml(args.merge)
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.create import (
@@ -88,7 +87,7 @@ def run(args: Namespace) -> int:
 
         check_file(args.credentials_out, name, now_unix=cluster.clock.unix(), force=args.force)
         account = find_account(cluster, name)
-        settings = _limit_lifetime(args, door.config, door.settings(account, cluster))
+        settings = door.settings(name, account, cluster)
         audience = args.token_audience or settings.door
         trusted = TrustedIssuer(
             url=args.issuer, audience=audience, subjects=tuple(args.subject), authority=authority
@@ -138,23 +137,6 @@ def _changed(
     removed = ", ".join(user for user in before if user not in users)
     end = f"; removed {removed}, which can request no token any more" if removed else ""
     return f"{did(args.dry_run, 'change', 'changed')} identity {name}: added {added}{end}"
-
-
-def _limit_lifetime(
-    args: Namespace, config: Config | None, settings: CredentialsSettings
-) -> CredentialsSettings:
-    """Limit the lifetime to what the policy allows federated users."""
-    longest = config.policy.federated.longest_lifetime_seconds if config and config.policy else None
-    if longest is None or settings.lifetime_seconds <= longest:
-        return settings
-    if args.lifetime:
-        raise UsageError(
-            f"a federated user may ask for at most {longest} seconds",
-            "leave --lifetime out, or raise policy.federated.longestLifetime",
-        )
-    from dataclasses import replace
-
-    return replace(settings, lifetime_seconds=longest)
 
 
 def _read_yaml(path: str | None) -> dict[str, Any] | None:

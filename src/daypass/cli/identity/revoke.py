@@ -1,9 +1,10 @@
 """`daypass identity revoke`: delete what the tokens of an identity are bound to."""
 
 from argparse import Namespace
+from contextlib import suppress
 
 from daypass._core.hints import command, kubectl
-from daypass.cli import log, options
+from daypass.cli import log, options, warn
 from daypass.cli.output import confirm, did, write_result
 
 SUMMARY = "revoke an identity's long-lived and short-lived tokens"
@@ -12,25 +13,34 @@ EPILOG = """examples:
   daypass identity create bot -n team --credentials-out bot.json     a new token
 
 A federated identity gets no more tokens until `federate` is run again. The identity and its grants
-stay; `delete` removes them. Exit code 3: another Secret holds a token of it, or a gate has not
-published the revocation in time.
+stay; `delete` removes them. Exit code 3: another Secret holds a token of it, no policy is seen to
+deny tokens that are bound to nothing, or a gate has not published the revocation in time.
 """
 add_arguments = options.add_deletion
 
 
 def run(args: Namespace) -> int:
     with options.open_identity(args) as (cluster, name):
+        from daypass.identity.create import federated_users
         from daypass.identity.credential_secrets import secrets_of
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
+        from daypass.identity.enforcement import denies_unbound_tokens
         from daypass.identity.model import get_identity
+        from daypass.kube.errors import ForbiddenError
 
         has_tokens = any(secret.is_ours for secret in secrets_of(cluster, name))
-        get_identity(cluster, name, has_tokens=has_tokens)
+        account = get_identity(cluster, name, has_tokens=has_tokens)
         there = f"{name} at {cluster.connection.server}"
         confirm(args, f"revoke all tokens of identity {there} now?", ends_access=True)
         revoked, left = revoke(cluster, name)
         gates = options.gate_wait(args, cluster)
         gates.wait_removed(secret.uid for secret in revoked)
+        denied = users = None
+        with suppress(ForbiddenError):
+            users = federated_users(cluster, name)
+        if not args.dry_run:
+            end = command("identity", "delete", name.name, "-n", name.namespace)
+            denied = denies_unbound_tokens(cluster, account, users, end, warn)
     deleted = [secret.name for secret in revoked]
     write_result(
         args,
@@ -40,6 +50,7 @@ def run(args: Namespace) -> int:
             "dryRun": args.dry_run,
             "deleted": deleted,
             "left": left,
+            "unboundDenied": denied,
         },
     )
     if deleted:
@@ -49,19 +60,15 @@ def run(args: Namespace) -> int:
             f"{done} identity {there}: {', '.join(deleted)}",
             ""
             if args.dry_run
-            else f"its tokens stop working: {at_gates},\n"
+            else f"what is bound to it stops working: {at_gates},\n"
             f"at the API server within {REMEMBERED_SECONDS} s,\n"
             "at services that only check signatures when they expire",
         )
     else:
-        log(
-            f"identity {name} has no token from daypass: nothing to revoke",
-            "a federated identity may request tokens where no policy forbids it; this ends that: "
-            + command("identity", "delete", name.name, "-n", name.namespace),
-        )
+        log(f"identity {name} has no token from daypass: nothing to revoke")
     for secret in left:
         log(
             f"Secret {secret} holds a token of it too, and daypass did not create it",
             "delete it too: " + kubectl("delete", "secret", secret, "-n", name.namespace),
         )
-    return 3 if left else gates.exit_code
+    return 3 if left or denied is False else gates.exit_code

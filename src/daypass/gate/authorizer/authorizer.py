@@ -32,6 +32,7 @@ from daypass.gate.authorizer.served_gate import Key, ServedGate
 from daypass.gate.signing_keys import WAIT_SECONDS, TokenVerifier, UnreadKeyError
 from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.rules.claims import BoundClaims, CallerIdentity
+from daypass.rules.credentials import Credential
 from daypass.rules.decision import (
     GateRequest,
     RefusedError,
@@ -306,8 +307,8 @@ class Authorizer:
             fresh_until=_fresh_until(asked_at, until),
             until=until,
             audience=intern(claims.audience),
-            credential=intern(claims.credential_uid),  # shared by all tokens that are bound to it
-            bound=intern(claims.bound_uid),
+            credential=claims.credential and Credential(*map(intern, claims.credential)),
+            bound=intern(claims.bound_uid),  # one text for all tokens that are bound to it
             account=intern(claims.service_account_uid),
             jti=claims.jti,
             namespace=intern(claims.namespace),

@@ -14,7 +14,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.served_gate import ServedGate
-from daypass.rules.credentials import part_of
+from daypass.rules.credentials import Credential, part_of
 from daypass.rules.models import Access
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
@@ -83,14 +83,14 @@ class ExpiringCache(Generic[K, E]):
 class CachedDecision(CachedResponse):
     """A response that lets the requests with a token pass.
 
-    `audience`: for which the token was made. `credential`: the UID that has to be in the published
-    set, or "" if none has to be. `bound` and `account`: those of what the token is bound to, and of
+    `audience`: for which the token was made. `credential`: what has to be in the published set;
+    None if nothing has to be. `bound` and `account`: the UIDs of what the token is bound to, and of
     its ServiceAccount.
     """
 
     gate: ServedGate
     audience: str
-    credential: str
+    credential: Credential | None
     bound: str
     account: str
     jti: str
@@ -112,7 +112,7 @@ class DecisionCache(ExpiringCache[bytes, CachedDecision]):
     def __init__(self, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES) -> None:
         super().__init__(limit_entries)
         self._limit_bytes = limit_bytes
-        self._credentials: Counter[str] = Counter()
+        self._credentials: Counter[Credential | None] = Counter()
         self.size_bytes = 0
         """The approximate memory of all entries."""
 
@@ -143,10 +143,10 @@ class DecisionCache(ExpiringCache[bytes, CachedDecision]):
         A decision that needs a credential is cached only if that is in the set, so the difference
         is enough.
         """
-        deleted: set[str] = set()
+        deleted: set[Credential | None] = set()
         for old, new in zip(before.parts, after.parts, strict=False):
             if new is not old:
-                deleted |= old.uids - new.uids
+                deleted |= old.credentials - new.credentials
         deleted &= self._credentials.keys()
         denied = after.denials
 
@@ -169,9 +169,9 @@ class DecisionCache(ExpiringCache[bytes, CachedDecision]):
         are_denials_closed = published.denials.is_closed(now_unix)
 
         def is_closed(entry: CachedDecision) -> bool:
-            if not entry.credential:
+            if entry.credential is None:
                 return are_denials_closed
-            return part_of(entry.credential, parts) in closed
+            return part_of(entry.credential.uid, parts) in closed
 
         return self._remove_all(is_closed)
 

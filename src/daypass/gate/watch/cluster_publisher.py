@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 from daypass._core.clock import rfc3339, utc
@@ -29,11 +30,12 @@ from daypass.kube.published_objects import (
     denials_config_map,
     part_config_map,
     read_object,
+    read_uids,
 )
 from daypass.render.engines import AnyEngine
 from daypass.render.names import GATE_WATCH
-from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import DENIALS, Published, part_name
+from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
+from daypass.rules.published import DENIALS, PAIRS, Published, part_name
 
 CATCHES_UP_SECONDS = 0.1
 """For how long a gateway is written to at once that lacks something: others have to wait."""
@@ -93,6 +95,10 @@ class ClusterPublisher:
         }
         found = self._home.find(documents)
         at_gateways = [gateway.find(closed) for gateway in self._gateways]
+        earlier = (read_uids(found[number] or {}) for number in range(self.parts))
+        closed = published = replace(
+            closed, parts=tuple(CredentialPart(earlier=uids) for uids in earlier)
+        )
         there = (each for some in (found, *at_gateways) for each in some.values())
         highest = max((term_of(each) for each in there if each is not None), default=0)
         if self.lease.term <= highest:
@@ -195,6 +201,9 @@ class _Gateway:
 
     `lacking`: what it does not have as it is published; `why`: the last failure, until it has
     everything. `keys`: those to publish.
+
+    What the filters of an earlier version read is written, too, as long as it exists: connections
+    keep those filters until they are drained. `daypass apply` deletes it after that.
     """
 
     def __init__(self, engine: AnyEngine, cluster: Cluster, lease: Lease) -> None:
@@ -204,6 +213,7 @@ class _Gateway:
         self.keys = SigningKeys(issuer="", key_set="")
         self._engine = engine
         self._objects = FencedObjects(cluster, lease)
+        self._earlier = FencedObjects(cluster, lease, creates=False)
         self._clock = cluster.clock
         self._failures = 0  # in a row
         self._tries_again_at = self._is_back_at = -math.inf
@@ -212,7 +222,13 @@ class _Gateway:
         """Return all objects as they are; nothing if that fails."""
         with self._failing():
             items: tuple[Item, ...] = ("keys", *_numbers(closed))
-            return self._objects.find({item: self._document(item, closed) for item in items})
+            found = self._objects.find({item: self._document(item, closed) for item in items})
+            for number in range(len(closed.parts)):
+                document = self._engine.published_object(part_name(number), closed)
+                if self._earlier.find({number: document})[number] is None:
+                    self._earlier.missing.update(range(len(closed.parts)))
+                    break  # all are deleted together
+            return found
         return {}
 
     def take_over(self, found: Mapping[Item, Object | None], published: Published) -> list[Number]:
@@ -230,7 +246,10 @@ class _Gateway:
             self.lacking.update(_numbers(published))
             return []
         numbers = _numbers(published)
-        return [n for n in numbers if not is_as(found[n], self._document(n, published))]
+        are_there = not self._earlier.missing
+        return [
+            n for n in numbers if are_there or not is_as(found[n], self._document(n, published))
+        ]
 
     def put(self, item: Item, published: Published) -> None:
         """Write an item, except while the gateway is left alone after a failure."""
@@ -238,6 +257,9 @@ class _Gateway:
         if self._clock.monotonic() >= self._is_back_at:
             with self._failing():
                 self._objects.overwrite(item, self._document(item, published))
+                if isinstance(item, int) and item not in self._earlier.missing:
+                    document = self._engine.published_object(part_name(item), published)
+                    self._earlier.overwrite(item, document)
                 self.lacking.discard(item)
 
     def check(self, published: Published) -> None:
@@ -247,7 +269,7 @@ class _Gateway:
         if not self.lacking:
             self.why, self._failures = "", 0
         with self._failing():
-            for item, path in self._objects.changed():
+            for item, path in (*self._objects.changed(), *self._earlier.changed()):
                 self.lacking.add(item)
                 self.why = _changed(path)
         began = self._clock.monotonic()  # after looking: however long that takes, some are written
@@ -259,7 +281,7 @@ class _Gateway:
     def _document(self, item: Item, published: Published) -> Object:
         if item == "keys":
             return self._engine.keys_object(self.keys.issuer, self.keys.key_set)
-        name = DENIALS if item is None else part_name(item)
+        name = DENIALS if item is None else part_name(item, PAIRS)
         return self._engine.published_object(name, published)
 
     @contextmanager

@@ -389,8 +389,9 @@ class Controller:
             for key in sorted(wanted.denials.keys - before.denials.keys):
                 self._log(WatchEvent.DENIED, key=key)
         else:
-            for uid in sorted(before.parts[number].uids - wanted.parts[number].uids):
-                self._log(WatchEvent.REMOVED, uid=uid)
+            after = wanted.parts[number].credentials
+            for each in sorted(before.parts[number].credentials - after):
+                self._log(WatchEvent.REMOVED, uid=each.uid)
 
     def _publish_keys(self, leader: Leader) -> None:
         keys = None if self.publisher.keys is None else self.publisher.keys.latest

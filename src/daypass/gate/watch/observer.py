@@ -39,7 +39,7 @@ from daypass.kube.resources import (
     Resource,
 )
 from daypass.render.names import GATE_DENIED
-from daypass.rules.credentials import UID
+from daypass.rules.credentials import UID, Credential
 from daypass.rules.denials import Denial, read_denials
 
 LISTS_AT_ONCE = 32
@@ -90,8 +90,8 @@ def _is_deleted(document: Object) -> bool:
 class _Namespace:
     """A namespace with the label.
 
-    `tasks`: run its informers. `no_room`: why none do, or "". `counting`: the UIDs of Secrets and
-    of ServiceAccounts that count; `left_out`: how many are beyond the limit.
+    `tasks`: run its informers. `no_room`: why none do, or "". `counting`: the credentials that
+    count, of Secrets and of ServiceAccounts; `left_out`: how many are beyond the limit.
     """
 
     def __init__(self, secrets: Informer[_Found], accounts: Informer[_Found]) -> None:
@@ -99,7 +99,7 @@ class _Namespace:
         self.accounts = accounts
         self.tasks: list[asyncio.Task[None]] = []
         self.no_room = ""
-        self.counting: tuple[frozenset[str], ...] = (frozenset(), frozenset())
+        self.counting: tuple[frozenset[Credential], ...] = (frozenset(), frozenset())
         self.left_out = 0
         self._counted: tuple[_Objects, ...] = ({}, {})
 
@@ -123,8 +123,13 @@ class _Namespace:
         if secrets is self._counted[0] and accounts is self._counted[1]:
             return
         self._counted = secrets, accounts
-        existing = {uid: each for uid, each in secrets.items() if _exists(each, accounts)}
-        both = existing, accounts if accounts_too else {}
+        existing = {
+            Credential(uid, each.account_uid): each
+            for uid, each in secrets.items()
+            if _exists(each, accounts)
+        }
+        unbound = accounts.items() if accounts_too else ()
+        both = existing, {Credential(uid, uid): each for uid, each in unbound}
         self.counting = tuple(_oldest(each, limit) for each in both)
         self.left_out = sum(map(len, both)) - sum(map(len, self.counting))
 
@@ -135,11 +140,11 @@ def _exists(secret: _Found, accounts: _Objects) -> bool:
     return account is not None and account.is_managed and account.name == secret.account_name
 
 
-def _oldest(found: _Objects, limit: int) -> frozenset[str]:
-    """Return the UIDs of as many as count of one namespace."""
+def _oldest(found: Mapping[Credential, _Found], limit: int) -> frozenset[Credential]:
+    """Return as many as count of one namespace."""
     if len(found) <= limit:
         return frozenset(found)
-    return frozenset(nsmallest(limit, found, key=lambda uid: (found[uid].created, found[uid].name)))
+    return frozenset(nsmallest(limit, found, key=lambda it: (found[it].created, found[it].name)))
 
 
 class CredentialObserver:
@@ -241,7 +246,7 @@ class CredentialObserver:
     def observation(self) -> Observation:
         """Return what exists, as far as known; from any thread.
 
-        Of a namespace that has not changed, the UIDs are the same objects as before.
+        Of a namespace that has not changed, the credentials are the same object as before.
         """
         with self._lock:
             self._observation = self._observe(self._observation)
@@ -261,13 +266,13 @@ class CredentialObserver:
             # Times come first: what is counted is at least as recent.
             of_secrets, of_accounts = each.secrets.listing, each.accounts.listing
             each.count(self._per_namespace, accounts_too=self._accounts_too)
-            secret_uids, account_uids = each.counting
+            its_secrets, its_accounts = each.counting
             if of_accounts is not None and self._accounts_too:
                 at = of_accounts.began_at
-                accounts[name] = ObservedNamespace(uids=account_uids, listed_at=at)
+                accounts[name] = ObservedNamespace(credentials=its_accounts, listed_at=at)
             if of_accounts is not None and of_secrets is not None:
                 at = min(of_secrets.began_at, of_accounts.began_at)
-                secrets[name] = ObservedNamespace(uids=secret_uids, listed_at=at)
+                secrets[name] = ObservedNamespace(credentials=its_secrets, listed_at=at)
             elif each.is_awaited:
                 is_complete = False
             if why := each.why_unwatched:

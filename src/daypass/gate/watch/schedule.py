@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeAlias
 
-from daypass.rules.credentials import CredentialPart, part_of, split_uids
+from daypass.rules.credentials import Credential, CredentialPart, part_of, split_credentials
 from daypass.rules.denials import Denial, Denials
 from daypass.rules.published import Published
 
@@ -38,12 +38,12 @@ _Key: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedNamespace:
-    """What counts of a namespace: UIDs, without those beyond the limit.
+    """What counts of a namespace, without what is beyond the limit.
 
     `listed_at`: when the oldest listing began that they rely on (monotonic).
     """
 
-    uids: frozenset[str]
+    credentials: frozenset[Credential]
     listed_at: float
 
 
@@ -83,22 +83,22 @@ class PartsPlanner:
         self.waiting: defaultdict[Number, set[_Key]] = defaultdict(set)
         self._parts = parts
         self._close_after_seconds = close_after_seconds
-        self._uids: dict[_Key, frozenset[str]] = {}
+        self._credentials: dict[_Key, frozenset[Credential]] = {}
         self._numbers: dict[_Key, set[int]] = {}
-        self._content = [frozenset[str]()] * parts
+        self._content = [frozenset[Credential]()] * parts
 
     def wanted(self, observation: Observation, *, now: float, now_unix: float) -> Published:
         """Return what is to be in force: nothing, until everything has been listed once."""
         if observation.listed_at is None:
             return Published.closed(self._parts)
         known = self._known(observation, observation.listed_at, now)
-        self._take({key: found.uids for key, found in known.items()})
+        self._take({key: found.credentials for key, found in known.items()})
         listed = self._listed(known, observation.listed_at)
         offset = now_unix - now + self._close_after_seconds
         return Published(
             parts=tuple(
-                CredentialPart(uids=uids, closes_unix=int(at + offset))
-                for uids, at in zip(self._content, listed, strict=True)
+                CredentialPart(credentials=content, closes_unix=int(at + offset))
+                for content, at in zip(self._content, listed, strict=True)
             ),
             denials=Denials.of(observation.denials, now_unix, int(observation.listed_at + offset)),
         )
@@ -120,23 +120,23 @@ class PartsPlanner:
             if found.listed_at > oldest
         }
 
-    def _take(self, uids: dict[_Key, frozenset[str]]) -> None:
-        """Change the content of the parts as the UIDs have changed."""
-        nothing = frozenset[str]()
-        removed, added = set[str](), set[str]()
-        for key in self._uids.keys() | uids.keys():
-            before, after = self._uids.get(key, nothing), uids.get(key, nothing)
+    def _take(self, credentials: dict[_Key, frozenset[Credential]]) -> None:
+        """Change the content of the parts as the credentials have changed."""
+        nothing = frozenset[Credential]()
+        removed, added = set[Credential](), set[Credential]()
+        for key in self._credentials.keys() | credentials.keys():
+            before, after = self._credentials.get(key, nothing), credentials.get(key, nothing)
             if after is not before:
                 removed |= before - after
                 added |= after - before
-                for uid in before ^ after:
-                    self.waiting[part_of(uid, self._parts)].add(key)
-                self._numbers[key] = {part_of(uid, self._parts) for uid in after}
-        for key in self._uids.keys() - uids.keys():
+                for each in before ^ after:
+                    self.waiting[part_of(each.uid, self._parts)].add(key)
+                self._numbers[key] = {part_of(each.uid, self._parts) for each in after}
+        for key in self._credentials.keys() - credentials.keys():
             del self._numbers[key]
-        self._uids = uids
-        changes = zip(split_uids(removed, self._parts), split_uids(added, self._parts), strict=True)
-        for number, (less, more) in enumerate(changes):
+        self._credentials = credentials
+        changes = (split_credentials(each, self._parts) for each in (removed, added))
+        for number, (less, more) in enumerate(zip(*changes, strict=True)):
             if less or more:
                 self._content[number] = self._content[number] - less | more
 
@@ -196,8 +196,9 @@ def _urgency(before: Closing, after: Closing, now_unix: float, *, is_due: bool) 
 def _passes_less(before: Closing, after: Closing) -> bool:
     """Return whether `after` refuses a token that `before` lets pass, closing times aside."""
     match before, after:
-        case CredentialPart(uids=old), CredentialPart(uids=new):
-            return old is not new and not old <= new
+        case CredentialPart(credentials=old, earlier=uids), CredentialPart(credentials=new):
+            is_earlier_gone = bool(uids) and not uids <= after.uids
+            return is_earlier_gone or (old is not new and not old <= new)
         case Denials(keys=old), Denials(keys=new):
             return not new <= old
     raise TypeError

@@ -12,8 +12,9 @@ from daypass.config.gate import DEFAULT_GATE
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.bypass import HostOwner
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
+from daypass.render.names import GATE_KEYS
 from daypass.render.tls_server import AuthorityLocation
-from daypass.rules.published import Published
+from daypass.rules.published import FILTER_NAMES, Published
 
 G = TypeVar("G", bound=ClusterGate)
 
@@ -117,6 +118,13 @@ class Engine(ABC, Generic[G]):
         """
         raise NotImplementedError
 
+    @property
+    def published_names(self) -> list[str]:
+        """The names of the objects of `published_as`."""
+        return [self.named(name) for name in (GATE_KEYS, *FILTER_NAMES)]
+
     def published_object(self, name: str, published: Published) -> Object:
-        """Return the object of `published_as` with a part of the set or the denials."""
+        """Return the object of `published_as` for the filter with a name of FILTER_NAMES or
+        EARLIER_NAMES.
+        """
         raise NotImplementedError

@@ -2,12 +2,12 @@
 
 The claims that they look up are copied to filter state once they are verified: no client can write
 to it, and it ends with the request. Each look-up is one in a hash map, so its cost does not depend
-on the number of entries; only denials of ServiceAccounts and Pods are compared one by one.
+on the number of entries; only denials by UID are compared one by one.
 
 **Credentials.** A composite filter evaluates, for each request, the part of the set that has the
-range of its credential's UID. Each part is an RBAC config that Envoy follows on its own, so a
-change is one of a small part. It applies to open connections, too. Until Envoy has received a part,
-the default refuses.
+range of its credential: both UIDs together are a key there, in full. Each part is an RBAC config
+that Envoy follows on its own, so a change is one of a small part. It applies to open connections,
+too. Until Envoy has received a part, the default refuses.
 
 **Denials** are one more RBAC config that Envoy follows.
 
@@ -56,13 +56,15 @@ from daypass.render.envoy.matching import (
 from daypass.render.envoy.protobuf_any import RBAC, Json, discovered_filter
 from daypass.render.envoy.replies import refuse
 from daypass.rules.claims import Bound
-from daypass.rules.credentials import CLOSED_PART, CredentialPart, part_of
+from daypass.rules.credentials import CLOSED_PART, Credential, CredentialPart, part_of
 from daypass.rules.decision import Rules
 from daypass.rules.denials import Denials, DeniedKind
-from daypass.rules.published import CREDENTIALS, DENIALS, part_name
+from daypass.rules.published import DENIALS, PAIRS, part_name
 from daypass.rules.reasons import Reason
 
 _CREDENTIAL_STATE = "daypass.credential"
+"""`Credential.key` of the claims. With an odd claim it is the key of no pair in the set: those
+contain one separator, and UIDs around it."""
 CREDENTIALS_MARK = "daypass_credentials"
 DENIALS_MARK = "daypass_denials"
 Source = Callable[[str], Json]
@@ -82,9 +84,10 @@ _BOUND_CLAIMS = {
 def claims_filters(name: str, rules: Rules) -> list[Json]:
     """Return the filters that copy verified claims to filter state; without them, there is none.
 
-    The credential is the Secret that the token is bound to, or the ServiceAccount of a token that
+    The credential has the Secret that the token is bound to, or the ServiceAccount of a token that
     is bound to nothing, if such tokens may pass. That of a Pod has none: TokenReview decides.
     """
+    account = claim_text(*ACCOUNT, "uid")
     copied = {
         NOW_STATE: NOW,
         USER_STATE: claim_text("sub"),
@@ -94,10 +97,10 @@ def claims_filters(name: str, rules: Rules) -> list[Json]:
     if rules.audiences:
         copied[AUDIENCE_STATE] = claim_text("aud")
     if Bound.SECRET in rules.bound:
-        copied[_CREDENTIAL_STATE] = claim_text(*SECRET, "uid")
+        copied[_CREDENTIAL_STATE] = Credential(claim_text(*SECRET, "uid"), account).key
     filters = [set_filter_state(name, copied, skip_if_empty=True)]
     if Bound.NONE in rules.bound:
-        of_account = {_CREDENTIAL_STATE: claim_text(*ACCOUNT, "uid")}
+        of_account = {_CREDENTIAL_STATE: Credential(account, account).key}
         copies = set_filter_state(f"{name}-account", of_account, skip_if_empty=True)
         filters.append(only_where(_BOUND_CLAIMS[Bound.NONE], copies))
     return filters
@@ -109,10 +112,10 @@ def is_bound(rules: Rules) -> Json:
 
 
 def has_credential(rules: Rules) -> Json:
-    """Return a predicate: the token's credential, if it needs one, has a UID of Kubernetes."""
+    """Return a predicate: the token's credential, if it needs one, has UIDs of Kubernetes."""
     of_account = has_claim((*ACCOUNT, "uid"), A_UID)
     found = {
-        Bound.SECRET: has_claim((*SECRET, "uid"), A_UID),
+        Bound.SECRET: all_of(has_claim((*SECRET, "uid"), A_UID), of_account),
         Bound.POD: _BOUND_CLAIMS[Bound.POD],
         Bound.NONE: all_of(_BOUND_CLAIMS[Bound.NONE], of_account),
     }
@@ -156,7 +159,7 @@ def _composite(source: Source | None, parts: int) -> Json:
         "input": state_input(_CREDENTIAL_STATE),
         "prefix_match_map": {"map": tree},
     }
-    return composite(CREDENTIALS, {"matcher_tree": by_first_digit})
+    return composite(PAIRS, {"matcher_tree": by_first_digit})
 
 
 def _by_second_digit(source: Source | None, parts: int, first: str) -> Json:
@@ -167,19 +170,22 @@ def _by_second_digit(source: Source | None, parts: int, first: str) -> Json:
     *cases, (_, last) = (
         (
             has_state(_CREDENTIAL_STATE, f"{first}[{seconds}].*"),
-            execute(_followed(source, part_name(number), closed)),
+            execute(_followed(source, part_name(number, PAIRS), closed)),
         )
         for number, seconds in digits.items()
     )
     return first_of(cases, last) if cases else last
 
 
-def part_config(part: CredentialPart) -> Json:
-    """Return the RBAC config of a part of the set."""
+def part_config(part: CredentialPart, *, is_earlier: bool = False) -> Json:
+    """Return the RBAC config of a part of the set. `is_earlier`: for the filters of an earlier
+    version, which look up the first UID alone.
+    """
     unknown = refuse(Reason.UNKNOWN_CREDENTIAL)
+    keys = part.uids if is_earlier else {each.key for each in part.credentials}
     return marking(
         CREDENTIALS_MARK,
-        _until(part.closes_unix, among(_CREDENTIAL_STATE, part.uids, _EXISTS, unknown)),
+        _until(part.closes_unix, among(_CREDENTIAL_STATE, keys, _EXISTS, unknown)),
     )
 
 
@@ -189,11 +195,10 @@ def denials_config(denials: Denials) -> Json:
     objects = denials.names(DeniedKind.OBJECT)
     if objects:
         # Denials are few, and of these rarer still: a state costs each request more.
-        bound = (has_claim((*kind, "uid"), one_of(objects)) for kind in (ACCOUNT, POD))
+        bound = (has_claim((*kind, "uid"), one_of(objects)) for kind in (SECRET, ACCOUNT, POD))
         matcher = first_of([(any_of(*bound), denied)], matcher)
     for state, values in (
         (NAMESPACE_STATE, denials.names(DeniedKind.NAMESPACE)),
-        (_CREDENTIAL_STATE, objects),
         (JTI_STATE, denials.names(DeniedKind.TOKEN)),
     ):
         matcher = among(state, values, denied, matcher)

@@ -45,7 +45,7 @@ from daypass.render.names import GATE, GATE_KEYS
 from daypass.render.tls_server import AuthorityLocation, authorizer_server
 from daypass.rules.claims import LONG_LIVED_ISSUER
 from daypass.rules.decision import Rules
-from daypass.rules.published import DENIALS, NAMES, Published
+from daypass.rules.published import DENIALS, EARLIER_NAMES, FILTER_NAMES, Published
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _REFUSALS = "envoy_http_(.+)_rbac_gate_policy_daypass_(.+)_(allowed|denied)"
@@ -116,7 +116,9 @@ class IstioEngine(Engine[IstioGate]):
         """Return the EnvoyFilter with a part of the set, or the denials."""
         if name == DENIALS:
             return self._published(name, denials_config(published.denials))
-        return self._published(name, part_config(published.parts[NAMES.index(name)]))
+        is_earlier = name in EARLIER_NAMES
+        number = (EARLIER_NAMES if is_earlier else FILTER_NAMES).index(name)
+        return self._published(name, part_config(published.parts[number], is_earlier=is_earlier))
 
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:

@@ -1,0 +1,423 @@
+"""The life of two identities in one namespace, against a model of which tokens are accepted.
+
+The door accepts requests for tokens; the gate accepts tokens. `IdentityLife` knows no API server: a
+`World` is the embedded one or a real one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import httpx2
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from daypass._core import labels
+from daypass._core.clock import Clock
+from daypass._core.jwt import decode_unverified
+from daypass._core.secret import Secret
+from daypass.gate.watch.observer import CredentialObserver
+from daypass.gate.watch.schedule import PartsPlanner
+from daypass.identity import authorize as authorizing
+from daypass.identity.create import FederatedIdentityError
+from daypass.identity.credential_secrets import FilledSecret
+from daypass.identity.delete import delete, revoke
+from daypass.identity.grants import KUBEFLOW, role_grant
+from daypass.identity.model import (
+    IdentityName,
+    IdentityNotFoundError,
+    InactiveIdentityError,
+    find_account,
+)
+from daypass.identity.reap import reap
+from daypass.identity.rotate import find_rotations, rotate
+from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError
+from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, SERVICE_ACCOUNTS
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.decision import GateRequest, Rules, decide
+from daypass.rules.patterns import HostPattern
+from support.lifecycle import (
+    GATE,
+    accepts,
+    make,
+    make_federated,
+    own_secrets,
+    renew,
+    silent,
+)
+
+HOST = "ekf.example.com"
+CLOSE_AFTER = 10_000.0
+DAY = 86_400
+
+
+class World(ABC):
+    """An API server, with the namespace of the two identities.
+
+    `forgets`: `pass_time` is long enough for the API server to forget what it has accepted.
+    """
+
+    cluster: Cluster
+    namespace: str
+    clock: Clock
+    transport: httpx2.AsyncBaseTransport | None = None
+    forgets = True
+
+    @abstractmethod
+    def pass_time(self) -> None:
+        """Let some time pass, if a test can have that."""
+
+    @abstractmethod
+    def settled(self, ask: Callable[[], Secret | None], *, may: bool) -> Secret | None:
+        """Return the token that a request gets once the API server knows the latest rights."""
+
+    @abstractmethod
+    def as_holder_of(self, token: Secret) -> Cluster:
+        """The API server for the holder of a token."""
+
+    @abstractmethod
+    def job_headers(self) -> dict[str, str]:
+        """What makes a request of the administrator one of the federated job."""
+
+
+@dataclass(slots=True)
+class KnownSecret:
+    """A Secret of the model. `retire_after`: when it may be deleted, on the world's clock."""
+
+    name: str
+    uid: str
+    is_anchor: bool
+    token: Secret | None
+    retire_after: float | None = None
+
+
+@dataclass(slots=True)
+class Known:
+    """An identity. `uid`: of its ServiceAccount, if it exists. `itself_may`, `job_may`: who may
+    request its tokens. `secrets`: by name.
+    """
+
+    uid: str | None = None
+    itself_may: bool = False
+    job_may: bool = False
+    secrets: dict[str, KnownSecret] = field(default_factory=dict)
+    grants: set[str] = field(default_factory=set)
+
+    def live(self) -> list[KnownSecret]:
+        found = [each for each in self.secrets.values() if each.retire_after is None]
+        return [each for each in found if each.is_anchor] or found
+
+    def is_mixed(self) -> bool:
+        kinds = {each.is_anchor for each in self.secrets.values() if each.retire_after is None}
+        return len(kinds) == 2
+
+
+@dataclass(frozen=True, slots=True)
+class LongLived:
+    """A long-lived token that was handed out. `secret`: the UID of its own."""
+
+    owner: str
+    secret: str
+    token: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class ShortLived:
+    """A token that the API server has issued to the ServiceAccount `uid` of `owner`.
+
+    `bound`: whose Secret it is bound to, and that one's UID; None for none.
+    """
+
+    owner: str
+    uid: str
+    bound: tuple[str, str] | None
+    token: Secret
+
+
+ANN, BEN = "ann", "ben"
+names = st.sampled_from([ANN, BEN])
+kinds = st.sampled_from(["token", "federated", "federated later"])
+bindings = st.sampled_from(["own", "other's", "none"])
+
+
+class IdentityLife(RuleBasedStateMachine):
+    """Commands on identities in any order, and requests at the door in between."""
+
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = self.new_world()
+        self.known = {ANN: Known(), BEN: Known()}
+        self.long_lived: list[LongLived] = []
+        self.short_lived: list[ShortLived] = []
+
+    def new_world(self) -> World:
+        raise NotImplementedError
+
+    def name(self, who: str) -> IdentityName:
+        return IdentityName(namespace=self.world.namespace, name=who)
+
+    # What administrators do
+
+    @initialize(ann=kinds, ben=kinds)
+    def begin(self, ann: str, ben: str) -> None:
+        for who, kind in ((ANN, ann), (BEN, ben)):
+            if kind != "federated":
+                self.create(who)
+            if kind != "token":
+                self.federate(who)
+        for bound in ("own", "other's", "none"):
+            self.ask(bound)
+
+    @rule(who=names)
+    def create(self, who: str) -> None:
+        known = self.known[who]
+        with self.refused(FederatedIdentityError, known.job_may):
+            self.take(who, make(self.world.cluster, self.name(who)))
+            known.itself_may = True
+
+    @rule(who=names)
+    def federate(self, who: str) -> None:
+        self.take(who, make_federated(self.world.cluster, self.name(who)))
+        self.known[who].job_may = True
+
+    @rule(who=names, overlap=st.sampled_from([0, 60, DAY]))
+    def rotate(self, who: str, overlap: int) -> None:
+        known, cluster = self.known[who], self.world.cluster
+        with (
+            self.refused(IdentityNotFoundError, known.uid is None),
+            self.refused(InactiveIdentityError, known.uid is not None and not known.live()),
+        ):
+            rotated = renew(cluster, self.name(who), overlap_seconds=overlap)
+            assert rotated.filled is not None
+            self.replace(who, rotated.filled, overlap)
+
+    @rule(overlap=st.sampled_from([0, 60]))
+    def rotate_all(self, overlap: int) -> None:
+        cluster, namespace = self.world.cluster, self.world.namespace
+        found = find_rotations(cluster, namespace)
+        wanted = [
+            who
+            for who, known in self.known.items()
+            if known.live() and (known.is_mixed() or not known.live()[0].is_anchor)
+        ]
+        assert [each.name.name for each in found] == wanted
+        rotate(cluster, found, deliver=lambda name, content: None, overlap_seconds=overlap)
+        for each in found:
+            assert each.error is None
+            assert each.filled is not None
+            self.replace(each.name.name, each.filled, overlap)
+
+    @rule(who=names, role=st.sampled_from(["view", "edit"]))
+    def authorize(self, who: str, role: str) -> None:
+        with self.refused(IdentityNotFoundError, self.known[who].uid is None):
+            cluster, namespace = self.world.cluster, self.world.namespace
+            grant = role_grant(identity=self.name(who), namespace=namespace, cluster_role=role)
+            trusted = KUBEFLOW if cluster.serves(AUTHORIZATION_POLICIES) else None
+            planned = authorizing.plan(
+                cluster, [grant], trusted=trusted, accept_risks=True, warn=silent
+            )
+            authorizing.apply(cluster, planned)
+            self.known[who].grants.add(role)
+
+    @rule(who=names)
+    def unauthorize(self, who: str) -> None:
+        authorizing.unauthorize(self.world.cluster, self.name(who), None, warn=silent)
+        self.known[who].grants.clear()
+
+    @rule(who=names)
+    def revoke(self, who: str) -> None:
+        deleted, left = revoke(self.world.cluster, self.name(who))
+        assert left == []
+        assert {each.name for each in deleted} == set(self.known[who].secrets)
+        self.known[who].secrets.clear()
+        self.world.pass_time()
+
+    @rule(who=names)
+    def delete(self, who: str) -> None:
+        with self.refused(IdentityNotFoundError, self.known[who].uid is None):
+            delete(self.world.cluster, self.name(who), warn=silent)
+            self.known[who] = Known()
+        self.world.pass_time()
+
+    @rule()
+    def reap(self) -> None:
+        self.world.pass_time()
+        reap(self.world.cluster, self.world.namespace, warn=silent)
+        now = self.world.clock.unix()
+        for known in self.known.values():
+            for name, secret in list(known.secrets.items()):
+                if secret.retire_after is not None and secret.retire_after < now:
+                    del known.secrets[name]
+        self.world.pass_time()
+
+    # What clients do at the door, with any token that they have had
+
+    @rule(bound=bindings)
+    def ask(self, bound: str) -> None:
+        """Everybody asks, with each token that they have ever had."""
+        for who, known in self.known.items():
+            owner = {"own": who, "other's": BEN if who == ANN else ANN}.get(bound)
+            secret = next(iter(self.known[owner].live()), None) if owner else None
+            if owner and secret is None:
+                continue
+            for held in [each for each in self.long_lived if each.owner == who]:
+                is_alive = held.secret in {each.uid for each in known.secrets.values()}
+                if is_alive or self.world.forgets:  # a real one accepts it for ten seconds more
+                    holder = self.world.as_holder_of(held.token)
+                    request = partial(self.request, holder, who, secret)
+                    token = self.world.settled(request, may=is_alive and known.itself_may)
+                    self.keep(who, owner, secret, token)
+            headers = self.world.job_headers()
+            if headers or known.job_may:  # else the administrator asks
+                request = partial(self.request, self.world.cluster, who, secret, headers)
+                token = self.world.settled(request, may=known.job_may)
+                self.keep(who, owner, secret, token)
+
+    # What must hold after each of them
+
+    @invariant()
+    def the_gate_accepts_what_is_bound_to_a_secret_of_its_own_identity(self) -> None:
+        observer = CredentialObserver(
+            self.world.cluster.connection, self.world.clock, home=self.world.namespace,
+            per_namespace=100, accounts_too=False, close_after_seconds=CLOSE_AFTER,
+            transport=self.world.transport,
+        )  # fmt: skip
+        observer.sync()
+        clock, planner = self.world.clock, PartsPlanner(CLUSTER_PARTS, CLOSE_AFTER)
+        published = planner.wanted(
+            observer.observation(), now=clock.monotonic(), now_unix=clock.unix()
+        )
+        for each in self.short_lived:
+            raw = each.token.reveal()
+            rules = Rules(
+                hosts=(HostPattern.parse(HOST),), issuer=str(decode_unverified(raw)[1]["iss"]),
+                audience=GATE, longest_lifetime_seconds=DAY, published=published,
+            )  # fmt: skip
+            request = GateRequest(host=HOST, authorizations=(f"Bearer {raw}",))
+            decision = decide(request, rules, clock.unix(), signed=True)
+            assert decision.is_allowed == self.passes_the_gate(each), (each, decision.reason)
+
+    @invariant()
+    def the_api_server_accepts_what_is_bound_to_anything_that_exists(self) -> None:
+        if self.world.forgets:
+            for each in self.short_lived:
+                found = accepts(self.world.cluster, each.token, GATE)
+                assert found == self.is_alive(each), each
+
+    @invariant()
+    def exactly_the_secrets_and_grants_of_the_model_exist(self) -> None:
+        cluster = self.world.cluster
+        ours = f"{labels.SELECTOR},{labels.COMPONENT}=grant"
+        bound = cluster.list(ROLE_BINDINGS, self.world.namespace, labels=ours)
+        for who, known in self.known.items():
+            found = own_secrets(cluster, self.name(who))
+            retired = {each.name: each.retire_after is not None for each in found}
+            wanted = {name: each.retire_after is not None for name, each in known.secrets.items()}
+            assert retired == wanted
+            key = self.name(who).key
+            roles = {
+                each["roleRef"]["name"]
+                for each in bound
+                if each["metadata"]["annotations"][labels.IDENTITY] == key
+            }
+            assert roles == known.grants
+
+    def teardown(self) -> None:
+        """Review each token once: a real API server would remember an earlier review."""
+        for each in self.short_lived:
+            assert accepts(self.world.cluster, each.token, GATE) == self.is_alive(each), each
+
+    # The model
+
+    def passes_the_gate(self, token: ShortLived) -> bool:
+        return token.bound is not None and token.bound[0] == token.owner and self.is_alive(token)
+
+    def is_alive(self, token: ShortLived) -> bool:
+        if self.known[token.owner].uid != token.uid:
+            return False
+        if token.bound is None:
+            return True
+        owner, uid = token.bound
+        return uid in {each.uid for each in self.known[owner].secrets.values()}
+
+    def take(self, who: str, filled: FilledSecret) -> None:
+        """What `create` or `federate` has returned: the live Secret of its kind, or a new one."""
+        known, secret = self.known[who], filled.secret
+        live = [each.name for each in known.secrets.values() if each.retire_after is None
+                and each.is_anchor is secret.is_anchor]  # fmt: skip
+        assert secret.name in live or live == []
+        assert filled.is_new == (live == [])
+        account = find_account(self.world.cluster, self.name(who))
+        assert account is not None
+        assert known.uid in (None, account.uid)
+        known.uid = account.uid
+        self.add(who, filled)
+
+    def add(self, who: str, filled: FilledSecret) -> None:
+        secret, token = filled.secret, None if filled.secret.is_anchor else filled.token
+        known = self.known[who].secrets
+        if secret.name not in known:
+            known[secret.name] = KnownSecret(secret.name, secret.uid, secret.is_anchor, token)
+            if token is not None:
+                self.long_lived.append(LongLived(who, secret.uid, token))
+
+    def replace(self, who: str, filled: FilledSecret, overlap: int) -> None:
+        """What a rotation has returned: the new Secret, or the anchor that replaces a token."""
+        known, now = self.known[who], self.world.clock.unix()
+        before = {each.name for each in known.live()}
+        assert known.live()[0].is_anchor is filled.secret.is_anchor
+        assert (filled.secret.name in before) == known.is_mixed()
+        self.add(who, filled)
+        for name, secret in list(known.secrets.items()):
+            if name == filled.secret.name:
+                continue
+            is_over = secret.retire_after is not None and secret.retire_after < now
+            if not overlap or is_over:
+                del known.secrets[name]
+            elif secret.retire_after is None:
+                secret.retire_after = now + overlap
+        self.world.pass_time()
+
+    def request(
+        self,
+        holder: Cluster,
+        who: str,
+        secret: KnownSecret | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Secret | None:
+        """Request a token of an identity, bound to a Secret or to nothing."""
+        spec: dict[str, Any] = {"audiences": [GATE], "expirationSeconds": 7200}
+        if secret is not None:
+            spec["boundObjectRef"] = {"apiVersion": "v1", "kind": "Secret", "name": secret.name}
+        path = SERVICE_ACCOUNTS.path(self.world.namespace, who, "token")
+        try:
+            answer = holder.request("POST", path, {"spec": spec}, what="ask", headers=headers)
+        except ApiError:
+            return None
+        return Secret(answer["status"]["token"])
+
+    def keep(
+        self, who: str, owner: str | None, secret: KnownSecret | None, token: Secret | None
+    ) -> None:
+        uid = self.known[who].uid
+        if token is not None and uid is not None:
+            bound = (owner, secret.uid) if owner and secret else None
+            self.short_lived.append(ShortLived(who, uid, bound, token))
+
+    @contextmanager
+    def refused(self, error: type[Exception], is_expected: bool) -> Iterator[None]:
+        """Expect an error where the model says so, and none elsewhere."""
+        try:
+            yield
+        except error:
+            assert is_expected
+        else:
+            assert not is_expected
