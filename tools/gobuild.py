@@ -91,6 +91,7 @@ def go_environment() -> dict[str, str]:
     """The environment in which Go builds the same programs on every machine."""
     settings = {
         "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": TOOLCHAIN, "GOWORK": "off",
+        "GOGC": "400",  # the compiler collects garbage less often: a fifth less work, more memory
     }  # fmt: skip
     others = {name: value for name, value in os.environ.items() if name != "GOROOT"}
     return {**others, **settings}

@@ -2,7 +2,7 @@
 
 `policy_objects` compiles the config's `policy` to a ValidatingAdmissionPolicy and its binding
 (https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/).
-`broken_rules` implements the same rules in Python, so that `policy check` can explain a decision
+`broken_rules` implements the same rules in Python, so that `identity create` can name a rule
 and tests can compare the API server with it.
 
 Everything is written into the policy itself: a ConfigMap with parameters could be changed by every
