@@ -8,6 +8,7 @@ import copy
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,12 @@ from daypass.gate.watch.controller import Controller, State, WatchEvent
 from daypass.gate.watch.fenced_objects import term_of
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
-from daypass.kube.published_objects import read_lacking, read_part, read_published_denials
+from daypass.kube.published_objects import (
+    UnreadablePartError,
+    read_lacking,
+    read_part,
+    read_published_denials,
+)
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio.engine import IstioEngine
 from daypass.rules.credentials import Credential, CredentialPart
@@ -299,7 +305,7 @@ class WatchEnv:
             spec = {"uids": sorted(part.uids), "closes": part.closes_unix}
             path = f"{CONFIG_MAPS}{part_name(number)}"
             document = copy.deepcopy(self.api.objects[path])
-            del document["data"]["accounts"]
+            document["data"].pop("accounts", None)
             self.api.put(path, document)
             for gate in self.gates:
                 path = filter_path(gate, part_name(number))
@@ -318,14 +324,13 @@ class WatchEnv:
             found.difference_update([each for each in found if each.uid == uid])
 
     def parts(self) -> dict[int, CredentialPart]:
-        """What is in the ConfigMaps."""
-        found = {
-            number: self.api.objects.get(f"{CONFIG_MAPS}{part_name(number)}") for number in range(4)
-        }
-        return {
-            number: read_part(each, FewParts.parts)[1]
-            for number, each in found.items() if each is not None
-        }  # fmt: skip
+        """What is in the ConfigMaps, other than those of an earlier version."""
+        found: dict[int, CredentialPart] = {}
+        for number in range(FewParts.parts):
+            if each := self.api.objects.get(f"{CONFIG_MAPS}{part_name(number)}"):
+                with suppress(UnreadablePartError):
+                    found |= [read_part(each, FewParts.parts)]
+        return found
 
     def published(self) -> Published:
         parts = self.parts()

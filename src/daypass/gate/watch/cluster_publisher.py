@@ -223,11 +223,9 @@ class _Gateway:
         with self._failing():
             items: tuple[Item, ...] = ("keys", *_numbers(closed))
             found = self._objects.find({item: self._document(item, closed) for item in items})
-            for number in range(len(closed.parts)):
-                document = self._engine.published_object(part_name(number), closed)
-                if self._earlier.find({number: document})[number] is None:
-                    self._earlier.missing.update(range(len(closed.parts)))
-                    break  # all are deleted together
+            first: dict[Item, Object] = {0: self._engine.published_object(part_name(0), closed)}
+            if self._earlier.find(first)[0] is None:  # they are deleted together
+                self._earlier.missing.update(range(len(closed.parts)))
             return found
         return {}
 
@@ -235,20 +233,22 @@ class _Gateway:
         """Write the term on what was found, and create what is missing, closed; but not the keys:
         they are not known yet. Return what is not there as it is published.
 
-        Nothing is known of a gateway that fails: it lacks everything.
+        Nothing is known of a gateway that fails: it lacks everything. In an upgrade, parts are
+        created when they are published, so that this comes sooner.
         """
+        are_created = bool(self._earlier.missing)
         closed = Published.closed(len(published.parts))
         with self._failing():
             for item, each in found.items():
-                if each is not None or item != "keys":
+                if each is not None or (are_created and item != "keys"):
                     self._objects.write(item, self._document(item, closed), only_term=True)
         if self.why:
             self.lacking.update(_numbers(published))
             return []
-        numbers = _numbers(published)
-        are_there = not self._earlier.missing
         return [
-            n for n in numbers if are_there or not is_as(found[n], self._document(n, published))
+            n
+            for n in _numbers(published)
+            if not (are_created and is_as(found[n], self._document(n, published)))
         ]
 
     def put(self, item: Item, published: Published) -> None:
