@@ -82,6 +82,10 @@ def write(folder: Path, tree: Mapping[str, str]) -> list[Drift]:
         path = folder / drift.path
         path.parent.mkdir(parents=True, exist_ok=True)
         put(path, drift.rendered)
+        if drift.rendered is None:
+            for part in path.relative_to(folder).parents[1:-1]:
+                with contextlib.suppress(OSError):
+                    (folder / part).rmdir()
     return changes
 
 
@@ -109,12 +113,12 @@ def _order(drift: Drift) -> tuple[bool, bool, int]:
 
 
 def put(path: Path, text: str | None) -> None:
-    """Replace a file atomically, with the same mode; None: remove it, and folders that are empty
+    """Replace a file atomically, with the same mode; None: remove it, and its folder if it is empty
     then. Raises OSError."""
     if text is None:
         path.unlink()
         with contextlib.suppress(OSError):  # a folder that others have files in stays
-            os.removedirs(path.parent)
+            path.parent.rmdir()
         return
     try:
         mode = path.stat().st_mode & 0o7777
