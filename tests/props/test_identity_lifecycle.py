@@ -317,7 +317,7 @@ class FederatedLifecycle(Lifecycle):
 TestLifecycle = Lifecycle.TestCase
 TestFederatedLifecycle = FederatedLifecycle.TestCase
 TestLifecycle.settings = TestFederatedLifecycle.settings = settings(
-    max_examples=40,
+    max_examples=16,
     stateful_step_count=15,
     phases=[Phase.explicit, Phase.generate],  # shrinking fifteen steps takes minutes
 )
