@@ -248,17 +248,20 @@ def test_a_revocation_says_whether_unbound_tokens_are_denied(
         check(message_with(err, end), reason="warning")
 
 
-@pytest.mark.parametrize("state", ["denied", "no label"])
-def test_a_deletion_says_whether_an_adopted_account_has_unbound_tokens(
+@pytest.mark.parametrize("state", ["denied", "no label", "another token Secret"])
+def test_a_deletion_says_whether_an_adopted_account_keeps_tokens(
     cluster: Cluster, shell: AdminShell, state: str
 ) -> None:
-    identities.ensure_service_account(shell.plane.admin, shell.namespace, "bot")
+    admin, namespace = shell.plane.admin, shell.namespace
+    identities.ensure_service_account(admin, namespace, "bot")
     make(cluster, shell.bot, adopt=True)
-    if state != "denied":
-        NOT_DENIED[state](cluster, shell.namespace)
+    if state == "another token Secret":
+        identities.make_token_secret(admin, namespace, "bot", name="by-hand")
+    elif state != "denied":
+        NOT_DENIED[state](cluster, namespace)
     _, err = shell.identity("delete", "--yes", code=0 if state == "denied" else 3)
-    end = f"kubectl delete serviceaccount bot -n {shell.namespace}"
-    assert (end in err) == (state != "denied")
+    end = f"kubectl delete serviceaccount bot -n {namespace}"
+    assert (end in err) == (state in NOT_DENIED)
 
 
 def test_in_mode_warn_the_token_is_made_with_a_warning(bot: Bot) -> None:

@@ -9,6 +9,7 @@ from daypass._core.findings import Finding, failure, warning
 from daypass._core.labels import is_ours
 from daypass._core.objects import Object
 from daypass._core.parallel import in_parallel
+from daypass._core.text import printable
 from daypass.config import Config
 from daypass.config.domain import GatewayDomain
 from daypass.deploy.ekf import is_handed_over
@@ -87,7 +88,7 @@ def collisions(listed: ListedObjects, config: Config) -> list[Finding]:
         warning(
             COLLISIONS,
             f"{config.prefix} on {domain.host} leads elsewhere already:"
-            f" {route.owner} has {route.path}",
+            f" {route.owner} has {printable(route.path)}",
             "your ingress or gateway chooses which of the two it serves",
         )
         for domain in config.cluster_domains.values()

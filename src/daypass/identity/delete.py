@@ -189,7 +189,7 @@ def delete(
         deleted=deleted,
         left=left,
         account_uid=account_uid,
-        has_ended=has_ended,
+        has_ended=has_ended and not (stays and foreign),
         is_unmarked=account is not None and not account.is_ours,
     )
 

@@ -106,6 +106,18 @@ def test_nothing_is_found_where_all_is_well() -> None:
     assert found(CONFIG, *well().values()) == {}
 
 
+def test_the_path_of_a_tenants_route_adds_no_line_to_a_finding() -> None:
+    backend = {"service": {"name": "a", "port": {"number": 80}}}
+    forged = "/(kubernetes.*|\n  \u2713 gate  all is well\n" + "a" * 10_000 + ")"
+    paths = [{"path": forged, "pathType": "ImplementationSpecific", "backend": backend}]
+    spec = {"rules": [{"host": HOST, "http": {"paths": paths}}]}
+    route = make("networking.k8s.io/v1", "Ingress", "theirs", "team", spec=spec)
+    route["metadata"]["annotations"] = {"nginx.ingress.kubernetes.io/use-regex": "true"}
+    fact = found(CONFIG, *well().values(), route)["collisions"].fact
+    assert "\n" not in fact
+    assert len(fact) < 500
+
+
 def gone(*keys: tuple[str, str]) -> Callable[[Named], object]:
     return lambda there: [there.pop(key) for key in keys]
 

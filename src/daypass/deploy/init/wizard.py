@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass._core.installation import docs_page
-from daypass._core.text import did_you_mean
+from daypass._core.text import did_you_mean, printable
 from daypass.config.domain import OUTSIDE
 from daypass.config.errors import fault
 from daypass.config.hosts import public_name
@@ -397,7 +397,8 @@ def _verify_free(
     ]
     if taken:
         raise UsageError(
-            f"{prefix} on {host} leads elsewhere already: {taken[0].owner} has {taken[0].path}",
+            f"{prefix} on {host} leads elsewhere already: {taken[0].owner} has"
+            f" {printable(taken[0].path)}",
             "choose another --prefix, or remove that first (EKF's own: "
             + command("init", "--adopt", "door")
             + ")\nto replace a hand-made ingress step by step, see "
