@@ -90,7 +90,7 @@ CASES = {
     "identity revoke": Case(
         lines=(f"# {CREATE}", "identity revoke bot -n {namespace} --yes"),
         code=3,  # whether the policy denies unbound tokens is not seen
-        optional=("create serviceaccounts/token", "get rolebindings"),
+        optional=("create serviceaccounts/token", "get rolebindings.rbac.authorization.k8s.io"),
     ),
     "identity delete": Case(
         lines=(f"# {CREATE}", f"# {GRANT}", "identity delete bot -n {namespace} --yes"),
