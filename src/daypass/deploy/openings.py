@@ -103,9 +103,21 @@ def widened(before: Openings | None, after: Openings) -> list[str]:
             lines.append(f"{name}{how}" if why is None else f"{name}{how}; {why}")
         else:
             unknown.append(name)
+    lines += _past_logins(known, after)
     if unknown:
         lines.insert(0, f"not known how open it was before: {', '.join(unknown)}")
     return lines
+
+
+def _past_logins(before: Openings, after: Openings) -> Iterator[str]:
+    """Yield where tokens pass a login, and did not before."""
+    for name, gate in after["gates"].items():
+        known = _mapping(_mapping(before, "gates"), name).get("hosts", [])
+        hosts = [host for host in gate["hosts"] if host not in known and EVERY_HOST not in known]
+        if hosts and gate.get("others") == "login":
+            where = ", ".join("every host" if host == EVERY_HOST else host for host in hosts)
+            key = _named(("gates", name), before, after)
+            yield f"{key}.hosts: the gate's tokens pass the login at {where}"
 
 
 def _named(place: Location, before: Openings, after: Openings) -> str:

@@ -200,6 +200,27 @@ def test_each_widening_is_one_line_and_its_reverse_is_none(name: str) -> None:
     assert bool(opened(wider, CONFIG)) is (name in BOTH_WAYS)
 
 
+def test_hosts_whose_login_tokens_pass_from_now_on_are_an_opening() -> None:
+    login = CONFIG.replace("gate: {", "gate: {others: login, ")
+    without, more = (
+        CONFIG[: CONFIG.index("gate:")],
+        login.replace("b.example.com]", "c.example.com]"),
+    )
+    every = login.replace("hosts: [", "hosts: ['*', ")
+
+    def past_logins(before: str, after: str) -> list[str]:
+        return [each for each in opened(before, after) if "login at" in each]
+
+    for before, after, where in (
+        (without, login, "ekf.example.com, b.example.com"),
+        (login, more, "c.example.com"),
+        (login, every, "every host"),
+    ):
+        assert [each.rpartition(" at ")[2] for each in past_logins(before, after)] == [where]
+        assert past_logins(after, after) == []
+    assert past_logins(every, more) == past_logins(CONFIG, login) == []
+
+
 @pytest.mark.parametrize("name", WIDER_BY_MODEL)
 def test_each_widening_of_access_by_model_is_one_line(name: str) -> None:
     old, new, *values = WIDER_BY_MODEL[name]
