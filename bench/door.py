@@ -18,7 +18,7 @@ from bench.report import figure, spread
 from bench.rounds import compare
 from daypass.config import Address
 from daypass.local.envoy import Envoy
-from daypass.render.envoy.bootstrap import static_files
+from daypass.render.envoy.bootstrap import envoy_files
 from daypass.render.envoy.protobuf_any import extension
 from daypass.render.envoy.settings import Upstream
 from support.authority import Authority
@@ -159,7 +159,7 @@ def _plain_proxy(
     authority = Authority()
     (folder / "authority.crt").write_text(authority.pem)
     settings = door_settings(folder, authority, upstream)
-    files = static_files(settings, str(folder), admin_socket="admin.sock")
+    files = envoy_files(settings, str(folder), admin_socket="admin.sock")
     resources = files["envoy.json"]["static_resources"]
     files["envoy.json"].pop("overload_manager")
     action = {"cluster": "api-server", **({"prefix_rewrite": "/"} if cut else {})}

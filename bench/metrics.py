@@ -15,7 +15,7 @@ from bench.report import figure
 from bench.rounds import Comparison
 from daypass.config import Address
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
-from daypass.render.envoy.bootstrap import followed_files
+from daypass.render.envoy.bootstrap import envoy_files
 from daypass.render.envoy.door_routes import REFUSALS
 from daypass.render.envoy.settings import DoorSettings, Protected
 from daypass.render.envoy.statistics import metrics_listener, stats_config
@@ -149,7 +149,7 @@ def _door(place: Path, port: int, authority_pem: str, *, counts: bool) -> Iterat
         door_settings(place, authority, upstream_at(place, port, authority_pem, SERVER)),
         metrics=ANYWHERE if counts else None,
     )
-    files = followed_files(settings, str(place), admin_socket=ADMIN_SOCKET)
+    files = envoy_files(settings, str(place), admin_socket=ADMIN_SOCKET)
     if not counts:
         _without_series(files)
     with running_envoy(place, files) as envoy:
@@ -158,11 +158,10 @@ def _door(place: Path, port: int, authority_pem: str, *, counts: bool) -> Iterat
 
 def _counting(files: dict[str, Any]) -> None:
     """Serve the statistics, of a gate whose door does not."""
-    files["bootstrap.json"]["stats_config"] = stats_config()
-    cluster, listener = admin_cluster(ADMIN_SOCKET), metrics_listener(ANYWHERE)
-    for name, kind, more in (("clusters", "cluster", cluster), ("listeners", "listener", listener)):
-        message = f"type.googleapis.com/envoy.config.{kind}.v3.{kind.title()}"
-        files[f"{name}.json"]["resources"].append({"@type": message, **more})
+    bootstrap = files["envoy.json"]
+    bootstrap["stats_config"] = stats_config()
+    bootstrap["static_resources"]["clusters"].append(admin_cluster(ADMIN_SOCKET))
+    bootstrap["static_resources"]["listeners"].append(metrics_listener(ANYWHERE))
 
 
 def _without_series(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""`daypass up` in front of a real API server: its changes, and what is reported."""
+"""`daypass up` in front of a real API server, and what is reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.doors import CHECK
 from support.messages import check, message_with
-from support.raw import exchange, get
+from support.raw import get
 from support.up import HOST, Up, up_config
 
 CHECKING = get(host=HOST, path=CHECK)
@@ -19,39 +19,6 @@ def test_up_reports_the_doors_url_and_reaches_the_api_server(up: Up) -> None:
     assert up.door == f"https://localhost:{up.port}/kubernetes"
     assert 'User "system:anonymous" cannot get resource' in up.words
     assert up.send(CHECKING).code == 403
-
-
-def test_a_change_is_applied_on_a_connection_that_stays_open(
-    control_plane: ControlPlane, tmp_path: Path
-) -> None:
-    with Up(tmp_path, up_config(control_plane)) as up:
-        with up.connect() as connection:
-            assert exchange(connection, CHECKING).code == 403
-            lab, more = "host: localhost, front: envoy", "host: more.example.com, front: envoy"
-            both = f"{{lab: {{{lab}}}, more: {{{more}}}}}"
-            other = CHECKING.replace(b"Host: localhost", b"Host: more.example.com")
-            assert exchange(connection, other).code == 404
-            up.config_file.write_text(up_config(control_plane, domains=both))
-            up.wait_for_words("daypass.yaml has changed")
-            assert exchange(connection, other).code == 403
-            check(message_with(up.words, "daypass.yaml has changed"), reason="reloaded")
-        with up.connect(name="more.example.com") as connection:
-            assert exchange(connection, other).code == 403
-
-
-def test_an_invalid_change_is_refused_and_the_next_one_moves_the_door(
-    control_plane: ControlPlane, tmp_path: Path
-) -> None:
-    with Up(tmp_path, up_config(control_plane)) as up:
-        change = up_config(control_plane, cluster="{server: https://127.0.0.1:1}")
-        up.config_file.write_text(change)
-        up.wait_for_words("cluster.certificateAuthority")
-        assert up.send(CHECKING).code == 403
-        up.config_file.write_text(up_config(control_plane, prefix="/kube"))
-        up.wait_for_words("daypass.yaml has changed")
-        elsewhere = CHECKING.replace(b"/kubernetes/", b"/kube/")
-        assert (up.send(elsewhere).code, up.send(CHECKING).code) == (403, 404)
-        check(message_with(up.words, "cluster.certificateAuthority"), reason="refused")
 
 
 def test_a_second_up_of_the_same_config_names_the_first(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daypass.config import Address, Gate
 from daypass.config.exposure import Exposure
-from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
+from daypass.render.envoy.bootstrap import KEYS_FILE, envoy_files, keys_file, to_json
 from daypass.render.envoy.settings import (
     Certificate,
     DoorSettings,
@@ -76,11 +76,11 @@ GATE = GateSettings(
 
 
 def rendered() -> dict[str, str]:
-    """Both forms of the door, and the fixed form with a gate, as text, by `form/file`."""
+    """The door alone, and with a gate, as text, by `form/file`."""
+    gate = envoy_files(SETTINGS, FOLDER, admin_socket="admin.sock", gate=GATE)
     forms = {
-        "static": static_files(SETTINGS, FOLDER, admin_socket="admin.sock"),
-        "followed": followed_files(SETTINGS, FOLDER, admin_socket="admin.sock"),
-        "gate": static_files(SETTINGS, FOLDER, admin_socket="admin.sock", gate=GATE, keys="{}"),
+        "alone": envoy_files(SETTINGS, FOLDER, admin_socket="admin.sock"),
+        "gate": {**gate, KEYS_FILE: keys_file(GATE, "{}")},
     }
     return {
         f"{form}/{name}": to_json(content)

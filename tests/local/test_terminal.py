@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
 from daypass.local.stack import stack_config
 from support.programs import DAYPASS, run
 from support.terminal import Terminal, screen
-from support.up import Up, runtime_folder
+from support.up import Up, envoys_of, runtime_folder
 from support.up_embedded import fixed_config
 
 
@@ -17,13 +19,13 @@ def surroundings(folder: Path) -> dict[str, str]:
 
 
 def test_up_shows_its_start_and_the_time_of_what_follows(tmp_path: Path) -> None:
-    config = tmp_path / "daypass.yaml"
-    config.write_text(stack_config())
+    (tmp_path / "daypass.yaml").write_text(stack_config())
     with Terminal("up", env=surroundings(tmp_path), cwd=tmp_path) as shown:
         shown.wait_for("s  starting door and gate")
         shown.wait_for("Ctrl-C")
-        config.write_text("version: 3\n")
-        shown.wait_for("refused")
+        (envoy,) = envoys_of(shown.process.pid)
+        os.kill(envoy, signal.SIGKILL)
+        shown.wait_for("Envoy is up again")
         shown.type(b"\x03")
         assert shown.wait() == 0
     lines = "\n".join(screen(shown.written))
@@ -32,7 +34,8 @@ def test_up_shows_its_start_and_the_time_of_what_follows(tmp_path: Path) -> None
     assert re.search(r"^daypass: \d\d:", start, re.M) is None
     time = r"daypass: \d\d:\d\d:\d\d"
     assert re.fullmatch(
-        rf"{time} the change is refused.*\n(  .+\n)+{time} closing\n{time} everything is closed\n",
+        rf"{time} Envoy was killed.*\n(  .+\n)*{time} Envoy is up again\n"
+        rf"{time} closing\n{time} everything is closed\n",
         later,
     )
 

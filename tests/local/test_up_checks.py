@@ -159,7 +159,7 @@ def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
         assert [code(stack, token) for token in (one, two, other)] == [200, 200, 200]
         stack.revoke(identities[0])
         eventually("it is refused", lambda: code(stack, one) == 401)
-        authorizer = stack.supervisor._authorizers._current
+        authorizer = stack.supervisor._authorizer
         assert authorizer is not None
         end(authorizer)
         stack.revoke(identities[1])
@@ -180,25 +180,6 @@ def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
         assert Counter(code(stack, token) for token in [one, two] * 5) == {401: 10}
         stack.supervisor.check(threading.Event())
         assert not [line for line in stack.said[reported:] if "authorizer" in line]
-
-
-def test_the_check_changes_while_it_runs(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with (
-        unlimited_reviews(),
-        LocalStack(tmp_path_factory.mktemp("s"), config=config("jwt")) as stack,
-    ):
-        identity = stack.make_identity()
-        token = stack.make_token(identity)
-        other = stack.make_token(identity, audiences=["other"])
-        for check in ("review", "jwt", "review"):
-            stack.config_file.write_text(config(check))
-            stack.supervisor.check(threading.Event(), force=True)
-            assert stack.said[-1].startswith("daypass.yaml "), stack.said
-            assert code(stack, token) == 200
-            assert code(stack, other) == 403
-        check_message(stack.said[-1], reason="log")
-        stack.revoke(identity)
-        eventually("it is refused", lambda: code(stack, token) == 401)
 
 
 def fields(value: str, method: str = "POST", **more: str) -> list[tuple[str, str]]:

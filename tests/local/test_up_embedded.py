@@ -30,7 +30,7 @@ from support.objects import kubeconfig
 from support.ports import listens
 from support.programs import DAYPASS, output_of, run
 from support.unlimited_reviews import UNLIMITED
-from support.up import Up
+from support.up import Up, envoys_of
 from support.up_embedded import (
     admin_of,
     at_the_gate,
@@ -63,7 +63,7 @@ def test_identities_and_their_tokens_survive_a_restart_and_keys_on_disk_do_not(
     with Up(tmp_path, config) as up:
         old = credentials_of(up, make_identity(admin_of(up), "team")).token()
         (left,) = up.runtime.iterdir()
-        assert list(left.glob("*.key"))
+        assert list(left.glob("*.pem"))
         assert up.end(number) == (0 if number == signal.SIGTERM else -number)
     eventually("its Envoy has ended", lambda: not listens(up.port))
     assert left.exists() == (number == signal.SIGKILL)
@@ -205,6 +205,13 @@ def dead_cluster(folder: Path, issuer: str = "") -> str:
     return stack_config(cluster=f"cluster: {{{fields}}}\n")
 
 
+ONE_DOOR = """\
+version: 1
+domains: {here: {host: localhost, front: envoy}}
+local: {door: '127.0.0.1:0', apiServer: external}
+"""
+
+
 def kubeconfig_option(folder: Path) -> list[str]:
     """A user of an API server that is not there."""
     file = folder / "kubeconfig"
@@ -249,11 +256,32 @@ def test_an_unusable_certificate_authority_of_the_api_server_is_a_usage_error(
     check_message(up.words, reason="usage")
 
 
+def test_an_api_server_without_a_named_authority_is_a_usage_error(tmp_path: Path) -> None:
+    config = ONE_DOOR + "cluster: {server: https://127.0.0.1:9}\n"
+    with Up(tmp_path, config) as up:
+        assert up.wait() == 2
+    check_message(up.words, "cluster.certificateAuthority", reason="usage")
+
+
 def test_a_gate_that_does_not_know_its_issuer_does_not_start(tmp_path: Path) -> None:
     arguments = kubeconfig_option(tmp_path)
     with Up(tmp_path, dead_cluster(tmp_path), arguments=arguments) as up:
         assert up.wait() == 1
     check_message(up.words, "cannot be reached", reason="failed")
+
+
+def test_the_end_of_its_terminal_ends_it_unless_nohup_runs_it(tmp_path: Path) -> None:
+    with Up(tmp_path, stack_config()) as up:
+        assert up.end(signal.SIGHUP) == 0
+    assert not list(up.runtime.iterdir())
+    program = (sys.executable, "-m", "daypass")
+    with Up(tmp_path, stack_config(), python="nohup", program=program) as lasting:
+        lasting.config_file.write_text("nonsense")  # for the next start
+        lasting.process.send_signal(signal.SIGHUP)
+        (envoy,) = lasting.envoy_pids()
+        os.kill(envoy, signal.SIGKILL)
+        lasting.wait_for_words("Envoy is up again")
+        assert lasting.end() == 0
 
 
 def test_a_full_stderr_does_not_stop_it(tmp_path: Path) -> None:
@@ -268,9 +296,10 @@ def test_a_full_stderr_does_not_stop_it(tmp_path: Path) -> None:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         port = int(ready["listen"]["door"].rpartition(":")[2])
-        (tmp_path / "daypass.yaml").write_text("nonsense")  # there is something to report
-        process.send_signal(signal.SIGHUP)
-        assert listens(port)
+        (envoy,) = envoys_of(process.pid)
+        os.kill(envoy, signal.SIGKILL)  # there is something to report
+        eventually("another Envoy is up", lambda: envoys_of(process.pid) not in ([], [envoy]))
+        eventually("it listens", lambda: listens(port))
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 

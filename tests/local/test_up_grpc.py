@@ -151,15 +151,3 @@ def test_a_tls_server_without_http2_is_reached_over_http1(tmp_path: Path) -> Non
         identity = make_identity(admin_of(up), "team")
         answer = passed_by_the_gate(up, credentials_of(up, identity).token().value)
     assert (answer.code, answer.json) == (200, {"version": "HTTP/1.1"})
-
-
-def test_the_protocol_may_change_while_it_runs(service: GrpcService, tmp_path: Path) -> None:
-    with gate_before(tmp_path, f"http://localhost:{service.plain_port}") as up:
-        identity = make_identity(admin_of(up), "team")
-        with calling(up, identity) as channel:
-            with pytest.raises(grpc.RpcError):
-                say(channel)(b"x", timeout=60)
-            before = up.config_file.read_text()
-            up.config_file.write_text(before.replace("http://localhost", "h2c://localhost"))
-            up.wait_for_words("daypass.yaml has changed")
-            assert say(channel)(b"x", timeout=60) == b"x"

@@ -17,7 +17,7 @@ from daypass.render.envoy.upstream import certificate_names, verified_tls
 from daypass.rules.published import Published
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
-from support.gates import RunningGate, running_gate
+from support.gates import RunningGate, manager_of, running_gate
 from support.rendered import config_of
 from support.tokens import AUDIENCE, ISSUER, LONGEST_SECONDS, Signer
 from support.unlimited_reviews import unlimited_reviews
@@ -79,20 +79,18 @@ def reviewed_gate(
 
 def authorizer_alone(files: dict[str, Json]) -> None:
     """Take out all of the gate's Envoy but the authorizer, as Envoy Gateway has it."""
-    _, listener = files["listeners.json"]["resources"]
-    (manager,) = listener["filter_chains"][0]["filters"]
-    filters: list[Json] = manager["typed_config"]["http_filters"]
+    manager = manager_of(files)
+    filters: list[Json] = manager["http_filters"]
     (asks,) = (n for n, each in enumerate(filters) if "ext_authz" in each["name"])
     del filters[:asks]
-    (routes,) = files["routes-gate.json"]["resources"]
     # Otherwise they come from the claims that Envoy has verified.
-    for route in routes["virtual_hosts"][0]["routes"]:
+    for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
         del route["request_headers_to_add"]
 
 
 def ask_over_tls(files: dict[str, Any], *, port: int, authority_pem: str, name: str) -> None:
     """Make the gate's Envoy ask at a port of loopback, where this authority and name must be."""
-    clusters = files["clusters.json"]["resources"]
+    clusters = files["envoy.json"]["static_resources"]["clusters"]
     (cluster,) = (each for each in clusters if each["name"] == AUTHORIZER)
     where = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
     cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"] = where

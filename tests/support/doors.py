@@ -14,7 +14,7 @@ from typing import Any
 from daypass.config import Address
 from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
-from daypass.render.envoy.bootstrap import followed_files, to_json
+from daypass.render.envoy.bootstrap import envoy_files, to_json
 from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Certificate, DoorSettings, Upstream
 from daypass.rules.reasons import REASON_HEADER
@@ -100,11 +100,11 @@ def door_settings(folder: Path, authority: Authority, upstream: Upstream) -> Doo
 
 @contextmanager
 def running_envoy(folder: Path, files: Mapping[str, Json]) -> Iterator[Envoy]:
-    """An Envoy with these files, of which it reads bootstrap.json first."""
+    """An Envoy with these files, of which it reads envoy.json first."""
     for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(to_json(content))
-    envoy = Envoy.start(folder, "bootstrap.json", concurrency=1)
+    envoy = Envoy.start(folder, "envoy.json", concurrency=1)
     try:
         yield envoy
     finally:
@@ -124,7 +124,7 @@ def running_door(
     authority = Authority()
     upstream = upstream_at(folder, upstream_port, upstream_authority_pem, server_name)
     settings = change(door_settings(folder, authority, upstream))
-    files = followed_files(settings, str(folder), admin_socket=ADMIN_SOCKET)
+    files = envoy_files(settings, str(folder), admin_socket=ADMIN_SOCKET)
     with running_envoy(folder, files) as envoy:
         yield Door(
             envoy=envoy,

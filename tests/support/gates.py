@@ -15,7 +15,7 @@ from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
-    followed_files,
+    envoy_files,
     keys_file,
     published_files,
     to_json,
@@ -63,6 +63,14 @@ class RunningGate:
             write_private(str(file), content.encode())
 
 
+def manager_of(files: dict[str, Json]) -> Json:
+    """The HTTP connection manager of the gate in its files."""
+    _, listener = files["envoy.json"]["static_resources"]["listeners"]
+    (manager,) = listener["filter_chains"][0]["filters"]
+    config: Json = manager["typed_config"]
+    return config
+
+
 @contextmanager
 def running_gate(
     folder: Path,
@@ -103,7 +111,7 @@ def running_gate(
             timeouts=timeouts,
         )
         door = replace(door, certificates=door.certificates[1:])
-        files = followed_files(door, str(folder), admin_socket=ADMIN_SOCKET, gate=gate)
+        files = envoy_files(door, str(folder), admin_socket=ADMIN_SOCKET, gate=gate)
         files |= {KEYS_FILE: keys_file(gate, jwks), **published_files(published)}
         change(files)
         with running_envoy(folder, files) as envoy:

@@ -45,6 +45,11 @@ def as_text(line: str) -> str:
     return f"daypass: {lines}\n"
 
 
+def envoys_of(pid: int) -> list[int]:
+    """The process IDs of a process's Envoys."""
+    return [child for child, name in children_of(pid).items() if name == "envoy"]
+
+
 class Up:
     """A running `daypass up`; `words` is what it has said so far."""
 
@@ -124,7 +129,7 @@ class Up:
         eventually(f"up says {words!r}", said)
 
     def envoy_pids(self) -> list[int]:
-        return [pid for pid, name in children_of(self.process.pid).items() if name == "envoy"]
+        return envoys_of(self.process.pid)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; its exit code."""

@@ -12,8 +12,8 @@ from daypass._core.clock import SystemClock
 from daypass.kube.certificate_authority import Authority
 from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET
-from daypass.local.settings import envoy_settings
-from daypass.render.envoy.bootstrap import KEYS_FILE, followed_files, keys_file, published_files
+from daypass.local.settings import OwnCertificates, envoy_settings
+from daypass.render.envoy.bootstrap import KEYS_FILE, envoy_files, keys_file, published_files
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.config_documents import Document, documents
 from support.doors import running_envoy, upstream_at
@@ -47,12 +47,12 @@ def test_it_refuses_a_token_for_another_audience(document: Document) -> None:
     with TemporaryDirectory() as name, Echo() as echo:
         folder = Path(name)
         made = envoy_settings(
-            config, upstream_at(folder, 9, authority.pem), authority, folder, clock,
-            issuer=ISSUER, echo=echo.address, authorizer=folder / "nobody", parts=len(known.parts),
+            config, upstream_at(folder, 9, authority.pem),
+            OwnCertificates(authority, folder, clock), clock, issuer=ISSUER, echo=echo.address, authorizer=folder / "nobody", parts=len(known.parts),
         )  # fmt: skip
         gate = made.gate
         assert gate is not None
-        files = followed_files(made.door, name, admin_socket=ADMIN_SOCKET, gate=gate)
+        files = envoy_files(made.door, name, admin_socket=ADMIN_SOCKET, gate=gate)
         files |= {KEYS_FILE: keys_file(gate, OURS.jwks), **published_files(known)}
         with running_envoy(folder, files) as envoy:
             reasons = []

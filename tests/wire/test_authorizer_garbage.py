@@ -150,11 +150,11 @@ def running_env(folder: Path, *, seconds: float) -> Iterator[Env]:
     with Impostor() as impostor, Service() as service:
 
         def move(files: dict[str, Json]) -> None:
-            text = json.dumps(files["clusters.json"])
+            text = json.dumps(files["envoy.json"])
             before = json.dumps({"pipe": {"path": AUTHORIZER}})
             where = {"address": "127.0.0.1", "port_value": impostor.port}
             assert text.count(before) == 1
-            files["clusters.json"] = json.loads(
+            files["envoy.json"] = json.loads(
                 text.replace(before, json.dumps({"socket_address": where}))
             )
 

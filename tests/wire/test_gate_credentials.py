@@ -26,7 +26,7 @@ from support import publishing
 from support.deadline import eventually
 from support.doors import EKF
 from support.gate_differences import assert_refused, reason_in, seen
-from support.gates import RunningGate, running_gate
+from support.gates import RunningGate, manager_of, running_gate
 from support.h2c import Http2
 from support.publishing import CREDENTIAL, closing_in, denied_by_hand
 from support.raw import Caller, Conversation
@@ -400,9 +400,7 @@ def without_filter(name: str) -> Callable[[dict[str, Json]], None]:
 
 
 def http_filters(files: dict[str, Json]) -> list[Json]:
-    _, listener = files["listeners.json"]["resources"]
-    (manager,) = listener["filter_chains"][0]["filters"]
-    filters: list[Json] = manager["typed_config"]["http_filters"]
+    filters: list[Json] = manager_of(files)["http_filters"]
     return filters
 
 

@@ -16,7 +16,7 @@ from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.doors import EKF, access_log
 from support.gate_differences import assert_passed_as, reason_in
-from support.gates import RunningGate, running_gate
+from support.gates import RunningGate, manager_of, running_gate
 from support.http_services import Handler, serving
 from support.messages import check
 from support.raw import exchange
@@ -149,9 +149,7 @@ def test_nothing_passes_where_a_filter_of_the_decision_is_missing(
     tmp_path: Path, name: str
 ) -> None:
     def remove(files: dict[str, Json]) -> None:
-        _, listener = files["listeners.json"]["resources"]
-        (manager,) = listener["filter_chains"][0]["filters"]
-        filters = manager["typed_config"]["http_filters"]
+        filters = manager_of(files)["http_filters"]
         if name == "the decision's mark":
             (verdict,) = (each for each in filters if each["name"] == "daypass-gate-decision")
             verdict["typed_config"]["shadow_rules_stat_prefix"] = "other_"

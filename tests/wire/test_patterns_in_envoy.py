@@ -92,7 +92,7 @@ def bootstrap() -> Json:
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("patterns")
-    with running_envoy(folder, {"bootstrap.json": bootstrap()}) as envoy:
+    with running_envoy(folder, {"envoy.json": bootstrap()}) as envoy:
         yield envoy.port("patterns")
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class LoopThread(Generic[T]):
@@ -62,12 +61,6 @@ class LoopThread(Generic[T]):
         """Call a function in the event loop, soon; do nothing if that has ended."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(function, *arguments)
-
-    def run(self, work: Coroutine[Any, Any, R], timeout_seconds: float) -> R:
-        """Return the result of a coroutine in the event loop. Raises TimeoutError, too, and
-        RuntimeError if the loop has ended.
-        """
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_seconds)
 
     def stop(self, timeout_seconds: float | None = None) -> None:
         """Leave the context, and wait for that. A second call does nothing."""

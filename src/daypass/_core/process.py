@@ -1,10 +1,10 @@
-"""Other programs, run with a deadline; and how many files this process may have open."""
+"""Other programs, run with a deadline; the end of this process, and how many files it may open."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from subprocess import Popen
 
     from daypass._core.clock import Clock
@@ -126,3 +126,14 @@ def allow_many_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):  # a system's own limit may be lower
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def handle_end_signals(handle: Callable[[], object]) -> None:
+    """Call `handle` at Ctrl-C, at SIGTERM, and when the terminal is closed, unless nohup ignores
+    that.
+    """
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: handle())

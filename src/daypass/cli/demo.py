@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import signal
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.hints import command
 from daypass._core.installation import path_with_daypass
+from daypass._core.process import handle_end_signals
 from daypass._core.token_bounds import PROBE_PATH
 from daypass.cli import log, write
 from daypass.cli.colour import paint
@@ -43,10 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the steps; return 0 if all went as expected, else 1."""
     started = SYSTEM_CLOCK.monotonic()
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Stop when the terminal is closed, unless nohup ignores that signal.
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: stop.set())
+    handle_end_signals(stop.set)
     from daypass.local.stack import LocalStack
     from daypass.local.state import runtime_folder
 

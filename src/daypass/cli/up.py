@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import gc
 import os
-import signal
 import sys
 import threading
 import time
@@ -38,7 +37,7 @@ examples:
   daypass up                            ./daypass.yaml, or else the defaults
   daypass up -o json | read -r line     where it listens, as soon as it listens
 
-A change of the file takes effect a moment later and drops no connection; an invalid one is refused.
+A change of the file takes effect at the next start.
 """
 
 
@@ -81,7 +80,7 @@ def _close_after_seconds(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Run door and gate until a signal; return 0 after an orderly end."""
     from daypass._core.files import write_private
-    from daypass._core.process import allow_many_files
+    from daypass._core.process import allow_many_files, handle_end_signals
     from daypass.config import parse
     from daypass.kube.certificate_authority import Authority
     from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer
@@ -92,10 +91,8 @@ def run(args: argparse.Namespace) -> int:
     from daypass.local.supervisor import Supervisor
 
     allow_many_files()
-    stop, reload = threading.Event(), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: _close(stop))
-    signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    stop = threading.Event()
+    handle_end_signals(lambda: _close(stop))
 
     # A cluster that is named is meant to be used: the defaults are for the embedded API server.
     needs_file = args.config or args.kubeconfig or os.path.lexists(options.DEFAULT_CONFIG)
@@ -133,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             with progress(args, "starting door and gate"):
                 supervisor = Supervisor(
-                    args.config,
+                    config,
                     backend,
                     authority,
                     folders.runtime,
@@ -145,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 trusted = folders.state / "authority.crt"
                 _report(args, supervisor, trusted, kubeconfig)
-                supervisor.run(stop, reload)
+                supervisor.run(stop)
             finally:
                 supervisor.stop()
         finally:

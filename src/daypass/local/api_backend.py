@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import ssl
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +57,6 @@ class ExternalApiServer:
     def __init__(self, kubeconfig: str) -> None:
         self._kubeconfig = kubeconfig
         self._cluster: Cluster | None = None
-        self._lock = threading.Lock()
 
     def upstream(self, config: Config) -> Upstream:
         """Return its address, and how it is trusted."""
@@ -79,7 +77,7 @@ class ExternalApiServer:
         return find_connection_config(os.environ, kubeconfig=self._kubeconfig)
 
     def _ask(self, config: Config, ask: Callable[[Config, Cluster], str]) -> str:
-        """Ask the config's API server, whatever the kubeconfig names, one request at a time.
+        """Ask the config's API server, whatever the kubeconfig names.
 
         The client stays the same while nothing changes, so that a credential plugin is not started
         for each request.
@@ -91,12 +89,11 @@ class ExternalApiServer:
             authority=read_authority(upstream.authority_file),
             tls_server_name=upstream.server_name,
         )
-        with self._lock:
-            if self._cluster is None or self._cluster.connection != connection:
-                cluster = Cluster(connection)
-                self.stop()
-                self._cluster = cluster
-            return ask(config, self._cluster)
+        if self._cluster is None or self._cluster.connection != connection:
+            cluster = Cluster(connection)
+            self.stop()
+            self._cluster = cluster
+        return ask(config, self._cluster)
 
     def stop(self) -> None:
         if self._cluster is not None:

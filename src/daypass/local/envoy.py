@@ -134,10 +134,6 @@ class Envoy:
         command += [
             "--log-level",
             "warning",
-            "--drain-time-s",
-            "5",
-            "--parent-shutdown-time-s",
-            "6",
             "--file-flush-interval-msec",  # the log shows a request within a second, not ten
             "1000",
         ]
@@ -216,12 +212,18 @@ class Envoy:
         return f"was killed (signal {-code})" if code < 0 else f"ended (exit code {code})"
 
     def log_end(self, lines: int = 5) -> str:
-        """Return the last lines of the log that are Envoy's own, not those of requests."""
+        """Return the last lines of the log that are not of requests or a stack trace, or their
+        remedy.
+        """
         try:
             text = (self.folder / "envoy.log").read_text(errors="replace")
         except OSError:
             return ""
-        return _cause(text, lines)
+        own = [line for line in text.splitlines() if not re.search(_NO_CAUSE, line)]
+        cause = "\n".join(own[-lines:])
+        if _INOTIFY_LIMIT in cause:
+            return f"this user has no inotify instances left: sudo sysctl -w {_INOTIFY_LIMIT}=1024"
+        return cause
 
     def trim_log(self) -> None:
         """Empty a log that has become too large; Envoy goes on appending."""
@@ -239,23 +241,3 @@ class Envoy:
             self._child.kill()
             self._child.wait()
         (self.folder / ADMIN_SOCKET).unlink(missing_ok=True)
-
-
-def validate(folder: Path, config: str) -> None:
-    """Let Envoy validate a config without running it. Raises EnvoyFailedError with its reason."""
-    command = [str(find_envoy()), "--mode", "validate", "-c", str(folder / config)]
-    validated = subprocess.run(
-        [*command, "--log-level", "error"], cwd=folder, capture_output=True, check=False, timeout=30
-    )
-    if validated.returncode != 0:
-        text = (validated.stderr + validated.stdout).decode(errors="replace")
-        raise EnvoyFailedError("Envoy refuses this config", _cause(text.strip(), 3))
-
-
-def _cause(log: str, lines: int) -> str:
-    """Return the last lines of a log that are not of requests or a stack trace, or their remedy."""
-    own = [line for line in log.splitlines() if not re.search(_NO_CAUSE, line)]
-    cause = "\n".join(own[-lines:])
-    if _INOTIFY_LIMIT in cause:
-        return f"this user has no inotify instances left: sudo sysctl -w {_INOTIFY_LIMIT}=1024"
-    return cause

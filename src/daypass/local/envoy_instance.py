@@ -1,8 +1,6 @@
-"""Door and gate on this machine: rendered files, and an Envoy that follows them as it runs."""
+"""Door and gate on this machine: rendered files, and an Envoy that runs with them."""
 
-import hashlib
 import json
-import shutil
 import threading
 import time
 from contextlib import suppress
@@ -13,15 +11,14 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass.config import Address
-from daypass.local.envoy import ADMIN_SOCKET, Envoy, EnvoyFailedError, validate, verify_free
+from daypass.local.envoy import ADMIN_SOCKET, Envoy, verify_free
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
     PUBLISHED_FOLDER,
-    followed_files,
+    envoy_files,
     keys_file,
     published_file,
     published_files,
-    static_files,
     to_json,
 )
 from daypass.render.envoy.settings import DoorSettings, GateSettings
@@ -29,19 +26,7 @@ from daypass.render.envoy.statistics import METRICS
 from daypass.rules.credentials import part_of
 from daypass.rules.published import PAIRS, Published, part_name
 
-_VERSIONS = {
-    "listeners.json": "listener_manager.lds.version_text",
-    "clusters.json": "cluster_manager.cds.version_text",
-    "routes.json": "http.door.rds.door.version_text",
-    "routes-gate.json": "http.gate.rds.gate.version_text",
-}
-"""Of a file that configures no filter: see `_statistic`."""
-_LOADED_WITHIN_SECONDS = 5.0
 _READ_WITHIN_SECONDS = 2.0
-
-
-class RefusedChangeError(DaypassError):
-    """Envoy did not accept a change; the old settings stay in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +71,15 @@ class EnvoyInstance:
         self._publishing = threading.Lock()
         self._publications = 0
         self._versions: dict[str, str] = {}
-        self._pinned: dict[str, int] = {}
+        self.ports: dict[str, int] = {}
         (folder / PUBLISHED_FOLDER).mkdir(mode=0o700, exist_ok=True)
         for address in settings.listens.values():
             verify_free(address)
-        # No validation first: Envoy checks what it starts with, and nothing can be lost yet.
-        self._write(settings)
+        self._write()
         self._start()
 
     def _start(self) -> None:
-        self.process = Envoy.start(self.folder, "bootstrap.json", concurrency=self._workers)
+        self.process = Envoy.start(self.folder, "envoy.json", concurrency=self._workers)
         try:
             self.ports = {name: self.process.port(name) for name in self.settings.listens}
         except BaseException:
@@ -105,30 +89,8 @@ class EnvoyInstance:
     def restart(self) -> None:
         """Start Envoy again, with the same settings and ports."""
         self.process.stop()
-        listens = self.settings.listens
-        self._pinned = {name: self.ports[name] for name in listens if listens[name].port == 0}
-        self._write(self.settings)
+        self._write()
         self._start()
-
-    def apply(self, settings: EnvoyInstanceSettings) -> None:
-        """Change the settings without dropping a connection.
-
-        Raises RefusedChangeError, EnvoyFailedError or PortTakenError; the old settings then stay
-        in force.
-        """
-        known = self.settings.listens
-        for name, address in settings.listens.items():
-            if address != known.get(name):
-                verify_free(address)
-        self._validate(settings)
-        old, self.settings = self.settings, settings
-        try:
-            self._wait_until_loaded(self._write(settings))
-        except (OSError, DaypassError):
-            self.settings = old
-            with suppress(OSError):  # the first error is the one to report
-                self._write(old)
-            raise
 
     def set_keys(self, keys: str) -> bool:
         """Replace the gate's key set, for open connections too; return whether it changed."""
@@ -157,31 +119,13 @@ class EnvoyInstance:
     def stop(self) -> None:
         self.process.stop()
 
-    def _validate(self, settings: EnvoyInstanceSettings) -> None:
-        scratch = self.folder / "validated"
-        scratch.mkdir(mode=0o700, exist_ok=True)
-        files = static_files(
-            settings.door,
-            str(scratch),
-            admin_socket=ADMIN_SOCKET,
-            gate=settings.gate,
-            keys=self._keys,
-        )
-        try:
-            for name, content in files.items():
-                (scratch / name).write_text(to_json(content))
-            validate(scratch, "envoy.json")
-        finally:
-            shutil.rmtree(scratch)
-
-    def _write(self, settings: EnvoyInstanceSettings) -> dict[str, str]:
-        """Write every file; return the version of each that Envoy reports on."""
-        if settings.gate is not None:
-            self._write_keys(settings.gate, self._keys)
+    def _write(self) -> None:
+        door, gate, metrics = self.settings.door, self.settings.gate, self.settings.door.metrics
+        if gate is not None:
+            self._write_keys(gate, self._keys)
             with self._publishing:
                 self._write_published(self.published)
-        door, gate, metrics = settings.door, settings.gate, settings.door.metrics
-        files = followed_files(
+        files = envoy_files(
             replace(
                 door,
                 listen=self._placed("door", door.listen),
@@ -191,15 +135,8 @@ class EnvoyInstance:
             admin_socket=ADMIN_SOCKET,
             gate=None if gate is None else replace(gate, listen=self._placed("gate", gate.listen)),
         )
-        versions: dict[str, str] = {}
-        # The listeners last: what they refer to is then in place.
-        for name in sorted(files, key=lambda n: n == "listeners.json"):
-            content = files[name]
-            if name in _VERSIONS:
-                versions[name] = hashlib.sha256(to_json(content).encode()).hexdigest()[:16]
-                content = {**content, "version_info": versions[name]}
+        for name, content in files.items():
             write_private(str(self.folder / name), to_json(content).encode())
-        return versions
 
     def _write_keys(self, gate: GateSettings, keys: str | None) -> None:
         content = to_json(keys_file(gate, keys))
@@ -220,7 +157,7 @@ class EnvoyInstance:
             write_private(str(self.folder / name), text.encode(), durable=False)
 
     def _placed(self, name: str, listen: Address) -> Address:
-        return replace(listen, port=listen.port or self._pinned.get(name, 0))
+        return replace(listen, port=self.ports.get(name, listen.port))
 
     def _unread(self, versions: dict[str, str], within_seconds: float = 0.0) -> list[str]:
         """Wait until Envoy uses these versions of files; return those that it does not, by then."""
@@ -232,19 +169,7 @@ class EnvoyInstance:
                 return missing
             time.sleep(0.005)
 
-    def _wait_until_loaded(self, expected: dict[str, str]) -> None:
-        missing = self._unread(expected, _LOADED_WITHIN_SECONDS)
-        if missing:
-            raise RefusedChangeError(
-                f"Envoy did not take the new {', '.join(missing)}", self.process.log_end()
-            )
-        try:
-            self.ports = {name: self.process.port(name) for name in self.settings.listens}
-        except EnvoyFailedError as error:
-            raise RefusedChangeError("Envoy did not open a new listener", str(error)) from None
-
 
 def _statistic(file: str) -> str:
     """Return the statistic in which Envoy reports which version of a file it uses."""
-    of_filter = f"extension_config_discovery.http_filter.{Path(file).stem}.version_text"
-    return _VERSIONS.get(file, of_filter)
+    return f"extension_config_discovery.http_filter.{Path(file).stem}.version_text"

@@ -29,17 +29,48 @@ from daypass.rules.patterns import HostPattern, literal_end
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
 """Certificates from our own authority are valid three times as long."""
+_IN_FILE_NAMES = str.maketrans(":*", "__")
 
 
 class CertificateError(DaypassError):
     """A certificate that no client would accept, or that Envoy could not serve."""
 
 
+class OwnCertificates:
+    """Certificates of `authority`, each with its key in one file of `folder`: so Envoy, which
+    watches the file, never reads half of a pair.
+    """
+
+    def __init__(self, authority: Authority, folder: Path, clock: Clock) -> None:
+        self._authority = authority
+        self._folder = folder
+        self._clock = clock
+        self._files: dict[str, Path] = {}
+        self._issued_at = clock.unix()
+
+    def file_for(self, host: str) -> Path:
+        """Return the file with the certificate of a host. Raises OSError."""
+        self._files[host] = file = self._folder / f"{host.translate(_IN_FILE_NAMES)}.pem"
+        self._issue(host, file)
+        return file
+
+    def renew(self) -> None:
+        """Issue each of them again if it is time. Raises OSError."""
+        now = self._clock.unix()
+        if abs(now - self._issued_at) > REISSUE_AFTER_SECONDS:
+            for host, file in self._files.items():
+                self._issue(host, file)
+            self._issued_at = now
+
+    def _issue(self, host: str, file: Path) -> None:
+        chain_pem, key_pem = self._authority.issue([host], self._clock)
+        write_private(str(file), chain_pem + key_pem)
+
+
 def envoy_settings(
     config: Config,
     upstream: Upstream,
-    authority: Authority,
-    folder: Path,
+    own: OwnCertificates,
     clock: Clock,
     *,
     issuer: str,
@@ -49,10 +80,10 @@ def envoy_settings(
 ) -> EnvoyInstanceSettings:
     """Return the settings of a config's door and gate.
 
-    Certificates that the config names no files for are issued by `authority` and written to
-    `folder`. `issuer`, `echo` (the default upstream), `authorizer` (its Unix socket, if the check
-    needs one) and `parts` (of its published set) are for the gate. Clients connect directly, so no
-    hop is trusted to name a client's address. Raises UsageError, CertificateError.
+    `own`: for hosts that the config names no files for. `issuer`, `echo` (the default upstream),
+    `authorizer` (its Unix socket, if the check needs one) and `parts` (of its published set) are
+    for the gate. Clients connect directly, so no hop is trusted to name a client's address. Raises
+    UsageError, CertificateError.
     """
     nameless = [domain.host for domain in config.domains.values() if is_address(domain.host)]
     if len(nameless) > 1:
@@ -61,7 +92,7 @@ def envoy_settings(
             "a client of an address sends no name, so only one certificate can be served",
         )
     certificates = {
-        domain.host: _certificate(name, domain, authority, folder, clock)
+        domain.host: _certificate(name, domain, own, clock)
         for name, domain in config.domains.items()
     }
     door = DoorSettings(
@@ -89,8 +120,8 @@ def envoy_settings(
     names = (*hosts, *wildcards)
     for host in names:
         if host not in certificates:
-            own = _issue(host, authority, folder, clock)
-            certificates[host] = _shown_for(f"gate.{host}", host, *own)
+            file = own.file_for(host)
+            certificates[host] = _shown_for(f"gate.{host}", host, file, file)
     shown = tuple(certificates[host] for host in names)
     gate = GateSettings(
         name=name,
@@ -135,16 +166,6 @@ def _listen(address: Address) -> Address:
     return Address(host=address_of(address.host), port=address.port)
 
 
-def files_of(config: Config) -> list[Path]:
-    """Return the files that a config names, which are followed for changes."""
-    pairs = [
-        domain.tls.files for domain in config.domains.values() if isinstance(domain.tls, TlsFiles)
-    ]
-    authority = config.cluster.certificate_authority
-    files = [file for pair in pairs for file in (pair.certificate, pair.key)]
-    return files if authority is None else [authority, *files]
-
-
 def address_of(host: str) -> str:
     """Return the IP address for a host to listen on: Envoy resolves no names there."""
     if host != "localhost":
@@ -155,14 +176,12 @@ def address_of(host: str) -> str:
     return "127.0.0.1" if "127.0.0.1" in addresses else addresses[0]
 
 
-def _certificate(
-    name: str, domain: Domain, authority: Authority, folder: Path, clock: Clock
-) -> Certificate:
+def _certificate(name: str, domain: Domain, own: OwnCertificates, clock: Clock) -> Certificate:
     if isinstance(domain.tls, TlsFiles):
         certificate, key = domain.tls.files.certificate, domain.tls.files.key
         _verify_pair(certificate, key, domain.host, clock)
     else:
-        certificate, key = _issue(domain.host, authority, folder, clock)
+        certificate = key = own.file_for(domain.host)
     return _shown_for(name, domain.host, certificate, key)
 
 
@@ -174,25 +193,6 @@ def _shown_for(name: str, host: str, certificate: Path, key: Path) -> Certificat
         # A client that connects to an address sends no name (RFC 6066).
         server_names=() if is_address(host) else (host,),
     )
-
-
-def certificate_generation(clock: Clock) -> int:
-    """Return a number that grows when it is time to issue new certificates."""
-    return int(clock.unix() // REISSUE_AFTER_SECONDS)
-
-
-_IN_FILE_NAMES = str.maketrans(":*", "__")
-
-
-def _issue(host: str, authority: Authority, folder: Path, clock: Clock) -> tuple[Path, Path]:
-    # New files for a new certificate, so that Envoy never reads half of a pair.
-    stem = f"{host.translate(_IN_FILE_NAMES)}-{certificate_generation(clock)}"
-    certificate, key = folder / f"{stem}.crt", folder / f"{stem}.key"
-    if not certificate.exists():
-        chain_pem, key_pem = authority.issue([host], clock)
-        write_private(str(key), key_pem)
-        write_private(str(certificate), chain_pem)
-    return certificate, key
 
 
 def _verify_pair(certificate_file: Path, key_file: Path, host: str, clock: Clock) -> None:

@@ -11,6 +11,7 @@ from daypass._core.jwt import decode_unverified
 from daypass._core.objects import Object
 from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
+from daypass.config import load
 from daypass.identity.create import IdentitySpec, create
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import IdentityName
@@ -102,7 +103,7 @@ class LocalStack:
         self.cluster = Cluster(backend.connection())
         try:
             self.supervisor = Supervisor(
-                self.config_file,
+                load(self.config_file),
                 backend,
                 self.authority,
                 folder,

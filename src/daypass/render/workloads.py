@@ -22,7 +22,7 @@ from daypass.render.certificates import serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.deployment import Deployment, Probes, network_port
 from daypass.render.engines import engines_of
-from daypass.render.envoy.bootstrap import static_files, to_json
+from daypass.render.envoy.bootstrap import envoy_files, to_json
 from daypass.render.envoy.door_listener import ALIVE, READY
 from daypass.render.envoy.settings import (
     Certificate,
@@ -167,7 +167,7 @@ def _door_files(config: Config, fronts: list[AnyFront]) -> dict[str, str]:
             else None
         ),
     )
-    files = static_files(settings, DOOR_CONFIG_FOLDER, admin_socket=f"{RUN_FOLDER}/admin.sock")
+    files = envoy_files(settings, DOOR_CONFIG_FOLDER, admin_socket=f"{RUN_FOLDER}/admin.sock")
     return {name: to_json(content) for name, content in sorted(files.items())}
 
 

@@ -35,10 +35,7 @@ def stack(*, upstream: str = "", clock: Clock | None = None) -> "Iterator[LocalS
         LocalStack(folder, config=stack_config(upstream=upstream), server_clock=clock) as running,
     ):
         supervising = threading.Thread(
-            target=running.supervisor.run,
-            args=(ended, threading.Event()),
-            name="daypass-supervisor",
-            daemon=True,
+            target=running.supervisor.run, args=[ended], name="daypass-supervisor", daemon=True
         )
         supervising.start()
         try:

@@ -33,16 +33,12 @@ class Served:
                 await asyncio.sleep(0)
                 self.seen.append("left")
 
-    async def add(self, work: Coroutine[None, None, None]) -> None:
+    def add(self, work: Coroutine[None, None, None]) -> None:
         self.tasks.create_task(work)
 
 
 def _has_ended(thread: LoopThread[str]) -> bool:
     return not thread.is_alive
-
-
-async def answer() -> str:
-    return "answer"
 
 
 async def fail() -> None:
@@ -54,7 +50,7 @@ def test_it_is_up_after_start_and_down_after_stop(make_loop: type) -> None:
     served = Served()
     thread = LoopThread("test", served.context(), make_loop)
     assert thread.start(10) == "its address"
-    assert (thread.run(answer(), 10), served.seen) == ("answer", ["entered"])
+    assert (served.seen, thread.is_alive) == (["entered"], True)
     thread.stop()
     thread.stop()
     assert (served.seen, thread.is_alive, thread.error) == (["entered", "left"], False, None)
@@ -89,7 +85,7 @@ def test_whatever_ends_the_loop_is_kept_and_the_context_is_left(make_loop: type)
         thread = LoopThread("test", served.context(), make_loop)
         thread.start(10)
         if end == "task":
-            thread.run(served.add(fail()), 10)
+            thread.call(served.add, fail())
         else:
             thread.call(thread.loop.stop)
         eventually("it has ended", partial(_has_ended, thread))

@@ -15,8 +15,8 @@ from daypass.local import gate_services
 from daypass.local.envoy_instance import EnvoyInstance
 from daypass.local.gate_services import (
     SHORTEST_PACE_SECONDS,
-    Authorizers,
     CredentialWatch,
+    LocalAuthorizer,
     ProblemLog,
 )
 from daypass.local.stack import stack_config
@@ -33,7 +33,7 @@ CLOSE_AFTER = 60
 
 
 class Receiver:
-    """The authorizers of a machine, or its Envoy: `published` is what they were given last."""
+    """The authorizer of a machine, or its Envoy: `published` is what they were given last."""
 
     def __init__(self) -> None:
         self.published = Published.closed(LOCAL_PARTS)
@@ -58,12 +58,12 @@ class Machine:
         self.last_error = ""
         self.lines: list[str] = []
         self.problems = ProblemLog(self.lines.append)
-        self.authorizers, self.envoy = Receiver(), Receiver()
+        self.authorizer, self.envoy = Receiver(), Receiver()
         self.changed = threading.Event()
         monkeypatch.setattr(gate_services, "CredentialObserver", lambda *_, **__: self)
         connection = ConnectionConfig(server="https://api.test", namespace="d", origin="a test")
         self.watch = CredentialWatch(
-            CONFIG, connection, cast("Authorizers", self.authorizers),
+            CONFIG, connection, cast("LocalAuthorizer", self.authorizer),
             cast("Any", self.clock), parts=LOCAL_PARTS, close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 
@@ -110,11 +110,11 @@ def test_before_the_first_listing_everything_is_closed(machine: Machine) -> None
 
 def test_what_exists_is_given_to_the_authorizer_and_to_envoy(machine: Machine) -> None:
     machine.list(SECRET_UID)
-    assert machine.found(machine.authorizers.published) is Presence.EXISTS
+    assert machine.found(machine.authorizer.published) is Presence.EXISTS
     machine.start_envoy()
     assert machine.found(machine.envoy.published) is Presence.EXISTS
     machine.list()
-    assert machine.found(machine.authorizers.published) is Presence.UNKNOWN
+    assert machine.found(machine.authorizer.published) is Presence.UNKNOWN
     assert machine.found(machine.envoy.published) is Presence.UNKNOWN
 
 
@@ -134,7 +134,7 @@ def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: 
     machine.envoy.has_room = False
     with pytest.raises(OSError, match="No space"):
         machine.watch.publish(part_of(SECRET_UID, LOCAL_PARTS), Published.closed(LOCAL_PARTS))
-    assert machine.found(machine.authorizers.published) is Presence.CLOSED, (
+    assert machine.found(machine.authorizer.published) is Presence.CLOSED, (
         "the authorizer needs no file"
     )
     assert machine.found(machine.watch.published) is Presence.EXISTS

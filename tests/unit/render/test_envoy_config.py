@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from daypass.config import Address, Gate
 from daypass.config.exposure import Exposure, Refusal, refusals
-from daypass.render.envoy.bootstrap import followed_files, static_files, to_json
+from daypass.render.envoy.bootstrap import envoy_files, to_json
 from daypass.render.envoy.protobuf_any import Json, duration
 from daypass.render.envoy.replies import literal, status_replies
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
@@ -22,14 +21,9 @@ from daypass.rules.reasons import REASON_HEADER, Reason
 from golden.door_setting import FOLDER, SETTINGS
 
 
-def static(**changes: object) -> dict[str, Json]:
+def files_of(**changes: object) -> dict[str, Json]:
     settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
-    return static_files(settings, FOLDER, admin_socket="admin.sock")
-
-
-def dynamic() -> dict[str, Json]:
-    """The dynamic form: files that Envoy watches."""
-    return followed_files(SETTINGS, FOLDER, admin_socket="admin.sock")
+    return envoy_files(settings, FOLDER, admin_socket="admin.sock")
 
 
 def manager(files: dict[str, Json]) -> Json:
@@ -39,47 +33,20 @@ def manager(files: dict[str, Json]) -> Json:
     return config
 
 
-def test_static_and_dynamic_config_have_the_same_resources() -> None:
-    one, other = static(), dynamic()
-    resources = one["envoy.json"]["static_resources"]
-
-    def plain(resource: Json) -> Json:
-        return {key: value for key, value in resource.items() if key != "@type"}
-
-    def without_routes(listener: Json) -> str:
-        copy: Json = json.loads(to_json(plain(listener)))
-        for chain in copy["filter_chains"]:
-            for filter_ in chain["filters"]:
-                filter_["typed_config"].pop("route_config", None)
-                filter_["typed_config"].pop("rds", None)
-        return to_json(copy)
-
-    assert [*map(plain, other["clusters.json"]["resources"])] == resources["clusters"]
-    assert plain(other["routes.json"]["resources"][0]) == manager(one)["route_config"]
-    dynamic_listeners = other["listeners.json"]["resources"]
-    assert [*map(without_routes, dynamic_listeners)] == [
-        *map(without_routes, resources["listeners"])
-    ]
-    secrets = [name for name in one if name.startswith("secret-")]
-    assert len(secrets) == 3
-    assert [one[name] for name in secrets] == [other[name] for name in secrets]
-
-
 def test_no_file_contains_a_secret() -> None:
-    for files in (static(), dynamic()):
-        text = "".join(map(to_json, files.values()))
-        assert "BEGIN" not in text
-        # Lua's code is the only text in place; keys and certificates are files.
-        assert text.count("inline") == text.count('"inline_string": "local reading, ')
+    text = "".join(map(to_json, files_of().values()))
+    assert "BEGIN" not in text
+    # Lua's code is the only text in place; keys and certificates are files.
+    assert text.count("inline") == text.count('"inline_string": "local reading, ')
 
 
 def test_the_admin_interface_is_a_unix_socket_with_mode_0600() -> None:
-    for config in (static()["envoy.json"], dynamic()["bootstrap.json"]):
-        assert config["admin"] == {"address": {"pipe": {"path": "admin.sock", "mode": 0o600}}}
+    admin = files_of()["envoy.json"]["admin"]
+    assert admin == {"address": {"pipe": {"path": "admin.sock", "mode": 0o600}}}
 
 
 def test_the_path_is_not_normalized_and_no_upgrade_is_configured() -> None:
-    config = manager(static())
+    config = manager(files_of())
     assert (config["normalize_path"], config["merge_slashes"]) == (False, False)
     assert config["path_with_escaped_slashes_action"] == "KEEP_UNCHANGED"
     assert config["http_protocol_options"]["allow_absolute_url"] is False
@@ -88,7 +55,7 @@ def test_the_path_is_not_normalized_and_no_upgrade_is_configured() -> None:
 
 
 def test_a_request_is_forwarded_once_and_only_if_it_meets_every_condition() -> None:
-    configuration = manager(static())["route_config"]
+    configuration = manager(files_of())["route_config"]
     ours, others = configuration["virtual_hosts"]
     assert (ours["domains"], others["domains"]) == (list(SETTINGS.exposure.hosts), ["*"])
     assert not [route for route in others["routes"] if "route" in route]
@@ -117,7 +84,7 @@ def test_a_request_is_forwarded_once_and_only_if_it_meets_every_condition() -> N
 
 
 def test_rate_limits_come_before_the_body_is_read() -> None:
-    names = [filter_["name"] for filter_ in manager(static())["http_filters"]]
+    names = [filter_["name"] for filter_ in manager(files_of())["http_filters"]]
     assert names == [
         "daypass.rate_limit.source",
         "daypass.rate_limit.all",
@@ -127,7 +94,7 @@ def test_rate_limits_come_before_the_body_is_read() -> None:
         "daypass.late_refusals",
         "envoy.filters.http.router",
     ]
-    lifted = [filter_["name"] for filter_ in manager(static(rate_limits=None))["http_filters"]]
+    lifted = [filter_["name"] for filter_ in manager(files_of(rate_limits=None))["http_filters"]]
     assert lifted == names[3:]
 
 

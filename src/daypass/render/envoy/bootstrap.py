@@ -1,13 +1,11 @@
-"""Envoy's config files for door and gate: one fixed file, or a folder that Envoy watches."""
+"""Envoy's config files for door and gate."""
 
 import json
 import posixpath
 
 from daypass.render.envoy.credentials import denials_config, part_config, published_filters
 from daypass.render.envoy.door_listener import listener, probe_listener
-from daypass.render.envoy.door_routes import route_configuration
-from daypass.render.envoy.gate_listener import gate_listener, gate_routes, keys_config
-from daypass.render.envoy.listener import followed_routes
+from daypass.render.envoy.gate_listener import gate_listener, keys_config
 from daypass.render.envoy.protobuf_any import (
     JWT_AUTHENTICATION,
     Json,
@@ -33,29 +31,26 @@ PUBLISHED_FOLDER = "published"
 everything else again whenever anything in its folder changes."""
 
 
-def static_files(
-    settings: DoorSettings,
-    folder: str,
-    *,
-    admin_socket: str,
-    gate: GateSettings | None = None,
-    keys: str | None = None,
+def envoy_files(
+    settings: DoorSettings, folder: str, *, admin_socket: str, gate: GateSettings | None = None
 ) -> dict[str, Json]:
     """Return the files, by name, of an Envoy with a fixed config.
 
-    Start it with `envoy.json`, in `folder`. Envoy watches certificates; everything else, with the
-    gate's `keys` (the text of a JSON Web Key Set), changes only with a new Envoy.
+    Start it with `envoy.json`, in `folder`. Envoy watches certificates. A gate also needs
+    `keys_file` and `published_files`: Envoy loads them when they are replaced by a rename. One that
+    it rejects leaves the old state in force.
     """
     secrets = _secrets(settings, gate)
-    sources = _secret_sources(secrets, folder)
-    routes = {"route_config": route_configuration(settings)}
-    listeners = [listener(settings, routes, sources)]
+    sources = {name: _follow(f"{folder}/secret-{name}.json", folder) for name in secrets}
+    listeners = [listener(settings, sources)]
     clusters = [api_server_cluster(settings, sources[AUTHORITY])]
     if gate is not None:
-        jwt = {"name": "keys", "typed_config": keys_config(gate, keys)}
-        nothing = published_filters(None, parts=gate.parts)
-        routes = {"route_config": gate_routes(gate)}
-        listeners.append(gate_listener(gate, routes, jwt, nothing, sources))
+        keys_source = _follow(f"{folder}/{KEYS_FILE}", folder)
+        jwt = discovered_filter("keys", keys_source, JWT_AUTHENTICATION)
+        published = published_filters(
+            lambda name: _follow(f"{folder}/{published_file(name)}"), parts=gate.parts
+        )
+        listeners.append(gate_listener(gate, jwt, published, sources))
         clusters.extend(gate_clusters(gate))
     if settings.probe is not None:
         listeners.append(probe_listener(settings.probe))
@@ -67,54 +62,7 @@ def static_files(
             **_process(admin_socket, settings),
             "static_resources": {"listeners": listeners, "clusters": clusters},
         },
-        **_secret_files(secrets),
-    }
-
-
-def followed_files(
-    settings: DoorSettings, folder: str, *, admin_socket: str, gate: GateSettings | None = None
-) -> dict[str, Json]:
-    """Return the files, by name, of an Envoy that watches them.
-
-    Start it with `bootstrap.json`, in `folder`. When a file is replaced by a rename, Envoy loads
-    it: routes and certificates at once, even for open connections, a listener by draining the old
-    one. A file that Envoy rejects leaves the old state in force. A gate also needs `keys_file` and
-    `published_files`.
-    """
-    secrets = _secrets(settings, gate)
-    sources = _secret_sources(secrets, folder)
-    door_routes = followed_routes("door", _follow(f"{folder}/routes.json", folder))
-    listeners = [listener(settings, door_routes, sources)]
-    clusters = [api_server_cluster(settings, sources[AUTHORITY])]
-    more: dict[str, Json] = {}
-    if gate is not None:
-        keys_source = _follow(f"{folder}/{KEYS_FILE}", folder)
-        jwt = discovered_filter("keys", keys_source, JWT_AUTHENTICATION)
-        published = published_filters(
-            lambda name: _follow(f"{folder}/{published_file(name)}"), parts=gate.parts
-        )
-        routes = followed_routes("gate", _follow(f"{folder}/routes-gate.json", folder))
-        listeners.append(gate_listener(gate, routes, jwt, published, sources))
-        clusters.extend(gate_clusters(gate))
-        more["routes-gate.json"] = _route_file(gate_routes(gate))
-    if settings.probe is not None:
-        listeners.append(probe_listener(settings.probe))
-    if settings.metrics is not None:
-        listeners.append(metrics_listener(settings.metrics))
-        clusters.append(admin_cluster(admin_socket))
-    return {
-        "bootstrap.json": {
-            **_process(admin_socket, settings),
-            "dynamic_resources": {
-                "lds_config": _follow(f"{folder}/listeners.json", folder),
-                "cds_config": _follow(f"{folder}/clusters.json", folder),
-            },
-        },
-        "listeners.json": _resources("config.listener.v3.Listener", *listeners),
-        "clusters.json": _resources("config.cluster.v3.Cluster", *clusters),
-        "routes.json": _route_file(route_configuration(settings)),
-        **more,
-        **_secret_files(secrets),
+        **{f"secret-{name}.json": content for name, content in secrets.items()},
     }
 
 
@@ -216,11 +164,6 @@ def _overload_manager() -> Json:
     }
 
 
-def _route_file(routes: Json) -> Json:
-    # Envoy accepts one route configuration per file.
-    return _resources("config.route.v3.RouteConfiguration", routes)
-
-
 def _secrets(settings: DoorSettings, gate: GateSettings | None) -> dict[str, Json]:
     certificates = [*settings.certificates, *(gate.certificates if gate is not None else ())]
     secrets: dict[str, Json] = {
@@ -240,16 +183,8 @@ def _secrets(settings: DoorSettings, gate: GateSettings | None) -> dict[str, Jso
             "watched_directory": _folder_of(authority),
         },
     }
-    return {name: {"name": name, **secret} for name, secret in secrets.items()}
-
-
-def _secret_files(secrets: dict[str, Json]) -> dict[str, Json]:
     message = "extensions.transport_sockets.tls.v3.Secret"
-    return {f"secret-{name}.json": _resources(message, s) for name, s in secrets.items()}
-
-
-def _secret_sources(secrets: dict[str, Json], folder: str) -> dict[str, Json]:
-    return {name: _follow(f"{folder}/secret-{name}.json", folder) for name in secrets}
+    return {name: _resources(message, {"name": name, **s}) for name, s in secrets.items()}
 
 
 def _folder_of(file: str) -> Json:
@@ -264,5 +199,5 @@ def _follow(path: str, folder: str | None = None) -> Json:
     return {"path_config_source": {"path": path, **watched}, "resource_api_version": "V3"}
 
 
-def _resources(message: str, *resources: Json) -> Json:
-    return {"resources": [{**protobuf_any(message), **resource} for resource in resources]}
+def _resources(message: str, resource: Json) -> Json:
+    return {"resources": [{**protobuf_any(message), **resource}]}

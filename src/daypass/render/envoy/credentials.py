@@ -134,22 +134,20 @@ def has_marks(rules: Rules) -> tuple[Json, ...]:
     return is_marked(DENIALS_MARK), credential
 
 
-def published_filters(source: Source | None, *, parts: int) -> list[Json]:
+def published_filters(source: Source, *, parts: int) -> list[Json]:
     """Return the filters that look up what is published, in so many parts.
 
-    `source`: where Envoy gets each config, by its name; None if nothing is ever published.
+    `source`: where Envoy gets each config, by its name.
     """
     return [_followed(source, DENIALS, denials_config(Denials())), _composite(source, parts)]
 
 
-def _followed(source: Source | None, name: str, default: Json) -> Json:
+def _followed(source: Source, name: str, default: Json) -> Json:
     """Return the filter with what is published under a name; until then, with a default."""
-    if source is None:
-        return {"name": name, "typed_config": default}
     return discovered_filter(name, source(name), RBAC, default_config=default)
 
 
-def _composite(source: Source | None, parts: int) -> Json:
+def _composite(source: Source, parts: int) -> Json:
     """Return the filter that evaluates one part of the set, chosen by the UID's first digits.
 
     Envoy has a copy of a part for each first digit that refers to it: with 8 parts, two.
@@ -162,7 +160,7 @@ def _composite(source: Source | None, parts: int) -> Json:
     return composite(PAIRS, {"matcher_tree": by_first_digit})
 
 
-def _by_second_digit(source: Source | None, parts: int, first: str) -> Json:
+def _by_second_digit(source: Source, parts: int, first: str) -> Json:
     closed, digits = part_config(CLOSED_PART), dict[int, str]()
     for second in hexdigits[:16]:
         number = part_of(first + second, parts)

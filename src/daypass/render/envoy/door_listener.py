@@ -17,6 +17,7 @@ from daypass.render.envoy.door_routes import (
     UPSTREAM,
     is_published_path,
     late_refusals,
+    route_configuration,
 )
 from daypass.render.envoy.draining import drain
 from daypass.render.envoy.listener import (
@@ -48,10 +49,9 @@ _LATE_PER_SECOND = 100
 """As many requests beyond the rates are read to their end, others are refused at once."""
 
 
-def listener(settings: DoorSettings, routes: Json, certificate_sources: dict[str, Json]) -> Json:
+def listener(settings: DoorSettings, certificate_sources: dict[str, Json]) -> Json:
     """Return the door's listener.
 
-    `routes`: where the route configuration comes from, as a field of Envoy's connection manager.
     `certificate_sources`: where each certificate comes from, by its name.
     """
     filters = [
@@ -61,7 +61,7 @@ def listener(settings: DoorSettings, routes: Json, certificate_sources: dict[str
             stat_prefix="door",
             max_connections=settings.connections,
         ),
-        _connection_manager(settings, routes),
+        _connection_manager(settings),
     ]
     return tls_listener(
         "door",
@@ -73,11 +73,11 @@ def listener(settings: DoorSettings, routes: Json, certificate_sources: dict[str
     )
 
 
-def _connection_manager(settings: DoorSettings, routes: Json) -> Json:
+def _connection_manager(settings: DoorSettings) -> Json:
     timeouts = settings.timeouts
     return connection_manager(
         "door",
-        routes,
+        route_configuration(settings),
         _http_filters(settings),
         timeouts,
         # Only the trusted hops report the client's address.

@@ -61,7 +61,7 @@ def keys_config(settings: GateSettings, keys: str | None) -> Json:
     return authentication(settings.rules, keys, keeps_header=True)
 
 
-def gate_routes(settings: GateSettings) -> Json:
+def _gate_routes(settings: GateSettings) -> Json:
     """Return the routes: they forward for the gate's hosts; requests for others are refused."""
     hosts = tuple(host for host in settings.rules.hosts if host.text != EVERY_HOST)
     if replace(settings.rules, hosts=hosts).is_strict:
@@ -196,15 +196,13 @@ def _gate_replies(settings: GateSettings) -> Json:
 
 def gate_listener(
     settings: GateSettings,
-    routes: Json,
     keys: Json,
     published: list[Json],
     certificate_sources: dict[str, Json],
 ) -> Json:
     """Return the gate's listener.
 
-    `routes`: where the route comes from, as a field of the connection manager. `keys`: the JWT
-    filter. `published`: the filters that look up what is published.
+    `keys`: the JWT filter. `published`: the filters that look up what is published.
     """
     headers = settings.gate.headers
     identity = headers.user, headers.groups
@@ -221,7 +219,7 @@ def gate_listener(
     ]
     manager = connection_manager(
         "gate",
-        routes,
+        _gate_routes(settings),
         filters,
         settings.timeouts,
         common_http_protocol_options={

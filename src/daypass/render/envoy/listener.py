@@ -70,7 +70,6 @@ def connection_manager(
 ) -> Json:
     """Return the network filter that reads HTTP.
 
-    `routes`: where the route configuration comes from, as a field of Envoy's connection manager.
     `filters`: the HTTP filters before the router, or with it. `fields`: more of its fields.
     """
     return extension(
@@ -79,7 +78,7 @@ def connection_manager(
         stat_prefix=name,
         codec_type="AUTO",
         server_name="daypass",
-        **routes,
+        route_config=routes,
         # The path is matched and forwarded as received: nothing is decoded, merged or resolved.
         normalize_path=False,
         merge_slashes=False,
@@ -124,8 +123,3 @@ def json_log(fields: dict[str, str]) -> Json:
         "extensions.access_loggers.stream.v3.StdoutAccessLog",
         log_format={"json_format": fields},
     )
-
-
-def followed_routes(name: str, source: Json) -> Json:
-    """Return the connection manager's field for routes that follow a source."""
-    return {"rds": {"route_config_name": name, "config_source": source}}

@@ -72,7 +72,7 @@ def metrics_listener(listen: Address) -> Json:
     routes = {"name": METRICS, "virtual_hosts": [_virtual_host()]}
     manager = connection_manager(
         METRICS,
-        {"route_config": routes},
+        routes,
         [
             rate_limit(METRICS, bucket(_MOST_PER_SECOND), enforced=100),
             extension(
