@@ -47,9 +47,15 @@ def test_it_refuses_a_token_for_another_audience(document: Document) -> None:
     with TemporaryDirectory() as name, Echo() as echo:
         folder = Path(name)
         made = envoy_settings(
-            config, upstream_at(folder, 9, authority.pem),
-            OwnCertificates(authority, folder, clock), clock, issuer=ISSUER, echo=echo.address, authorizer=folder / "nobody", parts=len(known.parts),
-        )  # fmt: skip
+            config,
+            upstream_at(folder, 9, authority.pem),
+            OwnCertificates(authority, folder, clock),
+            clock,
+            issuer=ISSUER,
+            echo=echo.address,
+            authorizer=folder / "nobody",
+            parts=len(known.parts),
+        )
         gate = made.gate
         assert gate is not None
         files = envoy_files(made.door, name, admin_socket=ADMIN_SOCKET, gate=gate)
