@@ -475,6 +475,9 @@ def test_apply_commits_first_and_applies_nothing_without_the_commit(
     since = plane.audit_position()
     run("apply", "--no-wait", code=2)  # nobody has said yes
     assert not (folder / "deploy").exists()
+    elsewhere = ("--directory", str(folder / "files"))
+    _, told = run("apply", "--no-wait", "--yes", *elsewhere, code=1)
+    assert " ".join(elsewhere) in line_with(told, "daypass apply --no-commit")
     refused = message_with(run("apply", "--no-wait", "--yes", code=1)[1], "ask somebody")
     check(refused, "daypass apply --no-commit", reason="not-committed")
     assert writes(plane, since) == []

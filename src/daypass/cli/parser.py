@@ -194,10 +194,12 @@ def _carried(
     args: argparse.Namespace, known: Mapping[str, str], program: str, words: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return the options of this command that a line in a hint needs, too: those that name another
-    cluster, config or state, if the line takes them and names no cluster of its own.
+    cluster, config, folder or state, if the line takes them and names no cluster of its own.
     """
     given, named = ({word.partition("=")[0] for word in each} for each in (args.words[1], words))
-    given &= {*_CLUSTER, "--config", "--state"} if program == "daypass" else _CLUSTER
+    given &= {*_CLUSTER, "--config", "--state", "--directory"} if program == "daypass" else _CLUSTER
+    if words[:1] == ("render",):  # with a folder it writes there, and prints nothing
+        given -= {"--directory"}
     if not given or not named.isdisjoint({*_CLUSTER, *HELP, "--"}):
         return ()
     if program == "daypass":
