@@ -44,7 +44,8 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
         running.publish(known(CLUSTER_PARTS))
         in_force(running, {"jti": "x"}, Reason.DENIED)
         for uid in (OTHER_UID, FAR_UID):
-            bound = {"namespace": "team", "secret": {"uid": uid}}
+            account = {"uid": ACCOUNT_UID}
+            bound = {"namespace": "team", "secret": {"uid": uid}, "serviceaccount": account}
             in_force(running, {"kubernetes.io": bound}, Reason.ALLOWED)
         yield running
 
