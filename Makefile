@@ -12,7 +12,7 @@ BUILD = @$(BIN)/python -m tools.gobuild
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-controllers test-serving test-serving-kserve test-operation test-examples test-pythons fuzz lint type format bench docs picture reference controlplane controllers clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-weekly test-controllers test-serving test-serving-kserve test-operation test-examples test-pythons fuzz lint type format bench docs picture reference controlplane controllers clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -94,6 +94,9 @@ controllers: .venv/.synced ## build istiod, Envoy Gateway and oauth2-proxy once 
 
 test-cluster: .venv/.synced controlplane ## all admin commands, door and gate on a real control plane
 	$(PYTEST) tests/cluster
+
+test-weekly: .venv/.synced controlplane ## what takes long and seldom changes: thousands of objects, each right left out
+	$(PYTEST) -m weekly tests/cluster
 
 test-controllers: controlplane controllers ## fronts and gate on a real istiod and Envoy Gateway
 	$(PYTEST) tests/controllers

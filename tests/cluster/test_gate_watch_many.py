@@ -26,6 +26,7 @@ BATCH = "batch"
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.weekly
 def test_of_ten_thousand_deletions_with_a_relist_among_them_none_is_missed(tmp_path: Path) -> None:
     """A fleet's rotation: all old Secrets go, the API server ends in the midst of it and forgets
     what was watched, and goes on deleting before anybody has looked again.

@@ -53,7 +53,8 @@ def test_a_missing_namespace_is_created_by_the_named_command(
     shell: AdminShell, kubectl: Kubectl
 ) -> None:
     shell.create()
-    words = ("authorize", "--in", f"{shell.namespace}-other", "--cluster-role", "view", "--no-istio")
+    role = ("--cluster-role", "view", "--no-istio")
+    words = ("authorize", "--in", f"{shell.namespace}-other", *role)
     kubectl("create namespace", *shell.identity(*words, code=1))
     shell.identity(*words)
 

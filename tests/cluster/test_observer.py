@@ -131,6 +131,7 @@ def test_large_objects_of_a_tenant_end_no_list(plane: ControlPlane) -> None:
     assert {*names, bot.service_account} <= set(map(name_of, found))
 
 
+@pytest.mark.weekly
 def test_two_thousand_namespaces_need_few_connections_threads_and_little_memory(
     plane: ControlPlane, tmp_path: Path
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import pytest
+from _pytest.mark import ParameterSet
 from tools.docs.pages import all_pages
 
 from daypass.cli import main
@@ -76,10 +78,10 @@ def forget_default_rights(plane: ControlPlane) -> None:
     plane.admin.delete(f"{identities.RBAC}/{binding}")
 
 
-def omissions(commands: Iterable[str]) -> list[tuple[str, int | None]]:
-    """Each command with all its rights (None), and without each, by its number."""
+def omissions(commands: Iterable[str]) -> list[ParameterSet]:
+    """Each command with all its rights (None), and weekly without each, by its number."""
     return [
-        (command, omitted)
+        pytest.param(command, omitted, marks=() if omitted is None else pytest.mark.weekly)
         for command in commands
         for omitted in (None, *range(len(rights(command))))
     ]
