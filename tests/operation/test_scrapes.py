@@ -61,7 +61,7 @@ def test_the_door(plane: ControlPlane, identity: Identity, tmp_path: Path) -> No
         good = token_request(identity, HOST)
         requests = (
             good, good, good.replace(b"Bearer ey", b"Bearer eyey"), post("/x"), post(method="PUT"),
-            post(headers=()), post(headers=("Authorization: Bearer a.b.c", "Content-Type: a/b")),
+            post(headers=()), post(headers=("Authorization: Bearer a.b.cA", "Content-Type: a/b")),
             post(body=b"x" * 9000), post(extra=("X-Forwarded-Proto: http",)), *[good] * 20,
         )  # fmt: skip
         for number, request in enumerate(requests):

@@ -183,7 +183,7 @@ def test_half_of_the_rights_show_half_of_the_screen_and_name_the_other_rules(
     rule = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]}
     file = kubeconfig_with(healthy, tmp_path, [("daypass", [rule])])
     found = look(run, "--kubeconfig", str(file))
-    assert (checks(found), checks(found, "skipped")) == ([], ["cluster", "drift", "rights"])
+    assert (checks(found), checks(found, "skipped")) == ([], ["drift", "rights"])
     assert (part(found, "door")["ready"], found["identities"]) == (1, None)
     hints = "\n".join(each["hint"] for each in found["findings"])
     for resource in ("pods", "secrets", "configmaps", "leases", "serviceaccounts"):
