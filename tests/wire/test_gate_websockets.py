@@ -440,9 +440,8 @@ def test_those_that_stay_open_leave_room_for_requests(tmp_path: Path) -> None:
     def change(files: dict[str, Any]) -> None:
         (cluster,) = (
             each
-            for content in files.values()
-            for each in content.get("resources", ())
-            if each.get("name") == WEB_SOCKETS
+            for each in files["envoy.json"]["static_resources"]["clusters"]
+            if each["name"] == WEB_SOCKETS
         )
         (threshold,) = cluster["circuit_breakers"]["thresholds"]
         assert threshold["max_requests"] == MOST_WEB_SOCKETS < MOST_CONNECTIONS
