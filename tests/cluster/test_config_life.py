@@ -66,7 +66,12 @@ def test_apply_diff_and_remove_can_be_repeated_and_leave_nothing(
             assert [each for each in writes if "dryRun" not in each] == []
         run("remove", "--yes", *of_cluster)
         run("remove", "--yes", *of_cluster)
-    eventually("nothing is left", lambda: named(everything(cluster)) == before, seconds=60)
+
+    def nothing_is_left() -> bool:
+        assert named(everything(cluster)) == before
+        return True
+
+    eventually("nothing is left", nothing_is_left)
 
 
 def run(*words: str) -> None:

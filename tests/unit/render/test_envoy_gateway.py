@@ -58,9 +58,10 @@ def test_no_client_traffic_policy_is_set_on_a_single_listener() -> None:
 
 
 def test_streams_of_the_whole_gateway_are_bounded() -> None:
-    found = objects("gateway: infra/public, longestStream: 1h")
-    limit = only(found, "ClientTrafficPolicy", "daypass-gate")["spec"]["connection"]
-    assert limit == {"connectionLimit": {"maxStreamDuration": "3600s"}}
+    for longest, written in (("1h", "60m0s"), ("90s", "1m30s"), ("7d", "10080m0s")):
+        found = objects(f"gateway: infra/public, longestStream: {longest}")
+        limit = only(found, "ClientTrafficPolicy", "daypass-gate")["spec"]["connection"]
+        assert limit == {"connectionLimit": {"maxStreamDuration": written}}
     unbounded = only(objects("gateway: infra/public"), "ClientTrafficPolicy", "daypass-gate")
     assert "connection" not in unbounded["spec"]
 

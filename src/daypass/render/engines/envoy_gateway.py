@@ -169,15 +169,17 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         settings, such as the authority of client certificates.
         """
         names = [self.gate.headers.user, self.gate.headers.groups, REASON_HEADER]
-        seconds = self.gate.longest_stream_seconds
-        limit = {"connectionLimit": {"maxStreamDuration": f"{seconds}s"}}
+        longest = self.gate.longest_stream_seconds
+        minutes, seconds = divmod(longest or 0, 60)
+        # A Gateway API duration: no number in it has more than five digits.
+        limit = {"connectionLimit": {"maxStreamDuration": f"{minutes}m{seconds}s"}}
         return self._policy(
             "ClientTrafficPolicy",
             headers={
                 "withUnderscoresAction": "RejectRequest",
                 "earlyRequestHeaders": {"remove": names},
             },
-            **({} if seconds is None else {"connection": limit}),
+            **({} if longest is None else {"connection": limit}),
         )
 
     def _open_door_routes(self) -> list[Object]:
