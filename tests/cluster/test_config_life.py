@@ -56,6 +56,8 @@ def test_apply_diff_and_remove_can_be_repeated_and_leave_nothing(
         where = (*of_cluster, "--config", str(config), "--directory", str(folder / "deploy"))
         quick = ("apply", "--no-commit", "--no-wait", "--yes", *where)
         for document in configs:
+            # The Secrets of such an issuer are cert-manager's, which keeps them.
+            document.get("door", {}).pop("certificateIssuer", None)
             config.write_text(json.dumps(document))
             run(*quick)
             since = plane.audit_position()

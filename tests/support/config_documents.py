@@ -57,12 +57,15 @@ empty_or_label_values = st.just("") | label_values
 label_maps = st.dictionaries(labels, empty_or_label_values, max_size=2)
 lifetimes = st.integers(600, 2**32)
 sizes = st.integers(1024, 65_536)
+ipv6: st.SearchStrategy[str] = (
+    st.ip_addresses(v=6).map(str).filter(lambda text: not text.startswith("::ffff:"))
+)
 addresses = st.builds(
     lambda name, port: f"{name}:{port}",
     st.one_of(
         st.just("localhost"),
         st.ip_addresses(v=4).map(str),
-        st.ip_addresses(v=6).map(lambda address: f"[{address}]"),
+        ipv6.map(lambda address: f"[{address}]"),
     ),
     st.integers(0, 65_535),
 )
@@ -195,7 +198,7 @@ SECTIONS: dict[str, Part] = {
         server=servers,
         serverName=hosts,
         certificateAuthority=st.just(AUTHORITY_FILE),
-        addresses=lists(st.ip_addresses().map(str)),
+        addresses=lists(st.ip_addresses(v=4).map(str) | ipv6),
         issuer=st.just(ISSUER),
         keys=st.just(KEYS_FILE),
     ),

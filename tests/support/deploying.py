@@ -82,10 +82,13 @@ def remove(cluster: Cluster) -> ApplyResult:
 def clear(cluster: Cluster) -> None:
     """Remove what was applied, and come back when the doors' namespaces are gone."""
     left = [(str(each.ref), each.why) for each in remove(cluster).left]
-    eventually(
-        f"all is gone but {left}",
-        lambda: not any(cluster.find(NAMESPACES, each) for each in DOORS),
-    )
+
+    def are_gone() -> bool:
+        found = filter(None, (cluster.find(NAMESPACES, each) for each in DOORS))
+        assert [(each["metadata"], each["status"]) for each in found] == []
+        return True
+
+    eventually(f"all is gone but {left}", are_gone)
 
 
 def prepare(

@@ -137,7 +137,11 @@ def _host_mistakes(text: str) -> list[tuple[bool, str, str]]:
 
 
 def _canonical(text: str) -> str:
-    canonical = str(ipaddress.ip_address(text)) if text != "localhost" else text
+    canonical = text
+    if text != "localhost":
+        address = ipaddress.ip_address(text)
+        # Kubernetes refuses IPv4 addresses in the form of IPv6.
+        canonical = str(getattr(address, "ipv4_mapped", None) or address)
     if text != canonical:
         raise fault(
             f"{shown(text)} is not the canonical form of that address", f"write {canonical}"

@@ -214,6 +214,8 @@ REFUSED: dict[str, list[Refused]] = {
                    more="cluster: {addresses: [localhost]}\n"),
         bad_domain("front: istio, tls: outside", "4:23", "cluster.addresses[0]", "fd00::1",
                    more="cluster: {addresses: ['FD00::1']}\n"),
+        beyond(bad_domain("front: istio, tls: outside", "4:23", "cluster.addresses[0]", "10.0.0.1",
+                          more="cluster: {addresses: ['::ffff:a00:1']}\n")),
         bad_domain("front: istio, tls: outside", "4:27", "door.certificateIssuer", "'A'",
                    more="door: {certificateIssuer: A}\n"),
     ],
