@@ -86,6 +86,7 @@ def names(cluster: Cluster) -> set[tuple[str, str, str]]:
     return {each for each in everything(cluster) if not each[0].endswith(" IPAddress")}
 
 
+@pytest.mark.weekly
 @pytest.mark.timeout(900)
 def test_an_apply_and_a_removal_that_end_anywhere_go_on_to_the_same_end(
     plane: ControlPlane, cluster: Cluster

@@ -212,6 +212,7 @@ def test_an_old_state_folder_lets_nothing_pass_that_was_revoked_since(
             assert [caller.ask(token).code for token in tokens] == [401, 200, 401]
 
 
+@pytest.mark.weekly
 def test_churn_in_another_namespace_does_not_delay_a_refusal(
     plane: ControlPlane, guard: Guard
 ) -> None:

@@ -152,6 +152,7 @@ def is_off(plane: ControlPlane, seconds: float) -> bool:
     )
 
 
+@pytest.mark.weekly
 def test_churn_in_another_namespace_does_not_delay_what_is_removed(
     plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:

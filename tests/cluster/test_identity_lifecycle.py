@@ -17,12 +17,15 @@ from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.identity.create import dry_run
+from daypass.identity.credential_secrets import wait_for_token
 from daypass.identity.delete import delete
-from daypass.identity.model import find_account
+from daypass.identity.model import find_account, token_secret
 from daypass.identity.reap import reap, reaper_objects
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError
 from daypass.kube.resources import (
+    ACCOUNT_ANNOTATION,
+    ACCOUNT_UID_ANNOTATION,
     CLUSTER_ROLES,
     NAMESPACES,
     ROLE_BINDINGS,
@@ -213,14 +216,33 @@ def test_a_token_whose_secret_names_another_account_is_revoked(
     shell.create()
     uid = identities.ensure_service_account(shell.plane.admin, shell.namespace, "other")
     long_lived, (secret,) = shell.token(), own_secrets(shell.cluster, shell.bot)
-    annotations = {
-        "kubernetes.io/service-account.name": "other", "kubernetes.io/service-account.uid": uid,
-    }  # fmt: skip
+    annotations = {ACCOUNT_ANNOTATION: "other", ACCOUNT_UID_ANNOTATION: uid}
     change = {"metadata": {"annotations": annotations}}
     tenant.patch(SECRETS, secret.name, change, shell.namespace)
     assert accepts(shell.cluster, long_lived)
     shell.identity("revoke", code=3)
     ends("the long-lived token", lambda: not accepts(shell.cluster, long_lived))
+
+
+def test_a_token_that_a_secret_of_another_name_account_and_type_holds_is_reported(
+    shell: AdminShell, tenant: Cluster
+) -> None:
+    shell.create()
+    uid = identities.ensure_service_account(shell.plane.admin, shell.namespace, "other")
+    tenant.create(token_secret(shell.bot, "hidden"))
+    long_lived = wait_for_token(tenant, shell.bot, "hidden").token
+    annotations = {ACCOUNT_ANNOTATION: "other", ACCOUNT_UID_ANNOTATION: uid}
+    change = {"metadata": {"annotations": annotations}}
+    tenant.patch(SECRETS, "hidden", change, shell.namespace)
+    out, _ = shell.identity("revoke", "-o", "json", code=3)
+    assert json.loads(out)["left"] == ["hidden"]
+    held = tenant.get(SECRETS, "hidden", shell.namespace)["data"]
+    tenant.delete(SECRETS, "hidden", shell.namespace)
+    metadata = {"name": "hidden", "namespace": shell.namespace}
+    tenant.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": held})
+    out, _ = shell.identity("revoke", "-o", "json", code=3)
+    assert json.loads(out)["left"] == ["hidden"]
+    assert accepts(shell.cluster, long_lived)
 
 
 def test_a_deletion_also_ends_unbound_tokens_at_once(shell: AdminShell) -> None:

@@ -202,7 +202,7 @@ def test_every_service_account_has_its_own_secrets_and_its_own_anchors(
     ),
     bound=st.sampled_from(BOUND),
 )
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=150, deadline=None, database=None)
 def test_any_mixture_is_answered_as_described(
     cluster: Cluster,
     namespaces: dict[str, str],
@@ -243,7 +243,7 @@ texts = st.one_of(
     st.integers(600, 10**6),
     st.booleans(),
 )
-@settings(max_examples=120, deadline=None, database=None)
+@settings(max_examples=40, deadline=None, database=None)
 def test_whatever_an_annotation_holds_is_read_as_described_or_refuses_every_token(
     plane: ControlPlane,
     cluster: Cluster,

@@ -96,7 +96,7 @@ class ClusterState:
             raise MissingError(
                 f"the cluster has no namespace {', '.join(absent)}: nothing was applied",
                 "the pods of the ingress or gateway are in it: install that, or name its namespace"
-                " with `frontNamespace`",
+                " with `frontNamespace`, or in `gateway`",
             )
 
 

@@ -105,16 +105,16 @@ def find_unserved_hosts(listed: ListedObjects, config: Config) -> Iterator[Findi
             continue
         gateway = "/".join(front.gateway) if isinstance(front, GatewayApiFront) else domain.gateway
         hosts = (each for each in front.hosts(listed) if each.gateway == gateway)
-        here, named = [each for each in hosts if in_common(each.host, host)], f"Gateway {gateway}"
+        here = [each for each in hosts if in_common(each.host, host)]
         if not here:
             yield failure(
                 "gateway-host",
-                f"{named} does not have the host {host} of domains.{front.name}",
-                "add it to the hosts of its HTTPS server or listener",
+                f"no Gateway {gateway} has the host {host} of domains.{front.name}",
+                "add the host to its HTTPS server or listener, or name another `gateway`",
             )
         elif not any(each.ends_tls for each in here):
             yield warning(
                 "gateway-host",
-                f"{named} serves {host} over plain http alone",
+                f"Gateway {gateway} serves {host} over plain http alone",
                 "add HTTPS to it, unless TLS ends at a load balancer before it",
             )

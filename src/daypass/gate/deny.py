@@ -11,6 +11,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.render.names import GATE_DENIED
+from daypass.rules.credentials import UID
 from daypass.rules.denials import KEY, LIMIT, Denial, DeniedKind, read_denials
 
 TRIES = 5
@@ -30,7 +31,11 @@ def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) ->
     for an invalid name, TooManyDenialsError, DaypassError if there is nothing to undo, ApiError.
     """
     is_name = KEY.fullmatch(denial.key) is not None
-    if not is_name or (denial.kind is DeniedKind.NAMESPACE and not is_label(denial.name)):
+    if denial.kind is DeniedKind.NAMESPACE:
+        is_name = is_label(denial.name)
+    if denial.kind is DeniedKind.OBJECT:
+        is_name = UID.fullmatch(denial.name) is not None
+    if not is_name:
         fact = f"{printable(denial.name, 40)!r} is no {denial.kind}"
         raise UsageError(fact, "copy it from the token or the object")
     for attempt in range(TRIES):

@@ -14,7 +14,9 @@ neither a time nor a number. So names are never reused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import base64
+from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +24,9 @@ from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass._core.objects import Object, name_of, uid_of
+from daypass._core.secret import Secret
+from daypass.client.errors import CredentialsError
+from daypass.client.subject_token import read_identity
 from daypass.identity.authorize import warn_of_open_pods
 from daypass.identity.credential_secrets import CredentialSecret, our_secrets, secrets_of
 from daypass.identity.enforcement import denies_unbound_tokens
@@ -121,7 +126,7 @@ def revoke(cluster: Cluster, name: IdentityName) -> tuple[list[CredentialSecret]
         secrets = secrets_of(cluster, name)
         ours = [secret for secret in secrets if secret.is_ours]
         if not ours or (cluster.dry_run and deleted):
-            return deleted, [secret.name for secret in secrets if not secret.is_ours]
+            return deleted, _foreign(cluster, name, secrets, but={each.name for each in ours})
         for secret in ours:
             try:
                 if cluster.delete(SECRETS, secret.name, name.namespace, uid=secret.uid):
@@ -163,7 +168,8 @@ def delete(
     if account is not None and stays and not cluster.dry_run:
         end = kubectl("delete", "serviceaccount", name.name, "-n", name.namespace)
         has_ended = denies_unbound_tokens(cluster, account, None, end, warn)
-    foreign = [each.name for each in secrets_of(cluster, name) if not each.is_ours]
+    ours = {each.name for each in owned if each.resource is SECRETS}
+    foreign = _foreign(cluster, name, secrets_of(cluster, name), but=ours) if stays else []
     removed = []
     for each in owned:
         show(f"deleting {each.display}")
@@ -192,6 +198,25 @@ def delete(
         has_ended=has_ended and not (stays and foreign),
         is_unmarked=account is not None and not account.is_ours,
     )
+
+
+def _foreign(
+    cluster: Cluster, name: IdentityName, secrets: Iterable[CredentialSecret], *, but: Set[str]
+) -> list[str]:
+    """Return the names of Secrets that hold or will hold a token of this account, `but` for some.
+
+    The API server accepts a token while a Secret of the token's name holds it, whatever type and
+    annotations that has (k8s.io/kubernetes/pkg/serviceaccount/legacy.go). So all data is read.
+    """
+    found = {each.name for each in secrets if not each.is_ours}
+    for document in cluster.list(SECRETS, name.namespace):
+        text = (document.get("data") or {}).get("token") or ""
+        with suppress(ValueError, CredentialsError):
+            token = Secret(base64.b64decode(text).decode())
+            holder = read_identity(token, cluster.clock.unix())
+            if (holder.service_account, holder.secret_name) == (name.name, name_of(document)):
+                found.add(name_of(document))
+    return sorted(found - but)
 
 
 def find_owned_objects(cluster: Cluster, namespace: str | None, warn: Warn) -> list[OwnedObject]:

@@ -174,16 +174,19 @@ def test_the_watch_keeps_its_rights_until_a_deletion_is_published(
 
 def test_a_denial_is_published_and_removed(embedded: EmbeddedCluster, run: Run) -> None:
     StandInGate(embedded=embedded)
-    for option, key in (
-        ("--jti", "jti.a"),
-        ("--uid", "uid.a"),
-        ("--of-namespace", "namespace.a"),
+    uid = "0b2c8d0e-5d0f-4d8e-9b1a-6a52f1c0a0c4"
+    for option, name, key in (
+        ("--jti", "a", "jti.a"),
+        ("--uid", uid, f"uid.{uid}"),
+        ("--of-namespace", "a", "namespace.a"),
     ):
-        err = run(f"gate deny {option} a --config gate.yaml --until 2030-01-01T00:00:00Z")[1]
-        check(message_with(err, "denied"), f"{option} a --undo", reason="denied", hide=r"20\S+Z")
+        err = run(f"gate deny {option} {name} --config gate.yaml --until 2030-01-01T00:00:00Z")[1]
+        check(
+            message_with(err, "denied"), f"{option} {name} --undo", reason="denied", hide=r"20\S+Z"
+        )
         published = embedded.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
         assert published["data"]["entries"] == key
-        run(f"gate deny {option} a --undo --config gate.yaml")
+        run(f"gate deny {option} {name} --undo --config gate.yaml")
         published = embedded.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
         assert published["data"]["entries"] == ""
 

@@ -19,6 +19,7 @@ from support.lifecycle import dry_run
 from support.messages import raises
 
 HOUR, DAY = 3600, 86_400
+UID = "0b2c8d0e-5d0f-4d8e-9b1a-6a52f1c0a0c4"
 
 
 @pytest.fixture
@@ -43,12 +44,12 @@ def written(cluster: Cluster) -> Mapping[str, str]:
 
 
 def test_denials_of_every_kind_are_added_and_removed_one_by_one(embedded: EmbeddedCluster) -> None:
-    for kind in DeniedKind:
-        deny(embedded, "a", kind=kind)
+    for kind, name in ("jti", "a"), ("uid", UID), ("namespace", "a"):
+        deny(embedded, name, kind=kind)
     assert written(embedded.cluster) == dict.fromkeys(
-        ("jti.a", "uid.a", "namespace.a"), denial(embedded, "a").until
+        ("jti.a", f"uid.{UID}", "namespace.a"), denial(embedded, "a").until
     )
-    deny(embedded, "a", kind="uid", undo=True)
+    deny(embedded, UID, kind="uid", undo=True)
     assert set(written(embedded.cluster)) == {"jti.a", "namespace.a"}
 
 
@@ -77,7 +78,14 @@ def test_no_denial_closes_the_gate_by_being_one_too_many(embedded: EmbeddedClust
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("jti", "a b"), ("uid", ""), ("uid", "x" * 201), ("namespace", "a.b"), ("namespace", "A")],
+    [
+        ("jti", "a b"),
+        ("uid", ""),
+        ("uid", UID.upper()),
+        ("uid", UID[:-1]),
+        ("namespace", "a.b"),
+        ("namespace", "A"),
+    ],
 )
 def test_an_invalid_name_is_a_usage_error(embedded: EmbeddedCluster, kind: str, name: str) -> None:
     with raises(UsageError, match=repr(name[:40])):

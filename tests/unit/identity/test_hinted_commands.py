@@ -29,6 +29,7 @@ version: 1
 domains: {ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}}
 policy: {audiences: [gate.example.com]}
 """
+UID = "0b2c8d0e-5d0f-4d8e-9b1a-6a52f1c0a0c4"
 GATE = """
 version: 1
 cluster: {issuer: "https://kubernetes.default.svc"}
@@ -153,7 +154,7 @@ ROWS = [
         "identity unauthorize bot -n team --in far --cluster-role other",
         granted("--cluster-role other")),
     Row("gate deny --jti 0b2c8d0e-5d0f", "gate deny --jti 0b2c8d0e-5d0f --undo", config=GATE),
-    Row("gate deny --uid 0b2c8d0e-5d0f", "gate deny --uid 0b2c8d0e-5d0f --undo", config=GATE),
+    Row(f"gate deny --uid {UID}", f"gate deny --uid {UID} --undo", config=GATE),
     Row("identity rotate bot -n team --kubeconfig k --context=c",
         "identity list -A --context c --kubeconfig k"),
     Row("gate deny --jti 0b2c8d0e-5d0f --config daypass.yaml --context c",

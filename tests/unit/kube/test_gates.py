@@ -144,7 +144,8 @@ def test_a_denial_and_its_removal_are_waited_for_at_its_gate(
 ) -> None:
     gate = StandInGate(embedded=embedded, delay_seconds=0.2)
     StandInGate(embedded=embedded, home="other", delay_seconds=60)
-    denial = Denial(kind=kind, name="a", until_unix=embedded.clock.unix() + 60)
+    name = UIDS[0] if kind is DeniedKind.OBJECT else "a"
+    denial = Denial(kind=kind, name=name, until_unix=embedded.clock.unix() + 60)
     waited = Waited(embedded)
     for undo in (False, True):
         change_denial(embedded.cluster, gate.home, denial, undo=undo)

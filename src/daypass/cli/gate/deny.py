@@ -59,7 +59,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     config = load_gates(args.config)
     now = SYSTEM_CLOCK.unix()
-    denial = _denial(args, now + config.longest_lifetime_seconds)
+    from daypass.rules.claims import SKEW_SECONDS
+
+    denial = _denial(args, now + config.longest_lifetime_seconds + SKEW_SECONDS)
     if denial.until_unix <= now and not args.undo:
         raise UsageError(f"{denial.until} is in the past", "there is nothing left to deny")
     namespace = config.door.namespace
@@ -92,9 +94,9 @@ def run(args: Namespace) -> int:
             "dryRun": args.dry_run,
         },
     )
-    named = DENIED[denial.kind].format(denial.name)
+    named = f"{DENIED[denial.kind].format(denial.name)} at {cluster.connection.server}"
     if len(config.every_gate) > 1:
-        named = f"{named} at the gates {', '.join(config.every_gate)}"
+        named = f"{named}, gates {', '.join(config.every_gate)}"
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
