@@ -89,7 +89,7 @@ KSERVE = Module(
     version="v0.20.0",
     sum="h1:Bs7HxmGV4KFqqptDcWseKv+mwD4YOYHJWcuVgPG2Gug=",
     # An API server takes five seconds of processor time for the full ones.
-    files="config/crd/minimal/**/serving.kserve.io_*inferenceservices.yaml",
+    files="config/crd/minimal/**/serving.kserve.io_*inferenceservice*.yaml",
 )
 PROMETHEUS_OPERATOR = Module(
     path="github.com/prometheus-operator/prometheus-operator",

@@ -377,7 +377,7 @@ class ControlPlane:
             log=self.folder / f"{log or name}.log",
             folder=self.folder,
             # Tests have memory to spare, and collecting garbage is a quarter of what a start costs.
-            environment={**os.environ, "GOGC": "1600", "GOMEMLIMIT": "1GiB"},
+            environment={**os.environ, "GOGC": "400"},
         )
 
     def _start_again(self, flags: Sequence[str]) -> None:

@@ -85,7 +85,8 @@ def clear(cluster: Cluster) -> None:
 
     def are_gone() -> bool:
         found = filter(None, (cluster.find(NAMESPACES, each) for each in DOORS))
-        assert [(each["metadata"], each["status"]) for each in found] == []
+        there = [(each["metadata"], each["status"]) for each in found]
+        assert not there, there
         return True
 
     eventually(f"all is gone but {left}", are_gone)

@@ -10,10 +10,13 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -38,9 +41,12 @@ func main() {
 	case "kube-apiserver":
 		os.Exit(cli.Run(app.NewAPIServerCommand()))
 	case "kube-controller-manager":
-		for _, arg := range os.Args {
+		for n, arg := range os.Args {
 			if file, found := strings.CutPrefix(arg, "--kubeconfig="); found {
 				deleteNamespacesAtOnce(file)
+			}
+			if strings.HasPrefix(arg, "--controllers=") {
+				os.Args[n] += ",-namespace-controller"
 			}
 		}
 		os.Exit(cli.Run(controllermanager.NewControllerManagerCommand()))
@@ -50,9 +56,10 @@ func main() {
 }
 
 // deleteNamespacesAtOnce does what the namespace controller does, as soon as a
-// namespace is deleted. The controller itself waits for five seconds
-// (namespaceDeletionGracePeriod), for the sake of further API servers and
-// etcds. It still runs, and deletes what could not be deleted at once.
+// namespace is deleted, and again until it is gone. The controller itself waits
+// for five seconds (namespaceDeletionGracePeriod), for the sake of further API
+// servers and etcds. It is left out: it could begin with one namespace and go on
+// with a later one of the same name.
 func deleteNamespacesAtOnce(kubeconfig string) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -66,18 +73,27 @@ func deleteNamespacesAtOnce(kubeconfig string) {
 		ctx, client.CoreV1().Namespaces(), metadata.NewForConfigOrDie(config), client.CoreV1(),
 		client.Discovery().ServerPreferredNamespacedResources, v1.FinalizerKubernetes,
 	)
-	factory := informers.NewSharedInformerFactory(client, 0)
-	factory.Core().V1().Namespaces().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		UpdateFunc: func(old, new any) {
-			before, after := old.(*v1.Namespace), new.(*v1.Namespace)
-			if before.DeletionTimestamp == nil && after.DeletionTimestamp != nil {
-				go func() {
-					if err := deleter.Delete(ctx, after.Name); err != nil {
-						fmt.Fprintln(os.Stderr, err)
-					}
-				}()
+	isDeleted := func(namespace any) bool {
+		return namespace.(*v1.Namespace).DeletionTimestamp != nil
+	}
+	empty := func(namespace any) {
+		name, uid := namespace.(*v1.Namespace).Name, namespace.(*v1.Namespace).UID
+		for {
+			found, err := client.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+			if errors.IsNotFound(err) || (err == nil && found.UID != uid) {
+				return
 			}
-		},
+			if err := deleter.Delete(ctx, name); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	factory := informers.NewSharedInformerFactory(client, 0)
+	// An object that the filter takes from its second version on is added, too.
+	factory.Core().V1().Namespaces().Informer().AddEventHandler(cache.FilteringResourceEventHandler{
+		FilterFunc: isDeleted,
+		Handler:    cache.ResourceEventHandlerFuncs{AddFunc: func(namespace any) { go empty(namespace) }},
 	})
 	// With a logger of their own: the program has not set up klog's yet, and while it does, that is
 	// nil for a moment.
