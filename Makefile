@@ -12,7 +12,7 @@ BUILD = @$(BIN)/python -m tools.gobuild
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-weekly test-controllers test-serving test-serving-kserve test-operation test-examples test-pythons fuzz lint type format bench docs picture reference controlplane controllers clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-gate test-weekly test-controllers test-serving test-serving-kserve test-operation test-examples test-pythons fuzz lint type format bench docs picture reference controlplane controllers clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -92,8 +92,12 @@ test-client-kubeflow: controlplane
 controllers: .venv/.synced ## build istiod, Envoy Gateway and oauth2-proxy once (about 11 minutes)
 	$(BUILD) istiod envoygateway oauth2proxy
 
-test-cluster: .venv/.synced controlplane ## all admin commands, door and gate on a real control plane
-	$(PYTEST) tests/cluster
+OF_GATE = tests/cluster/test_gate*.py
+test-cluster: .venv/.synced controlplane ## all admin commands and the door on a real control plane
+	$(PYTEST) tests/cluster --ignore-glob="$(OF_GATE)"
+
+test-gate: .venv/.synced controlplane ## the gate, its watch and its authorizer on a real control plane
+	$(PYTEST) $(OF_GATE)
 
 test-weekly: .venv/.synced controlplane ## what takes long and seldom changes: thousands of objects, each right left out
 	$(PYTEST) -m weekly tests/cluster
