@@ -13,8 +13,8 @@ from typing import Any
 from daypass.rules.credentials import Credential
 
 _BASE64URL = "[A-Za-z0-9_-]"
-_LAST = f"{_BASE64URL}([AQgw]|{_BASE64URL}[AEIMQUYcgkosw048]|{_BASE64URL}{{3}})"
-BEARER_JWT = rf"Bearer {_BASE64URL}+\.{_BASE64URL}+\.({_BASE64URL}{{4}})*{_LAST}"
+_LAST = f"{_BASE64URL}(?:[AQgw]|{_BASE64URL}[AEIMQUYcgkosw048]|{_BASE64URL}{{3}})"
+BEARER_JWT = rf"Bearer {_BASE64URL}+\.{_BASE64URL}+\.(?:{_BASE64URL}{{4}})*{_LAST}"
 """Exactly one scheme, one space, one JWT. The API server accepts the scheme in any case and ignores
 what follows the token; two spaces or a tab make the request anonymous there. It and a proxy must
 never read the header differently, so only the form that all read alike passes.
@@ -63,7 +63,9 @@ class BoundClaims:
     """The claims of a token that passed `check_claims`, for the checks that follow.
 
     UIDs and `jti` are "" if the token has none. `bound`: None if it is bound to a Node, or cannot
-    be read. `bound_uid`: of the Secret or Pod that it is bound to.
+    be read. `bound_uid`: of the Secret or Pod that it is bound to. `credential`: what has to be in
+    the published set; None if a UID of it is missing or malformed, and for a Pod's token, which
+    needs none: TokenReview decides.
     """
 
     identity: CallerIdentity
@@ -75,15 +77,7 @@ class BoundClaims:
     bound_uid: str
     service_account_uid: str
     jti: str
-
-    @property
-    def credential(self) -> Credential | None:
-        """What has to be in the published set; None if a UID of it is missing or malformed, and
-        for a Pod's token, which needs none: TokenReview decides.
-        """
-        uid = self.service_account_uid if self.bound is Bound.NONE else self.bound_uid
-        pair = Credential(uid, self.service_account_uid)
-        return pair if self.bound in (Bound.SECRET, Bound.NONE) and pair.is_valid else None
+    credential: Credential | None
 
 
 def has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool:
@@ -108,7 +102,9 @@ def bound_claims(claims: dict[str, Any], audience: str) -> BoundClaims | None:
     if not isinstance(kubernetes, dict) or kubernetes.get("namespace") != namespace:
         return None
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-    bound = bound_to(kubernetes)
+    bound, account_uid = bound_to(kubernetes), _uid(kubernetes.get("serviceaccount"))
+    bound_uid = "" if bound is None else _uid(kubernetes.get(bound.lower()))
+    pair = Credential(account_uid if bound is Bound.NONE else bound_uid, account_uid)
     return BoundClaims(
         identity=CallerIdentity(user=subject, groups=(*groups, "system:authenticated")),
         expires_unix=int(claims["exp"]),
@@ -116,9 +112,10 @@ def bound_claims(claims: dict[str, Any], audience: str) -> BoundClaims | None:
         namespace=namespace,
         account=account,
         bound=bound,
-        bound_uid="" if bound is None else _uid(kubernetes.get(bound.lower())),
-        service_account_uid=_uid(kubernetes.get("serviceaccount")),
+        bound_uid=bound_uid,
+        service_account_uid=account_uid,
         jti=claims.get("jti", ""),
+        credential=pair if bound in (Bound.SECRET, Bound.NONE) and pair.is_valid else None,
     )
 
 
