@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from daypass.render.envoy.settings import Timeouts
 from daypass.rules.decision import Rules
 from daypass.rules.reasons import Reason
 from support.doors import EKF
@@ -46,7 +47,8 @@ def rules(request: pytest.FixtureRequest) -> Rules:
 @pytest.fixture(scope="module")
 def gate(rules: Rules, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
     folder = tmp_path_factory.mktemp("gate")
-    with running_gate(folder, OURS.jwks, published=known(), rules=rules) as running:
+    soon = Timeouts(close_seconds=0.05)  # many targets end the connection
+    with running_gate(folder, OURS.jwks, published=known(), rules=rules, timeouts=soon) as running:
         yield running
 
 

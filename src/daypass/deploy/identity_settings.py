@@ -24,8 +24,8 @@ _ACCOUNTS = ObjectQuery("", "ServiceAccount", labels=labels.SELECTOR, metadata_o
 _NAMESPACES = ObjectQuery("", "Namespace", metadata_only=True)
 _WATCHES = ObjectQuery(RBAC_GROUP, "RoleBinding", fields=f"metadata.name={GATE_WATCH}")
 IDENTITIES = (_ACCOUNTS, _NAMESPACES, _WATCHES)
-_NAMED = Placeholder("NAME"), "-n", Placeholder("NAMESPACE")
-_SET = f"{command('identity', 'create', *_NAMED)}, or again `identity federate`"
+_CREATE = command("identity", "create", Placeholder("NAME"), "-n", Placeholder("NAMESPACE"))
+_SET = f"{_CREATE}, or again `identity federate`"
 
 
 def find_stranded(listed: ListedObjects, config: Config) -> Iterator[Finding]:
