@@ -238,11 +238,16 @@ def test_a_token_that_a_secret_of_another_name_account_and_type_holds_is_reporte
     assert json.loads(out)["left"] == ["hidden"]
     held = tenant.get(SECRETS, "hidden", shell.namespace)["data"]
     tenant.delete(SECRETS, "hidden", shell.namespace)
-    metadata = {"name": "hidden", "namespace": shell.namespace}
+    metadata = {"name": "hidden", "namespace": shell.namespace, "finalizers": ["x.example/y"]}
     tenant.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": held})
     out, _ = shell.identity("revoke", "-o", "json", code=3)
     assert json.loads(out)["left"] == ["hidden"]
     assert accepts(shell.cluster, long_lived)
+    tenant.delete(SECRETS, "hidden", shell.namespace)
+    out, _ = shell.identity("revoke", "-o", "json", code=3)  # no policy denies unbound tokens
+    assert json.loads(out)["left"] == []
+    ends("the long-lived token", lambda: not accepts(shell.cluster, long_lived))
+    tenant.patch(SECRETS, "hidden", {"metadata": {"finalizers": None}}, shell.namespace)
 
 
 def test_a_deletion_also_ends_unbound_tokens_at_once(shell: AdminShell) -> None:

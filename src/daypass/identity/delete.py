@@ -205,11 +205,14 @@ def _foreign(
 ) -> list[str]:
     """Return the names of Secrets that hold or will hold a token of this account, `but` for some.
 
-    The API server accepts a token while a Secret of the token's name holds it, whatever type and
-    annotations that has (k8s.io/kubernetes/pkg/serviceaccount/legacy.go). So all data is read.
+    The API server accepts a token while a Secret of the token's name holds it, and is not being
+    deleted, whatever its type and annotations (k8s.io/kubernetes/pkg/serviceaccount/legacy.go). So
+    all data is read.
     """
     found = {each.name for each in secrets if not each.is_ours}
     for document in cluster.list(SECRETS, name.namespace):
+        if "deletionTimestamp" in document["metadata"]:
+            continue
         text = (document.get("data") or {}).get("token") or ""
         with suppress(ValueError, CredentialsError):
             token = Secret(base64.b64decode(text).decode())
