@@ -41,7 +41,7 @@ from support.rights import (
     uses_of,
 )
 from support.up import Up, up_config
-from support.watching import Watch, install
+from support.watching import Watch, becomes_published, identity_namespace, install
 
 DOOR = "--door https://ekf.example.com/kubernetes --audience gate"
 CREATE = f"identity create bot -n {{namespace}} {DOOR} --force"
@@ -177,6 +177,10 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         install(running, config)
         with Watch(folder / "watch", running, config) as watch:
             watch.wait_leading()
+            # Commands wait for it for five seconds, which its first parts may take.
+            becomes_published(
+                running, running.make_identity(identity_namespace(running)).secret_uid
+            )
             yield running
 
 
