@@ -1,5 +1,5 @@
 """The CustomResourceDefinitions of Istio, the Gateway API, Envoy Gateway and others, as their Go
-modules hold them.
+modules hold them, but without descriptions.
 
     python -m tools.crds
 

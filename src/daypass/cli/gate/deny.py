@@ -57,10 +57,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    config = load_gates(args.config)
-    now = SYSTEM_CLOCK.unix()
     from daypass.rules.claims import SKEW_SECONDS
 
+    config = load_gates(args.config)
+    now = SYSTEM_CLOCK.unix()
     denial = _denial(args, now + config.longest_lifetime_seconds + SKEW_SECONDS)
     if denial.until_unix <= now and not args.undo:
         raise UsageError(f"{denial.until} is in the past", "there is nothing left to deny")
