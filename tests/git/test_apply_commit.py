@@ -12,7 +12,7 @@ from daypass.cli import main
 from daypass.config import load
 from daypass.deploy.git import Checkout, Commit, GitError
 from daypass.render.cluster_facts import ClusterFacts, read_facts
-from daypass.render.manifests import render_tree
+from daypass.render.manifests import render_parts, render_tree
 from daypass.render.output_tree import write
 from support.authority import Authority
 from support.deploying import BOTH, ONLY_EKF
@@ -37,7 +37,7 @@ metrics: {scrapedFrom: [monitoring], podMonitor: true, alerts: true}
 
 
 def tree_of(text: str) -> Tree:
-    return render_tree(config_of(text), ClusterFacts())
+    return render_tree(render_parts(config_of(text), ClusterFacts()))
 
 
 def write_and_commit(
@@ -295,7 +295,7 @@ def test_a_clone_of_what_was_committed_renders_the_same(
     named[1].write_text(Signer("key").jwks)
     (repository / "daypass.yaml").write_text(NAMING)
     config = load(repository / "daypass.yaml")
-    tree = render_tree(config, read_facts(config))
+    tree = render_tree(render_parts(config, read_facts(config)))
     checkout = Checkout(repository / "deploy", [repository / "daypass.yaml", *named], tree)
     checkout.verify()
     write(repository / "deploy", tree)

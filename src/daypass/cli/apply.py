@@ -12,9 +12,7 @@ from daypass._core.hints import command, kubectl
 from daypass._core.installation import docs_page
 from daypass.cli import Progress, deployment, log, options
 from daypass.cli.output import confirm, write_changes, write_result
-from daypass.cli.policy.apply import wait_for_policy
 from daypass.cli.progress import progress
-from daypass.cli.verify import findings_text, log_timeouts
 
 if TYPE_CHECKING:
     from daypass.deploy.plan import ApplyPlan
@@ -98,7 +96,7 @@ def _check(args: Namespace, plan: ApplyPlan) -> None:
 
     check(plan, force=args.force_conflicts)
     folder = options.tree_folder(args)
-    if found := drifts(folder, render_tree(plan.config, plan.facts)):
+    if found := drifts(folder, render_tree(plan.parts)):
         log(f"would change {len(found)} files in {folder}")
 
 
@@ -108,7 +106,7 @@ def _confirm_and_commit(args: Namespace, plan: ApplyPlan) -> None:
     from daypass.render.output_tree import write
 
     folder, checkout = options.tree_folder(args), None
-    tree = render_tree(plan.config, plan.facts)
+    tree = render_tree(plan.parts)
     if not args.no_commit:
         from daypass.deploy.git import Checkout
 
@@ -149,6 +147,8 @@ def _execute(
 
 def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) -> int:
     """Wait for the rollout, the policy and the gate, then verify the published door."""
+    from daypass.cli.policy.apply import wait_for_policy
+    from daypass.cli.verify import findings_text, log_timeouts
     from daypass.deploy import apply
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan

@@ -37,7 +37,7 @@ def run(args: Namespace) -> int:
     from daypass.render.output_tree import drifts
 
     with deployment.open_plan(args, instead="diff") as plan:
-        folder, tree = options.tree_folder(args), render_tree(plan.config, plan.facts)
+        folder, tree = options.tree_folder(args), render_tree(plan.parts)
         files = drifts(folder, tree)
         uncommitted = not_in_git(folder, (args.config, *plan.config.cluster.files), tree)
         _show(args, plan, files, uncommitted)

@@ -77,25 +77,26 @@ def run(args: argparse.Namespace) -> int:
         return _check_all(args)
     from daypass.render.chart import render_chart
     from daypass.render.cluster_facts import read_facts
-    from daypass.render.manifests import MARK, render_objects, render_parts, render_tree
+    from daypass.render.manifests import MARK, objects_of, render_parts, render_tree
     from daypass.render.prerequisites import prerequisite_notes
     from daypass.render.yaml import stream
 
     config = options.load_config(args.config)
     facts = read_facts(config)
+    parts = render_parts(config, facts)
     folder: Path | None = args.chart or args.directory
     if folder is None:
         if args.domain is not None:
-            write_objects(_of_domain(render_parts(config, facts), args.domain), args.output)
+            write_objects(_of_domain(parts, args.domain), args.output)
             return 0
-        write_objects(render_objects(config, facts), args.output)
+        write_objects(objects_of(parts), args.output)
     else:
         if args.chart is not None:
             tree = render_chart(config, facts)
         elif args.output == "yaml":
-            tree = {ONE_FILE: MARK + stream(render_objects(config, facts))}
+            tree = {ONE_FILE: MARK + stream(objects_of(parts))}
         else:
-            tree = render_tree(config, facts)
+            tree = render_tree(parts)
         if args.check:
             return _check(args, folder, tree, config)
         _write(args, folder, tree)

@@ -3,14 +3,12 @@
 `daypass apply` asks for confirmation by these marks (`deploy/openings.py`).
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Opens:
+class Opens(NamedTuple):
     """Marks a key by what opens more. `change`: any other value. `more`: a higher number, or none.
     `added`, `removed`: such an entry or section. `laxer`: a later value in `order`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
@@ -123,7 +124,7 @@ def _with_kubectl(verb: str) -> str:
 
 def read_cluster_state(cluster: Cluster, *, instead: str = "apply") -> ClusterState:
     """Read a cluster. Raises as `Cluster.kinds`; the hint is how to do it `instead` by kubectl."""
-    cluster.kinds(refresh=True, hint=_with_kubectl(instead))
+    cluster.kinds(refresh=True, hint=partial(_with_kubectl, instead))
     namespaces, holders = {}, []
     for document in cluster.list(NAMESPACES, metadata_only=True):
         metadata = document["metadata"]

@@ -24,8 +24,6 @@ _ACCOUNTS = ObjectQuery("", "ServiceAccount", labels=labels.SELECTOR, metadata_o
 _NAMESPACES = ObjectQuery("", "Namespace", metadata_only=True)
 _WATCHES = ObjectQuery(RBAC_GROUP, "RoleBinding", fields=f"metadata.name={GATE_WATCH}")
 IDENTITIES = (_ACCOUNTS, _NAMESPACES, _WATCHES)
-_CREATE = command("identity", "create", Placeholder("NAME"), "-n", Placeholder("NAMESPACE"))
-_SET = f"{_CREATE}, or again `identity federate`"
 
 
 def find_stranded(listed: ListedObjects, config: Config) -> Iterator[Finding]:
@@ -37,7 +35,7 @@ def find_stranded(listed: ListedObjects, config: Config) -> Iterator[Finding]:
         yield warning(
             "identity-door",
             f"the door of {_named(others, labels.DOOR)} is none of this config",
-            f"hand over a file with the new one: {_SET}",
+            f"hand over a file with the new one: {_set_again()}",
         )
     enforced = {
         name_of(each): each["metadata"].get("annotations") or {}
@@ -53,7 +51,7 @@ def find_stranded(listed: ListedObjects, config: Config) -> Iterator[Finding]:
             f"the gate refuses every token of {', '.join(sorted(left))}: these namespaces have"
             f" identities, but not both the label {labels.POLICY_SELECTOR} and a RoleBinding"
             f" {GATE_WATCH} for {home}",
-            f"label each of them, and let the gate watch it: {_SET}",
+            f"label each of them, and let the gate watch it: {_set_again()}",
         )
 
 
@@ -80,8 +78,14 @@ def _audiences(
         (useless, "no gate takes the audience", "a gate's audiences"),
     ):
         if found:
-            hint = f"add it to {key}, or hand over a file with another: {_SET}"
+            hint = f"add it to {key}, or hand over a file with another: {_set_again()}"
             yield warning("identity-audience", f"{why} of {_named(found, labels.AUDIENCE)}", hint)
+
+
+def _set_again() -> str:
+    """Return how an identity gets other settings."""
+    create = command("identity", "create", Placeholder("NAME"), "-n", Placeholder("NAMESPACE"))
+    return f"{create}, or again `identity federate`"
 
 
 def _is_elsewhere(account: Account, config: Config) -> bool:

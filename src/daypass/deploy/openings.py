@@ -214,15 +214,18 @@ def _shown(value: Any) -> str:
 
 def ended(before: Openings | None, after: Openings) -> list[Finding]:
     """Return what works no longer with `after`, as far as `before` is known."""
-    who = command("identity", "list", "-A", "-o", "wide")
-    again = command("identity", "create", "NAME", "-n", "NAMESPACE", "--force")
-    hint = f"`{who}` shows who uses it; write the credentials file of each again:\n{again}"
     login = "on Istio, `others: login` lets users log in there with a browser"
     with suppress(KeyError, TypeError, AttributeError):
         known = NOTHING if before is None else before
-        found = [warning("ends", fact, hint) for fact in _gone(known, after)]
+        found = [warning("ends", fact, _who_uses_it()) for fact in _gone(known, after)]
         return [*found, *(warning(REFUSES, fact, login) for fact in _refused(known, after))]
     return []
+
+
+def _who_uses_it() -> str:
+    who = command("identity", "list", "-A", "-o", "wide")
+    again = command("identity", "create", "NAME", "-n", "NAMESPACE", "--force")
+    return f"`{who}` shows who uses it; write the credentials file of each again:\n{again}"
 
 
 def _gone(before: Openings, after: Openings) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -31,9 +32,8 @@ from daypass.deploy.remove import Removal, find_removals, is_applied_object, pub
 from daypass.deploy.routes import COLLISIONS, ROUTE_KINDS
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.render.apply_order import in_order
-from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.routes import ObjectQuery
-from daypass.render.manifests import render_objects
+from daypass.render.manifests import Parts, objects_of, render_parts
 from daypass.render.names import DOOR_PAIR
 from daypass.render.prerequisites import Prerequisite, prerequisites
 
@@ -86,18 +86,22 @@ class ObjectChange:
 class ApplyPlan:
     """What an apply would do. `changes` and `removals` are in the order in which they are made.
 
-    `entries`: the inventory after it, without the UIDs of new objects.
+    `parts`: what is rendered. `entries`: the inventory after it, without the UIDs of new objects.
 
-    `found`: what is wrong now, in the cluster as it is.
+    `exposed`: what is open after it; `widened`: what of that is not open now; `ended`: what works
+    no longer after it. `found`: what is wrong now, in the cluster as it is.
     """
 
     state: ClusterState
     config: Config
-    facts: ClusterFacts
+    parts: Parts
     changes: tuple[ObjectChange, ...]
     removals: tuple[Removal, ...]
     waiting: tuple[Prerequisite, ...]
     missing: tuple[Prerequisite, ...]
+    exposed: Openings
+    widened: tuple[str, ...]
+    ended: tuple[Finding, ...]
     found: tuple[Finding, ...]
     entries: Mapping[ObjectRef, AppliedObject]
 
@@ -105,21 +109,6 @@ class ApplyPlan:
     def namespace(self) -> str:
         """The door's namespace."""
         return self.config.door.namespace
-
-    @property
-    def exposed(self) -> Openings:
-        """What is open after it."""
-        return openings(self.config, self.facts)
-
-    @property
-    def widened(self) -> tuple[str, ...]:
-        """What it opens more than is open now."""
-        return tuple(widened(self.state.exposed, self.exposed))
-
-    @property
-    def ended(self) -> tuple[Finding, ...]:
-        """What works no longer after it."""
-        return tuple(ended(self.state.exposed, self.exposed))
 
     @property
     def pair(self) -> ObjectRef:
@@ -173,27 +162,32 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     cluster, namespace = state.cluster, config.door.namespace
     provided = provide_prerequisites(cluster, prerequisites(config), namespace)
     facts = state.facts(config)
-    documents = in_order([*_documents(config, facts), *provided.objects])
+    parts = render_parts(config, facts)
+    documents = in_order([*_documents(config, objects_of(parts)), *provided.objects])
     state.require(documents)
     changes = _changes(state, documents)
     entries = _entries(state, changes, provided)
+    before, after = state.exposed, openings(config, facts)
     removals = find_removals(cluster, state.entries, {*entries, *published_refs(config)})
     return ApplyPlan(
         state=state,
         config=config,
-        facts=facts,
+        parts=parts,
         changes=tuple(changes),
         removals=tuple(removals),
         waiting=tuple(provided.waiting),
         missing=tuple(provided.missing),
+        exposed=after,
+        widened=tuple(widened(before, after)),
+        ended=tuple(ended(before, after)),
         found=tuple(find_in_cluster(cluster, config)),
         entries=entries,
     )
 
 
-def _documents(config: Config, facts: ClusterFacts) -> list[Object]:
+def _documents(config: Config, rendered: Sequence[Object]) -> list[Object]:
     """Return the rendered objects; the door's namespace always, for the inventory."""
-    documents = render_objects(config, facts)
+    documents = [deepcopy(each) if each["kind"] == "Namespace" else each for each in rendered]
     name = config.door.namespace
     if not any(d["kind"] == "Namespace" for d in documents):
         documents.append(new_object("v1", "Namespace", name))

@@ -262,10 +262,10 @@ class Cluster:
         except ForbiddenError:
             return True  # the request that needs it finds out
 
-    def kinds(self, *, refresh: bool = False, hint: str = "") -> ServedKinds:
+    def kinds(self, *, refresh: bool = False, hint: Callable[[], str] = str) -> ServedKinds:
         """Return all kinds that the API server serves, cached unless `refresh`.
 
-        Raises DaypassError, with `hint`, if it cannot list them at once.
+        Raises DaypassError, with what `hint` returns, if it cannot list them at once.
         """
         if self._kinds is None or refresh:
             from daypass._core.parallel import in_parallel  # most commands need no discovery
@@ -276,7 +276,7 @@ class Cluster:
                 raise DaypassError(
                     f"the API server {self.connection.server} does not list all its kinds at once,"
                     " as Kubernetes 1.30 and later do",
-                    f"{hint}\nor {other}" if hint else other,
+                    f"{hint()}\nor {other}".removeprefix("\nor "),
                 )
             self._kinds = served_kinds([g for each in answers for g in each.get("items") or ()])
         return self._kinds

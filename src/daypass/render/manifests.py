@@ -1,7 +1,7 @@
 """The manifests of a config: objects to apply, or a kustomize tree to read and to commit.
 
     render_objects(config, facts) -> list[Object]        in the order in which to apply them
-    render_tree(config, facts)    -> dict[str, str]      relative path -> text
+    render_tree(parts)            -> dict[str, str]      relative path -> text, of `render_parts`
 
 A tree has `base/` (the door), `domains/NAME/` (one front each), `policy/`, `gate/` and
 `monitoring/` if the config has them, and a root that lists them. Both have the same objects, and no
@@ -11,6 +11,7 @@ manifests need.
 """
 
 import base64
+from typing import TypeAlias
 
 from daypass._core import labels
 from daypass._core.hints import command
@@ -46,6 +47,8 @@ def gate_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     return objects
 
 
+Parts: TypeAlias = dict[str, list[Object]]
+"""Objects by folder of the tree."""
 MARK = "# Rendered by daypass from its config: edit that, and render again.\n"
 """The first line of each file of a tree: daypass replaces and removes only files that have it."""
 
@@ -60,7 +63,7 @@ def domain_of(path: str) -> str:
     return rest.partition("/")[0] if part == "domains" else ""
 
 
-def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]:
+def render_parts(config: Config, facts: ClusterFacts) -> Parts:
     """Return the objects by folder of the tree: `base`, `domains/NAME`, `policy`, `gate`,
     `monitoring`.
     """
@@ -74,7 +77,7 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
     if config.cluster.certificate_authority is not None and not facts.authority_pem:
         raise AssertionError("facts of a config with certificateAuthority come from read_facts()")
     _verify_namespace(config, fronts)
-    parts = {"base": in_order(_base(config, facts, fronts))}
+    parts: Parts = {"base": in_order(_base(config, facts, fronts))}
     for front in fronts:
         parts[f"domains/{front.name}"] = in_order([*public_certificate(front), *front.objects()])
     if config.policy is not None:
@@ -91,13 +94,17 @@ def render_parts(config: Config, facts: ClusterFacts) -> dict[str, list[Object]]
 
 def render_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     """Return every object, in the order in which to apply them."""
-    return in_order(o for part in render_parts(config, facts).values() for o in part)
+    return objects_of(render_parts(config, facts))
 
 
-def render_tree(config: Config, facts: ClusterFacts) -> dict[str, str]:
+def objects_of(parts: Parts) -> list[Object]:
+    """Return the objects of all parts, in the order in which to apply them."""
+    return in_order(o for part in parts.values() for o in part)
+
+
+def render_tree(parts: Parts) -> dict[str, str]:
     """Return a kustomize tree: texts by relative path. Build its root, or `base` and a domain."""
     tree: dict[str, str] = {}
-    parts = render_parts(config, facts)
     for folder, objects in parts.items():
         names = file_names(objects)
         for name, value in zip(names, objects, strict=True):

@@ -11,6 +11,7 @@ from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME, AppliedObject
 from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.openings import openings
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import Removal, remove
 from daypass.render.apply_order import Wave, in_order
@@ -74,11 +75,14 @@ def plan_of(case: str, cluster: Any) -> ApplyPlan:
     return ApplyPlan(
         state=ClusterState(cluster=cluster, namespaces={}, inventories=()),
         config=CASES[case].config,
-        facts=CASES[case].facts,
+        parts={},
         changes=tuple(changes),
         removals=(),
         waiting=(),
         missing=(),
+        exposed=openings(CASES[case].config, CASES[case].facts),
+        widened=(),
+        ended=(),
         found=(),
         entries={change.ref: AppliedObject(api_version="v1") for change in changes},
     )

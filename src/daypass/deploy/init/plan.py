@@ -17,7 +17,7 @@ from daypass.config.schema import EDITOR_LINE
 from daypass.deploy.ekf import BuildError, Overlay, adopt_hosts, hand_over, verify_built
 from daypass.deploy.git import Edit, read_text
 from daypass.render.cluster_facts import read_facts
-from daypass.render.manifests import render_tree
+from daypass.render.manifests import render_parts, render_tree
 from daypass.render.output_tree import drifts
 
 USUAL_PREFIX = "/kubernetes"
@@ -169,7 +169,7 @@ def plan_config(
         )
     text = config_text(setup)
     config = parse(text.encode(), name=str(path), folder=folder.absolute())
-    tree = render_tree(config, read_facts(config))
+    tree = render_tree(render_parts(config, read_facts(config)))
     edits = [Edit(path=path, before=before, after=text)] if before != text else []
     edits += [
         Edit(path=folder / _TREE / drift.path, before=drift.found, after=drift.rendered)
