@@ -6,7 +6,8 @@ import asyncio
 import io
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -92,11 +93,19 @@ def test_a_requests_response_is_streamed_and_has_the_first_attempt_in_its_histor
     assert answer.request.headers["authorization"] == f"Bearer {service.tokens[-1]}"
 
 
-def aiohttp_session(
-    credentials: daypass.Credentials, origin: str, tls: ssl.SSLContext
-) -> aiohttp.ClientSession:
+@asynccontextmanager
+async def aiohttp_session(
+    credentials: daypass.Credentials, origin: str, tls: ssl.SSLContext, service: Service
+) -> AsyncIterator[aiohttp.ClientSession]:
     auth = daypass.integrations.aiohttp.Auth(credentials, origin)
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls), middlewares=(auth,))
+    connector = aiohttp.TCPConnector(ssl=tls)
+    try:
+        async with aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session:
+            yield session
+    finally:
+        # aiohttp does not wait for the end of a connection that it has given up.
+        idle = "no connection is open"
+        await asyncio.to_thread(eventually, idle, lambda: not service.connections)
 
 
 def test_aiohttp_sends_the_whole_body_again_after_a_401_during_the_upload(
@@ -114,14 +123,10 @@ def test_aiohttp_sends_the_whole_body_again_after_a_401_during_the_upload(
     async def upload() -> int:
         with (tmp_path / "large").open("rb") as file:
             async with (
-                aiohttp_session(credentials, service.origin, tls) as session,
+                aiohttp_session(credentials, service.origin, tls, service) as session,
                 session.put(service.origin, data=file) as response,
             ):
-                status = response.status
-        # asyncio wants to see the end of what it sent on the connection that was given up.
-        idle = "no connection is open"
-        await asyncio.to_thread(eventually, idle, lambda: not service.connections)
-        return status
+                return response.status
 
     assert asyncio.run(upload()) == 200
     assert service.seen[-1].body == LARGE
@@ -135,7 +140,7 @@ def test_an_error_of_aiohttp_does_not_show_the_token(
 
     async def ask() -> None:
         async with (
-            aiohttp_session(credentials, service.origin, tls) as session,
+            aiohttp_session(credentials, service.origin, tls, service) as session,
             session.get(service.origin) as response,
         ):
             response.raise_for_status()
@@ -152,7 +157,9 @@ def test_aiohttp_requests_to_another_origin_pass_untouched(
 ) -> None:
     async def ask() -> int:
         async with (
-            aiohttp_session(credentials, "https://gate.example.com/pipeline", tls) as session,
+            aiohttp_session(
+                credentials, "https://gate.example.com/pipeline", tls, service
+            ) as session,
             session.get(service.origin) as response,
         ):
             return response.status
@@ -214,7 +221,7 @@ def test_many_aiohttp_requests_that_are_refused_at_once_renew_once(
     service.refuse_the_first_token()
 
     async def ask() -> list[int]:
-        async with aiohttp_session(credentials, service.origin, tls) as session:
+        async with aiohttp_session(credentials, service.origin, tls, service) as session:
 
             async def one() -> int:
                 async with session.get(service.origin) as response:
