@@ -45,8 +45,9 @@ func main() {
 			if file, found := strings.CutPrefix(arg, "--kubeconfig="); found {
 				deleteNamespacesAtOnce(file)
 			}
-			if strings.HasPrefix(arg, "--controllers=") {
-				os.Args[n] += ",-namespace-controller"
+			if names, found := strings.CutPrefix(arg, "--controllers="); found {
+				// First, since the first of two that contradict each other counts.
+				os.Args[n] = "--controllers=-namespace-controller," + names
 			}
 		}
 		os.Exit(cli.Run(controllermanager.NewControllerManagerCommand()))
