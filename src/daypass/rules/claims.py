@@ -14,7 +14,8 @@ from daypass.rules.credentials import Credential
 
 _BASE64URL = "[A-Za-z0-9_-]"
 _LAST = f"{_BASE64URL}(?:[AQgw]|{_BASE64URL}[AEIMQUYcgkosw048]|{_BASE64URL}{{3}})"
-BEARER_JWT = rf"Bearer {_BASE64URL}+\.{_BASE64URL}+\.(?:{_BASE64URL}{{4}})*{_LAST}"
+_SIGNATURE = f"(?:{_BASE64URL}{{8}})*(?:{_BASE64URL}{{4}})?{_LAST}"
+BEARER_JWT = rf"Bearer {_BASE64URL}+\.{_BASE64URL}+\.{_SIGNATURE}"
 """Exactly one scheme, one space, one JWT. The API server accepts the scheme in any case and ignores
 what follows the token; two spaces or a tab make the request anonymous there. It and a proxy must
 never read the header differently, so only the form that all read alike passes.
@@ -28,6 +29,7 @@ takes longer, the longer it is."""
 
 SERVICE_ACCOUNT_USER = r"system:serviceaccount:[a-z0-9-]+:[a-z0-9.-]+"
 """`sub` of a ServiceAccount's token. The API server has checked the lengths."""
+_USER = re.compile(SERVICE_ACCOUNT_USER)
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
 """The algorithms of kube-apiserver (pkg/serviceaccount/jwt.go); none is symmetric."""
@@ -96,7 +98,7 @@ def has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool
 def bound_claims(claims: dict[str, Any], audience: str) -> BoundClaims | None:
     """Return the claims of a ServiceAccount's token with an expiry; None for other subjects."""
     subject, kubernetes = claims.get("sub"), claims.get("kubernetes.io")
-    if subject is None or not re.fullmatch(SERVICE_ACCOUNT_USER, subject):
+    if subject is None or not _USER.fullmatch(subject):
         return None
     _, _, namespace, account = subject.split(":")
     if not isinstance(kubernetes, dict) or kubernetes.get("namespace") != namespace:

@@ -27,6 +27,7 @@ _PREFIX_LENGTH, _PREFIXES = 2, 256
 """The characters of a UID that say in which part it is."""
 UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 """The form of Kubernetes' UIDs. Nothing else is ever in the set."""
+_PAIR = re.compile(rf"{UID.pattern}/{UID.pattern}", re.ASCII)
 
 
 class Credential(NamedTuple):
@@ -45,7 +46,7 @@ class Credential(NamedTuple):
     @property
     def is_valid(self) -> bool:
         """Whether both have the form of Kubernetes' UIDs."""
-        return all(map(UID.fullmatch, self))
+        return bool(_PAIR.fullmatch(self.key))
 
 
 class Presence(Enum):

@@ -43,6 +43,8 @@ from daypass.rules.patterns import (
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
+_BEARER = re.compile(BEARER_JWT)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRequest:
@@ -332,7 +334,7 @@ def _bearer(request: GateRequest) -> str:
     values = list(filter(None, request.authorizations))
     if not values:
         raise RefusedError(Reason.NO_TOKEN)
-    if len(values) > 1 or not re.fullmatch(BEARER_JWT, values[0]):
+    if len(values) > 1 or not _BEARER.fullmatch(values[0]):
         raise RefusedError(Reason.UNREADABLE)
     return values[0].removeprefix("Bearer ")
 
