@@ -73,6 +73,7 @@ class Up:
             cwd=folder,
             env={
                 **os.environ,
+                "PYTHONFAULTHANDLER": "1",
                 "XDG_STATE_HOME": str(folder / "state"),
                 "TMPDIR": str(self.runtime),
                 **(environment or {}),
@@ -137,8 +138,15 @@ class Up:
         return self.wait()
 
     def wait(self) -> int:
-        """Wait for the end; its exit code."""
-        code = self.process.wait(120)
+        """Wait for the end; its exit code. Raises RuntimeError where it does not end, with what
+        each of its threads is doing.
+        """
+        try:
+            code = self.process.wait(120)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self._listener.join(60)
+            raise RuntimeError(f"it does not end:\n{self.words}") from None
         self._listener.join(60)
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None

@@ -131,9 +131,21 @@ def allow_many_files() -> None:
 def handle_end_signals(handle: Callable[[], object]) -> None:
     """Call `handle` at Ctrl-C, at SIGTERM, and when the terminal is closed, unless nohup ignores
     that.
+
+    On a thread of its own: a signal may interrupt the main thread while that holds a lock which
+    `handle` needs, such as the one of a `threading.Event` that is waited for.
     """
     import signal
+    from queue import SimpleQueue
+    from threading import Thread
 
+    received: SimpleQueue[int] = SimpleQueue()  # its `put` may interrupt another call of it
+
+    def wait() -> None:
+        while received.get():
+            handle()
+
+    Thread(target=wait, name="daypass-signals", daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: handle())
+            signal.signal(number, lambda number, _: received.put(number))

@@ -63,3 +63,23 @@ def test_a_missing_program_is_told_from_one_that_cannot_be_run() -> None:
             run_program([command], timeout_seconds=1, limit_bytes=1, clock=SYSTEM_CLOCK)
         reasons[command] = caught.value.is_missing
     assert reasons == {"/nowhere/program": True, "/": False, "a\0b": False}
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_end_signal_is_handled_whatever_lock_the_main_thread_holds(number: str) -> None:
+    code = f"""
+import os, signal, threading
+from daypass._core.process import handle_end_signals
+
+lock, handled = threading.Lock(), threading.Event()
+
+def handle():
+    with lock:
+        handled.set()
+
+handle_end_signals(handle)
+with lock:
+    os.kill(os.getpid(), signal.{number})
+print(handled.wait(60))
+"""
+    assert run(code) == b"True\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
 import threading
 from argparse import ArgumentParser, Namespace
@@ -16,6 +15,7 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.jsonlog import JsonLog, write_stdout
 from daypass._core.net import HostPort
+from daypass._core.process import handle_end_signals
 from daypass.cli import log, options
 from daypass.cli.gate import listen_address, load_gates
 
@@ -78,8 +78,7 @@ def _keep(controller: Controller, listen: tuple[str, int]) -> int:
     from daypass.gate.watch.status import WatchStatus
 
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    handle_end_signals(stop.set)
     routes = WatchStatus(controller, SYSTEM_CLOCK).routes
     with StatusServer(listen, routes, "name another with --listen") as endpoints:
         log(f"the watch runs; its health is at {HostPort(*endpoints.address)}")
