@@ -132,8 +132,7 @@ def handle_end_signals(handle: Callable[[], object]) -> None:
     """Call `handle` at Ctrl-C, at SIGTERM, and when the terminal is closed, unless nohup ignores
     that.
 
-    On a thread of its own: a signal may interrupt the main thread while that holds a lock which
-    `handle` needs, such as the one of a `threading.Event` that is waited for.
+    On a thread of its own: the main thread may hold a lock that `handle` needs, of an Event, say.
     """
     import signal
     from queue import SimpleQueue

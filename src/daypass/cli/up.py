@@ -168,8 +168,7 @@ def _close(stop: threading.Event) -> None:
         # sys.stderr is None if it was closed before the start.
         if not cli.status_line.show("closing") and sys.stderr is not None:
             with contextlib.suppress(OSError):
-                # Over the ^C that a terminal shows.
-                start = "\r" if sys.stderr.isatty() else ""
+                start = "\r" if sys.stderr.isatty() else ""  # over the ^C that a terminal shows
                 os.write(sys.stderr.fileno(), f"{start}daypass: {_time()} closing\n".encode())
 
 
