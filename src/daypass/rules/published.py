@@ -52,8 +52,8 @@ class Published:
         return sum(len(part.credentials) for part in self.parts)
 
     def find(self, credential: Credential | None, now_unix: float) -> Presence:
-        """Return whether a credential exists. `credential`: a valid one; None is unknown."""
-        if credential is None:
+        """Return whether a credential exists. Anything but a pair of UIDs is unknown."""
+        if credential is None or not credential.is_valid:
             return Presence.UNKNOWN
         part = self.parts[part_of(credential.uid, len(self.parts))]
         if now_unix >= part.closes_unix:
