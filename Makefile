@@ -48,7 +48,7 @@ test: WORKERS = 3
 test: .venv/.synced ## lint, types, and the tests of all but the slow tiers, on a real kube-apiserver and Envoy
 	@echo "make test: lint, types, the control plane (built once, about 8 minutes) and the kfp client; then the tests, 4 to 8 minutes"
 	@$(MAKE) --no-print-directory --jobs lint type controlplane test-kfp
-	@$(BIN)/python -m tools.programs $(PYTEST)
+	$(PYTEST)
 
 test-fast: .venv/.synced ## the tiers that need no process other than Python
 	$(PYTEST) tests/unit tests/golden tests/props
@@ -77,7 +77,7 @@ test-docs: .venv/.synced controlplane ## what the documentation says is true: li
 	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/docs $(if $(PAGE),-k $(PAGE))
 
 test-kfp: .venv-client-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
-	.venv-client-kfp/bin/python -m tools.programs .venv-client-kfp/bin/pytest -q --no-header tests/clients/kfp
+	.venv-client-kfp/bin/pytest -q --no-header tests/clients/kfp
 
 ALL_CLIENTS := $(patsubst tests/clients/%/uv.lock,%,$(wildcard tests/clients/*/uv.lock))
 CLIENTS ?= openai mlflow kserve mcp
@@ -119,7 +119,7 @@ test-examples: .venv/.synced ## what users copy: the GitHub Action, the GitLab c
 	$(PYTEST) tests/examples
 
 .PHONY: release test-packages
-release: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced ## build wheel, sdist (both with man pages) and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
+release: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced ## build wheel, sdist and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
 	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
 
 test-packages: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced controlplane ## what is published, for a release and weekly: packages, images, workflows, charts, completion
@@ -140,10 +140,8 @@ docs: .venv/.synced .venv-docs/.synced ## build the documentation's site in site
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
 	@$(BIN)/python -m tools.reference.output > site/reference/output.schema.json
 
-picture: .venv/.synced controlplane ## draw the pictures: the components, what a real run of the demo prints, and the dashboard of a run of 4 minutes
-	$(BIN)/python tools/components.py docs/components.svg
+picture: .venv/.synced ## draw docs/demo.svg: what a real run of the demo prints
 	$(BIN)/python tools/picture.py docs/demo.svg
-	$(BIN)/python tools/dashboard.py docs/dashboard.svg
 
 reference: .venv/.synced ## write the generated parts of docs/reference/ from the code
 	$(BIN)/python -m tools.reference

@@ -1,6 +1,6 @@
 """The documentation: its pages, and the site.
 
-`pages` reads the pages, `site` is a hook of MkDocs, and `browse` looks at the site with Chromium.
+`pages` reads the pages, and `site` is a hook of MkDocs.
 What checks the pages is in `tests/support`:
 
 - `doc_checks`: what a page says, without running it; it names the treatment of each block

@@ -4,7 +4,7 @@
 
 1. Build sdist and wheel twice, from two copies that differ in path, times and umask, and compare
    them byte for byte.
-   A release has man pages and the schema of outputs, which a checkout has not.
+   A release has the schema of outputs, which a checkout has not.
 2. Compare their contents with these files and with an allowlist of suffixes.
 3. Check their metadata with twine.
 4. Write the bill of materials (CycloneDX) of what the lock installs for the extra `all`.

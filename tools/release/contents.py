@@ -15,7 +15,7 @@ INTO_WHEEL = {
     "docs": "daypass/docs",
     "man": f"daypass-{VERSION}.data/data/share/man/man1",
 }
-NOT_IN_WHEEL = {"docs/demo.svg", "docs/dashboard.svg"}
+NOT_IN_WHEEL = {"docs/demo.svg"}
 SUFFIXES = {".py", ".md", ".json", ".yaml", ".tpl", ".svg", ".1"}
 NAMES = {"py.typed"}
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}

@@ -6,20 +6,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 from tools.bootstrap import ROOT, ensure_uv
 from tools.reference import output
-from tools.release import man
-
-SHIPPED_MAN_PAGES = """
-[tool.hatch.build.targets.sdist.force-include]
-man = "man"
-[tool.hatch.build.targets.wheel.shared-data]
-man = "share/man/man1"
-"""
-"""What only a release's pyproject.toml has: a checkout has no man pages."""
 
 
 def tracked(*patterns: str) -> list[str]:
@@ -32,9 +22,7 @@ def tracked(*patterns: str) -> list[str]:
 
 def generated() -> dict[str, str]:
     """Return what a release has in addition to the tracked files: texts by their names."""
-    pages = man.pages(date=time.strftime("%Y-%m-%d", time.gmtime(_commit_time())))
-    shown = {f"man/{name}": text for name, text in pages.items()}
-    return {**shown, "docs/reference/output.schema.json": output.schema()}
+    return {"docs/reference/output.schema.json": output.schema()}
 
 
 def build_twice(folder: Path, version: str) -> tuple[Path, Path]:
@@ -62,7 +50,6 @@ def _built(folder: Path, *, umask: int, seconds: int, zone: str) -> Path:
     source, out = folder / "source", folder / "out"
     files = {name: (ROOT / name).read_bytes() for name in tracked()}
     files |= {name: text.encode() for name, text in generated().items()}
-    files["pyproject.toml"] += SHIPPED_MAN_PAGES.encode()
     for name, content in files.items():
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
