@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 
 from tools.reference.markdown import code
 
@@ -34,17 +35,22 @@ class Option:
         return f"{', '.join(self.names)}{self.value}".strip()
 
 
-def command_parsers(
+def command_modules(
     commands: Mapping[str, str] = COMMANDS, above: tuple[str, ...] = ()
-) -> dict[tuple[str, ...], Parser]:
-    """Return the parsers of commands, groups and their commands, by the words that lead to them."""
-    found: dict[tuple[str, ...], Parser] = {}
+) -> dict[tuple[str, ...], ModuleType]:
+    """Return the modules of commands, groups and their commands, by the words that lead to them."""
+    found: dict[tuple[str, ...], ModuleType] = {}
     for name, home in commands.items():
         path, module = (*above, name), import_module(home)
-        found[path] = make_parser(" ".join(path), module)
+        found[path] = module
         below = {each: f"{home}.{each}" for each in getattr(module, "COMMANDS", ())}
-        found |= command_parsers(below, path)
+        found |= command_modules(below, path)
     return found
+
+
+def command_parsers() -> dict[tuple[str, ...], Parser]:
+    """Return the parsers of commands, groups and their commands, by the words that lead to them."""
+    return {path: make_parser(" ".join(path), it) for path, it in command_modules().items()}
 
 
 def parsers() -> dict[str, Parser]:

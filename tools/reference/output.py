@@ -5,27 +5,28 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from tools.reference.commands import command_modules
 from tools.reference.markdown import code, table
 
+from daypass.cli.output import ErrorOutput, camel_case
 from daypass.cli.output_data import OUTPUTS
 from daypass.rules.reasons import Reason
 
 Schema = dict[str, Any]
-
-OPEN = "KubernetesObject"
-"""The type with fields that are not listed: Kubernetes describes them."""
 SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 ERROR = "With `-o json` or `-o yaml`, an error is data too: one document on stderr."
 
 
 def make_schema() -> dict[str, Any]:
-    """Return the schema, made from the types of `daypass.cli.output_data`."""
+    """Return the schema, made from the types that commands print."""
     types_: dict[str, Any] = {}
-    commands = {name: _schema(kind, types_) for name, kind in OUTPUTS.items()}
+    commands = {name: _schema(kind, types_) for name, kind in output_types().items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "What the commands of daypass print with -o json and -o yaml",
@@ -35,13 +36,18 @@ def make_schema() -> dict[str, Any]:
     }
 
 
+def output_types() -> dict[str, Any]:
+    """Return what each command prints as data, by its name; `error`: what any of them may."""
+    modules = {" ".join(path): module for path, module in command_modules().items()}
+    found = {name: it.OUTPUT for name, it in modules.items() if hasattr(it, "OUTPUT")}
+    return dict(sorted({**OUTPUTS, **found}.items())) | {"error": ErrorOutput}
+
+
 def _schema(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a type; those of classes that it refers to are added to `found`."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return {"description": arguments[1], **_schema(arguments[0], found)}
-    if origin is NotRequired:
-        return _schema(arguments[0], found)
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
@@ -50,8 +56,12 @@ def _schema(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
         return {"type": "array", "items": _schema(arguments[0], found)}
     if origin in (dict, Mapping):
         return {"type": "object", "additionalProperties": _schema(arguments[1], found)}
+    if kind is Any:
+        return {}
     if kind in SIMPLE:
         return {"type": SIMPLE[kind]}
+    if kind is datetime:
+        return {"type": "string", "format": "date-time"}
     if issubclass(kind, StrEnum):
         return {"enum": [str(each) for each in kind]}
     if kind.__name__ not in found:
@@ -62,13 +72,13 @@ def _schema(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
 
 def _object(kind: Any, found: dict[str, Any]) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
-    described = {"description": " ".join(kind.__doc__.split())} if kind.__doc__ else {}
+    names = {name: camel_case(name) if is_dataclass(kind) else name for name in hints}
     return {
-        **described,
+        "description": " ".join((kind.__doc__ or "").split()),
         "type": "object",
-        "additionalProperties": kind.__name__ == OPEN,
-        "required": [name for name, hint in hints.items() if get_origin(hint) is not NotRequired],
-        "properties": {name: _schema(hint, found) for name, hint in hints.items()},
+        "additionalProperties": False,
+        "required": list(names.values()),
+        "properties": {names[name]: _schema(hint, found) for name, hint in hints.items()},
     }
 
 
@@ -99,19 +109,12 @@ def page() -> str:
 def _kind(name: str, described: Schema) -> Iterator[str]:
     """Yield the description of one type."""
     yield f"## {name}"
-    if "description" in described:
-        yield described["description"]
-    fields = described.get("properties", {})
-    if fields:
-        rows = [
-            (code(key) if key in described.get("required", ()) else f"*{code(key)}*", *_field(each))
-            for key, each in fields.items()
-        ]
-        yield table(("field", "type", "description"), rows)
-
-
-def _field(field: Schema) -> tuple[str, str]:
-    return _type(field), field.get("description", "")
+    yield described["description"]
+    rows = [
+        (code(key), _type(each), each["description"])
+        for key, each in described["properties"].items()
+    ]
+    yield table(("field", "type", "description"), rows)
 
 
 def _type(field: Schema) -> str:
@@ -129,10 +132,12 @@ def _type(field: Schema) -> str:
         return code(json.dumps(field["const"]))
     if field.get("type") == "array":
         return f"list of {_type(field.get('items', {}))}"
-    if field.get("type") == "object" and isinstance(field.get("additionalProperties"), dict):
-        return f"mapping to {_type(field['additionalProperties'])}"
-    kinds = field.get("type", "any")
-    return kinds if isinstance(kinds, str) else " or ".join(kinds)
+    if field.get("type") == "object":
+        values = field["additionalProperties"]
+        return f"mapping to {_type(values)}" if values else "an object of Kubernetes"
+    if field.get("format") == "date-time":
+        return "time"
+    return str(field["type"])
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 A command is a module with `SUMMARY`, `EPILOG` (examples), `add_arguments(parser)` and `run(args)`,
 imported only when it is called. It needs the libraries of the extra `admin`, unless `EXTRA` names
-another or None. A group such as `daypass gate` is a package whose `COMMANDS` names its modules (see
-`parser`). Four commands also have `fast_path(argv)`: it runs the usual command lines without
-`argparse`, whose import alone takes longer than `daypass token` may, and returns None for others.
+another or None. With `-o json` it prints a dataclass whose fields are described, which `OUTPUT`
+names: the JSON Schema is made of it. A group such as `daypass gate` is a package whose `COMMANDS`
+names its modules (see `parser`). Four commands also have `fast_path(argv)`: it runs the usual
+command lines without `argparse`, whose import alone takes longer than `daypass token` may, and
+returns None for others.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 findings. Results go to stdout, messages to stderr.
 """

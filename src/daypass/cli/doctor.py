@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
 
-from daypass._core.findings import exit_code
+from daypass._core.findings import Finding, exit_code
 from daypass.cli import options, with_options, write
 from daypass.cli.colour import paint
-from daypass.cli.error_data import flat_yaml
 from daypass.cli.output import as_text, finding_lines
 
 EXTRA = None
@@ -22,6 +23,16 @@ It needs no kubeconfig, takes 10 seconds at most, changes nothing, and prints no
 long-lived token is sent only to its door, short-lived ones only to the URL of --gate.
 Exit code 3: there is a problem; below it is what to do next.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosed:
+    """What is wrong on a machine, or with credentials."""
+
+    findings: Annotated[Sequence[Finding], "what each step found; skipped: it was not tried"]
+
+
+OUTPUT = Diagnosed
 _WIDTH = len("credentials")
 
 
@@ -52,8 +63,6 @@ def run(args: Namespace) -> int:
         found.append(replace(each, hint=with_options(each.hint)))
         if args.output == "text":
             write(finding_lines(found[-1], _WIDTH, paint))
-    if args.output == "json":
-        write(as_text({"findings": found}, "json"))
-    elif args.output == "yaml":
-        write(flat_yaml({"findings": [asdict(each) for each in found]}))
+    if args.output != "text":
+        write(as_text(Diagnosed(findings=found), args.output))
     return exit_code(found)

@@ -1,22 +1,15 @@
-"""Errors as data: what `-o json` and `-o yaml` make of them, and YAML without PyYAML."""
+"""Errors as data: what `-o json` and `-o yaml` make of them."""
 
 from __future__ import annotations
 
-import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from textwrap import indent as indented
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from daypass._core.errors import DaypassError
-
-
-def flat_yaml(fields: Mapping[str, object]) -> str:
-    """Return fields as YAML with JSON values, without PyYAML, which the base package lacks."""
-    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
 
 
 def data_format(words: Sequence[str]) -> str:
@@ -35,14 +28,12 @@ def write_error(words: Sequence[str], error: DaypassError, hint: str) -> bool:
     output = data_format(words)
     if not output:
         return False
-    fields = {
-        "reason": error.reason,
-        "message": error.fact,
-        "hint": hint,
-        "exitCode": error.exit_code,
-    }
-    as_json = json.dumps({"error": fields}) + "\n"
-    text = as_json if output == "json" else "error:\n" + indented(flat_yaml(fields), "  ")
+    from daypass.cli.output import ErrorFields, ErrorOutput, as_text
+
+    described = ErrorFields(
+        reason=error.reason, message=error.fact, hint=hint, exit_code=error.exit_code
+    )
+    text = as_text(ErrorOutput(error=described), output, indent=None)
     with suppress(AttributeError, OSError, ValueError):  # it is None if it was closed at the start
         sys.stderr.write(text)
     return True

@@ -6,12 +6,12 @@ import os
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass.cli import log, options, write
-from daypass.cli.error_data import flat_yaml
 from daypass.cli.fast_path import cached_token
 from daypass.cli.output import as_text, did
 
@@ -30,6 +30,7 @@ EPILOG = """examples:
 The server is never the door, which exposes TokenRequest only. The audience is one of the API
 server's --api-audiences: its issuer, if it has no others.
 """
+OUTPUT = dict[str, Any]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -75,7 +76,7 @@ def run(args: Namespace) -> int:
         authority_pem=None if authority is None else kubeconfig.read_public_authority(authority),
         command=command,
     )
-    content = flat_yaml(document) if args.output == "yaml" else as_text(document, "json")
+    content = as_text(document, args.output)
     if args.kubeconfig_out is None:
         write(content)
     else:

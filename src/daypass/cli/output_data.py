@@ -4,34 +4,18 @@ The JSON Schema of all outputs is made from them. Commands import this module fo
 only. The text in `Annotated` describes a field for users.
 """
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from daypass._core.findings import Finding
+from daypass.cli.output import KubernetesList, TokenOutput
 from daypass.config import Problem
-from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.kube.cluster import DryRun
 from daypass.rules.reasons import Reason
-from daypass.status.report import Overview
 from daypass.trace.search import Traced
 from daypass.trace.unusual import Reviewed
 
 ObjectNames = Annotated[list[str], "the objects, as `resource/name in namespace`"]
 Diff = Annotated[str, "what changes, as a unified diff"]
-
-
-class KubernetesObject(TypedDict):
-    """An object in a format of Kubernetes, which describes its other fields."""
-
-    apiVersion: Annotated[str, "the API group and version"]
-    kind: Annotated[str, "the kind"]
-
-
-class ObjectList(TypedDict):
-    """Objects for `kubectl apply -f -`. With `-o yaml` each is a document of its own instead."""
-
-    apiVersion: Annotated[Literal["v1"], "the version of the list"]
-    kind: Annotated[Literal["List"], "the kind of the list"]
-    items: Annotated[list[KubernetesObject], "the objects"]
 
 
 class Named(TypedDict):
@@ -167,21 +151,6 @@ class Denied(MayBeDry):
     until: Annotated[str | None, "when the denial expires (RFC 3339); null: it was removed"]
 
 
-class AuditLine(TypedDict):
-    """A line of the authorizer's audit log on stdout. It needs no -o."""
-
-    time: Annotated[str, "when it happened (RFC 3339, UTC, milliseconds)"]
-    event: Annotated[AuditEvent, "what happened"]
-    gate: NotRequired[Annotated[str, "the name of the gate"]]
-    why: NotRequired[Annotated[Reason, "the code of the decision"]]
-    model: NotRequired[Annotated[str, "the model that was asked for: RESOURCE NAMESPACE/NAME"]]
-    user: NotRequired[Annotated[str, "the user of an accepted token"]]
-    jti: NotRequired[Annotated[str, "the `jti` of an accepted token"]]
-    client: NotRequired[Annotated[str, "where a token was first used: an address, or a network"]]
-    claimedJti: NotRequired[Annotated[str, "the `jti` in a refused token, which is not verified"]]
-    count: NotRequired[Annotated[int, "how many events were not logged"]]
-
-
 class PolicyApplied(MayBeDry):
     objects: Annotated[list[str], "the objects of the policy, as `resource/name`"]
     mode: Annotated[str, "deny, warn or audit"]
@@ -253,20 +222,10 @@ class Verified(TypedDict):
     domains: Annotated[dict[str, list[Finding]], "the findings, by the name or URL of the domain"]
 
 
-class Diagnosed(TypedDict):
-    findings: Annotated[list[Finding], "what each step found; `not tried`: the steps left out"]
-
-
 class Validated(TypedDict):
     valid: Annotated[bool, "whether there is no mistake in the config file"]
     problems: Annotated[list[Problem], "the first 20 mistakes, by line and column"]
     omitted: Annotated[int, "how many more mistakes there are"]
-
-
-class RequestedToken(TypedDict):
-    token: Annotated[str, "the token. It is secret"]
-    expiresAt: Annotated[str, "when it expires (RFC 3339, UTC)"]
-    audiences: Annotated[list[str], "its audiences"]
 
 
 class Listening(TypedDict):
@@ -277,61 +236,30 @@ class Listening(TypedDict):
     kubeconfig: Annotated[str | None, "an administrator's, with the embedded API server"]
 
 
-class Version(TypedDict):
-    version: Annotated[str, "the version of daypass"]
-    python: Annotated[str, "the version of Python"]
-
-
-class ErrorFields(TypedDict):
-    reason: Annotated[str, "the stable code of the error, such as `usage`"]
-    message: Annotated[str, "what happened"]
-    hint: Annotated[str, "what to do next; may be empty, and may have several lines"]
-    exitCode: Annotated[int, "the exit code: 1 failed, 2 usage"]
-
-
-class Error(TypedDict):
-    """The error of any command, on stderr, after which stdout may be empty."""
-
-    error: Annotated[ErrorFields, "the error"]
-
-
-Output = (
-    Applied | Compared | Deleted | Denied | Explained | FilesChecked | IdentityData | Initialized
-    | Listening | PolicyApplied | Reaped | Removals | Revoked | Rotated
-    | Reviewed | RotationFailed | list[Rotated | RotationFailed] | Traced | Unauthorized
-    | Validated | Verified
-)  # fmt: skip
-"""What `write_result` prints."""
 OUTPUTS: dict[str, Any] = {
     "apply": Applied,
     "config validate": Validated,
     "diff": Compared,
-    "doctor": Diagnosed,
     "gate deny": Denied,
     "gate explain": Explained,
-    "gate serve": AuditLine,
-    "identity authorize": ObjectList,
-    "identity create": ObjectList,
+    "identity authorize": KubernetesList,
+    "identity create": KubernetesList,
     "identity delete": Deleted,
-    "identity federate": KubernetesObject,
+    "identity federate": dict[str, Any],
     "identity list": Identities,
-    "identity reap": Reaped | ObjectList,
+    "identity reap": Reaped | KubernetesList,
     "identity revoke": Revoked,
     "identity rotate": Rotated | list[Rotated | RotationFailed],
     "identity show": IdentityData,
     "identity unauthorize": Unauthorized,
     "init": Initialized,
-    "kubeconfig": KubernetesObject,
     "policy apply": PolicyApplied,
-    "policy render": ObjectList,
+    "policy render": KubernetesList,
     "remove": Removals,
-    "render": ObjectList | FilesChecked | Compared,
-    "status": Overview,
-    "token": RequestedToken,
-    "trace": Traced | Reviewed | KubernetesObject,
+    "render": KubernetesList | FilesChecked | Compared,
+    "token": TokenOutput,
+    "trace": Traced | Reviewed | dict[str, Any],
     "up": Listening,
     "verify": Verified,
-    "version": Version,
-    "error": Error,
 }
-"""By command. `error`: of every command."""
+"""By command: of those whose modules have no `OUTPUT` yet."""

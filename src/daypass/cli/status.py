@@ -22,10 +22,10 @@ from daypass.cli.identity.list import display_age
 from daypass.cli.output import as_text, columns, watch
 from daypass.cli.progress import progress
 from daypass.cli.verify import findings_text
+from daypass.status.report import DomainState, Overview, PartState
 
 if TYPE_CHECKING:
     from daypass._core.findings import Finding
-    from daypass.status.report import DomainState, Overview, PartState
 
 SUMMARY = "the state of door, gates and identities, and what is wrong"
 EPILOG = """examples:
@@ -38,6 +38,7 @@ Rates come from the Prometheus in a namespace of metrics.scrapedFrom, or from th
 (metrics.podProxy). With a config for one machine or --state it shows what `daypass up` runs. Notes,
 such as identities that are not used, do not change the exit code.
 """
+OUTPUT = Overview
 _NOTHING = "-"
 _REASONS = 2
 

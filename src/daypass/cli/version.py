@@ -2,11 +2,12 @@
 
 import platform
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from typing import Annotated
 
 from daypass._core import VERSION
-from daypass.cli import options, write
-from daypass.cli.error_data import flat_yaml
-from daypass.cli.output import as_text
+from daypass.cli import options
+from daypass.cli.output import write_result
 
 EXTRA = None
 SUMMARY = "print the version"
@@ -15,17 +16,23 @@ EPILOG = """examples:
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """The version of daypass."""
+
+    version: Annotated[str, "the version of daypass"]
+    python: Annotated[str, "the version of Python"]
+
+
+OUTPUT = Version
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_output(parser)
 
 
 def run(args: Namespace) -> int:
     """Print the version of daypass, and with json and yaml that of Python."""
-    versions = {"version": VERSION, "python": platform.python_version()}
-    if args.output == "text":
-        write(f"daypass {VERSION}\n")
-    elif args.output == "json":
-        write(as_text(versions, "json"))
-    else:
-        write(flat_yaml(versions))
+    versions = Version(version=VERSION, python=platform.python_version())
+    write_result(args, versions, f"daypass {VERSION}\n")
     return 0
