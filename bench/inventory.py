@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.rounds import compare
-from daypass._core import labels
-from daypass._core.objects import Object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
 from daypass.config.models import Policy
 from daypass.identity.enforcement import apply_policy
 from daypass.identity.grants import KUBEFLOW, role_grant

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.report import figure, spread
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, Gate
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import engines_of

@@ -14,7 +14,7 @@ import pytest
 
 from cluster.conftest import Run
 from daypass._core.errors import DaypassError
-from daypass._core.labels import MANAGED_BY
+from daypass._core.kubernetes.labels import MANAGED_BY
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import MissingError, read_cluster_state
 from daypass.deploy.inventory import NAME as INVENTORY

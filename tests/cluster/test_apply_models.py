@@ -14,7 +14,7 @@ import pytest
 
 from cluster.conftest import Run
 from daypass._core.findings import Finding, Level
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.config import Config
 from daypass.deploy.apply import execute, wait_for_publication
 from daypass.deploy.checks import find_if_possible

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from daypass._core.k8s_names import RBAC_GROUP
-from daypass._core.objects import new_object
+from daypass._core.kubernetes.objects import new_object
+from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass.gate.explain import Answers, find_models
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError

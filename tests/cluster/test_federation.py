@@ -12,8 +12,8 @@ import yaml
 from tools.bootstrap import ROOT
 
 import daypass
-from daypass._core import labels
 from daypass._core.jwt import decode_unverified
+from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.client.errors import ExchangeRefusedError
 from daypass.config.models import Federated, Policy

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.conftest import Run
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.config.domain import GATEWAY_LABELS
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import IdentityName

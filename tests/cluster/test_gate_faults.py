@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.labels import ANCHOR_TYPE, POLICY, POLICY_ENFORCED
+from daypass._core.kubernetes.labels import ANCHOR_TYPE, POLICY, POLICY_ENFORCED
 from daypass._core.secret import Secret
 from daypass.rules.reasons import Reason
 from support.churn import churning

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.labels import POLICY
+from daypass._core.kubernetes.labels import POLICY
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.rules.reasons import Reason

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.labels import MANAGED_BY
-from daypass._core.objects import uid_of
+from daypass._core.kubernetes.labels import MANAGED_BY
+from daypass._core.kubernetes.objects import uid_of
 from daypass.cli import main
 from daypass.gate.watch.fenced_objects import term_of
 from daypass.kube.cluster import Cluster

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.objects import uid_of
+from daypass._core.kubernetes.objects import uid_of
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import OF_DAYPASS, Identity, make_credential

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core import labels
 from daypass._core.errors import UsageError
+from daypass._core.kubernetes import labels
 from daypass.config import load
 from daypass.identity.namespaces import enforce_policy
 from daypass.kube.resources import NAMESPACES, SECRETS

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.identity.authorize import (
     NoIstioError,
     RiskyRoleError,

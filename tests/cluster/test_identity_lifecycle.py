@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
+from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.identity.create import dry_run
 from daypass.identity.credential_secrets import wait_for_token

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from daypass._core import labels
-from daypass._core.objects import name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import name_of
 from daypass.identity.authorize import apply, plan
 from daypass.identity.grants import role_grant
 from daypass.identity.health import examine

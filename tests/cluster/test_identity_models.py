@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from daypass._core import labels
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.identity.delete import delete
 from daypass.identity.grants import GRANTED
 from daypass.identity.reap import reap, reaper_objects

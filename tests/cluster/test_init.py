@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.labels import OWNED
-from daypass._core.objects import Object
+from daypass._core.kubernetes.labels import OWNED
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.config import IngressNginxDomain, IstioDomain, load

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.objects import Object, name_of, uid_of
+from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass.kube import answers
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster

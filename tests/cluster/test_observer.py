@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.labels import OWNED, SELECTOR
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.labels import OWNED, SELECTOR
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, AsyncCluster

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
+from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.config.models import Mode, Policy
 from daypass.identity.enforcement import apply_policy, ask

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from daypass._core import labels
 from daypass._core.jwt import decode_unverified
+from daypass._core.kubernetes import labels
 from daypass.config.models import Policy
 from daypass.render.policy import Requester
 from support import policies

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.config.models import Policy
 from daypass.kube.cluster import Cluster
 from daypass.render.policy import (

@@ -11,8 +11,8 @@ import pytest
 from tools.docs.pages import ROOT
 
 from cluster.test_rbac_apply import CASES as DEPLOYING
-from daypass._core import labels
-from daypass._core.k8s_names import RBAC_GROUP
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass.kube.resources import (
     CONFIG_MAPS,
     ROLES,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.render.flow_control import NAME
 from daypass.render.yaml import stream

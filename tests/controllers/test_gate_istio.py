@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.render.names import GATE, GATE_KEYS
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
 from daypass.rules.published import DENIALS, FILTER_NAMES, PAIRS, part_name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.render.fronts import served
 from daypass.render.fronts.istio import IstioFront
 from support.authority import Authority

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from daypass import cli
-from daypass._core import labels
-from daypass._core.objects import Object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import IdentityName, token_secret
 from daypass.identity.reap import reaper_objects

@@ -13,8 +13,8 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
+from daypass._core.kubernetes.syntax import PROBE_PATH
 from daypass._core.secret import Secret
-from daypass._core.token_bounds import PROBE_PATH
 from daypass.config import Config
 from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.demo import ask

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from daypass._core.files import write_private
-from daypass._core.labels import POLICY, POLICY_ENFORCED
+from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED
 from daypass.client.credentials import Credentials
 from daypass.local.stack import stack_config
 from daypass.rules.reasons import Reason

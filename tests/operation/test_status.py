@@ -16,7 +16,7 @@ import pytest
 from cluster.conftest import Run
 from daypass._core.clock import SYSTEM_CLOCK, time_in
 from daypass._core.findings import Level
-from daypass._core.labels import PUBLISHED
+from daypass._core.kubernetes.labels import PUBLISHED
 from daypass.identity.model import IdentityName
 from daypass.kube.certificate_authority import Authority
 from daypass.kube.cluster import Cluster

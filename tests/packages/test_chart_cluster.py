@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.render.names import DOOR
 from daypass.render.output_tree import write

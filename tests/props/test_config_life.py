@@ -19,8 +19,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from daypass._core.k8s_names import LABEL, LABEL_VALUE, SUBDOMAIN, is_label
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.syntax import LABEL, LABEL_VALUE, SUBDOMAIN, is_label
 from daypass.cli import main
 from daypass.config import Config, json_schema, load
 from daypass.config.gate import EnvoyGatewayGate

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import Phase, find, given, settings
 from hypothesis.errors import NoSuchExample
 
-from daypass._core.duration import format_duration, parse_duration
+from daypass._core.clock import format_duration, parse_duration
 from daypass.config import Config, json_schema, parse
 from daypass.config.levels import level_at, levels, name_of
 from daypass.deploy.openings import ended, openings, widened

@@ -12,7 +12,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.identity import authorize as authorizing
 from daypass.identity.credential_secrets import live_secrets, secrets_of

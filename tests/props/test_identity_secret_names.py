@@ -8,8 +8,8 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass._core.k8s_names import is_subdomain
-from daypass._core.labels import ANCHOR_INFIX, SECRET_INFIX, SECRET_SUFFIX
+from daypass._core.kubernetes.labels import ANCHOR_INFIX, SECRET_INFIX, SECRET_SUFFIX
+from daypass._core.kubernetes.syntax import is_subdomain
 from daypass.kube.resources import IDENTITY_SECRET_NAME
 
 SUFFIX = "0123456789abcdefghij"

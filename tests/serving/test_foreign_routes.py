@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.deploy.checks import AUDIENCE_ROUTES, find_in_cluster
 from support.deadline import eventually

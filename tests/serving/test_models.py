@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tools.docs.pages import ROOT
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.kube.errors import ForbiddenError
 from daypass.rules.reasons import Reason

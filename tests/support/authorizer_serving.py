@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daypass._core.objects import new_object
+from daypass._core.kubernetes.objects import new_object
 from daypass.config import Config
 from daypass.config.gate import DEFAULT_GATE
 from daypass.kube.published_objects import denials_config_map, part_config_map

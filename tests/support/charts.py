@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from tools.gobuild import built
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.render.chart import render_chart
 from daypass.render.output_tree import write
 from support.manifest_cases import CASES, Case

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.objects import name_of
+from daypass._core.kubernetes.objects import name_of
 from daypass.kube.resources import SECRETS
 from support.controlplane import ControlPlane
 from support.deadline import eventually

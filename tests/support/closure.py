@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.config.domain import GatewayDomain
 from daypass.config.gate import EnvoyGatewayGate

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from daypass._core.files import write_private
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from daypass._core.duration import format_duration
-from daypass._core.k8s_names import LABEL, LABEL_VALUE
+from daypass._core.clock import format_duration
+from daypass._core.kubernetes.syntax import LABEL, LABEL_VALUE
 from daypass.config.types import HEADER, format_size
 
 Document: TypeAlias = dict[str, Any]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.kube.cluster import Cluster
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from daypass._core.objects import Object, name_of
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.threads import in_parallel
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import read_cluster_state
 from daypass.deploy.plan import ApplyPlan, make_plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import AnyEngine, engines_of

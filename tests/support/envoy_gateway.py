@@ -16,7 +16,7 @@ from typing import Any
 
 from tools.gobuild import built
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.local.envoy import find_envoy
 from support.admin import Document
 from support.children import Child

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from daypass._core.labels import (
+from daypass._core.kubernetes.labels import (
     ANCHOR_INFIX,
     ANCHOR_TYPE,
     MANAGED_BY,

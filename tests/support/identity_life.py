@@ -17,9 +17,9 @@ import httpx2
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from daypass._core import labels
 from daypass._core.clock import Clock
 from daypass._core.jwt import decode_unverified
+from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import PartsPlanner

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from daypass._core import labels
-from daypass._core.objects import Object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
 from daypass.identity.grants import KUBEFLOW, role_grant
 from daypass.identity.model import IdentityName
 from daypass.identity.records import ClusterObjects

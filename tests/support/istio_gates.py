@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo

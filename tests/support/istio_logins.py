@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from support.istio_gateway import LABELS, NAMESPACE
 from support.objects import make
 

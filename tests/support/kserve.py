@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from support.objects import make
 
 SERVING = "serving.kserve.io"

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from tools.gobuild import built
 
 from daypass._core.files import write_private
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from support.children import Child
 from support.deadline import eventually
 from support.gate_differences import seen

@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, SECRETS
 from daypass.render.names import DOOR, DOOR_PAIR, GATE, GATE_PAIR, GATE_WATCH

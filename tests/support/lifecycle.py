@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from daypass._core import labels
-from daypass._core.objects import Object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.identity.create import Federation, IdentitySpec, create
 from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, secrets_of

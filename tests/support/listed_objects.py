@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from daypass._core.objects import Object, group_of
+from daypass._core.kubernetes.objects import Object, group_of
 from daypass.render.fronts import FRONTS
 from daypass.render.fronts.gateway_api import GRPC_ROUTE
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daypass._core.objects import Object
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
+from daypass._core.threads import in_parallel
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
 from support import identities, kserve, raw

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from support.authority import Certificate
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.config.models import Policy
 from daypass.identity.enforcement import apply_policy, wait_until_enforced
 from daypass.kube.cluster import Cluster

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, parse
 from daypass.local.envoy import Envoy, find_envoy, start_child
 from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from daypass._core import labels
-from daypass._core.objects import name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import name_of
 from daypass.identity.credential_secrets import list_secrets
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import CONFIG_MAPS

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from daypass._core.poller import Poller
+from daypass._core.threads import Poller
 from daypass.config import IstioGate
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import ClusterPublisher

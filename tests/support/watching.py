@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from daypass._core.labels import POLICY, POLICY_ENFORCED, PUBLISHED
+from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED, PUBLISHED
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.kube.published_objects import read_part

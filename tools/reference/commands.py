@@ -13,7 +13,7 @@ from types import ModuleType
 
 from tools.reference.markdown import code
 
-from daypass._core.installation import docs_page
+from daypass._core.hints import docs_page
 from daypass.cli import COMMANDS, GROUPS
 from daypass.cli.parser import Parser, fold, make_parser
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from tools.reference.markdown import code, table
 
-from daypass._core.duration import format_duration
-from daypass._core.k8s_names import LABEL, LABEL_KEY, LABEL_VALUE, SUBDOMAIN
-from daypass._core.token_bounds import AUDIENCE
+from daypass._core.clock import format_duration
+from daypass._core.kubernetes.syntax import AUDIENCE, LABEL, LABEL_KEY, LABEL_VALUE, SUBDOMAIN
 from daypass.config import json_schema
 from daypass.config.access import Account, Verb
 from daypass.config.hosts import (

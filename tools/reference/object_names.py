@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.reference.markdown import code, documented, table
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.deploy import inventory
 from daypass.identity.model import role_name
 from daypass.render import flow_control

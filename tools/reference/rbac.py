@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import yaml
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config.access import ModelResource
 from daypass.config.models import Config
 from daypass.render.engines import AnyEngine, engines_of

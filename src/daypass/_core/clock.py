@@ -1,7 +1,12 @@
-"""Clocks, which callers pass in; timestamps of Kubernetes and HTTP; and random delays."""
+"""Clocks, which callers pass in; timestamps of Kubernetes and HTTP; durations; random delays."""
+
+from __future__ import annotations
 
 import os
 import time
+
+from daypass._core.errors import UsageError
+from daypass._core.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,14 +53,14 @@ SYSTEM_CLOCK = SystemClock()
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def utc(unix_seconds: float) -> "datetime":
+def utc(unix_seconds: float) -> datetime:
     """Return seconds since the epoch as an aware UTC datetime."""
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(unix_seconds, UTC)
 
 
-def parse_rfc3339(text: str) -> "datetime | None":
+def parse_rfc3339(text: str) -> datetime | None:
     """Return a timestamp such as `2026-11-24T16:00:00Z` (RFC 3339) as aware UTC, or None."""
     if len(text) < 20 or text[10] not in "Tt ":
         return None
@@ -114,7 +119,7 @@ def parse_http_date(text: str) -> float | None:
     return moment.timestamp()
 
 
-def rfc3339(moment: "datetime") -> str:
+def rfc3339(moment: datetime) -> str:
     """Return a time in Kubernetes's format, whole seconds, UTC."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -126,3 +131,71 @@ def random_fraction() -> float:
     the same seed do not wait equally long.
     """
     return int.from_bytes(os.urandom(4), "big") / 2**32  # `random` would load hashlib
+
+
+class Backoff(Record):
+    """Delays that double with every failure in a row: `first_seconds`, up to `longest_seconds`.
+
+    `jitter`: the part of a delay that is random, so that those that failed together do not come
+    back together: with 0.5, a delay is at least half as long; with 0, it is not random.
+    """
+
+    first_seconds: float
+    longest_seconds: float
+    jitter: float = 0.0
+
+    def seconds(self, failures: int, random: float = 1.0) -> float:
+        """Return the delay after this many failures in a row, at least one.
+
+        `random`: from 0 up to 1. Without it, the delay is the longest possible.
+        """
+        delay = min(self.longest_seconds, self.first_seconds * 2.0 ** min(failures - 1, 32))
+        return delay * (1.0 - self.jitter * (1.0 - random))
+
+
+# -- durations
+
+UNITS_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_LIMIT_DIGITS = 10
+DURATION = "".join(f"([0-9]{{1,{_LIMIT_DIGITS}}}{unit})?" for unit in UNITS_SECONDS)
+"""The syntax as a pattern, for other programs. It matches the empty text, too."""
+
+
+def parse_duration(text: str) -> int | None:
+    """Return the seconds of `90m`, `1h30m` or `1d`; None for anything else.
+
+    Whole numbers of d, h, m and s, in this order, each unit at most once.
+    """
+    total, digits, units = 0, "", "".join(UNITS_SECONDS)
+    for character in text:
+        if character in "0123456789" and len(digits) < _LIMIT_DIGITS:
+            digits += character
+        elif digits and character in units:
+            total += int(digits) * UNITS_SECONDS[character]
+            digits, units = "", units[units.index(character) + 1 :]
+        else:
+            return None
+    return total if text and not digits else None
+
+
+def parse_seconds(text: str, option: str = "") -> int:
+    """Return the seconds of a duration or of a plain number. Raises UsageError.
+
+    `option`: the one that has this value, for the message. A `type` of argparse needs none.
+    """
+    if text.isascii() and text.isdigit() and len(text) <= _LIMIT_DIGITS:
+        return int(text)
+    seconds = parse_duration(text)
+    if seconds is None:
+        fact = f"{option}: {text[:40]!r} is not a duration".removeprefix(": ")
+        raise UsageError(fact, "write it as 3600, 90m, 1h30m or 1d")
+    return seconds
+
+
+def format_duration(seconds: int) -> str:
+    """Return seconds as one would write them: 5400 is `1h30m`."""
+    written = ""
+    for unit, length in UNITS_SECONDS.items():
+        amount, seconds = divmod(seconds, length)
+        written += f"{amount}{unit}" if amount else ""
+    return written or "0s"

@@ -47,7 +47,7 @@ class MissingExtraError(DaypassError):
     exit_code = 2
 
     def __init__(self, what: str, extra: str) -> None:
-        from daypass._core.installation import how_to_install
+        from daypass._core.hints import how_to_install
 
         hint = f"to install them: {how_to_install(extra)}"
         super().__init__(f"{what} needs libraries that are not installed", hint)

@@ -1,4 +1,4 @@
-"""The command lines in messages, which a reader can paste into a shell.
+"""The next steps in messages: command lines, how to install an extra, pages of the docs.
 
 Every message that names a command of `daypass` or `kubectl` gets it from here, so words are quoted
 in one place, and tests check that the program accepts each line.
@@ -8,6 +8,11 @@ add to a line, those that were given and that the other program or command has, 
 """
 
 from __future__ import annotations
+
+import os
+import sys
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Placeholder(str):
@@ -40,3 +45,94 @@ def _line(program: str, words: tuple[str, ...]) -> str:
     return " ".join(
         [program, *(word if isinstance(word, Placeholder) else quote(word) for word in words)]
     )
+
+
+# -- this copy of daypass
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that adds an extra to this copy, or words if its origin is not known.
+
+    It never names daypass alone: a package index may have another package of that name.
+    """
+    from shlex import quote
+
+    if (checkout := _checkout()) is not None:
+        return f"{_pip_install()} -e {quote(f'{checkout}[{extra}]')}"
+    if (origin := _origin()) is not None:
+        return f"{_pip_install()} {quote(f'{origin}[{extra}]')}"
+    return f"install this copy of daypass again, from where it came, with its extra `{extra}`"
+
+
+def extras() -> tuple[list[str], list[str]]:
+    """Return the extras whose libraries are installed, in any version, and the other ones."""
+    import re
+    from importlib.metadata import distributions
+
+    found = {re.sub(r"[-_.]+", "-", each.name or "").lower(): each for each in distributions()}
+    needs = dict[str, set[str]]()
+    for line in (found["daypass"].requires or []) if "daypass" in found else []:
+        if parts := re.fullmatch(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", line):
+            needs.setdefault(parts[2], set()).add(parts[1])
+    has = [extra for extra, names in needs.items() if names <= found.keys()]
+    return has, [extra for extra in needs if extra not in (*has, "all")]
+
+
+def _pip_install() -> str:
+    """Return the start of a command that installs into this environment, even if it has no pip.
+
+    uv makes environments without pip.
+    """
+    from importlib.util import find_spec
+    from shlex import quote
+    from shutil import which
+
+    python = quote(sys.executable)
+    if find_spec("pip") is not None:
+        return "pip install"
+    if which("uv") is None and find_spec("ensurepip") is not None:
+        return f"{python} -m ensurepip && {python} -m pip install"
+    return f"uv pip install --python {python}"
+
+
+def path_with_daypass() -> str:
+    """Return the assignment to PATH with which another shell finds this copy of daypass."""
+    from shlex import quote
+    from shutil import which
+
+    beside = os.path.join(os.path.dirname(sys.executable), "daypass")
+    running = [path for path in (sys.argv[0], beside) if os.path.basename(path) == "daypass"]
+    found = next(filter(os.path.isfile, running), None) or which("daypass") or sys.executable
+    return f'PATH={quote(os.path.dirname(os.path.abspath(found)))}:"$PATH"'
+
+
+def docs_page(name: str) -> str:
+    """Return the path in this installation of a page of docs, such as "how-to/apply.md"."""
+    checkout = _checkout()
+    return os.path.join(_PACKAGE if checkout is None else checkout, "docs", name)
+
+
+def _checkout() -> str | None:
+    """Return the checkout that this copy is in: installed with -e, or not installed."""
+    root, source = os.path.split(os.path.dirname(_PACKAGE))
+    is_checkout = source == "src" and os.path.exists(os.path.join(root, "pyproject.toml"))
+    return root if is_checkout else None
+
+
+def _origin() -> str | None:
+    """Return the wheel or folder that pip installed this copy from, if it still exists."""
+    import json
+    import re
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        installed = distribution("daypass")
+    except PackageNotFoundError:
+        return None
+    if os.path.realpath(str(installed.locate_file("daypass"))) != os.path.realpath(_PACKAGE):
+        return None  # another copy
+    url: str = json.loads(installed.read_text("direct_url.json") or "{}").get("url", "")
+    # Not urllib, which `render` may not import.
+    quoted = url.removeprefix("file://").encode()
+    path = os.fsdecode(re.sub(rb"%(..)", lambda found: bytes.fromhex(found[1].decode()), quoted))
+    return path if url.startswith("file:///") and os.path.exists(path) else None

@@ -1,15 +1,14 @@
-"""Other programs, run with a deadline; the end of this process, and how many files it may open."""
+"""Other programs, run with a deadline."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from subprocess import Popen
 
     from daypass._core.clock import Clock
 
-MAX_OPEN_FILES = 65_536
 _STDERR_BYTES = 1024
 
 
@@ -111,40 +110,3 @@ def _read(
             if len(stdout) > limit_bytes:
                 raise ProgramError(f"printed more than {limit_bytes} bytes")
     return stdout, stderr
-
-
-def allow_many_files() -> None:
-    """Raise the limit of open files as far as it goes, as Envoy and programs in Go do.
-
-    Service managers and shells set 1024, for programs that use select(2).
-    """
-    import resource
-    from contextlib import suppress
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # a system's own limit may be lower
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def handle_end_signals(handle: Callable[[], object]) -> None:
-    """Call `handle` at Ctrl-C, at SIGTERM, and when the terminal is closed, unless nohup ignores
-    that.
-
-    On a thread of its own: the main thread may hold a lock that `handle` needs, of an Event, say.
-    """
-    import signal
-    from queue import SimpleQueue
-    from threading import Thread
-
-    received: SimpleQueue[int] = SimpleQueue()  # its `put` may interrupt another call of it
-
-    def wait() -> None:
-        while received.get():
-            handle()
-
-    Thread(target=wait, name="daypass-signals", daemon=True).start()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: received.put(number))

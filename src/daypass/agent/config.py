@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from daypass._core.duration import parse_seconds
+from daypass._core.clock import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.files import UnsafeFileError, read_ordinary
-from daypass._core.net import HostPort, parse_listen
-from daypass._core.text import did_you_mean, printable
-from daypass._core.token_bounds import (
+from daypass._core.kubernetes.syntax import (
     AUDIENCE_HINT,
     LONGEST_TOKEN_SECONDS,
     SHORTEST_TOKEN_SECONDS,
     is_audience,
 )
+from daypass._core.net import HostPort, parse_listen
+from daypass._core.text import did_you_mean, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

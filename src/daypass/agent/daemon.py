@@ -10,7 +10,7 @@ from enum import Enum
 
 from daypass._core.errors import DaypassError
 from daypass._core.net import HostPort
-from daypass._core.status_server import StatusServer
+from daypass._core.server.status_server import StatusServer
 from daypass.agent.config import AgentConfig, TokenFile
 from daypass.agent.file_renewer import AgentCredentials, FileRenewer, RenewerStatus
 from daypass.agent.health import routes

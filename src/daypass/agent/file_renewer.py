@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daypass._core.backoff import Backoff
+from daypass._core.clock import Backoff
 from daypass._core.errors import DaypassError
 from daypass._core.secret import Secret
 from daypass.agent.atomic_write import write_atomically

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from daypass._core.status_server import Routes, health_routes
+from daypass._core.server.status_server import Routes, health_routes
 from daypass.agent.file_renewer import RenewerStatus
 
 _METRICS: tuple[tuple[str, str, str, Callable[[RenewerStatus], float | None]], ...] = (

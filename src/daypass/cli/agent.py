@@ -3,7 +3,7 @@
 import os
 from argparse import ArgumentParser, Namespace
 
-from daypass._core.installation import docs_page
+from daypass._core.hints import docs_page
 
 EXTRA = None
 SUMMARY = "keep token files fresh, as a daemon or once"
@@ -38,7 +38,7 @@ def run(args: Namespace) -> int:
     import signal
 
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass._core.jsonlog import write_stderr
+    from daypass._core.server.daemon import write_stderr
     from daypass.agent.config import load_config
     from daypass.agent.daemon import Agent, Inbox, Message
     from daypass.agent.log import AgentLog

@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from daypass._core.findings import exit_code
-from daypass._core.hints import command, kubectl
-from daypass._core.installation import docs_page
+from daypass._core.hints import command, docs_page, kubectl
 from daypass.cli import Progress, deployment, log, options
 from daypass.cli.output import confirm, write_changes, write_result
 from daypass.cli.progress import progress

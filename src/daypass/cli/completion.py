@@ -216,7 +216,7 @@ def _ask_cluster(
     """Return the namespaces, the models of all, or the identities of the namespace; none after
     CLUSTER_SECONDS.
     """
-    from daypass._core.objects import name_of
+    from daypass._core.kubernetes.objects import name_of
     from daypass.identity.inference import list_models
     from daypass.identity.model import list_identities
     from daypass.kube.cluster import Cluster

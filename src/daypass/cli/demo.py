@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.hints import command
-from daypass._core.installation import path_with_daypass
-from daypass._core.process import handle_end_signals
-from daypass._core.token_bounds import PROBE_PATH
+from daypass._core.hints import command, path_with_daypass
+from daypass._core.kubernetes.syntax import PROBE_PATH
+from daypass._core.server.daemon import handle_end_signals
 from daypass.cli import log, write
 from daypass.cli.colour import paint
 from daypass.cli.progress import progress

@@ -57,7 +57,7 @@ def parse_lifetime(text: str | None) -> int | None:
     """Return the seconds that --lifetime names, if it is given. Raises UsageError."""
     if text is None:
         return None
-    from daypass._core.duration import parse_seconds
+    from daypass._core.clock import parse_seconds
 
     return parse_seconds(text, "--lifetime")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daypass._core.duration import parse_seconds
+from daypass._core.clock import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.cli import log, warn

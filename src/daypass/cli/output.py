@@ -190,7 +190,7 @@ def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
 
     Fields that the API server sets are left out.
     """
-    from daypass._core.objects import without_server_fields
+    from daypass._core.kubernetes.objects import without_server_fields
 
     objects = [without_server_fields(document) for document in documents]
     if output == "json":

@@ -14,8 +14,7 @@ from typing import Any, NoReturn
 
 from daypass._core import hints
 from daypass._core.errors import MissingExtraError, UsageError
-from daypass._core.hints import command
-from daypass._core.installation import docs_page
+from daypass._core.hints import command, docs_page
 from daypass._core.text import suggest
 from daypass.cli.colour import CHOICES
 

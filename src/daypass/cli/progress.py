@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from threading import RLock
 
 from daypass import cli
-from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.duration import format_duration
+from daypass._core.clock import SYSTEM_CLOCK, format_duration
 from daypass._core.text import mask_unprintable
 from daypass.cli.colour import is_coloured, is_terminal
 

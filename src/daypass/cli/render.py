@@ -12,7 +12,7 @@ from daypass.cli.output import as_text, did, write_changes, write_objects
 from daypass.render.names import ONE_FILE
 
 if TYPE_CHECKING:
-    from daypass._core.objects import Object
+    from daypass._core.kubernetes.objects import Object
     from daypass.config import Config
 
 SUMMARY = "write what would be applied, as YAML or a kustomize tree"

@@ -121,8 +121,7 @@ def _start(
 
 def warn_of_expiry(entry: CachedToken, name: str) -> None:
     """Warn that the token in the variable `name` is about to expire, or has expired."""
-    from daypass._core.clock import SYSTEM_CLOCK
-    from daypass._core.duration import format_duration
+    from daypass._core.clock import SYSTEM_CLOCK, format_duration
 
     minutes_left = ceil((entry.usable_seconds - entry.age_seconds(SYSTEM_CLOCK)) / 60)
     when = f"expires in {format_duration(60 * minutes_left)}" if minutes_left > 0 else "has expired"
@@ -136,7 +135,7 @@ def _start_with_file(
     args: SimpleNamespace, lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass._core.jsonlog import write_stderr
+    from daypass._core.server.daemon import write_stderr
     from daypass.agent.config import TokenFile
     from daypass.agent.file_renewer import AgentCredentials, FileRenewer
     from daypass.agent.log import AgentLog

@@ -13,11 +13,9 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from daypass import cli
-from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.duration import parse_seconds
+from daypass._core.clock import SYSTEM_CLOCK, parse_seconds
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.hints import command
-from daypass._core.installation import path_with_daypass
+from daypass._core.hints import command, path_with_daypass
 from daypass.cli import log, options
 from daypass.cli.output import write_result
 from daypass.cli.progress import progress
@@ -80,7 +78,7 @@ def _close_after_seconds(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Run door and gate until a signal; return 0 after an orderly end."""
     from daypass._core.files import write_private
-    from daypass._core.process import allow_many_files, handle_end_signals
+    from daypass._core.server.daemon import allow_many_files, handle_end_signals
     from daypass.config import parse
     from daypass.kube.certificate_authority import Authority
     from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
-from daypass._core.net import HostPort, is_loopback
-from daypass._core.record import Record
-from daypass._core.token_bounds import (
+from daypass._core.kubernetes.syntax import (
     AUDIENCE_HINT,
     LONGEST_TOKEN_SECONDS,
     SHORTEST_TOKEN_SECONDS,
     is_audience,
     is_lifetime,
 )
+from daypass._core.net import HostPort, is_loopback
+from daypass._core.record import Record
 from daypass.client.errors import CredentialsError
 from daypass.client.http1 import USER_AGENT, HttpRequest
 

@@ -15,7 +15,7 @@ import ssl
 from daypass._core.clock import parse_http_date, rfc3339, utc
 from daypass._core.hints import command
 from daypass._core.jwt import unverified_claims
-from daypass._core.k8s_status import Status, parse_retry_after
+from daypass._core.kubernetes.status import Status, parse_retry_after
 from daypass._core.net import is_address
 from daypass._core.text import printable
 from daypass.client.errors import (

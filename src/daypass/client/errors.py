@@ -9,7 +9,7 @@ from daypass._core.errors import DaypassError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from daypass._core.k8s_status import Status
+    from daypass._core.kubernetes.status import Status
 
 
 class CredentialsError(DaypassError):

@@ -11,9 +11,9 @@ import re
 
 from daypass._core.clock import parse_http_date, parse_rfc3339, rfc3339
 from daypass._core.jwt import LIMIT_CHARACTERS
+from daypass._core.kubernetes.syntax import LONGEST_TOKEN_SECONDS
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
-from daypass._core.token_bounds import LONGEST_TOKEN_SECONDS
 from daypass.client.door import TokenRequest
 from daypass.client.error_mapping import explain_refusal, explain_transport, not_a_door
 from daypass.client.errors import NotADoorError

@@ -11,7 +11,7 @@ the same broken door, do not come back in the same second.
 
 from __future__ import annotations
 
-from daypass._core.backoff import Backoff
+from daypass._core.clock import Backoff
 from daypass._core.errors import DaypassError
 from daypass.client.errors import TemporaryError, copied
 

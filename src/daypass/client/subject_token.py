@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from daypass._core.clock import rfc3339, utc
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-from daypass._core.k8s_names import is_label, is_subdomain
+from daypass._core.kubernetes.syntax import is_label, is_subdomain
 from daypass._core.process import ProgramError, run_program
 from daypass._core.record import Record
 from daypass._core.secret import Secret, redact

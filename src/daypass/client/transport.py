@@ -13,8 +13,7 @@ import time
 
 from daypass._core.clock import SYSTEM_CLOCK, random_fraction
 from daypass._core.errors import UsageError
-from daypass._core.net import HostPort
-from daypass._core.proxy import proxy_for
+from daypass._core.net import HostPort, proxy_for
 from daypass._core.record import Record
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.client.errors import CredentialsError

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 
-from daypass._core.k8s_names import LABEL, SUBDOMAIN
+from daypass._core.kubernetes.syntax import LABEL, SUBDOMAIN
 from daypass.config.errors import fault, shown
 from daypass.config.hosts import GuardedHost, PathForm
 from daypass.config.opens import Added

@@ -9,7 +9,7 @@ read them alike: tests compare Envoy with the same decision in Python (`tests/su
 import re
 from dataclasses import dataclass
 
-from daypass._core.k8s_names import LABEL, SUBDOMAIN, SUBDOMAIN_LENGTH
+from daypass._core.kubernetes.syntax import LABEL, SUBDOMAIN, SUBDOMAIN_LENGTH
 
 
 def _any_case(text: str) -> str:

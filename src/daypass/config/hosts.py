@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-from daypass._core.k8s_names import LABEL, is_label
+from daypass._core.kubernetes.syntax import LABEL, is_label
 from daypass._core.net import is_address
 from daypass.config.errors import fault, shown
 from daypass.config.types import LIMIT_CHARACTERS, text_schema

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import UsageError
+from daypass._core.kubernetes.syntax import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass._core.text import did_you_mean
-from daypass._core.token_bounds import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.config.domain import EXAMPLE, AnyDomain, ClusterDomain, Domain
 from daypass.config.errors import SAME_HOST, fault
 from daypass.config.gate import DEFAULT_GATE, AnyGate, ClusterGate, Gate, GatePods, WatchSettings

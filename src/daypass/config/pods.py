@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 
-from daypass._core.k8s_names import LABEL_KEY, LABEL_VALUE
+from daypass._core.kubernetes.syntax import LABEL_KEY, LABEL_VALUE
 from daypass.config.errors import expected, fault, shown
 from daypass.config.opens import Harmless
 from daypass.config.types import (

@@ -23,9 +23,17 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function, tagged_union_schema
 
-from daypass._core.duration import DURATION, format_duration, parse_duration
-from daypass._core.k8s_names import LABEL, LABEL_HINT, LABEL_KEY, LABEL_VALUE, SUBDOMAIN, is_label
-from daypass._core.token_bounds import AUDIENCE, AUDIENCE_HINT
+from daypass._core.clock import DURATION, format_duration, parse_duration
+from daypass._core.kubernetes.syntax import (
+    AUDIENCE,
+    AUDIENCE_HINT,
+    LABEL,
+    LABEL_HINT,
+    LABEL_KEY,
+    LABEL_VALUE,
+    SUBDOMAIN,
+    is_label,
+)
 from daypass.config.errors import expected, fault, misspelt_or_missing, not_among, shown
 
 T = TypeVar("T")

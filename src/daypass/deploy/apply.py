@@ -18,9 +18,9 @@ from typing import Any
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, failure
 from daypass._core.hints import command, kubectl
-from daypass._core.labels import PUBLISHED
-from daypass._core.objects import Object, name_of
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes.labels import PUBLISHED
+from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.threads import in_parallel
 from daypass.config import Config
 from daypass.deploy.inventory import NAME, AppliedObject, write_inventory
 from daypass.deploy.object_ref import ObjectRef, find_object

@@ -8,8 +8,8 @@ from functools import partial
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
-from daypass._core.labels import HOLDS_INVENTORY
-from daypass._core.objects import Object, group_of, name_of
+from daypass._core.kubernetes.labels import HOLDS_INVENTORY
+from daypass._core.kubernetes.objects import Object, group_of, name_of
 from daypass.config import Config
 from daypass.deploy.inventory import AppliedObject, Inventory, read_inventories
 from daypass.deploy.object_ref import ObjectRef

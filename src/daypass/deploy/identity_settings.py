@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from daypass._core import labels
 from daypass._core.findings import Finding, warning
 from daypass._core.hints import Placeholder, command
-from daypass._core.k8s_names import RBAC_GROUP
-from daypass._core.objects import name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import name_of
+from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass._core.text import printable
 from daypass.client.door import DoorUrl
 from daypass.client.errors import CredentialsError

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.labels import EXPOSED
-from daypass._core.objects import Object, name_of, new_object, uid_of
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes.labels import EXPOSED
+from daypass._core.kubernetes.objects import Object, name_of, new_object, uid_of
+from daypass._core.threads import in_parallel
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.openings import Openings
 from daypass.kube.cluster import Cluster

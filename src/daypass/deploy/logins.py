@@ -12,10 +12,10 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from daypass._core.findings import Finding, failure, warning
-from daypass._core.installation import docs_page
-from daypass._core.labels import MANAGED_BY, MANAGER
-from daypass._core.objects import Object
-from daypass._core.token_bounds import PROBE_PATH
+from daypass._core.hints import docs_page
+from daypass._core.kubernetes.labels import MANAGED_BY, MANAGER
+from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.syntax import PROBE_PATH
 from daypass.config import Config, IstioGate
 from daypass.deploy.model_pods import applies
 from daypass.identity.role_risks import selects

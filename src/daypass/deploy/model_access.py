@@ -13,9 +13,9 @@ from functools import cache
 
 from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass._core.k8s_names import KSERVE_GROUP, RBAC_GROUP
-from daypass._core.labels import selector
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.labels import selector
+from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP
 from daypass.config import Config
 from daypass.config.gate import ISTIO_ROOT
 from daypass.deploy.model_pods import EVERYBODY, callers_of

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence, Set
 
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.config.gate import ISTIO_ROOT
 from daypass.identity.role_risks import selects
 

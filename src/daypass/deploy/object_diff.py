@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from daypass._core.objects import Object, without_server_fields
+from daypass._core.kubernetes.objects import Object, without_server_fields
 from daypass._core.text import unified_diff
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.cluster import FIELD_MANAGER

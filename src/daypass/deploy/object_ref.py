@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daypass._core.objects import Object, group_of
+from daypass._core.kubernetes.objects import Object, group_of
 from daypass.kube.cluster import Cluster
 from daypass.render.apply_order import Wave, wave_of
 

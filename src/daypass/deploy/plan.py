@@ -9,10 +9,10 @@ from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding
-from daypass._core.labels import HOLDS_INVENTORY, is_ours
-from daypass._core.objects import Object, name_of, new_object
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes.labels import HOLDS_INVENTORY, is_ours
+from daypass._core.kubernetes.objects import Object, name_of, new_object
 from daypass._core.text import printable
+from daypass._core.threads import in_parallel
 from daypass.config import Config
 from daypass.deploy.checks import NOT_APPLIED, find_in_cluster
 from daypass.deploy.cluster_state import ClusterState

@@ -12,9 +12,9 @@ from functools import partial
 from daypass._core.clock import Clock, is_past, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
-from daypass._core.labels import RENEW_AFTER
-from daypass._core.objects import Object, new_object
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes.labels import RENEW_AFTER
+from daypass._core.kubernetes.objects import Object, new_object
+from daypass._core.threads import in_parallel
 from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
 from daypass.render.cluster_facts import certificates_in

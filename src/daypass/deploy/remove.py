@@ -6,11 +6,11 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.objects import Object
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
+from daypass._core.threads import in_parallel
 from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME as INVENTORY

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from daypass._core.findings import Finding, failure, warning
-from daypass._core.labels import is_ours
-from daypass._core.objects import Object
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes.labels import is_ours
+from daypass._core.kubernetes.objects import Object
 from daypass._core.text import printable
+from daypass._core.threads import in_parallel
 from daypass.config import Config
 from daypass.config.domain import GatewayDomain
 from daypass.deploy.ekf import is_handed_over

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass._core.k8s_names import is_label
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.syntax import is_label
 from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError

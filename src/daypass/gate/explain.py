@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from daypass._core.hints import command
 from daypass._core.jwt import unverified_claims
-from daypass._core.objects import group_of, name_of
+from daypass._core.kubernetes.objects import group_of, name_of
 from daypass._core.text import printable
 from daypass.gate.signing_keys import is_signed
 from daypass.kube.access_review import PATH, access_review, is_allowed

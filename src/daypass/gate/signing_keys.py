@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from daypass._core.clock import Clock
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-from daypass._core.poller import Poller
+from daypass._core.threads import Poller
 from daypass.config import Config
 from daypass.config.key_set import KeySetError, key_ids, key_set, read_key_set
 from daypass.kube.cluster import Cluster

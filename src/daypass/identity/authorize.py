@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
-from daypass._core.objects import Object, name_of, uid_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass.identity.create import dry_run
 from daypass.identity.grants import (
     GRANTED,

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from daypass._core import labels
 from daypass._core.clock import Clock, is_past
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.objects import Object, name_of, uid_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass._core.text import printable
 from daypass.identity.credential_secrets import (
     CredentialSecret,

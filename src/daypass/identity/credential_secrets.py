@@ -17,10 +17,10 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.secret import Secret
 from daypass.client.subject_token import read_identity
 from daypass.identity.model import (

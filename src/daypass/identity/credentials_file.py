@@ -15,17 +15,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass._core.net import HostPort
-from daypass._core.secret import Secret
-from daypass._core.tls import client_context
-from daypass._core.token_bounds import (
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.syntax import (
     LONGEST_TOKEN_SECONDS,
     SHORTEST_TOKEN_SECONDS,
     is_lifetime,
 )
+from daypass._core.net import HostPort
+from daypass._core.secret import Secret
+from daypass._core.tls import client_context
 from daypass.client.config import DEFAULT_LIFETIME_SECONDS
 from daypass.client.credentials_source import read_source
 from daypass.client.door import DoorUrl, check_audience

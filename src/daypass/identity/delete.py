@@ -20,10 +20,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
-from daypass._core.objects import Object, name_of, uid_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass._core.secret import Secret
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity

@@ -16,11 +16,11 @@ from functools import partial
 from typing import Literal, TypeAlias
 from uuid import uuid4
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import kubectl
-from daypass._core.objects import Object, name_of
-from daypass._core.token_bounds import SHORTEST_TOKEN_SECONDS
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.kubernetes.syntax import SHORTEST_TOKEN_SECONDS
 from daypass.config.models import Policy
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import Account, IdentityName, Warn

@@ -19,10 +19,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from daypass._core import labels
 from daypass._core.errors import UsageError
-from daypass._core.k8s_names import KSERVE_GROUP, RBAC_GROUP
-from daypass._core.objects import Object, name_of, new_object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of, new_object
+from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP
 from daypass.identity.inference import (
     EVERY_MODEL,
     MODEL_KINDS,

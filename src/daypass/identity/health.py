@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
-from daypass._core import labels
 from daypass._core.clock import Clock, age_seconds, is_past, parse_rfc3339
 from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import command
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
 from daypass.identity.grants import admits_only, grant_name
 from daypass.identity.model import account_objects

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Literal, TypeAlias
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.k8s_names import KSERVE_GROUP, is_label, is_subdomain
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.kubernetes.syntax import KSERVE_GROUP, is_label, is_subdomain
 from daypass._core.text import did_you_mean, printable
 from daypass.identity.role_risks import allows
 from daypass.kube.cluster import Cluster

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from daypass._core import labels
 from daypass._core.clock import Clock, is_past
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
-from daypass._core.k8s_names import LABEL_HINT, RBAC_GROUP, is_label, is_subdomain
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, new_object
+from daypass._core.kubernetes.syntax import LABEL_HINT, RBAC_GROUP, is_label, is_subdomain
 from daypass._core.text import did_you_mean, printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from contextlib import suppress
 
-from daypass._core import labels
 from daypass._core.hints import command, kubectl
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.identity.model import IdentityName, Warn, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from daypass._core import labels
 from daypass._core.clock import is_past, parse_rfc3339
 from daypass._core.errors import DaypassError
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.text import printable
 from daypass.identity.authorize import warn_of_open_pods
 from daypass.identity.credential_secrets import CredentialSecret, our_secrets

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TypeAlias
 
-from daypass._core import labels
-from daypass._core.objects import Object, name_of
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.threads import in_parallel
 from daypass.identity.credential_secrets import CredentialSecret, read_secrets
 from daypass.identity.grants import Grant, display_role, read_grant
 from daypass.identity.inference import MODEL_KINDS, ModelPlural, callable_models

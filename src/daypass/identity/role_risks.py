@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from daypass._core.k8s_names import RBAC_GROUP
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.kubernetes.syntax import RBAC_GROUP
 
 _WORKLOADS = (
     ("", "pods"), ("", "replicationcontrollers"), ("apps", "deployments"), ("apps", "replicasets"),

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from daypass._core import labels
 from daypass._core.clock import age_seconds, is_past, time_in
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.objects import name_of
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import name_of
+from daypass._core.threads import in_parallel
 from daypass.identity.create import federated_users
 from daypass.identity.credential_secrets import (
     CredentialSecret,

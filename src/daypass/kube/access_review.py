@@ -6,7 +6,7 @@ user's UID and extra fields are left out, since they differ between the tokens o
 
 from __future__ import annotations
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.rules.claims import CallerIdentity
 from daypass.rules.models import Access
 

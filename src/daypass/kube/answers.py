@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import httpx2
 
 from daypass._core.clock import Clock
-from daypass._core.k8s_status import excerpt
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.status import excerpt
 from daypass._core.secret import redact_response
 from daypass.kube.connection import ConnectionConfig, sent_secrets
 from daypass.kube.errors import BrokenResponseError, TooLargeError, explain

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.kube.answers import Answer, Pages, Selection
 from daypass.kube.connection import (
     CONNECT_SECONDS,

@@ -12,8 +12,8 @@ import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_http_date
 from daypass._core.errors import DaypassError
-from daypass._core.k8s_status import Status, parse_retry_after
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.kubernetes.status import Status, parse_retry_after
 from daypass.kube.answers import METADATA, Answer, Pages, Selection
 from daypass.kube.connection import (
     CONNECT_SECONDS,
@@ -268,7 +268,7 @@ class Cluster:
         Raises DaypassError, with what `hint` returns, if it cannot list them at once.
         """
         if self._kinds is None or refresh:
-            from daypass._core.parallel import in_parallel  # most commands need no discovery
+            from daypass._core.threads import in_parallel  # most commands need no discovery
 
             answers = in_parallel(self._discover, ("/api", "/apis"))
             if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):

@@ -6,7 +6,7 @@ import re
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import kubectl
-from daypass._core.k8s_status import Status, excerpt
+from daypass._core.kubernetes.status import Status, excerpt
 from daypass._core.secret import Secret, redact_response
 
 _CANNOT = re.compile(

@@ -11,10 +11,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ClusterUnreachableError, ForbiddenError

@@ -13,10 +13,9 @@ from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from daypass._core.backoff import Backoff
-from daypass._core.clock import random_fraction
+from daypass._core.clock import Backoff, random_fraction
 from daypass._core.errors import DaypassError
-from daypass._core.objects import Object, uid_of
+from daypass._core.kubernetes.objects import Object, uid_of
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, ForbiddenError

@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from daypass._core.k8s_names import LABEL_HINT, is_label
-from daypass._core.net import HostPort, bracketed, is_loopback
-from daypass._core.proxy import proxy_for
+from daypass._core.kubernetes.syntax import LABEL_HINT, is_label
+from daypass._core.net import HostPort, bracketed, is_loopback, proxy_for
 from daypass._core.secret import Secret
 from daypass._core.text import printable
 from daypass.kube.connection import ConnectionConfig

@@ -16,7 +16,7 @@ import threading
 
 from daypass._core.clock import utc
 from daypass._core.errors import DaypassError
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import LEASES

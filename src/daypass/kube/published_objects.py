@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daypass._core.clock import rfc3339, utc
-from daypass._core.labels import PUBLISHED
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.labels import PUBLISHED
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass.rules.credentials import UID, Credential, CredentialPart, part_of
 from daypass.rules.denials import KEY, LIMIT, Denials
 from daypass.rules.published import DENIALS, NAMES, Published, part_name

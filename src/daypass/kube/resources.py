@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from daypass._core import labels
-from daypass._core.k8s_names import RBAC_GROUP
-from daypass._core.objects import Object, group_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, group_of
+from daypass._core.kubernetes.syntax import RBAC_GROUP
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 """Kubernetes 1.30 and later (KEP-3352)."""

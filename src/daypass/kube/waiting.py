@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from daypass._core.backoff import Backoff
-from daypass._core.duration import format_duration
+from daypass._core.clock import Backoff, format_duration
 from daypass._core.errors import DaypassError
 from daypass.kube.cluster import Cluster
 

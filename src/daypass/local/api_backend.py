@@ -17,10 +17,10 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.hints import kubectl
-from daypass._core.k8s_status import Status, excerpt
+from daypass._core.kubernetes.status import Status, excerpt
+from daypass._core.kubernetes.syntax import PROBE_PATH
 from daypass._core.net import bracketed
 from daypass._core.tls import client_context, read_authority
-from daypass._core.token_bounds import PROBE_PATH
 from daypass.config import Address, Config
 from daypass.config.key_set import key_set
 from daypass.gate.signing_keys import issuer_for, keys_for

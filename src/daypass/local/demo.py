@@ -12,9 +12,9 @@ from typing import Any
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
+from daypass._core.kubernetes.syntax import PROBE_PATH
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
-from daypass._core.token_bounds import PROBE_PATH
 from daypass.client.token import Token
 from daypass.identity.delete import REMEMBERED_SECONDS
 from daypass.local.stack import AUDIENCE, LocalStack, MadeIdentity

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
-from daypass._core.installation import how_to_install
+from daypass._core.hints import how_to_install
 from daypass.config import Address
 
 ADMIN_SOCKET = "admin.sock"

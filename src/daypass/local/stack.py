@@ -8,7 +8,7 @@ from pathlib import Path
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.files import write_private
 from daypass._core.jwt import decode_unverified
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
 from daypass.config import load

@@ -6,10 +6,9 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from daypass._core.backoff import Backoff
-from daypass._core.clock import Clock
+from daypass._core.clock import Backoff, Clock
 from daypass._core.errors import DaypassError
-from daypass._core.poller import Poller
+from daypass._core.threads import Poller
 from daypass.config import Config
 from daypass.kube.certificate_authority import Authority
 from daypass.local.api_backend import ApiBackend

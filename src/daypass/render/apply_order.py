@@ -6,7 +6,7 @@ One wave after the other is written, and the objects of one at the same time.
 from collections.abc import Iterable
 from enum import IntEnum
 
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.render.names import DOOR, GATE
 
 

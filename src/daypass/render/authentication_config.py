@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daypass._core import labels
 from daypass._core.errors import UsageError
-from daypass._core.objects import Object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
 
 API_VERSION = "apiserver.config.k8s.io/v1"
 KIND = "AuthenticationConfiguration"

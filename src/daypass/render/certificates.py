@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Config, TlsIssuer
 from daypass.render.fronts import AnyFront
 from daypass.render.tls_server import AuthorityLocation, TlsServer

@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from daypass._core import VERSION
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, json_schema
 from daypass.config.pods import PodSettings
 from daypass.config.types import key_of

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from daypass._core.labels import APP_NAME, CONFIG_HASH
+from daypass._core.kubernetes.labels import APP_NAME, CONFIG_HASH
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.net import is_address
-from daypass._core.objects import Object, new_object
 from daypass.config import Config
 from daypass.config.pods import PodSettings, amount, amounts
 from daypass.render.names import SERVICE_PORT

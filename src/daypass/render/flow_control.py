@@ -8,7 +8,7 @@ ServiceAccounts that request tokens share these seats, each with its own queues.
 invalid token fails before, at authentication: only the door's rate limits bound it.
 """
 
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.objects import Object, new_object
 
 NAME = "daypass-token-requests"
 _PRECEDENCE = 1000

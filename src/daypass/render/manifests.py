@@ -13,9 +13,9 @@ manifests need.
 import base64
 from typing import TypeAlias
 
-from daypass._core import labels
 from daypass._core.hints import command
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Config
 from daypass.render import RenderError
 from daypass.render.apply_order import in_order

@@ -30,10 +30,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from daypass._core import labels
-from daypass._core.duration import DURATION, UNITS_SECONDS, parse_seconds
-from daypass._core.objects import Object, new_object
-from daypass._core.token_bounds import AUDIENCE
+from daypass._core.clock import DURATION, UNITS_SECONDS, parse_seconds
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, new_object
+from daypass._core.kubernetes.syntax import AUDIENCE
 from daypass.config.models import Policy
 
 _LIFETIME = f"^([0-9]{{1,10}}|{DURATION})$"

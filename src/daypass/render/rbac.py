@@ -7,8 +7,8 @@ ServiceAccounts, and write what it publishes, by name. In namespaces of identiti
 `identity create` adds there, it may list Secrets and create Events.
 """
 
-from daypass._core.k8s_names import RBAC_GROUP
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.objects import Object, new_object
+from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass.config import Config
 from daypass.render.engines import engines_of
 from daypass.render.names import GATE, GATE_DENIED, GATE_PUBLISHER, GATE_WATCH

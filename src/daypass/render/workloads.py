@@ -14,7 +14,7 @@ An attacker who controls a pod gets:
 import json
 from collections.abc import Iterable
 
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Address, Config
 from daypass.config.pods import PodSettings
 from daypass.render import RenderError

@@ -12,7 +12,7 @@
 A revoked token is one whose credential no longer exists: its Secret or, of a federated identity,
 its anchor. The OIDC token of a federated user is for the door; at a gate its issuer is foreign.
 Which tokens the API server issues is for the admission policy, `render.policy`; what may be asked
-for at all, such as a lifetime, for `_core.token_bounds`.
+for at all, such as a lifetime, for `_core.kubernetes.syntax`.
 
 `credentials` and `denials` are what `gate.watch` publishes, together as `published`; `claims` are
 those of a token, `reasons` the outcomes. Standard library and `_core` only.

@@ -37,7 +37,7 @@ from functools import cache, partial
 from itertools import product, takewhile
 from typing import NamedTuple
 
-from daypass._core.k8s_names import SUBDOMAIN_LENGTH, is_label
+from daypass._core.kubernetes.syntax import SUBDOMAIN_LENGTH, is_label
 from daypass._core.net import bracketed, is_address
 
 EVERY_HOST = "*"

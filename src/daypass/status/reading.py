@@ -13,13 +13,14 @@ from typing import TypeVar
 
 from cryptography import x509
 
-from daypass._core import VERSION, labels
+from daypass._core import VERSION
 from daypass._core.clock import Clock, parse_rfc3339, time_in
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, failure, skipped
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass._core.objects import Object, name_of
-from daypass._core.parallel import in_parallel
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.threads import in_parallel
 from daypass.config import Config, TlsFiles, TlsIssuer
 from daypass.deploy.checks import NOTHING_APPLIED, find_if_possible
 from daypass.deploy.cluster_state import read_cluster_state

@@ -13,10 +13,10 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import read_text
 from daypass._core.findings import Finding, skipped
+from daypass._core.kubernetes.objects import name_of
 from daypass._core.net import is_loopback
-from daypass._core.objects import name_of
-from daypass._core.parallel import in_parallel
 from daypass._core.secret import Secret
+from daypass._core.threads import in_parallel
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ForbiddenError

@@ -18,9 +18,9 @@ from daypass._core.clock import rfc3339
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
 from daypass._core.hints import command, kubectl
-from daypass._core.k8s_status import Status
+from daypass._core.kubernetes.status import Status
+from daypass._core.kubernetes.syntax import ANONYMOUS, LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass._core.text import printable
-from daypass._core.token_bounds import ANONYMOUS, LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
 from daypass.client.door import TokenRequest

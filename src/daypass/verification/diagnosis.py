@@ -20,19 +20,16 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from daypass._core import VERSION
-from daypass._core.clock import parse_http_date, rfc3339
-from daypass._core.duration import format_duration
+from daypass._core.clock import format_duration, parse_http_date, rfc3339
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
-from daypass._core.hints import command
-from daypass._core.installation import docs_page, extras, how_to_install
+from daypass._core.hints import command, docs_page, extras, how_to_install
 from daypass._core.jwt import unverified_claims
-from daypass._core.k8s_status import Status, excerpt
-from daypass._core.net import HostPort
-from daypass._core.proxy import proxy_variable
+from daypass._core.kubernetes.status import Status, excerpt
+from daypass._core.kubernetes.syntax import ANONYMOUS, PROBE_PATH
+from daypass._core.net import HostPort, proxy_variable
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
-from daypass._core.token_bounds import ANONYMOUS, PROBE_PATH
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import FIELD_VARIABLES, FILE_VARIABLE, read_source
 from daypass.client.door import DoorUrl, TokenRequest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daypass._core.kubernetes.syntax import PROBE_PATH
 from daypass._core.net import HostPort
-from daypass._core.token_bounds import PROBE_PATH
 from daypass.client.door import DoorUrl
 from daypass.config import Config, Domain, TlsIssuer
 from daypass.render.fronts import fronts_of

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from daypass._core.jwt import decode_unverified
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually

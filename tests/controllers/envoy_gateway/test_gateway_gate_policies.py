@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.deploy.apply import wait_for_policies
 from daypass.deploy.object_ref import ObjectRef
 from daypass.kube.waiting import Waiter

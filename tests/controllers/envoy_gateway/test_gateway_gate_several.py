@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.config import Config
 from daypass.render.manifests import gate_objects
 from daypass.render.names import GATE

@@ -14,7 +14,7 @@ import h2.errors
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from support.clusters import apply
 from support.deadline import eventually
 from support.endless import EVENT, UPGRADE, Endless

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, DOOR_TRUST

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.deploy.checks import find_in_cluster
 from daypass.local.echo import Echo

@@ -17,7 +17,7 @@ import yaml
 from tools.crds import definitions
 from tools.gobuild import TOOLS, built, downloaded
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from support import crds, kserve
 from support.authority import Authority
 from support.children import Child

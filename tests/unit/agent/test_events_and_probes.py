@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from daypass._core.status_server import StatusServer
+from daypass._core.server.status_server import StatusServer
 from daypass.agent.daemon import ServiceManager
 from daypass.agent.file_renewer import RenewerStatus
 from daypass.agent.health import metrics, routes

@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from daypass._core import labels
 from daypass._core.findings import Finding, Level
+from daypass._core.kubernetes import labels
 from daypass.cli import log, main
 from daypass.cli.output import as_text, write_changes
 from daypass.cli.verify import Findings, findings_junit, findings_text

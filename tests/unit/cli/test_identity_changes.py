@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.kube.resources import SECRETS
 from support.ekf import git_init
 from support.embedded import EmbeddedCluster

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.cli import colour, main
 from daypass.cli.identity.list import display_age, identity_json, table
 from daypass.identity.health import examine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core.backoff import Backoff
+from daypass._core.clock import Backoff
 from daypass.client.errors import CredentialsError, DoorBusyError, DoorUnreachableError
 from daypass.client.retry import Failures
 from support.timing import FakeTiming

@@ -1,6 +1,6 @@
 """Back-off: delays double up to a limit, and a part of each is random."""
 
-from daypass._core.backoff import Backoff
+from daypass._core.clock import Backoff
 
 
 def test_delays_double_up_to_the_longest() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass._core.duration import DURATION, format_duration, parse_duration, parse_seconds
+from daypass._core.clock import DURATION, format_duration, parse_duration, parse_seconds
 from daypass._core.errors import UsageError
 from support.messages import raises
 

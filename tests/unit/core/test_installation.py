@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.installation import docs_page, how_to_install, path_with_daypass
+from daypass._core.hints import docs_page, how_to_install, path_with_daypass
 from support.children import path_without
 
 ROOT = Path(__file__).parents[3]
@@ -109,7 +109,7 @@ def test_the_docs_are_installed_with_the_wheel(installed: Path, tmp_path: Path) 
         (named,) = re.findall(r"\S*/docs\S*", text)
         assert Path(named).is_relative_to(installed.parents[1])
         assert Path(named).exists()
-    docs = Path(run(installed, "-c", "from daypass._core.installation import docs_page as d;"
+    docs = Path(run(installed, "-c", "from daypass._core.hints import docs_page as d;"
                     "print(d(''))", cwd=tmp_path))  # fmt: skip
     pages = {file.relative_to(docs) for file in docs.rglob("*.md")}
     assert pages == {file.relative_to(ROOT / "docs") for file in (ROOT / "docs").rglob("*.md")}

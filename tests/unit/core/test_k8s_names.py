@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from daypass._core.k8s_names import LABEL, SUBDOMAIN, is_label, is_subdomain
+from daypass._core.kubernetes.syntax import LABEL, SUBDOMAIN, is_label, is_subdomain
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from daypass._core.k8s_status import Status, excerpt
+from daypass._core.kubernetes.status import Status, excerpt
 from daypass._core.text import LIMIT_FOREIGN_CHARACTERS
 
 

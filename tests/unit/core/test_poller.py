@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daypass._core.errors import DaypassError
-from daypass._core.poller import Poller
+from daypass._core.threads import Poller
 from support.deadline import eventually
 
 

@@ -69,7 +69,7 @@ def test_a_missing_program_is_told_from_one_that_cannot_be_run() -> None:
 def test_an_end_signal_is_handled_whatever_lock_the_main_thread_holds(number: str) -> None:
     code = f"""
 import os, signal, threading
-from daypass._core.process import handle_end_signals
+from daypass._core.server.daemon import handle_end_signals
 
 lock, handled = threading.Lock(), threading.Event()
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass._core.net import HostPort
-from daypass._core.proxy import is_excluded, proxy_for
+from daypass._core.net import HostPort, is_excluded, proxy_for
 
 PROXY = "http://proxy.test:3128"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass._core.token_bounds import is_audience, is_lifetime
+from daypass._core.kubernetes.syntax import is_audience, is_lifetime
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME, AppliedObject

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from daypass._core import labels
 from daypass._core.findings import Finding, Level
-from daypass._core.objects import Object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
 from daypass.config.domain import GATEWAY_LABELS
 from daypass.deploy.checks import CHECKS, NOTHING_APPLIED, judge
 from daypass.identity.model import IdentityName, account_objects

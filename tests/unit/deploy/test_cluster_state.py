@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from daypass._core.k8s_status import Status
-from daypass._core.objects import group_of
+from daypass._core.kubernetes.objects import group_of
+from daypass._core.kubernetes.status import Status
 from daypass.config.key_set import KeySetError
 from daypass.deploy.cluster_state import ClusterState, MissingError
 from daypass.kube.errors import NotFoundError

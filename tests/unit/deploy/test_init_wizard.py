@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daypass._core.errors import UsageError
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, IngressDomain, IstioDomain, parse
 from daypass.deploy.init.discover import DiscoveredCluster
 from daypass.deploy.init.plan import NewConfig, config_text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.deploy.inventory import NAME, AppliedObject, read_inventories
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.remove import is_applied_object

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daypass._core.findings import Finding
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.deploy.model_access import access_queries, find_access_bypass
 from daypass.render.fronts.routes import ListedObjects
 from support.kserve import (

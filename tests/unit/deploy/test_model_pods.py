@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.deploy.model_pods import EVERYBODY, callers_of
 from support.objects import make
 

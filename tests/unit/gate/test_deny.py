@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.gate.deny import TooManyDenialsError, change_denial
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from daypass._core.loop_thread import LoopThread
+from daypass._core.server.loop_thread import LoopThread
 from daypass.gate.authorizer.models import ModelFollower, Models
 from support.deadline import eventually
 from support.timing import FakeClock

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daypass._core.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
+from daypass._core.kubernetes.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube import async_cluster

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daypass._core.labels import PUBLISHED, TERM
+from daypass._core.kubernetes.labels import PUBLISHED, TERM
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.controller import BACKOFF, SETTLE_SECONDS, State, WatchEvent
 from daypass.gate.watch.fenced_objects import CHECKED_AT_ONCE, term_of

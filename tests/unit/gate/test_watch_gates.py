@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from daypass._core.labels import TERM
+from daypass._core.kubernetes.labels import TERM
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.controller import BACKOFF, AtGate, State, WatchEvent
 from daypass.gate.watch.fenced_objects import term_of

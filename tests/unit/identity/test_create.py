@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from daypass._core import labels
-from daypass._core.objects import Object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
 from daypass.identity.model import (
     ForeignAccountError,
     InactiveIdentityError,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
+from daypass._core.kubernetes import labels
 from daypass._core.tls import BadCertificateAuthorityError
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import read_source

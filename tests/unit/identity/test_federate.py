@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Level
-from daypass._core.objects import uid_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import uid_of
 from daypass.cli.identity.list import identity_json, table_row
 from daypass.identity.create import FederatedIdentityError, Federation
 from daypass.identity.credential_secrets import NoRoomError, our_secrets

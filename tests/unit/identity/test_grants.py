@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import UsageError
-from daypass._core.k8s_names import is_subdomain
+from daypass._core.kubernetes.syntax import is_subdomain
 from daypass.identity.grants import (
     KUBEFLOW,
     TrustedHeader,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from daypass._core import labels
 from daypass._core.findings import Finding, Level
+from daypass._core.kubernetes import labels
 from daypass.identity.health import examine
 from daypass.kube.published_objects import part_config_map
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.cli import main
 from daypass.identity.delete import revoke
 from daypass.kube.cluster import Cluster

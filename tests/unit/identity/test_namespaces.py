@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.identity.delete import delete
 from daypass.identity.namespaces import enforce_policy, grant_watch
 from daypass.kube.resources import NAMESPACES

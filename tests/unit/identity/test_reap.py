@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError
+from daypass._core.kubernetes import labels
 from daypass.identity.model import find_account
 from daypass.identity.reap import reap
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import httpx2
 import pytest
 
-from daypass._core import labels
-from daypass._core.objects import Object
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
 from daypass.identity.records import (
     identity_records,
     list_objects,

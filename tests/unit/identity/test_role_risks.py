@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.identity.role_risks import RISKS, find_risks, rules_of
 from support.messages import check
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError
+from daypass._core.kubernetes import labels
 from daypass.identity.create import IdentitySpec, create
 from daypass.identity.credentials_file import (
     CredentialsOptions,

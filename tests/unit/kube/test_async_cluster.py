@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.errors import DaypassError
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.kube import answers
 from daypass.kube.answers import METADATA, PAGE, Selection
 from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.gate.deny import change_denial
 from daypass.kube.gates import GateWait, find_room
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES

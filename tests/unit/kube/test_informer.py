@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 import httpx2
 import pytest
 
-from daypass._core.backoff import Backoff
-from daypass._core.loop_thread import LoopThread
-from daypass._core.objects import Object
+from daypass._core.clock import Backoff
+from daypass._core.kubernetes.objects import Object
+from daypass._core.server.loop_thread import LoopThread
 from daypass.kube import informer as informer_module
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster

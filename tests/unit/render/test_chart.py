@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from support.charts import CHARTS, by_key, chart_of
 
 WORKLOADS = {"door", "gateServe", "gateWatch"}

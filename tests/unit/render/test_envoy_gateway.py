@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, ConfigError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects

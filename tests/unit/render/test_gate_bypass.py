@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 import yaml
 
-from daypass._core.labels import OWNED
-from daypass._core.objects import Object
+from daypass._core.kubernetes.labels import OWNED
+from daypass._core.kubernetes.objects import Object
 from daypass.deploy.checks import AUDIENCE_ROUTES, find_gate_bypass, find_if_possible
 from daypass.render.engines import engines_of
 from daypass.render.engines.bypass import in_common

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.kube.published_objects import part_config_map
 from daypass.render import RenderError

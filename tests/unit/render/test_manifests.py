@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, render_objects

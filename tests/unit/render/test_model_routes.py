@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core.labels import OWNED
-from daypass._core.objects import Object
+from daypass._core.kubernetes.labels import OWNED
+from daypass._core.kubernetes.objects import Object
 from daypass.render.engines.bypass import literal_beginning
 from daypass.render.engines.model_routes import ModelNames, foreign_routes, is_read
 from support.engines import listed_at, the_engine

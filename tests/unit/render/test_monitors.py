@@ -8,8 +8,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from daypass._core.k8s_names import is_label
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.syntax import is_label
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio.engine import IstioEngine

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.config.pods import amount
 from daypass.render.cluster_facts import ClusterFacts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core import labels
+from daypass._core.kubernetes import labels
 from daypass.config.models import Mode, Policy
 from daypass.render.policy import (
     BoundObject,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, load
 from daypass.config.key_set import key_ids, read_key_set
 from daypass.render import RenderError

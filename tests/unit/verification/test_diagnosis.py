@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import pytest
 
-from daypass._core import installation
+from daypass._core import hints
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.findings import Finding, Level
 from daypass.cli import main
@@ -484,7 +484,7 @@ def test_extras_are_told_by_what_is_installed(monkeypatch: pytest.MonkeyPatch) -
     names = {"daypass": lines, "pytest": None}
     found = [SimpleNamespace(name=name, requires=each) for name, each in names.items()]
     monkeypatch.setattr("importlib.metadata.distributions", lambda: found)
-    assert installation.extras() == (["here"], ["half", "away"])
+    assert hints.extras() == (["here"], ["half", "away"])
 
 
 def test_a_cache_that_cannot_be_read_is_a_warning(

@@ -9,11 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.duration import parse_seconds
+from daypass._core.clock import SYSTEM_CLOCK, parse_seconds
 from daypass._core.errors import UsageError
-from daypass._core.jsonlog import write_stdout
-from daypass._core.process import allow_many_files
+from daypass._core.server.daemon import allow_many_files, write_stdout
 from daypass.cli import log, options
 from daypass.cli.gate import listen_address, load_gates
 
@@ -130,7 +128,7 @@ async def _serve(
     follower: PublishedFollower | None,
     drain_seconds: int,
 ) -> None:
-    from daypass._core.status_server import StatusServer
+    from daypass._core.server.status_server import StatusServer
     from daypass.gate.authorizer.service import Listen
 
     ended = asyncio.Event()

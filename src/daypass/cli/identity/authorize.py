@@ -12,7 +12,7 @@ from daypass.cli import log, options, warn
 from daypass.cli.output import did, write_objects
 
 if TYPE_CHECKING:
-    from daypass._core.objects import Object
+    from daypass._core.kubernetes.objects import Object
     from daypass.identity.grants import Grant, TrustedHeader
     from daypass.identity.model import IdentityName
     from daypass.kube.cluster import Cluster
@@ -91,7 +91,7 @@ def add_grant(parser: ArgumentParser, *, everywhere: bool = False) -> None:
 
 def named_namespaces(args: Namespace) -> list[str]:
     """Return the namespaces of --in, each once. Raises UsageError for an invalid name."""
-    from daypass._core.k8s_names import is_label
+    from daypass._core.kubernetes.syntax import is_label
 
     names = [name.strip() for each in args.places or () for name in each.split(",")]
     for name in names:

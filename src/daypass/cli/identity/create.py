@@ -7,8 +7,8 @@ from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from daypass._core import labels
 from daypass._core.hints import command, kubectl
+from daypass._core.kubernetes import labels
 from daypass.cli import log, options, warn
 from daypass.cli.output import warn_of_git, write_credentials, write_objects
 

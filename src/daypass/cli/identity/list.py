@@ -6,10 +6,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from daypass._core import labels
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, exit_code
 from daypass._core.hints import command
+from daypass._core.kubernetes import labels
 from daypass.cli import log, options, write
 from daypass.cli.output import as_text, columns, watch
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from daypass._core import labels
-from daypass._core.duration import parse_seconds
+from daypass._core.clock import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
+from daypass._core.kubernetes import labels
 from daypass.cli import log, options
 from daypass.cli.output import did, warn_of_git, write_credentials, write_result
 from daypass.cli.progress import progress

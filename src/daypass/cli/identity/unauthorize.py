@@ -10,7 +10,7 @@ from daypass.cli.identity.authorize import add_grant, grant_in, named_models, na
 from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
-    from daypass._core.objects import Object
+    from daypass._core.kubernetes.objects import Object
 
 SUMMARY = "remove grants that authorize created"
 EPILOG = """examples:

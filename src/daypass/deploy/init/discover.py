@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from daypass._core.errors import DaypassError
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.deploy.routes import is_served, list_objects, served_by_others
 from daypass.gate.signing_keys import find_issuer
 from daypass.kube.cluster import Cluster

@@ -13,8 +13,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import UsageError
-from daypass._core.hints import command
-from daypass._core.installation import docs_page
+from daypass._core.hints import command, docs_page
 from daypass._core.text import did_you_mean, printable
 from daypass.config.domain import OUTSIDE
 from daypass.config.errors import fault

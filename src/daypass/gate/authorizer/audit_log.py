@@ -11,8 +11,8 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from daypass._core.clock import Clock
-from daypass._core.jsonlog import JsonLog
 from daypass._core.jwt import unverified_claims
+from daypass._core.server.daemon import JsonLog
 from daypass.rules.reasons import Reason
 
 EVENTS_PER_SECOND = 50

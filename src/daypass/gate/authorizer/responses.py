@@ -8,7 +8,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from weakref import WeakValueDictionary
 
-from daypass._core.k8s_status import failure
+from daypass._core.kubernetes.status import failure
 from daypass.config import Gate
 from daypass.render.envoy.authorizer_filters import UNAVAILABLE
 from daypass.render.envoy.replies import STATUS_REASONS, refusal_message

@@ -20,7 +20,7 @@ import httptools
 
 from daypass._core import VERSION
 from daypass._core.clock import Clock, random_fraction
-from daypass._core.k8s_status import Status, parse_retry_after
+from daypass._core.kubernetes.status import Status, parse_retry_after
 from daypass._core.secret import Secret, redact_response
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import KubeconfigError

@@ -18,7 +18,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from daypass._core.backoff import Backoff
+from daypass._core.clock import Backoff
 
 LIMIT_IN_FLIGHT = 64
 LIMIT_WAITING = 1024

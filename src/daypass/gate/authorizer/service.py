@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.net import bracketed
-from daypass._core.status_server import Routes, health_routes
+from daypass._core.server.status_server import Routes, health_routes
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpConnection, HttpTransport

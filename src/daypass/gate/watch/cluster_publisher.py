@@ -15,8 +15,8 @@ from functools import partial
 
 from daypass._core.clock import rfc3339, utc
 from daypass._core.errors import DaypassError
-from daypass._core.objects import Object, new_object
-from daypass._core.poller import Poller
+from daypass._core.kubernetes.objects import Object, new_object
+from daypass._core.threads import Poller
 from daypass.gate.signing_keys import EVERY_SECONDS, SigningKeys, signing_keys_for
 from daypass.gate.watch.controller import BACKOFF, AtGate
 from daypass.gate.watch.fenced_objects import FencedObjects, Item, is_as, term_of

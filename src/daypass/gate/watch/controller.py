@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from daypass._core.backoff import Backoff
-from daypass._core.clock import Clock
+from daypass._core.clock import Backoff, Clock
 from daypass._core.errors import DaypassError
-from daypass._core.poller import Poller
+from daypass._core.threads import Poller
 from daypass.config.key_set import key_ids
 from daypass.gate.metrics import Durations
 from daypass.gate.signing_keys import SigningKeys

@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Literal, TypeAlias
 
 from daypass._core.errors import DaypassError
-from daypass._core.labels import TERM
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.labels import TERM
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.gate.watch.schedule import Number
 from daypass.kube.answers import METADATA
 from daypass.kube.cluster import APPLY, JSON_PATCH, Cluster

@@ -12,8 +12,8 @@ import httpx2
 
 from daypass._core.clock import Clock
 from daypass._core.hints import command
-from daypass._core.labels import PUBLISHED
-from daypass._core.objects import Object, name_of
+from daypass._core.kubernetes.labels import PUBLISHED
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig

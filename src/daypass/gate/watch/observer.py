@@ -20,10 +20,10 @@ from typing import Any
 
 import httpx2
 
-from daypass._core import labels
 from daypass._core.clock import Clock
-from daypass._core.loop_thread import LoopThread
-from daypass._core.objects import Object, name_of, uid_of
+from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object, name_of, uid_of
+from daypass._core.server.loop_thread import LoopThread
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster

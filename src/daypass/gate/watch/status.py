@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from daypass._core.clock import Clock
-from daypass._core.status_server import Routes, health_routes
+from daypass._core.server.status_server import Routes, health_routes
 from daypass.gate.metrics import METRIC_PREFIX, counter, exposition, gauge
 from daypass.gate.watch.controller import Controller
 

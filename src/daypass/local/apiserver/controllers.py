@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.kube.resources import ACCOUNT_ANNOTATION, ACCOUNT_UID_ANNOTATION, TOKEN_TYPE
 from daypass.local.apiserver.kinds import (
     AUTHENTICATION,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-from daypass._core.k8s_status import failure
+from daypass._core.kubernetes.status import failure
 
 CAUSES_LIMIT = 100
 

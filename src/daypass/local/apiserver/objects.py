@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daypass._core.hints import Placeholder, kubectl
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import quote
 from daypass.local.apiserver.kinds import DELETE_OPTIONS, NAMESPACE

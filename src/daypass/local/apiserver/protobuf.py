@@ -13,7 +13,7 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.local.apiserver.kinds import ANY, BYTES, MapOf, Shape
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.local.apiserver import errors, protobuf
 from daypass.local.apiserver.errors import quote
 from daypass.local.apiserver.kinds import AUTHORIZATION_POLICY, Kind

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from daypass._core.clock import rfc3339, utc
-from daypass._core.objects import Object
-from daypass._core.token_bounds import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
+from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.syntax import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import Cause, invalid_value, quote
 from daypass.local.apiserver.kinds import (

@@ -12,8 +12,8 @@ import math
 import re
 from typing import Any
 
-from daypass._core.k8s_names import LABEL_VALUE, is_label, is_subdomain
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.syntax import LABEL_VALUE, is_label, is_subdomain
 from daypass.kube.resources import ACCOUNT_ANNOTATION, TOKEN_TYPE
 from daypass.local.apiserver import errors
 from daypass.local.apiserver.errors import Cause, invalid_value, quote, required, unsupported

@@ -19,9 +19,9 @@ from typing import Any, cast
 import h11
 
 from daypass._core.clock import Clock
-from daypass._core.loop_thread import LoopThread
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
+from daypass._core.server.loop_thread import LoopThread
 from daypass._core.tls import server_context
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.objects import Watch

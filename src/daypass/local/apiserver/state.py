@@ -16,7 +16,7 @@ from typing import Any
 from daypass._core.clock import Clock, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.files import read_private, write_private
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.local.apiserver.kinds import STORED
 from daypass.local.apiserver.schema import ShapeError, read

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.local.apiserver.kinds import STORED, Kind
 
 REMEMBERED_EVENTS = 1024

@@ -24,7 +24,7 @@ from jwt.utils import base64url_encode
 from daypass._core.clock import Clock, utc
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import MalformedTokenError, decode_unverified
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.local.apiserver.errors import quote
 from daypass.local.apiserver.kinds import SECRET, SERVICE_ACCOUNT

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from daypass._core.k8s_names import KSERVE_GROUP
-from daypass._core.labels import is_ours
-from daypass._core.objects import Object, group_of
+from daypass._core.kubernetes.labels import is_ours
+from daypass._core.kubernetes.objects import Object, group_of
+from daypass._core.kubernetes.syntax import KSERVE_GROUP
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
 from daypass.render.fronts.routes import ListedObjects, owner_of, path_of
 from daypass.rules.models import MODEL_HEADERS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from daypass._core.findings import Finding
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import ClusterGate, Config
 from daypass.config.gate import DEFAULT_GATE
 from daypass.render.cluster_facts import ClusterFacts

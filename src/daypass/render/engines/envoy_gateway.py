@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from daypass._core.findings import Finding, warning
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.text import printable
 from daypass.config import EnvoyGatewayGate
 from daypass.render.engines.bypass import (

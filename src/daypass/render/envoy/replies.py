@@ -9,7 +9,7 @@ authorizer or a route has set.
 from collections.abc import Iterable
 
 from daypass._core.hints import command
-from daypass._core.k8s_status import failure
+from daypass._core.kubernetes.status import failure
 from daypass.config.exposure import Refusal
 from daypass.render.envoy.matching import action
 from daypass.render.envoy.protobuf_any import Json, extension, set_header

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar, get_args
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import ClusterDomain, Config, TlsIssuer, TlsSecret
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.routes import (

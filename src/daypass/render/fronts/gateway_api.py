@@ -6,7 +6,7 @@ A BackendTLSPolicy verifies the door, one for all domains.
 from collections.abc import Iterator
 from typing import ClassVar
 
-from daypass._core.objects import Object, name_of, new_object
+from daypass._core.kubernetes.objects import Object, name_of, new_object
 from daypass.config import GatewayApiDomain
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts

@@ -5,8 +5,8 @@ Whether the controller speaks TLS to a Service and verifies it is up to it.
 
 from typing import Any, ClassVar
 
-from daypass._core.installation import docs_page
-from daypass._core.objects import Object, name_of
+from daypass._core.hints import docs_page
+from daypass._core.kubernetes.objects import Object, name_of
 from daypass.config import IngressDomain
 from daypass.render.fronts.ingress_controller import INGRESS_CLASS, ControllerFront
 from daypass.render.fronts.ingress_nginx import IngressNginxFront

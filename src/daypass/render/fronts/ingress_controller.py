@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar, TypeVar
 
-from daypass._core.objects import Object, name_of, new_object
+from daypass._core.kubernetes.objects import Object, name_of, new_object
 from daypass.config import ClassDomain
 from daypass.render.fronts.front import Front
 from daypass.render.fronts.routes import (

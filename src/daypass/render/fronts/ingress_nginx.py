@@ -6,8 +6,8 @@ less than the door: see docs/how-to/ingresses/direct.md.
 
 from typing import ClassVar
 
-from daypass._core.installation import docs_page
-from daypass._core.objects import Object
+from daypass._core.hints import docs_page
+from daypass._core.kubernetes.objects import Object
 from daypass.config import IngressNginxDomain
 from daypass.config.gates import IN_CLUSTER
 from daypass.render import RenderError

@@ -6,8 +6,8 @@ A DestinationRule verifies the door, one for all domains.
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from daypass._core.labels import selector
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.labels import selector
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import IstioDomain
 from daypass.config.domain import GATEWAY_LABELS
 from daypass.render import RenderError

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Self, TypeAlias
 
-from daypass._core.objects import Object
-from daypass._core.token_bounds import PROBE_PATH
+from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.syntax import PROBE_PATH
 
 RouteKind: TypeAlias = Literal["prefix", "exact", "text", "pattern"]
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import yaml
 
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Config
 
 NAME = "daypass"

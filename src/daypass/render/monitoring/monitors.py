@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from daypass._core.k8s_names import RBAC_GROUP
-from daypass._core.labels import APP_NAME
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.labels import APP_NAME
+from daypass._core.kubernetes.objects import Object, new_object
+from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass.config import Config
 from daypass.render.engines import engines_of
 from daypass.render.engines.engine import ProxyMetrics

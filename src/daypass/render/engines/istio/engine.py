@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from daypass._core.findings import Finding, warning
-from daypass._core.labels import selector
-from daypass._core.objects import Object, new_object
+from daypass._core.kubernetes.labels import selector
+from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import IstioGate
 from daypass.render.engines.bypass import GATE_HOSTS, HostOwner, read_routes
 from daypass.render.engines.engine import Engine, ProxyMetrics

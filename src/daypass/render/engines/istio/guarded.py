@@ -11,7 +11,7 @@ headers are removed there, too.
 import re
 from collections.abc import Iterable
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
 from daypass.render import RenderError
 from daypass.render.envoy.access import any_pattern, is_host

@@ -5,7 +5,7 @@ services it guards.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from daypass._core.objects import Object
+from daypass._core.kubernetes.objects import Object
 from daypass.config.domain import GATEWAY_LABELS
 from daypass.render.engines.bypass import (
     ANY,

@@ -12,17 +12,18 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from socketserver import BaseRequestHandler, ThreadingTCPServer
-from typing import Any
+from socketserver import BaseRequestHandler, BaseServer, ThreadingTCPServer
+from typing import Any, Self
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.net import bracketed
-from daypass._core.server_thread import ServerThread
 
 REQUEST_SECONDS = 5.0
 LIMIT_BYTES = 8 * 1024
 LIMIT_CONNECTIONS = 64
+POLL_SECONDS = 0.2
+"""How long a stop may take."""
 
 Routes = Mapping[str, Callable[[], tuple[int, str]]]
 """By path: returns the status code and the body."""
@@ -45,6 +46,33 @@ def health_routes(
         "/readyz": lambda: probe("ready", 503, why_not_ready),
         "/metrics": lambda: (200, metrics()),
     }
+
+
+class ServerThread:
+    """Runs a server, which listens already, from `start` to `stop`, or inside a `with` block."""
+
+    def __init__(self, server: BaseServer, name: str) -> None:
+        self._running = server
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=[POLL_SECONDS], name=name, daemon=True
+        )
+
+    def start(self) -> None:
+        """Answer requests in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more, and listen no more."""
+        self._running.shutdown()
+        self._running.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 class StatusServer(ServerThread):

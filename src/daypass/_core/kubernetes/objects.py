@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from daypass._core.labels import OWNED
+from daypass._core.kubernetes.labels import OWNED
 
 Object = dict[str, Any]
 
