@@ -19,8 +19,8 @@ from bench.rounds import compare
 from daypass.config import Address
 from daypass.local.envoy import Envoy
 from daypass.render.envoy.bootstrap import envoy_files
-from daypass.render.envoy.protobuf_any import extension
 from daypass.render.envoy.settings import Upstream
+from daypass.render.envoy.xds import extension
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.doors import BODY, EKF, JWT, PATH, Door, door_settings, running_door

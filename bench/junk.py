@@ -20,7 +20,7 @@ from typing import Any
 from bench.loads import Target, build, fire
 from bench.report import figure
 from daypass.config.gate import DEFAULT_GATE
-from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import gate_prefix
 from support.authority import Authority
 from support.doors import EKF
 from support.fake_reviews import fake_reviews

@@ -15,7 +15,7 @@ import pytest
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.config.gate import DEFAULT_GATE
-from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import gate_prefix
 from support.authority import Authority
 from support.controlplane import ControlPlane
 from support.deadline import eventually

@@ -16,7 +16,7 @@ import pytest
 from daypass._core.files import write_private
 from daypass._core.jwt import decode_unverified
 from daypass.config.gate import DEFAULT_GATE
-from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import gate_prefix
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.authority import Authority
 from support.controlplane import ControlPlane

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.config.exposure import REQUEST_HEADERS
-from daypass.render.envoy.door_routes import complement
-from daypass.render.envoy.matching import other_than
+from daypass.render.envoy.upstream import complement
+from daypass.render.envoy.xds import other_than
 
 header = st.text("abx-09", min_size=1, max_size=6)
 name_lists = st.lists(header, min_size=1, max_size=8)

@@ -7,7 +7,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from daypass.render.envoy.matching import below
+from daypass.render.envoy.xds import below
 
 times = st.integers(min_value=0, max_value=10**10 - 1)
 

@@ -12,8 +12,7 @@ from daypass._core.kubernetes.objects import new_object
 from daypass.config import Config
 from daypass.config.gate import DEFAULT_GATE
 from daypass.kube.published_objects import denials_config_map, part_config_map
-from daypass.render.envoy.authorizer_filters import gate_prefix
-from daypass.render.names import GATE
+from daypass.render.names import GATE, gate_prefix
 from daypass.render.rbac import authorizer_rbac
 from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.published import DENIALS, NAMES, Published

@@ -12,8 +12,8 @@ from typing import Any
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.local.gate_services import LocalAuthorizer
 from daypass.render.envoy.authorizer_filters import AUTHORIZER
-from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.upstream import certificate_names, verified_tls
+from daypass.render.envoy.xds import Json
 from daypass.rules.published import Published
 from support.doors import EKF
 from support.fake_reviews import FakeReviews

@@ -15,8 +15,8 @@ from daypass.config import Address
 from daypass.config.exposure import Exposure
 from daypass.local.envoy import ADMIN_SOCKET, Envoy
 from daypass.render.envoy.bootstrap import envoy_files, to_json
-from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Certificate, DoorSettings, Upstream
+from daypass.render.envoy.xds import Json
 from daypass.rules.reasons import REASON_HEADER
 from support.authority import Authority
 from support.deadline import eventually

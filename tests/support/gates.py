@@ -20,8 +20,8 @@ from daypass.render.envoy.bootstrap import (
     published_files,
     to_json,
 )
-from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
+from daypass.render.envoy.xds import Json
 from daypass.rules.decision import Rules
 from daypass.rules.published import Published
 from support.authority import Authority

@@ -17,7 +17,7 @@ from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.review_client import ReviewFailure
 from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.signing_keys import TokenVerifier
-from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import gate_prefix
 from daypass.rules.claims import CallerIdentity
 from daypass.rules.decision import Review, Rules
 from daypass.rules.models import Access

@@ -21,7 +21,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.local.gate_services import LocalAuthorizer
-from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import gate_prefix
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.fake_reviews import FakeReviews, fake_reviews

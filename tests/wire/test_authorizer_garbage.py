@@ -15,8 +15,8 @@ import pytest
 
 from daypass.config import Address
 from daypass.render.envoy.authorizer_filters import AUTHORIZER, TIMEOUT_SECONDS
-from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
+from daypass.render.envoy.xds import Json
 from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.doors import EKF

@@ -12,7 +12,7 @@ import pytest
 
 from daypass._core.files import write_private
 from daypass.config.gate import DEFAULT_GATE
-from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import gate_prefix
 from support.authority import Authority
 from support.deadline import eventually
 from support.fake_reviews import fake_reviews

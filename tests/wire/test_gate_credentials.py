@@ -16,7 +16,7 @@ import pytest
 
 from daypass._core.secret import Secret
 from daypass.render.envoy.bootstrap import published_file, published_files, to_json
-from daypass.render.envoy.protobuf_any import Json
+from daypass.render.envoy.xds import Json
 from daypass.rules.claims import Bound
 from daypass.rules.credentials import Credential, CredentialPart, part_of
 from daypass.rules.decision import GateRequest, Rules, decide

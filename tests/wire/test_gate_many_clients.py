@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from daypass.config.gate import DEFAULT_GATE, Check
-from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.render.envoy.bootstrap import HEAP_LIMIT_BYTES
 from daypass.render.envoy.settings import Protected, Timeouts
+from daypass.render.names import gate_prefix
 from support.authorizers import running_authorizer
 from support.deadline import eventually
 from support.doors import EKF

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from daypass.config import Address
-from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.settings import Protected
+from daypass.render.envoy.xds import Json
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.doors import EKF, access_log

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from daypass.render.envoy import door_listener, draining
+from daypass.render.envoy import door_listener, listener
 from daypass.render.envoy.settings import RateLimits
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
@@ -192,7 +192,7 @@ def test_an_announced_length_beyond_the_bound_is_refused_at_once(gate: RunningGa
 def test_a_body_without_a_length_is_read_up_to_the_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(draining, "_MOST_BYTES", MIB)
+    monkeypatch.setattr(listener, "_MOST_BYTES", MIB)
     with bounded_gate(tmp_path) as gate, at(gate) as client:
         stream = client.send(fields(aud=["elsewhere"]), end=False)
         sent = client.upload(stream, bytes(64 * MIB))
@@ -202,7 +202,7 @@ def test_a_body_without_a_length_is_read_up_to_the_bound(
 
 
 def test_a_body_is_read_for_a_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draining, "_SECONDS", 0)
+    monkeypatch.setattr(listener, "_SECONDS", 0)
     with bounded_gate(tmp_path) as gate, at(gate) as client:
         stream = client.send(fields(aud=["elsewhere"]), end=False)
 
@@ -218,7 +218,7 @@ def test_a_body_is_read_for_a_bounded_time(tmp_path: Path, monkeypatch: pytest.M
 def test_a_bounded_number_is_read_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(draining, "_MOST_AT_A_TIME", 2)
+    monkeypatch.setattr(listener, "_MOST_AT_A_TIME", 2)
     block = fields(aud=["elsewhere"])
     with bounded_gate(tmp_path) as gate, at(gate) as client:
         held = [client.send(block, b"xx", end=False) for _ in range(2)]
@@ -233,7 +233,7 @@ def test_a_bounded_number_is_read_at_a_time(
 def test_those_that_a_client_breaks_off_count_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(draining, "_MOST_AT_A_TIME", 2)
+    monkeypatch.setattr(listener, "_MOST_AT_A_TIME", 2)
     block = fields(aud=["elsewhere"])
     with bounded_gate(tmp_path) as gate, at(gate) as client:
         for _ in range(2):

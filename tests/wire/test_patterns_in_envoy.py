@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from daypass.local.envoy import ADMIN_SOCKET
-from daypass.render.envoy.protobuf_any import Json, extension, full_match
+from daypass.render.envoy.xds import Json, extension, full_match
 from daypass.rules.patterns import PLAIN_PATH_REGEX as PLAIN
 from daypass.rules.patterns import HostPattern, PathPattern, is_plain_path
 from support.doors import running_envoy

@@ -18,7 +18,7 @@ from daypass._core.secret import Secret
 from daypass.config.gate import DEFAULT_GATE
 from daypass.gate.authorizer.http_server import HttpConnection, HttpTransport
 from daypass.gate.authorizer.review_queue import ReviewQueue
-from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import gate_prefix
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.authorizers import ReviewedGate, reviewed_gate
 from support.bad_reviews import assert_no_review_opens

@@ -175,7 +175,7 @@ def _report(
 ) -> None:
     from daypass._core.net import bracketed
     from daypass.local.api_backend import check
-    from daypass.render.envoy.statistics import METRICS, PATH
+    from daypass.render.envoy.bootstrap import METRICS, PATH
 
     envoy = supervisor.envoy
     door, gate = envoy.settings.door, envoy.settings.gate

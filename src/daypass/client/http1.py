@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 USER_AGENT = f"daypass/{VERSION}"
 HEAD_LIMIT_BYTES = 32 * 1024
 """Of status lines and headers, including interim responses and trailers."""
-BODY_LIMIT_BYTES = 1024 * 1024
+RESPONSE_LIMIT_BYTES = 1024 * 1024
 HEADERS_LIMIT = 128
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -150,7 +150,7 @@ class _ResponseReader:
         return tuple(headers)
 
     def take(self, count: int) -> bytes:
-        if count > BODY_LIMIT_BYTES:
+        if count > RESPONSE_LIMIT_BYTES:
             raise MalformedResponseError("its body is too long")
         while len(self.buffer) < count:
             self._wait()
@@ -160,7 +160,7 @@ class _ResponseReader:
 
     def rest(self) -> bytes:
         """Return everything until the connection is closed."""
-        while len(self.buffer) <= BODY_LIMIT_BYTES:
+        while len(self.buffer) <= RESPONSE_LIMIT_BYTES:
             data = self._receive()
             if not data:
                 rest, self.buffer = bytes(self.buffer), bytearray()
@@ -171,7 +171,7 @@ class _ResponseReader:
     def chunks(self) -> bytes:
         body = bytearray()
         while size := _chunk_size(self.line()):
-            if len(body) + size > BODY_LIMIT_BYTES:
+            if len(body) + size > RESPONSE_LIMIT_BYTES:
                 raise MalformedResponseError("its body is too long")
             body += self.take(size)
             if self.take(2) != b"\r\n":

@@ -34,7 +34,8 @@ REQUEST_HEADERS = (
 )
 """The headers that are forwarded to the API server; none of them can impersonate somebody."""
 
-BODY_LIMIT_BYTES = 8 * 1024
+DOOR_BODY_LIMIT_BYTES = 8 * 1024
+"""Of a TokenRequest: the default of `limits.requestBody`."""
 CHECK_BODY_LIMIT_BYTES = 1
 """A GET has no body; one byte is the smallest limit that Envoy accepts."""
 
@@ -49,7 +50,7 @@ class Exposure:
 
     prefix: str
     hosts: tuple[str, ...]
-    body_limit_bytes: int = BODY_LIMIT_BYTES
+    body_limit_bytes: int = DOOR_BODY_LIMIT_BYTES
 
     @property
     def path_prefix(self) -> str:

@@ -13,6 +13,7 @@ from daypass._core.kubernetes.syntax import LONGEST_TOKEN_SECONDS, SHORTEST_TOKE
 from daypass._core.text import did_you_mean
 from daypass.config.domain import EXAMPLE, AnyDomain, ClusterDomain, Domain
 from daypass.config.errors import SAME_HOST, fault
+from daypass.config.exposure import DOOR_BODY_LIMIT_BYTES
 from daypass.config.gate import DEFAULT_GATE, AnyGate, ClusterGate, Gate, GatePods, WatchSettings
 from daypass.config.gates import IN_CLUSTER, check_gates, fit_gate
 from daypass.config.hosts import Host, IpAddress
@@ -138,7 +139,7 @@ class Limits(Section):
         int,
         Size(lowest=1024, highest=65536, why="a TokenRequest has a few hundred bytes"),
         HIGHER,
-    ] = Field(default=8192, examples=["8Ki"])
+    ] = Field(default=DOOR_BODY_LIMIT_BYTES, examples=["8Ki"])
     """Largest body of a request, such as 8Ki, or bytes."""
 
 

@@ -20,8 +20,8 @@ from daypass.config import Config, IstioGate
 from daypass.deploy.model_pods import applies
 from daypass.identity.role_risks import selects
 from daypass.render.engines.bypass import join_names
-from daypass.render.envoy.matching import mark_entry
 from daypass.render.envoy.token_rules import DECISION
+from daypass.render.envoy.xds import mark_entry
 from daypass.render.fronts import fronts_of
 from daypass.render.fronts.istio import ISTIO_GATEWAY, IstioFront
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, owner_of, path_of

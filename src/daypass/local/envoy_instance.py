@@ -14,6 +14,7 @@ from daypass.config import Address
 from daypass.local.envoy import ADMIN_SOCKET, Envoy, verify_free
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
+    METRICS,
     PUBLISHED_FOLDER,
     envoy_files,
     keys_file,
@@ -22,7 +23,6 @@ from daypass.render.envoy.bootstrap import (
     to_json,
 )
 from daypass.render.envoy.settings import DoorSettings, GateSettings
-from daypass.render.envoy.statistics import METRICS
 from daypass.rules.credentials import part_of
 from daypass.rules.published import PAIRS, Published, part_name
 

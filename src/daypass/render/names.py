@@ -48,3 +48,10 @@ ONE_FILE = "manifests.yaml"
 """The file of all objects, for those who want no tree."""
 
 SERVICE_PORT = 443
+
+
+def gate_prefix(gate: str) -> str:
+    """Return the beginning of the paths at which the authorizer answers for a gate. The client's
+    path follows it, from the first slash on. So no client can name another gate.
+    """
+    return f"/gate/{gate}/"

@@ -22,7 +22,7 @@ from daypass.render.certificates import serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.deployment import Deployment, Probes, network_port
 from daypass.render.engines import engines_of
-from daypass.render.envoy.bootstrap import envoy_files, to_json
+from daypass.render.envoy.bootstrap import METRICS, envoy_files, to_json
 from daypass.render.envoy.door_listener import ALIVE, READY
 from daypass.render.envoy.settings import (
     Certificate,
@@ -31,7 +31,6 @@ from daypass.render.envoy.settings import (
     Upstream,
     exposure_of,
 )
-from daypass.render.envoy.statistics import METRICS
 from daypass.render.fronts import AnyFront
 from daypass.render.names import (
     API_SERVER_AUTHORITY,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from daypass._core.hints import command
+
 REASON_HEADER = "daypass-reason"
 """The response header in which a refusal that daypass writes carries its reason."""
 
@@ -114,3 +116,39 @@ MESSAGES = {
     Reason.UNKNOWN: "the gate cannot check this token at the moment",
 }
 """The message for the caller; it contains nothing of the request."""
+
+STATUS_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    503: "ServiceUnavailable",
+}
+"""`reason` of the gate's Statuses, by their code."""
+
+UNAVAILABLE = 429
+"""The authorizer's HTTP code in place of 503: Envoy takes a 503 for a failure of the authorizer and
+drops its message and Retry-After. The gateway turns it back into 503."""
+
+
+def refusal_message(reason: Reason, audience: str) -> str:
+    """Return the message of a refusal, with what to do if another token helps."""
+    is_of_token = CODES.get(reason, 401) in (401, 403)
+    more = f" ({next_step(reason, audience)})" if is_of_token else ""
+    return MESSAGES[reason] + more
+
+
+def next_step(reason: Reason, audience: str) -> str:
+    """Return what to do after a refusal. For a revoked token, the cache would return it again."""
+    if reason is Reason.DENIED:
+        again = command("token", "--clear-cache")
+        return f"if it is this token alone, `{again}` and a new start of your program get another"
+    if reason in (Reason.NOT_ALLOWED, Reason.MODEL):
+        return "another token of it changes nothing: ask your administrator for access"
+    if reason in (Reason.UNKNOWN_CREDENTIAL, Reason.REVIEW_REFUSED):
+        line = command("doctor", "--audience", audience)
+        return f"`{line}` shows whether the credentials were revoked, and what to do"
+    return (
+        f"the gate takes short-lived tokens made for the audience {audience}; "
+        f"`{command('token', '--audience', audience)}` prints one"
+    )

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.render.envoy.authorizer_filters import gate_prefix
-from daypass.render.names import GATE
+from daypass.render.names import GATE, gate_prefix
 from daypass.rules.models import MODEL_HEADERS
 from support.clusters import apply
 from support.deadline import eventually

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from daypass.client.http1 import (
-    BODY_LIMIT_BYTES,
     HEAD_LIMIT_BYTES,
     HEADERS_LIMIT,
+    RESPONSE_LIMIT_BYTES,
     HttpRequest,
     HttpResponse,
     MalformedResponseError,
@@ -114,9 +114,9 @@ def test_headers_are_found_by_their_name_in_lower_case() -> None:
         OK + b"A: b\r\n" * (HEADERS_LIMIT + 1),
         OK + b"A: " + b"b" * HEAD_LIMIT_BYTES,
         GO_ON * 2000,
-        OK + b"Content-Length: %d\r\n\r\n" % (BODY_LIMIT_BYTES + 1),
+        OK + b"Content-Length: %d\r\n\r\n" % (RESPONSE_LIMIT_BYTES + 1),
         OK + CHUNKED + b"\r\n100001\r\n",
-        OK + b"\r\n" + b"x" * (BODY_LIMIT_BYTES + 1),
+        OK + b"\r\n" + b"x" * (RESPONSE_LIMIT_BYTES + 1),
     ],
     ids=shown,
 )  # fmt: skip
@@ -146,7 +146,7 @@ def test_an_answer_that_ends_early_is_truncated(raw: bytes) -> None:
 
 
 def test_a_body_as_large_as_the_limit_is_read() -> None:
-    body = b"x" * BODY_LIMIT_BYTES
+    body = b"x" * RESPONSE_LIMIT_BYTES
     assert parse(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body).body == body
     assert parse(OK + b"\r\n" + body).body == body
 

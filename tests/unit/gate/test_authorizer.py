@@ -20,7 +20,7 @@ from daypass.gate.authorizer.review_client import ReviewFailure
 from daypass.gate.authorizer.reviewer import LIMIT_REFUSALS
 from daypass.gate.authorizer.served_gate import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES
 from daypass.gate.signing_keys import TokenVerifier
-from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import gate_prefix
 from daypass.rules.claims import SKEW_SECONDS
 from daypass.rules.credentials import CLOSED_PART, CLUSTER_PARTS, part_of
 from daypass.rules.decision import Review

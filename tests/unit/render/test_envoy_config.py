@@ -10,10 +10,10 @@ import pytest
 from daypass.config import Address, Gate
 from daypass.config.exposure import Exposure, Refusal, refusals
 from daypass.render.envoy.bootstrap import envoy_files, to_json
-from daypass.render.envoy.protobuf_any import Json, duration
 from daypass.render.envoy.replies import literal, status_replies
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from daypass.render.envoy.upstream import MOST_CONNECTIONS, MOST_WEB_SOCKETS, gate_clusters
+from daypass.render.envoy.xds import Json, duration
 from daypass.rules.credentials import LOCAL_PARTS
 from daypass.rules.decision import Rules
 from daypass.rules.patterns import HostPattern

@@ -30,7 +30,7 @@ from daypass.gate.authorizer.reviewer import Reviewer, Waiter
 from daypass.gate.authorizer.reviews import ACCESS_REVIEWS, TOKEN_REVIEWS
 from daypass.gate.authorizer.served_gate import Key, ServedGate
 from daypass.gate.signing_keys import WAIT_SECONDS, TokenVerifier, UnreadKeyError
-from daypass.render.envoy.authorizer_filters import gate_prefix
+from daypass.render.names import gate_prefix
 from daypass.rules.claims import BoundClaims, CallerIdentity
 from daypass.rules.credentials import Credential
 from daypass.rules.decision import (

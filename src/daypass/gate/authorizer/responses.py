@@ -10,10 +10,15 @@ from weakref import WeakValueDictionary
 
 from daypass._core.kubernetes.status import failure
 from daypass.config import Gate
-from daypass.render.envoy.authorizer_filters import UNAVAILABLE
-from daypass.render.envoy.replies import STATUS_REASONS, refusal_message
 from daypass.rules.claims import CallerIdentity
-from daypass.rules.reasons import CODES, REASON_HEADER, Reason
+from daypass.rules.reasons import (
+    CODES,
+    REASON_HEADER,
+    STATUS_REASONS,
+    UNAVAILABLE,
+    Reason,
+    refusal_message,
+)
 
 TO_REMOVE = "x-envoy-auth-headers-to-remove"
 """Tells Envoy which headers to remove from the request that goes on."""

@@ -26,7 +26,6 @@ from daypass.render.engines.bypass import (
     shares_hosts,
 )
 from daypass.render.engines.engine import Engine, ProxyMetrics
-from daypass.render.envoy.authorizer_filters import gate_prefix
 from daypass.render.fronts import fronts_of
 from daypass.render.fronts.gateway_api import (
     GATEWAY,
@@ -37,7 +36,7 @@ from daypass.render.fronts.gateway_api import (
     backend_tls_policy,
 )
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
-from daypass.render.names import GATE, SERVICE_PORT
+from daypass.render.names import GATE, SERVICE_PORT, gate_prefix
 from daypass.render.tls_server import AuthorityLocation, authorizer_server
 from daypass.rules.models import MODEL_HEADERS
 from daypass.rules.patterns import HostPattern

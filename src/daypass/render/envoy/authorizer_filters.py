@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from daypass.render.envoy.matching import action, first_of, has_header, is_not
-from daypass.render.envoy.protobuf_any import RBAC, Json, duration, extension, protobuf_any
 from daypass.render.envoy.replies import (
     cel_filter,
     code_filter,
@@ -19,9 +17,21 @@ from daypass.render.envoy.replies import (
     refusal_reply,
     reply,
 )
+from daypass.render.envoy.xds import (
+    RBAC,
+    Json,
+    action,
+    duration,
+    extension,
+    first_of,
+    has_header,
+    is_not,
+    protobuf_any,
+)
+from daypass.render.names import gate_prefix
 from daypass.rules.claims import SERVICE_ACCOUNT_USER
 from daypass.rules.decision import Rules
-from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
+from daypass.rules.reasons import MESSAGES, REASON_HEADER, UNAVAILABLE, Reason
 
 AUTHORIZER = "authorizer"
 IDENTIFIED = "daypass-gate-identified"
@@ -30,21 +40,10 @@ NO_RBAC = protobuf_any("extensions.filters.http.rbac.v3.RBACPerRoute")
 _FILTER = "envoy.filters.http.ext_authz"
 _NOBODY = "daypass-nobody"
 """The policy by which a request without a user's name is refused."""
-UNAVAILABLE = 429
-"""The authorizer's HTTP code in place of 503: Envoy takes a 503 for a failure of the authorizer and
-drops its message and Retry-After. A mapper turns it back into 503.
-"""
 TIMEOUT_SECONDS = 2.0
 """The authorizer responds within half a second for each of two reviews, even if it can't decide."""
 _CLIENT_HEADER = "x-envoy-external-address"
 """The client's address according to Envoy, which replaces a client's own header of this name."""
-
-
-def gate_prefix(gate: str) -> str:
-    """Return the beginning of the paths at which the authorizer answers for a gate. The client's
-    path follows it, from the first slash on. So no client can name another gate.
-    """
-    return f"/gate/{gate}/"
 
 
 def asking_filter(

@@ -21,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from string import hexdigits
 
-from daypass.render.envoy.matching import (
+from daypass.render.envoy.replies import refuse
+from daypass.render.envoy.xds import (
     A_UID,
     ACCOUNT,
     AUDIENCE_STATE,
@@ -31,14 +32,17 @@ from daypass.render.envoy.matching import (
     NOW,
     NOW_STATE,
     POD,
+    RBAC,
     SECRET,
     USER_STATE,
+    Json,
     action,
     all_of,
     among,
     any_of,
     claim_text,
     composite,
+    discovered_filter,
     execute,
     first_of,
     has_claim,
@@ -53,8 +57,6 @@ from daypass.render.envoy.matching import (
     set_filter_state,
     state_input,
 )
-from daypass.render.envoy.protobuf_any import RBAC, Json, discovered_filter
-from daypass.render.envoy.replies import refuse
 from daypass.rules.claims import Bound
 from daypass.rules.credentials import CLOSED_PART, Credential, CredentialPart, part_of
 from daypass.rules.decision import Rules

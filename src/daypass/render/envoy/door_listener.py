@@ -19,20 +19,12 @@ from daypass.render.envoy.door_routes import (
     late_refusals,
     route_configuration,
 )
-from daypass.render.envoy.draining import drain
 from daypass.render.envoy.listener import (
     connection_manager,
+    drain,
     early_mutations,
     json_log,
     tls_listener,
-)
-from daypass.render.envoy.matching import has_header, is_not, only_where
-from daypass.render.envoy.protobuf_any import (
-    Json,
-    duration,
-    extension,
-    protobuf_any,
-    set_header,
 )
 from daypass.render.envoy.replies import (
     TOO_LARGE,
@@ -43,6 +35,16 @@ from daypass.render.envoy.replies import (
     status_replies,
 )
 from daypass.render.envoy.settings import DoorSettings, RateLimits
+from daypass.render.envoy.xds import (
+    Json,
+    duration,
+    extension,
+    has_header,
+    is_not,
+    only_where,
+    protobuf_any,
+    set_header,
+)
 
 ALIVE, READY = "/alive", "/ready"
 _LATE_PER_SECOND = 100

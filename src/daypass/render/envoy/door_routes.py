@@ -1,33 +1,26 @@
-"""The door's routes, compiled from the exposure, and its allowlist of request headers.
-
-Envoy has no header allowlist, so `keep_only` removes the headers that match the complement of a
-list. The complement of a finite set of names is a regular language: RE2 decides it in one pass over
-the name. The pattern is built from the tree of the names.
-"""
+"""The door's routes, compiled from the exposure."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from daypass._core.net import bracketed
 from daypass.config.exposure import CHECK_BODY_LIMIT_BYTES, MEDIA_TYPE, Exposure
-from daypass.render.envoy.draining import METADATA, TRUNCATED
-from daypass.render.envoy.matching import (
-    action,
-    first_of,
-    has_header,
-    has_metadata,
-)
-from daypass.render.envoy.protobuf_any import (
+from daypass.render.envoy.listener import METADATA, TRUNCATED
+from daypass.render.envoy.replies import PLAIN_HTTP, TOO_LARGE, TOO_MANY
+from daypass.render.envoy.settings import DoorSettings
+from daypass.render.envoy.xds import (
     RBAC,
     Json,
+    action,
     duration,
     extension,
+    first_of,
     full_match,
+    has_header,
+    has_metadata,
     protobuf_any,
     set_header,
 )
-from daypass.render.envoy.replies import PLAIN_HTTP, TOO_LARGE, TOO_MANY
-from daypass.render.envoy.settings import DoorSettings
 from daypass.rules.claims import BEARER_JWT
 from daypass.rules.reasons import REASON_HEADER
 
@@ -213,39 +206,3 @@ def _counted(name: str) -> Json:
     ]
     rules = {**first_of(marked, action(name, "ALLOW")), "track_per_rule_stats": True}
     return protobuf_any("extensions.filters.http.rbac.v3.RBACPerRoute", rbac=rules)
-
-
-def keep_only(names: Iterable[str]) -> Json:
-    """Return an HTTP filter that removes all trailers, and request headers not in `names`.
-
-    For the upstream side of a cluster: on the downstream side it would remove headers that Envoy's
-    router needs.
-    """
-    others = {"remove_on_match": {"key_matcher": {"safe_regex": full_match(complement(names))}}}
-    trailers = {"remove_on_match": {"key_matcher": {"safe_regex": full_match(".*")}}}
-    return extension(
-        "envoy.filters.http.header_mutation",
-        "extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"request_mutations": [others], "request_trailers_mutations": [trailers]},
-    )
-
-
-def complement(names: Iterable[str]) -> str:
-    """Return a pattern that matches, as a whole, every name that is not in `names`.
-
-    Names consist of lower-case letters, digits and dashes. Names that begin with a colon (HTTP/2's
-    pseudo-headers) never match: they are not headers.
-    """
-    return _below(sorted(set(names)), extra=":")
-
-
-def _below(rests: list[str], extra: str = "") -> str:
-    firsts = sorted({rest[0] for rest in rests if rest})
-    # A dash comes first in a class, where it can't stand for a range.
-    excluded = "".join(sorted({*firsts, *extra}, key=lambda c: (c != "-", c)))
-    branches = [] if "" in rests or extra else [""]
-    branches.append(f"[^{excluded}].*" if excluded else ".+")
-    branches.extend(
-        first + _below([rest[1:] for rest in rests if rest.startswith(first)]) for first in firsts
-    )
-    return f"({'|'.join(branches)})"

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from daypass._core.net import bracketed
-from daypass.render.envoy.access import any_pattern
 from daypass.render.envoy.authorizer_filters import (
     NO_RBAC,
     asking_filter,
@@ -17,20 +16,17 @@ from daypass.render.envoy.authorizer_filters import (
     without_authorizer,
 )
 from daypass.render.envoy.door_routes import CLIENT_ADDRESS, header_match
-from daypass.render.envoy.draining import DRAINED
 from daypass.render.envoy.listener import (
+    DRAINED,
     connection_manager,
     early_mutations,
     json_log,
     stream_bound,
     tls_listener,
 )
-from daypass.render.envoy.matching import GROUPS, JTI_STATE, USER, USER_STATE, state_text
-from daypass.render.envoy.protobuf_any import Json, duration, extension, set_header
 from daypass.render.envoy.replies import (
     has_details,
     literal,
-    next_step,
     other_reply,
     reply,
     reply_where,
@@ -39,13 +35,25 @@ from daypass.render.envoy.replies import (
 from daypass.render.envoy.settings import GateSettings
 from daypass.render.envoy.token_rules import (
     REFUSING,
+    any_pattern,
     authentication,
     deciding_filters,
     refusal_replies,
 )
 from daypass.render.envoy.upstream import PROTECTED, WEB_SOCKETS
+from daypass.render.envoy.xds import (
+    GROUPS,
+    JTI_STATE,
+    USER,
+    USER_STATE,
+    Json,
+    duration,
+    extension,
+    set_header,
+    state_text,
+)
 from daypass.rules.patterns import EVERY_HOST
-from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
+from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason, next_step
 
 _ELSEWHERE = "not-guarded"
 _SILENT_SECONDS = 3600

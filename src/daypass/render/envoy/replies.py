@@ -8,12 +8,10 @@ authorizer or a route has set.
 
 from collections.abc import Iterable
 
-from daypass._core.hints import command
 from daypass._core.kubernetes.status import failure
 from daypass.config.exposure import Refusal
-from daypass.render.envoy.matching import action
-from daypass.render.envoy.protobuf_any import Json, extension, set_header
-from daypass.rules.reasons import CODES, MESSAGES, REASON_HEADER, Reason
+from daypass.render.envoy.xds import Json, action, extension, set_header
+from daypass.rules.reasons import CODES, REASON_HEADER, STATUS_REASONS, Reason, refusal_message
 
 _HEADERS = {
     401: {"www-authenticate": "Bearer"},
@@ -41,14 +39,6 @@ _DOOR_REASONS = {
     504: "api-server-timeout",
 }
 """None is a Reason: a client tells the gate from the door by that."""
-STATUS_REASONS = {
-    400: "BadRequest",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "NotFound",
-    503: "ServiceUnavailable",
-}
-"""`reason` of the gate's Statuses, by their code."""
 _OVER_PLAIN_HTTP = (
     "this came to the ingress or gateway over plain http, and a token in it was seen in the clear: "
     "use https, and replace the token"
@@ -178,26 +168,3 @@ def refusal_reply(reason: Reason, audience: str, condition: str) -> Json:
     """Return a mapper that gives local replies the message of a reason, by a CEL condition."""
     code, message = CODES.get(reason, 401), literal(refusal_message(reason, audience))
     return reply_where(condition, code, STATUS_REASONS[code], message, reason)
-
-
-def refusal_message(reason: Reason, audience: str) -> str:
-    """Return the message of a refusal, with what to do if another token helps."""
-    is_of_token = CODES.get(reason, 401) in (401, 403)
-    more = f" ({next_step(reason, audience)})" if is_of_token else ""
-    return MESSAGES[reason] + more
-
-
-def next_step(reason: Reason, audience: str) -> str:
-    """Return what to do after a refusal. For a revoked token, the cache would return it again."""
-    if reason is Reason.DENIED:
-        again = command("token", "--clear-cache")
-        return f"if it is this token alone, `{again}` and a new start of your program get another"
-    if reason in (Reason.NOT_ALLOWED, Reason.MODEL):
-        return "another token of it changes nothing: ask your administrator for access"
-    if reason in (Reason.UNKNOWN_CREDENTIAL, Reason.REVIEW_REFUSED):
-        line = command("doctor", "--audience", audience)
-        return f"`{line}` shows whether the credentials were revoked, and what to do"
-    return (
-        f"the gate takes short-lived tokens made for the audience {audience}; "
-        f"`{command('token', '--audience', audience)}` prints one"
-    )

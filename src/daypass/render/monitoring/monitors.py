@@ -10,7 +10,7 @@ from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass.config import Config
 from daypass.render.engines import engines_of
 from daypass.render.engines.engine import ProxyMetrics
-from daypass.render.envoy.statistics import METRICS, PATH
+from daypass.render.envoy.bootstrap import METRICS, PATH
 from daypass.render.fronts import fronts_behind_door
 from daypass.render.names import DOOR, GATE, GATE_WATCH, METRICS_READER
 from daypass.render.workloads import (

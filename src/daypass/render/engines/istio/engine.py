@@ -30,9 +30,8 @@ from daypass.render.engines.istio.other_names import (
 from daypass.render.envoy.authorizer_filters import authorizer_replies
 from daypass.render.envoy.credentials import denials_config, part_config
 from daypass.render.envoy.listener import stream_bound
-from daypass.render.envoy.matching import has_mark, mark_entry
-from daypass.render.envoy.protobuf_any import Json
 from daypass.render.envoy.token_rules import DECISION, OTHERS_POLICY, refusal_replies
+from daypass.render.envoy.xds import Json, has_mark, mark_entry
 from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
 from daypass.render.fronts.ingress_controller import INGRESS
 from daypass.render.fronts.istio import (

@@ -11,23 +11,21 @@ from daypass.render.engines.istio.guarded import (
 )
 from daypass.render.envoy.authorizer_filters import asking_filter, identified_filter
 from daypass.render.envoy.credentials import published_filters
-from daypass.render.envoy.matching import (
+from daypass.render.envoy.token_rules import DECISION, authentication, deciding_filters
+from daypass.render.envoy.xds import (
     GROUPS,
+    JWT_AUTHENTICATION,
     USER,
+    Json,
+    discovered_filter,
+    extension,
     is_marked,
     is_not,
     only_where,
     set_filter_state,
+    set_header,
     state_text,
 )
-from daypass.render.envoy.protobuf_any import (
-    JWT_AUTHENTICATION,
-    Json,
-    discovered_filter,
-    extension,
-    set_header,
-)
-from daypass.render.envoy.token_rules import DECISION, authentication, deciding_filters
 from daypass.render.names import GATE, GATE_KEYS, SERVICE_PORT
 from daypass.render.tls_server import authorizer_server
 from daypass.rules.credentials import CLUSTER_PARTS

@@ -14,9 +14,8 @@ from collections.abc import Iterable
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
 from daypass.render import RenderError
-from daypass.render.envoy.access import any_pattern, is_host
-from daypass.render.envoy.matching import all_of, has_header, is_not
-from daypass.render.envoy.protobuf_any import Json, full_match
+from daypass.render.envoy.token_rules import any_pattern, is_host
+from daypass.render.envoy.xds import Json, all_of, full_match, has_header, is_not
 from daypass.rules.decision import Rules
 from daypass.rules.patterns import literal_end
 from daypass.rules.reasons import REASON_HEADER
