@@ -6,15 +6,14 @@ No gateway runs; a test plays Envoy Gateway.
 from __future__ import annotations
 
 import base64
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
 import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
-from daypass.deploy.apply import DRAIN_SECONDS, execute, wait_for_policies, wait_for_publication
+from daypass.deploy.apply import execute, wait_for_policies, wait_for_publication
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.remove import PartialApplyError
 from daypass.kube.cluster import Cluster
@@ -23,10 +22,8 @@ from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.published_objects import denials_config_map, part_config_map
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.render.engines import engines_of
 from daypass.render.names import GATE, GATE_DENIED, GATE_PAIR, GATE_TRUST
 from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import EARLIER_NAMES, FILTER_NAMES
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
@@ -99,35 +96,6 @@ def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster)
         "request.headers[kubeflow-userid]",
         "request.auth.claims[iss]",
     ]
-
-
-def test_what_filters_of_an_earlier_version_read_is_deleted_once_connections_are_closed(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    apply(cluster, ISTIO)
-    (engine,) = engines_of(config_of(ISTIO))
-    known = published((), parts=CLUSTER_PARTS)
-    for name in (*EARLIER_NAMES, *FILTER_NAMES):
-        cluster.apply(engine.published_object(name, known))
-
-    def left(names: Sequence[str]) -> int:
-        found = {where[2] for where in named(everything(cluster))}
-        return len(found & set(map(engine.named, names)))
-
-    slept: list[tuple[float, int]] = []
-
-    def sleep(seconds: float) -> None:
-        if seconds < DRAIN_SECONDS:  # a busy API server asks for a pause
-            time.sleep(seconds)
-        else:
-            slept.append((seconds, left(EARLIER_NAMES)))
-
-    monkeypatch.setattr(cluster, "sleep", sleep)
-    assert execute(plan(cluster, ISTIO)).removed == len(EARLIER_NAMES)
-    assert slept == [(DRAIN_SECONDS, len(EARLIER_NAMES))]
-    assert (left(EARLIER_NAMES), left(FILTER_NAMES)) == (0, len(FILTER_NAMES))
-    assert execute(plan(cluster, ISTIO)).removed == 0
-    assert len(slept) == 1
 
 
 def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster) -> None:

@@ -27,7 +27,7 @@ from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.engines import engines_of
 from daypass.render.names import GATE, GATE_DENIED
 from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import FILTER_NAMES
+from daypass.rules.published import NAMES
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio, install_kserve
@@ -412,7 +412,7 @@ def publish(cluster: Cluster, config: Config, gates: Sequence[str]) -> None:
     cluster.apply(denials_config_map(known.denials, "daypass"))
     for engine in engines_of(config):
         if engine.name in gates:
-            objects = [engine.published_object(name, known) for name in FILTER_NAMES]
+            objects = [engine.published_object(name, known) for name in NAMES]
             for each in [engine.keys_object(ISSUER, "{}"), *objects]:
                 cluster.apply(each)
 

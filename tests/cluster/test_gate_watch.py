@@ -31,7 +31,7 @@ from daypass.kube.resources import (
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.render.workloads import config_text
 from daypass.rules.credentials import CLUSTER_PARTS, part_of
-from daypass.rules.published import FILTER_NAMES, NAMES, PAIRS, part_name
+from daypass.rules.published import NAMES, part_name
 from support.admin import MERGE_PATCH
 from support.admin_shell import run
 from support.clusters import admin_cluster
@@ -84,7 +84,7 @@ def account_path(identity: Identity) -> str:
 
 def filtered(cluster: Cluster, uid: str) -> bool:
     """Whether Istio's gateway gets this UID."""
-    part = cluster.get(ENVOY_FILTERS, part_name(part_of(uid, CLUSTER_PARTS), PAIRS), FRONT)
+    part = cluster.get(ENVOY_FILTERS, part_name(part_of(uid, CLUSTER_PARTS)), FRONT)
     return uid in json.dumps(part["spec"])
 
 
@@ -208,8 +208,8 @@ def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> 
         admin_cluster(plane) as cluster,
     ):
         watch.wait_leading()
-        cluster.delete(ENVOY_FILTERS, FILTER_NAMES[1], FRONT)
-        eventually("it is back", lambda: cluster.find(ENVOY_FILTERS, FILTER_NAMES[1], FRONT))
+        cluster.delete(ENVOY_FILTERS, NAMES[1], FRONT)
+        eventually("it is back", lambda: cluster.find(ENVOY_FILTERS, NAMES[1], FRONT))
         one, _ = pair(plane)
         becomes_published(plane, one.secret_uid)
         part = part_name(part_of(one.secret_uid, CLUSTER_PARTS))
@@ -222,7 +222,7 @@ def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> 
                 str([each for each in problems if each["kind"] == kind])
                 for kind in ("gates", "publish")
             )
-            return f"envoyfilters/{FILTER_NAMES[1]}" in filters and f"configmaps/{part}" in maps
+            return f"envoyfilters/{NAMES[1]}" in filters and f"configmaps/{part}" in maps
 
         eventually("it is logged", is_logged)
 
@@ -280,7 +280,7 @@ def test_other_labels_of_the_gateway_replace_those_before(
     with admin_cluster(plane) as cluster:
 
         def all_have(labels: dict[str, str]) -> bool:
-            found = [cluster.get(ENVOY_FILTERS, name, FRONT) for name in (*FILTER_NAMES, GATE_KEYS)]
+            found = [cluster.get(ENVOY_FILTERS, name, FRONT) for name in (*NAMES, GATE_KEYS)]
             return all(each["spec"]["workloadSelector"]["labels"] == labels for each in found)
 
         for label in ("first", "second"):

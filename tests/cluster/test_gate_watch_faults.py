@@ -9,7 +9,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.kube.resources import ENVOY_FILTERS
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
-from daypass.rules.published import PAIRS, part_name
+from daypass.rules.published import part_name
 from support.churn import churning
 from support.clocks import WrongClock
 from support.clusters import admin_cluster
@@ -57,7 +57,7 @@ def in_force(plane: ControlPlane) -> set[str]:
 def at_istio(plane: ControlPlane, uid: str) -> bool:
     """Whether the gateway gets a UID."""
     with admin_cluster(plane) as cluster:
-        name = part_name(part_of(uid, CLUSTER_PARTS), PAIRS)
+        name = part_name(part_of(uid, CLUSTER_PARTS))
         return uid in str(cluster.get(ENVOY_FILTERS, name, FRONT)["spec"])
 
 

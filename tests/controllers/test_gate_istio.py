@@ -11,7 +11,7 @@ import pytest
 from daypass._core.kubernetes.objects import Object
 from daypass.render.names import GATE, GATE_KEYS
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
-from daypass.rules.published import DENIALS, FILTER_NAMES, PAIRS, part_name
+from daypass.rules.published import CREDENTIALS, DENIALS, NAMES, part_name
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support.deadline import eventually
 from support.engines import denials_object, keys_object, part_object
@@ -66,7 +66,7 @@ def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioEnv) -> None
 def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioEnv) -> None:
     names = gate.filters()
     claims = f"{GATE}-claims"
-    first = [f"{GATE}-forget", GATE_KEYS, claims, DENIALS, PAIRS, f"{GATE}-decision"]
+    first = [f"{GATE}-forget", GATE_KEYS, claims, DENIALS, CREDENTIALS, f"{GATE}-decision"]
     assert names[: len(first)] == first
     assert names[-2:] == [f"{GATE}-identity", "envoy.filters.http.router"]
 
@@ -408,7 +408,7 @@ def test_a_gateway_that_starts_without_a_part_refuses_its_tokens_and_no_others(
         uid for uid in (SECRET_UID, OTHERS) if part_of(uid, CLUSTER_PARTS) != part
     )  # fmt: skip
     gate.know(gate.known(other))
-    gate.start_without(part_name(part, PAIRS))
+    gate.start_without(part_name(part))
     assert_refused(gate.send(gate.bearer()), Reason.UNKNOWN)
     assert gate.send(bound_token(gate, secret={"uid": other})).code == 200
 
@@ -416,12 +416,12 @@ def test_a_gateway_that_starts_without_a_part_refuses_its_tokens_and_no_others(
 def test_a_gateway_that_starts_while_nothing_is_published_refuses(gate: IstioEnv) -> None:
     """Nothing but a part of no token here: once that is delivered, istiod has seen the rest go."""
     other = (MINE + 1) % CLUSTER_PARTS
-    for name in set(FILTER_NAMES) - {part_name(other, PAIRS)}:
+    for name in set(NAMES) - {part_name(other)}:
         gate.delete(f"{FILTERS}/{name}")
-    reloads = f"{part_name(other, PAIRS)}.config_reload$"
+    reloads = f"{part_name(other)}.config_reload$"
     before = sum(gate.gateway.stats(reloads).values())
     gate.apply(part_object(gate.config, other, CredentialPart(closes_unix=NEVER - 1)))
-    gate.applied.pop(part_name(other, PAIRS))
+    gate.applied.pop(part_name(other))
     eventually("it arrives", lambda: sum(gate.gateway.stats(reloads).values()) > before)
     gate.gateway.restart_envoy()
     good = gate.bearer()
@@ -470,7 +470,7 @@ def test_a_part_that_is_not_renewed_refuses_from_its_closing_time_on_and_the_oth
     gate.apply(part_object(gate.config, MINE, CredentialPart(closes_unix=closes)))
     try:
         refused = eventually("it is in force", lambda: changed(gate, mine, 200))
-        broken(gate, part_name(MINE, PAIRS))
+        broken(gate, part_name(MINE))
         assert_refused(refused, Reason.UNKNOWN_CREDENTIAL)
         answer = eventually("it is closed", lambda: changed(gate, mine, 401))
         assert closing_in(0) >= closes

@@ -22,7 +22,6 @@ from hypothesis.stateful import (
 
 from daypass.gate.watch.fenced_objects import term_of
 from daypass.rules.credentials import Credential
-from daypass.rules.published import CREDENTIALS
 from support.objects_api import ObjectsApi
 from support.watch_replicas import (
     CLOSE_AFTER,
@@ -107,20 +106,6 @@ class WatchModel(RuleBasedStateMachine):
 
     def _existing(self) -> list[Credential]:
         return sorted(it for them in self.env.cluster.namespaces.values() for it in them)
-
-    # An upgrade: connections keep filters that look up the first UID, until they are drained.
-
-    @rule()
-    def begin_with_earlier_filters(self) -> None:
-        """The leader ends, and the next one finds what an earlier version has published."""
-        self.env.put_earlier()
-        for name in NAMES:
-            self.restart(name, is_clean=True)
-        self.terms.clear()
-
-    @rule()
-    def drain(self) -> None:
-        self.env.delete_earlier()
 
     @rule(namespace=WHERE, is_role=st.booleans())
     def lose_or_get_label_or_role(self, namespace: str, is_role: bool) -> None:
@@ -214,15 +199,13 @@ class WatchModel(RuleBasedStateMachine):
         """One that is published, or the lease."""
         if paths := [*self._published_paths(), LEASE]:
             path = paths[number % len(paths)]
-            if _is_earlier(path):
-                self.drain()
             self.env.api.objects.pop(path, None)
             self.terms.pop(path, None)
 
     @rule()
     def save(self) -> None:
         objects = self.env.api.objects.items()
-        self.saved = copy.deepcopy({path: it for path, it in objects if not _is_earlier(path)})
+        self.saved = copy.deepcopy(dict(objects))
 
     @precondition(lambda self: self.saved)
     @rule(number=ANY, everything=st.booleans())
@@ -243,13 +226,6 @@ class WatchModel(RuleBasedStateMachine):
         for each in env.passing_credentials(env.clock.unix()) - env.cluster.admitted:
             age = env.clock.monotonic() - env.cluster.seen_at[each]
             assert age <= CLOSE_AFTER + late, f"{each} passes {age} s after it was seen"
-        seen_at: dict[str, float] = {}
-        for each, at in env.cluster.seen_at.items():
-            seen_at[each.uid] = max(at, seen_at.get(each.uid, 0.0))
-        admitted = {each.uid for each in env.cluster.admitted}
-        for uid in env.passing_earlier(env.clock.unix()) - admitted:
-            age = env.clock.monotonic() - seen_at[uid]
-            assert age <= CLOSE_AFTER + late, f"{uid} passes {age} s after it was seen"
 
     @invariant()
     def no_earlier_leader_writes_after_a_later_one(self) -> None:
@@ -284,7 +260,6 @@ class WatchModel(RuleBasedStateMachine):
             parts += filtered
         assert env.lacking() == set()
         assert env.passing_credentials(now) == admitted
-        assert env.passing_earlier(now) <= {each.uid for each in admitted}
         assert len(parts) == (1 + len(GATES)) * FewParts.parts
         assert all(now < part.closes_unix <= now + CLOSE_AFTER + 1 for part in parts)
         assert len([it for it in self.replicas.values() if _leads(it)]) == 1
@@ -295,10 +270,6 @@ class WatchModel(RuleBasedStateMachine):
     def _published_paths(self) -> list[str]:
         paths = (CONFIG_MAPS, FILTERS, OTHER_FILTERS)
         return [path for path in self.env.api.objects if path.startswith(paths)]
-
-
-def _is_earlier(path: str) -> bool:
-    return "envoyfilters" in path and CREDENTIALS in path
 
 
 def _leads(replica: Replica) -> bool:

@@ -12,7 +12,7 @@ from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.fronts.routes import ListedObjects
 from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
 from daypass.rules.denials import Denials
-from daypass.rules.published import DENIALS, PAIRS, Published, part_name
+from daypass.rules.published import DENIALS, Published, part_name
 from support.listed_objects import listed_of
 
 
@@ -25,7 +25,7 @@ def the_engine(config: Config, facts: ClusterFacts | None = None) -> AnyEngine:
 def part_object(config: Config, number: int, part: CredentialPart) -> Object:
     """The gateway's object with a part of the set."""
     published = Published.closed(CLUSTER_PARTS).with_part(number, part)
-    return the_engine(config).published_object(part_name(number, PAIRS), published)
+    return the_engine(config).published_object(part_name(number), published)
 
 
 def denials_object(config: Config, denials: Denials) -> Object:

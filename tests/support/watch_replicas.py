@@ -4,7 +4,6 @@ they publish through an API server that can fail, and which tokens pass by that.
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -31,11 +30,8 @@ from daypass.render.engines.istio.engine import IstioEngine
 from daypass.rules.credentials import Credential, CredentialPart
 from daypass.rules.denials import Denial, Denials
 from daypass.rules.published import (
-    CREDENTIALS,
     DENIALS,
-    EARLIER_NAMES,
-    FILTER_NAMES,
-    PAIRS,
+    NAMES,
     Published,
     part_name,
 )
@@ -78,10 +74,7 @@ class PlainEngine(IstioEngine):
         if name == DENIALS:
             denials = published.denials
             return self._filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)
-        if name in EARLIER_NAMES:
-            part = published.parts[EARLIER_NAMES.index(name)]
-            return self._filter(name, uids=sorted(part.uids), closes=part.closes_unix)
-        part = published.parts[FILTER_NAMES.index(name)]
+        part = published.parts[NAMES.index(name)]
         return self._filter(name, pairs=sorted(part.credentials), closes=part.closes_unix)
 
     def _filter(self, name: str, **spec: object) -> dict[str, Any]:
@@ -299,32 +292,12 @@ class WatchEnv:
             if Credential(uid, first) in found:
                 found ^= {Credential(uid, first), Credential(uid, second)}
 
-    def put_earlier(self) -> None:
-        """Have what a watch of an earlier version has published, in place of what is there."""
-        for number, part in self.parts().items():
-            spec = {"uids": sorted(part.uids), "closes": part.closes_unix}
-            path = f"{CONFIG_MAPS}{part_name(number)}"
-            document = copy.deepcopy(self.api.objects[path])
-            document["data"].pop("accounts", None)
-            self.api.put(path, document)
-            for gate in self.gates:
-                path = filter_path(gate, part_name(number))
-                metadata = {"name": path.rpartition("/")[2]}
-                self.api.put(path, {"metadata": metadata, "spec": spec})
-                self.api.objects.pop(filter_path(gate, part_name(number, PAIRS)), None)
-
-    def delete_earlier(self) -> None:
-        """Delete that, as `daypass apply` does once connections are drained."""
-        for gate in self.gates:
-            for name in EARLIER_NAMES:
-                self.api.objects.pop(filter_path(gate, name), None)
-
     def delete(self, uid: str) -> None:
         for found in self.cluster.namespaces.values():
             found.difference_update([each for each in found if each.uid == uid])
 
     def parts(self) -> dict[int, CredentialPart]:
-        """What is in the ConfigMaps, other than those of an earlier version."""
+        """What is in the ConfigMaps."""
         found: dict[int, CredentialPart] = {}
         for number in range(FewParts.parts):
             if each := self.api.objects.get(f"{CONFIG_MAPS}{part_name(number)}"):
@@ -343,35 +316,20 @@ class WatchEnv:
 
     def filtered(self, gate: str = "default") -> Iterator[CredentialPart]:
         """What is in the EnvoyFilters of a gate."""
-        for spec in self._specs(gate, PAIRS):
-            found = frozenset(Credential(*pair) for pair in spec["pairs"])
-            yield CredentialPart(credentials=found, closes_unix=spec["closes"])
-
-    def earlier(self, gate: str = "default") -> Iterator[tuple[set[str], int]]:
-        """What is in those for the filters of an earlier version: UIDs, and a closing time."""
-        for spec in self._specs(gate, CREDENTIALS):
-            yield set(spec["uids"]), spec["closes"]
-
-    def _specs(self, gate: str, prefix: str) -> Iterator[dict[str, Any]]:
         for number in range(FewParts.parts):
-            found = self.api.objects.get(filter_path(gate, part_name(number, prefix)))
+            found = self.api.objects.get(filter_path(gate, part_name(number)))
             if found is not None:
-                yield found["spec"]
+                pairs = frozenset(Credential(*pair) for pair in found["spec"]["pairs"])
+                yield CredentialPart(credentials=pairs, closes_unix=found["spec"]["closes"])
 
     def passing(self, now_unix: float) -> set[str]:
-        """The UIDs of `passing_credentials`, and of what filters of an earlier version accept."""
-        uids = {each.uid for each in self.passing_credentials(now_unix)}
-        return uids | self.passing_earlier(now_unix)
+        """The UIDs of `passing_credentials`."""
+        return {each.uid for each in self.passing_credentials(now_unix)}
 
     def passing_credentials(self, now_unix: float) -> set[Credential]:
         """The credentials that some Envoy or an authorizer accepts at a time."""
         parts = [*self.parts().values(), *(it for each in self.gates for it in self.filtered(each))]
         return {it for part in parts if now_unix < part.closes_unix for it in part.credentials}
-
-    def passing_earlier(self, now_unix: float) -> set[str]:
-        """The UIDs that filters of an earlier version accept at a time."""
-        found = [it for each in self.gates for it in self.earlier(each)]
-        return {uid for uids, closes in found if now_unix < closes for uid in uids}
 
     def passing_at(self, gate: str) -> set[str]:
         """The UIDs of the credentials that the Envoys of a gate accept now."""

@@ -20,7 +20,7 @@ from daypass.render.envoy.xds import Json
 from daypass.rules.claims import Bound
 from daypass.rules.credentials import Credential, CredentialPart, part_of
 from daypass.rules.decision import GateRequest, Rules, decide
-from daypass.rules.published import DENIALS, PAIRS, Published, part_name
+from daypass.rules.published import CREDENTIALS, DENIALS, Published, part_name
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support import publishing
 from support.deadline import eventually
@@ -42,7 +42,7 @@ OTHER_UID = "00c2e700-0000-4000-8000-000000000001"
 SAME_PART_UID = "5fc2e700-0000-4000-8000-000000000001"
 published = partial(publishing.published, parts=PARTS)
 BOTH = published({SECRET_UID, OTHER_UID})
-PART_FILE, DENIALS_FILE = published_file(part_name(MINE, PAIRS)), published_file(DENIALS)
+PART_FILE, DENIALS_FILE = published_file(part_name(MINE)), published_file(DENIALS)
 MANY = [str(uuid4()) for _ in range(20_000)]
 
 
@@ -429,7 +429,7 @@ def marks_of_another_filter(files: dict[str, Json]) -> None:
 
 BENT: dict[str, Callable[[dict[str, Json]], None]] = {
     "no denials": without_filter(DENIALS),
-    "no credentials": without_filter(PAIRS),
+    "no credentials": without_filter(CREDENTIALS),
     "no claims": without_filter("daypass-gate-claims"),
     "a part without a mark": published_as(PART_FILE, no_mark),
     "denials without a mark": published_as(DENIALS_FILE, no_mark),

@@ -127,10 +127,8 @@ def _execute(
     plan: ApplyPlan,
     before_gate: Callable[[], object] = lambda: None,
 ) -> None:
-    from daypass.deploy.apply import DRAIN_SECONDS, execute
+    from daypass.deploy.apply import execute
 
-    if any(removal.is_earlier for removal in plan.removals):
-        log(f"removals wait {DRAIN_SECONDS:.0f} s for connections of before to be closed")
     done = execute(plan, force=args.force_conflicts, before_gate=before_gate)
     if not args.wait:
         for need in plan.waiting:

@@ -40,9 +40,8 @@ from daypass.render.engines.envoy_gateway import (
 )
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import FILTER_NAMES, NAMES, Published
+from daypass.rules.published import Published
 
-DRAIN_SECONDS = 60.0
 """Istio's gateway closes connections that have old filters after 45 s, unless `drainDuration` is
 longer; the rest is for istiod, which delivers new ones."""
 _GATE_POLICIES = "gate-policies"
@@ -77,8 +76,6 @@ def execute(
             if wave == Wave.GATE and any(change.live for change in changes):
                 before_gate()
             _apply(cluster, changes, applied, force=force)
-        if any(removal.is_earlier for removal in plan.removals):
-            cluster.sleep(DRAIN_SECONDS)  # until then, the watch writes it
         done = remove(cluster, plan.removals)
         entries = {name: known[name] for name in done.kept} | _with_uids(plan.entries, applied)
         write_inventory(cluster, current, entries, plan.exposed)
@@ -176,7 +173,7 @@ def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Ite
                 name_of(each): specs[engine.name].get(name_of(each)) == each["spec"]
                 for engine in engines
                 if engine.name in specs
-                for each in [engine.published_object(FILTER_NAMES[NAMES.index(name)], published)]
+                for each in [engine.published_object(name, published)]
             }
             yield from (each for each, is_there in ({name: True} | are_there).items() if is_there)
 

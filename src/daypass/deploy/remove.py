@@ -24,7 +24,7 @@ from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
 from daypass.render.apply_order import Wave
 from daypass.render.engines import engines, engines_of
 from daypass.render.names import GATE, GATE_PUBLISHER, GATE_WATCH
-from daypass.rules.published import EARLIER_NAMES, NAMES
+from daypass.rules.published import NAMES
 
 _IN_EVERY_NAMESPACE = {
     ("ConfigMap", "kube-root-ca.crt"),
@@ -60,12 +60,6 @@ class Removal:
     def wave(self) -> Wave:
         """When it is removed, in reverse."""
         return Wave.PUBLISHED if self.is_published else self.ref.wave
-
-    @property
-    def is_earlier(self) -> bool:
-        """Whether filters of an earlier version read it, which connections may still have."""
-        base = self.ref.name.partition(".")[0]
-        return self.is_published and self.ref.kind != "ConfigMap" and base in EARLIER_NAMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

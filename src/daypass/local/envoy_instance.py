@@ -24,7 +24,7 @@ from daypass.render.envoy.bootstrap import (
 )
 from daypass.render.envoy.settings import DoorSettings, GateSettings
 from daypass.rules.credentials import part_of
-from daypass.rules.published import PAIRS, Published, part_name
+from daypass.rules.published import Published, part_name
 
 _READ_WITHIN_SECONDS = 2.0
 
@@ -113,7 +113,7 @@ class EnvoyInstance:
     def has_loaded(self, uid: str) -> bool:
         """Return whether Envoy uses what was published last of the part with a credential."""
         with self._publishing:
-            file = published_file(part_name(part_of(uid, len(self.published.parts)), PAIRS))
+            file = published_file(part_name(part_of(uid, len(self.published.parts))))
             return self.settings.gate is None or not self._unread({file: self._versions[file]})
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass.config import Config
 from daypass.render.engines import engines_of
 from daypass.render.names import GATE, GATE_DENIED, GATE_PUBLISHER, GATE_WATCH
-from daypass.rules.published import EARLIER_NAMES, NAMES
+from daypass.rules.published import NAMES
 
 _VERSION = f"{RBAC_GROUP}/v1"
 _WRITE = ["get", "create", "patch"]
@@ -70,8 +70,8 @@ def watcher_rbac(config: Config) -> list[Object]:
     of_gateways: dict[str, list[Object]] = {}
     for engine in engines_of(config):
         if (query := engine.published_as) is not None:
-            names = [*engine.published_names, *map(engine.named, EARLIER_NAMES)]
-            rule = _rule(query.group, [f"{query.kind.lower()}s"], _WRITE, names)
+            kinds, names = [f"{query.kind.lower()}s"], engine.published_names
+            rule = _rule(query.group, kinds, _WRITE, names)
             of_gateways.setdefault(engine.gate.front_namespace, []).append(rule)
     for namespace, rules in of_gateways.items():
         objects += _role(GATE_PUBLISHER, GATE_WATCH, namespace, home, rules)

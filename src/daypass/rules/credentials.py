@@ -62,13 +62,11 @@ class Presence(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialPart:
     """The credentials of one range. `closes_unix`: from then on, every token of the range is
-    refused (whole seconds, UTC); 0: now. `earlier`: the first UIDs that filters and authorizers of
-    an earlier version accept until the part is published.
+    refused (whole seconds, UTC); 0: now.
     """
 
     credentials: Set[Credential] = frozenset()
     closes_unix: int = 0
-    earlier: Set[str] = frozenset()
 
     @property
     def uids(self) -> frozenset[str]:

@@ -14,24 +14,20 @@ from daypass.rules.credentials import (
 )
 from daypass.rules.denials import Denials
 
-CREDENTIALS, PAIRS = "daypass-gate-credentials", "daypass-gate-pairs"
-"""Prefixes of the published parts, followed by `-00` to `-63`: of the ConfigMaps, and of what
-Envoy's filters look up."""
+CREDENTIALS = "daypass-gate-credentials"
+"""The published parts; `-00` to `-63` follow."""
 DENIALS = "daypass-gate-denials"
 """The published denials."""
 
 
-def part_name(number: int, prefix: str = CREDENTIALS) -> str:
-    """Return the name of a part: of its ConfigMap or, with the prefix PAIRS, of Envoy's filter."""
-    return f"{prefix}-{number:02}"
+def part_name(number: int) -> str:
+    """Return the name of a part: of its ConfigMap, and of Envoy's filter."""
+    return f"{CREDENTIALS}-{number:02}"
 
 
-EARLIER_NAMES = tuple(map(part_name, range(CLUSTER_PARTS)))
-"""The names of the filters of an earlier version, which look up the first UID of a credential."""
-NAMES = (*EARLIER_NAMES, DENIALS)
-"""The names of the ConfigMaps."""
-FILTER_NAMES = (*(part_name(number, PAIRS) for number in range(CLUSTER_PARTS)), DENIALS)
-"""The names of Envoy's filters, and of the gateway's objects with their configs."""
+NAMES = (*map(part_name, range(CLUSTER_PARTS)), DENIALS)
+"""The names of the ConfigMaps, of Envoy's filters, and of the gateway's objects with their
+configs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
 from daypass.render.names import GATE_KEYS
 from daypass.rules.credentials import CLOSED_PART
 from daypass.rules.denials import Denial, DeniedKind
-from daypass.rules.published import CREDENTIALS, DENIALS, PAIRS, part_name
+from daypass.rules.published import DENIALS, part_name
 from support.messages import check
 from support.tokens import Signer
 from support.watch_replicas import (
@@ -28,8 +28,8 @@ from support.watch_replicas import (
     WatchEnv,
 )
 
-PARTS, FILTER_PARTS = ([part_name(n, prefix) for n in range(4)] for prefix in (CREDENTIALS, PAIRS))
-PART_PATHS = {CONFIG_MAPS: f"{CONFIG_MAPS}{PARTS[1]}", FILTERS: f"{FILTERS}{FILTER_PARTS[1]}"}
+PARTS = list(map(part_name, range(4)))
+PART_PATHS = {CONFIG_MAPS: f"{CONFIG_MAPS}{PARTS[1]}", FILTERS: f"{FILTERS}{PARTS[1]}"}
 """Of one part, by where it is."""
 
 
@@ -78,7 +78,7 @@ def test_only_what_changes_is_written_first_for_istio_and_removals_before_additi
     env.delete(one)  # in part 1
     env.create()  # in part 2
     replica.work()
-    assert env.written() == [FILTER_PARTS[1], PARTS[1], FILTER_PARTS[2], PARTS[2]]
+    assert env.written() == [PARTS[1], PARTS[1], PARTS[2], PARTS[2]]
 
 
 def test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already(
@@ -128,7 +128,7 @@ def test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all
     env.written()
     new.turn()
     assert env.uids() == {red}
-    assert set(env.written()) <= {*PARTS, *FILTER_PARTS, DENIALS}
+    assert set(env.written()) <= {*PARTS, *PARTS, DENIALS}
 
 
 def test_a_new_leader_does_not_wait_for_a_namespace_if_nothing_else_is_listed(
@@ -347,7 +347,7 @@ def test_a_leader_that_lost_its_lease_leaves_the_rest_of_a_round(env: WatchEnv) 
     env.written()
     env.api.meanwhile.append(lambda: env.clock.advance(RENEW_WITHIN_SECONDS))
     replica.controller.step()
-    assert env.written() == [FILTER_PARTS[0], PARTS[0]]
+    assert env.written() == [PARTS[0], PARTS[0]]
 
 
 def check_everything(env: WatchEnv, replica: Replica) -> None:
@@ -563,7 +563,7 @@ def test_a_denial_is_published_first_and_ends_with_its_time(env: WatchEnv) -> No
     env.written()
     replica.work()
     assert env.denied() == {"jti.t1"}
-    assert env.written()[-2:] == [FILTER_PARTS[2], PARTS[2]]
+    assert env.written()[-2:] == [PARTS[2], PARTS[2]]
     assert replica.logged(WatchEvent.DENIED) == [{"key": "jti.t1"}]
     env.clock.advance(51)
     replica.turn()
@@ -649,9 +649,9 @@ def test_a_round_ends_in_time_so_that_istiod_delivers_it(env: WatchEnv) -> None:
         env.delete(uid)
     replica.observer.list_all()
     assert replica.controller.step()
-    assert env.written() == [FILTER_PARTS[0], PARTS[0], FILTER_PARTS[1], PARTS[1]]
+    assert env.written() == [PARTS[0], PARTS[0], PARTS[1], PARTS[1]]
     assert replica.controller.step()
-    assert env.written() == [FILTER_PARTS[2], PARTS[2], FILTER_PARTS[3], PARTS[3]]
+    assert env.written() == [PARTS[2], PARTS[2], PARTS[3], PARTS[3]]
 
 
 @pytest.mark.usefixtures("slow")
@@ -669,7 +669,7 @@ def test_a_namespace_in_which_much_changes_delays_no_other(env: WatchEnv) -> Non
         assert replica.controller.step()
 
     churn()
-    assert env.written() == [FILTER_PARTS[0], PARTS[0], FILTER_PARTS[1], PARTS[1]]
+    assert env.written() == [PARTS[0], PARTS[0], PARTS[1], PARTS[1]]
     env.delete(blue)
     churn()  # parts 2 and 3 have waited for longer
     assert blue not in env.uids()

@@ -12,7 +12,7 @@ from daypass.gate.watch.controller import BACKOFF, AtGate, State, WatchEvent
 from daypass.gate.watch.fenced_objects import term_of
 from daypass.kube.lease import DURATION_SECONDS
 from daypass.render.names import GATE_KEYS
-from daypass.rules.published import CREDENTIALS, PAIRS, part_name
+from daypass.rules.published import part_name
 from support.messages import check
 from support.tokens import Signer
 from support.watch_replicas import (
@@ -56,7 +56,7 @@ def test_what_exists_is_published_at_both_and_what_is_deleted_no_longer(env: Wat
     env.delete(one)
     replica.work()
     assert at_both(env) == [{other}] * 2
-    name = part_name(1, PAIRS)
+    name = part_name(1)
     assert env.written() == [name, f"{name}.{OTHER}", part_name(1)]  # the ConfigMap last
     assert replica.publisher.gates == {gate: AtGate(lacking=0, why="") for gate in BOTH}
     assert env.terms() == {1}
@@ -72,75 +72,6 @@ def test_where_no_gateway_reads_it_config_maps_alone_are_published() -> None:
     env.delete(uid)
     replica.work()
     assert env.uids() == set()
-
-
-def upgraded(env: WatchEnv, *deleted: str) -> Replica:
-    """A leader that finds what an earlier version has published. `deleted`: while none led."""
-    env.leader().lease.stop()
-    env.put_earlier()
-    for uid in deleted:
-        env.delete(uid)
-    env.written()
-    return env.replica("two")
-
-
-def earlier_at_both(env: WatchEnv) -> list[set[str]]:
-    return [{uid for uids, _ in env.earlier(gate) for uid in uids} for gate in BOTH]
-
-
-def test_what_filters_of_an_earlier_version_read_is_published_until_it_is_deleted(
-    env: WatchEnv,
-) -> None:
-    one, other = env.create(), env.create()
-    replica = upgraded(env)
-    wait(env, replica, 3)
-    assert earlier_at_both(env) == at_both(env) == [{one, other}] * 2
-    env.delete(one)
-    late = env.create()
-    replica.work()
-    assert earlier_at_both(env) == at_both(env) == [{other, late}] * 2
-    wait(env, replica, CLOSE_AFTER * 3, step=10)
-    assert env.passing_earlier(env.clock.unix()) == {other, late}, "it is renewed"
-    replica.lease.stop()
-    replica = env.leader("three")
-    env.delete(other)
-    replica.work()
-    assert earlier_at_both(env) == at_both(env) == [{late}] * 2
-    env.delete_earlier()
-    env.delete(late)
-    wait(env, replica, CLOSE_AFTER, step=10)
-    assert (earlier_at_both(env), at_both(env)) == ([set()] * 2, [set()] * 2)
-    assert not list(env.earlier()), "nothing creates it again"
-    assert replica.logged(WatchEvent.PROBLEM) == []
-
-
-def test_what_was_deleted_while_none_led_is_published_first(env: WatchEnv) -> None:
-    _, _, gone, *_ = [env.create() for _ in range(4)]
-    replica = upgraded(env, gone)
-    replica.work()
-    earlier = [name for name in env.written() if name.endswith(f".{OTHER}")]
-    parts = [name for name in earlier if name.startswith(CREDENTIALS)]
-    assert (parts[0], sorted(parts)) == (
-        f"{part_name(3)}.{OTHER}", [f"{part_name(number)}.{OTHER}" for number in range(4)],
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("code", [FORBIDDEN, BROKEN])
-def test_what_filters_of_an_earlier_version_read_follows_after_a_failure(
-    env: WatchEnv, code: int
-) -> None:
-    one, other = env.create(), env.create()
-    replica = upgraded(env)
-    wait(env, replica, 3)
-    env.api.denies[OTHERS_NAMESPACE] = code
-    env.delete(one)
-    replica.work()
-    assert earlier_at_both(env) == [{other}, {one, other}]
-    assert env.lacking() == {OTHER}
-    env.api.denies.clear()
-    wait(env, replica, BACKOFF.longest_seconds + 1)
-    assert earlier_at_both(env) == at_both(env) == [{other}] * 2
-    assert env.lacking() == set()
 
 
 @pytest.mark.parametrize("code", [FORBIDDEN, GONE, BROKEN])
@@ -252,7 +183,7 @@ def test_an_object_that_is_refused_holds_up_neither_its_gateway_nor_the_other(
 ) -> None:
     refused, other = env.create(), env.create()
     replica = env.leader()
-    env.api.refuses.add(f"{part_name(1, PAIRS)}.{OTHER}")
+    env.api.refuses.add(f"{part_name(1)}.{OTHER}")
     for uid in (refused, other):
         env.delete(uid)
     replica.work()
@@ -269,7 +200,7 @@ def test_a_term_that_someone_writes_at_one_gateway_delays_the_other_by_nothing(
 ) -> None:
     one, other = env.create(), env.create()
     replica = env.leader()
-    for uid, name in ((one, part_name(1, PAIRS)), (other, part_name(2, PAIRS))):
+    for uid, name in ((one, part_name(1)), (other, part_name(2))):
         env.api.touch(f"{OTHER_FILTERS}{name}.{OTHER}", annotations={TERM: str(term)})
         env.delete(uid)
         replica.work()

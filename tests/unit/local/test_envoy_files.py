@@ -14,7 +14,7 @@ from daypass.config import Address
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
 from daypass.render.envoy.bootstrap import published_file
 from daypass.rules.credentials import LOCAL_PARTS, part_of
-from daypass.rules.published import PAIRS, part_name
+from daypass.rules.published import part_name
 from golden.door_setting import GATE, SETTINGS
 from support.publishing import published
 
@@ -38,8 +38,7 @@ def test_after_a_file_that_could_not_be_written_no_other_keeps_what_is_gone(tmp_
     )
     files = WithoutEnvoy(tmp_path, settings, published=published([], parts=LOCAL_PARTS))
     of_gone, of_new = (
-        tmp_path / published_file(part_name(part_of(uid, LOCAL_PARTS), PAIRS))
-        for uid in (GONE, NEW)
+        tmp_path / published_file(part_name(part_of(uid, LOCAL_PARTS))) for uid in (GONE, NEW)
     )
     of_new.unlink()
     of_new.mkdir()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 
 from daypass._core.clock import rfc3339, utc
@@ -30,12 +29,11 @@ from daypass.kube.published_objects import (
     denials_config_map,
     part_config_map,
     read_object,
-    read_uids,
 )
 from daypass.render.engines import AnyEngine
 from daypass.render.names import GATE_WATCH
-from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
-from daypass.rules.published import DENIALS, PAIRS, Published, part_name
+from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import DENIALS, Published, part_name
 
 CATCHES_UP_SECONDS = 0.1
 """For how long a gateway is written to at once that lacks something: others have to wait."""
@@ -89,16 +87,12 @@ class ClusterPublisher:
         force. The term is raised above all that are found: a lease may be new, or restored.
         """
         self._forget()
-        closed = published = self._published
+        closed = self._published
         documents: dict[Item, Object] = {
             number: self._config_map(number, closed) for number in _numbers(closed)
         }
-        found = self._home.find(documents)
+        found, published = self._home.find(documents), closed
         at_gateways = [gateway.find(closed) for gateway in self._gateways]
-        earlier = (read_uids(found[number] or {}) for number in range(self.parts))
-        closed = published = replace(
-            closed, parts=tuple(CredentialPart(earlier=uids) for uids in earlier)
-        )
         there = (each for some in (found, *at_gateways) for each in some.values())
         highest = max((term_of(each) for each in there if each is not None), default=0)
         if self.lease.term <= highest:
@@ -201,9 +195,6 @@ class _Gateway:
 
     `lacking`: what it does not have as it is published; `why`: the last failure, until it has
     everything. `keys`: those to publish.
-
-    What the filters of an earlier version read is written, too, as long as it exists: connections
-    keep those filters until they are drained. `daypass apply` deletes it after that.
     """
 
     def __init__(self, engine: AnyEngine, cluster: Cluster, lease: Lease) -> None:
@@ -213,7 +204,6 @@ class _Gateway:
         self.keys = SigningKeys(issuer="", key_set="")
         self._engine = engine
         self._objects = FencedObjects(cluster, lease)
-        self._earlier = FencedObjects(cluster, lease, creates=False)
         self._clock = cluster.clock
         self._failures = 0  # in a row
         self._tries_again_at = self._is_back_at = -math.inf
@@ -222,34 +212,25 @@ class _Gateway:
         """Return all objects as they are; nothing if that fails."""
         with self._failing():
             items: tuple[Item, ...] = ("keys", *_numbers(closed))
-            found = self._objects.find({item: self._document(item, closed) for item in items})
-            first: dict[Item, Object] = {0: self._engine.published_object(part_name(0), closed)}
-            if self._earlier.find(first)[0] is None:  # they are deleted together
-                self._earlier.missing.update(range(len(closed.parts)))
-            return found
+            return self._objects.find({item: self._document(item, closed) for item in items})
         return {}
 
     def take_over(self, found: Mapping[Item, Object | None], published: Published) -> list[Number]:
         """Write the term on what was found, and create what is missing, closed; but not the keys:
         they are not known yet. Return what is not there as it is published.
 
-        Nothing is known of a gateway that fails: it lacks everything. In an upgrade, parts are
-        created when they are published, so that this comes sooner.
+        Nothing is known of a gateway that fails: it lacks everything.
         """
-        are_created = bool(self._earlier.missing)
         closed = Published.closed(len(published.parts))
         with self._failing():
             for item, each in found.items():
-                if each is not None or (are_created and item != "keys"):
+                if each is not None or item != "keys":
                     self._objects.write(item, self._document(item, closed), only_term=True)
         if self.why:
             self.lacking.update(_numbers(published))
             return []
-        return [
-            n
-            for n in _numbers(published)
-            if not (are_created and is_as(found[n], self._document(n, published)))
-        ]
+        numbers = _numbers(published)
+        return [n for n in numbers if not is_as(found[n], self._document(n, published))]
 
     def put(self, item: Item, published: Published) -> None:
         """Write an item, except while the gateway is left alone after a failure."""
@@ -257,9 +238,6 @@ class _Gateway:
         if self._clock.monotonic() >= self._is_back_at:
             with self._failing():
                 self._objects.overwrite(item, self._document(item, published))
-                if isinstance(item, int) and item not in self._earlier.missing:
-                    document = self._engine.published_object(part_name(item), published)
-                    self._earlier.overwrite(item, document)
                 self.lacking.discard(item)
 
     def check(self, published: Published) -> None:
@@ -269,7 +247,7 @@ class _Gateway:
         if not self.lacking:
             self.why, self._failures = "", 0
         with self._failing():
-            for item, path in (*self._objects.changed(), *self._earlier.changed()):
+            for item, path in self._objects.changed():
                 self.lacking.add(item)
                 self.why = _changed(path)
         began = self._clock.monotonic()  # after looking: however long that takes, some are written
@@ -281,7 +259,7 @@ class _Gateway:
     def _document(self, item: Item, published: Published) -> Object:
         if item == "keys":
             return self._engine.keys_object(self.keys.issuer, self.keys.key_set)
-        name = DENIALS if item is None else part_name(item, PAIRS)
+        name = DENIALS if item is None else part_name(item)
         return self._engine.published_object(name, published)
 
     @contextmanager

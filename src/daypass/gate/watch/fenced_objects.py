@@ -36,16 +36,12 @@ _ONLY_METADATA = {"Accept": METADATA.format("")}
 class FencedObjects:
     """The objects of one place, one for each item, written in terms of a lease.
 
-    `creates`: False if only what exists is written. `missing`: what then is known not to exist.
-
     Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
     """
 
-    def __init__(self, cluster: Cluster, lease: Lease, *, creates: bool = True) -> None:
-        self.missing = set[Item]()
+    def __init__(self, cluster: Cluster, lease: Lease) -> None:
         self._cluster = cluster
         self._lease = lease
-        self._creates = creates
         # Path and version of what is known; first, what was checked longest ago.
         self._known: dict[Item, tuple[str, str]] = {}
 
@@ -62,8 +58,6 @@ class FencedObjects:
         same object: each has a field manager of its own, and does not take fields from another.
         """
         known, term = self._known.pop(item, None), {TERM: str(self._lease.term)}
-        if known is None and not self._creates:
-            return
         if known is None:
             path, metadata = self._path(document), {**document["metadata"], "annotations": term}
             change: object = {**document, "metadata": metadata}
@@ -111,7 +105,7 @@ class FencedObjects:
         for item in [*islice(self._known, CHECKED_AT_ONCE)]:
             before = path, _ = self._known[item]
             self._look(item, path, _ONLY_METADATA)
-            if self._known.get(item) != before and item not in self.missing:
+            if self._known.get(item) != before:
                 self._known.pop(item, None)
                 found.append((item, path))
         return found
@@ -127,7 +121,6 @@ class FencedObjects:
         try:
             found = self._cluster.request("GET", path, headers=headers, what=f"get {path}")
         except NotFoundError:
-            self.missing |= set() if self._creates else {item}
             return None
         self._known[item] = path, _version(found)
         return found

@@ -196,9 +196,8 @@ def _urgency(before: Closing, after: Closing, now_unix: float, *, is_due: bool) 
 def _passes_less(before: Closing, after: Closing) -> bool:
     """Return whether `after` refuses a token that `before` lets pass, closing times aside."""
     match before, after:
-        case CredentialPart(credentials=old, earlier=uids), CredentialPart(credentials=new):
-            is_earlier_gone = bool(uids) and not uids <= after.uids
-            return is_earlier_gone or (old is not new and not old <= new)
+        case CredentialPart(credentials=old), CredentialPart(credentials=new):
+            return old is not new and not old <= new
         case Denials(keys=old), Denials(keys=new):
             return not new <= old
     raise TypeError

@@ -14,7 +14,7 @@ from daypass.render.engines.bypass import HostOwner
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
 from daypass.render.names import GATE_KEYS
 from daypass.render.tls_server import AuthorityLocation
-from daypass.rules.published import FILTER_NAMES, Published
+from daypass.rules.published import NAMES, Published
 
 G = TypeVar("G", bound=ClusterGate)
 
@@ -121,10 +121,8 @@ class Engine(ABC, Generic[G]):
     @property
     def published_names(self) -> list[str]:
         """The names of the objects of `published_as`."""
-        return [self.named(name) for name in (GATE_KEYS, *FILTER_NAMES)]
+        return [self.named(name) for name in (GATE_KEYS, *NAMES)]
 
     def published_object(self, name: str, published: Published) -> Object:
-        """Return the object of `published_as` for the filter with a name of FILTER_NAMES or
-        EARLIER_NAMES.
-        """
+        """Return the object of `published_as` for the filter with a name of NAMES."""
         raise NotImplementedError

@@ -32,7 +32,7 @@ from daypass.render.envoy.xds import (
     full_match,
     protobuf_any,
 )
-from daypass.rules.published import DENIALS, PAIRS, Published, part_name
+from daypass.rules.published import DENIALS, Published, part_name
 
 HEAP_LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -86,7 +86,7 @@ def keys_file(gate: GateSettings, keys: str | None) -> Json:
 
 
 def published_file(name: str) -> str:
-    """Return the file of a filter's config: `published/daypass-gate-pairs-00.json`."""
+    """Return the file of a filter's config: `published/daypass-gate-credentials-00.json`."""
     return f"{PUBLISHED_FOLDER}/{name}.json"
 
 
@@ -96,7 +96,7 @@ def published_files(published: Published, known: Published | None = None) -> dic
     They apply to open connections, too. `known`: leave out what is the same in this.
     """
     configs = {
-        part_name(number, PAIRS): part_config(part)
+        part_name(number): part_config(part)
         for number, part in enumerate(published.parts)
         if known is None or part != known.parts[number]
     }

@@ -61,7 +61,7 @@ from daypass.rules.claims import Bound
 from daypass.rules.credentials import CLOSED_PART, Credential, CredentialPart, part_of
 from daypass.rules.decision import Rules
 from daypass.rules.denials import Denials, DeniedKind
-from daypass.rules.published import DENIALS, PAIRS, part_name
+from daypass.rules.published import CREDENTIALS, DENIALS, part_name
 from daypass.rules.reasons import Reason
 
 _CREDENTIAL_STATE = "daypass.credential"
@@ -159,7 +159,7 @@ def _composite(source: Source, parts: int) -> Json:
         "input": state_input(_CREDENTIAL_STATE),
         "prefix_match_map": {"map": tree},
     }
-    return composite(PAIRS, {"matcher_tree": by_first_digit})
+    return composite(CREDENTIALS, {"matcher_tree": by_first_digit})
 
 
 def _by_second_digit(source: Source, parts: int, first: str) -> Json:
@@ -170,19 +170,17 @@ def _by_second_digit(source: Source, parts: int, first: str) -> Json:
     *cases, (_, last) = (
         (
             has_state(_CREDENTIAL_STATE, f"{first}[{seconds}].*"),
-            execute(_followed(source, part_name(number, PAIRS), closed)),
+            execute(_followed(source, part_name(number), closed)),
         )
         for number, seconds in digits.items()
     )
     return first_of(cases, last) if cases else last
 
 
-def part_config(part: CredentialPart, *, is_earlier: bool = False) -> Json:
-    """Return the RBAC config of a part of the set. `is_earlier`: for the filters of an earlier
-    version, which look up the first UID alone.
-    """
+def part_config(part: CredentialPart) -> Json:
+    """Return the RBAC config of a part of the set."""
     unknown = refuse(Reason.UNKNOWN_CREDENTIAL)
-    keys = part.uids if is_earlier else {each.key for each in part.credentials}
+    keys = {each.key for each in part.credentials}
     return marking(
         CREDENTIALS_MARK,
         _until(part.closes_unix, among(_CREDENTIAL_STATE, keys, _EXISTS, unknown)),

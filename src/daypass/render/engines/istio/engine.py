@@ -44,7 +44,7 @@ from daypass.render.names import GATE, GATE_KEYS
 from daypass.render.tls_server import AuthorityLocation, authorizer_server
 from daypass.rules.claims import LONG_LIVED_ISSUER
 from daypass.rules.decision import Rules
-from daypass.rules.published import DENIALS, EARLIER_NAMES, FILTER_NAMES, Published
+from daypass.rules.published import DENIALS, NAMES, Published
 
 _MANAGER = "envoy.filters.network.http_connection_manager"
 _REFUSALS = "envoy_http_(.+)_rbac_gate_policy_daypass_(.+)_(allowed|denied)"
@@ -115,9 +115,7 @@ class IstioEngine(Engine[IstioGate]):
         """Return the EnvoyFilter with a part of the set, or the denials."""
         if name == DENIALS:
             return self._published(name, denials_config(published.denials))
-        is_earlier = name in EARLIER_NAMES
-        number = (EARLIER_NAMES if is_earlier else FILTER_NAMES).index(name)
-        return self._published(name, part_config(published.parts[number], is_earlier=is_earlier))
+        return self._published(name, part_config(published.parts[NAMES.index(name)]))
 
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:
