@@ -20,7 +20,7 @@ from bench.rounds import Comparison
 from daypass.config import Address
 from daypass.render.envoy.settings import Protected
 from daypass.render.envoy.upstream import PROTECTED
-from daypass.rules.credentials import LOCAL_PARTS
+from daypass.rules.published import LOCAL_SHARDS
 from support.authority import Authority
 from support.doors import EKF
 from support.gates import RunningGate, running_gate
@@ -87,7 +87,7 @@ def _cost(folder: Path, rounds: int) -> None:
             with running_gate(
                 place, signer.jwks,
                 published=published(
-                    {*UIDS, *more}, closes_unix=closing_in(86_400), parts=LOCAL_PARTS
+                    {*UIDS, *more}, closes_unix=closing_in(86_400), shards=LOCAL_SHARDS
                 ),
                 protected=protected, rules=rules.get(name, RULES),
                 change=_without_check if name == "plain" else _unchanged,

@@ -19,16 +19,16 @@ from daypass.deploy.remove import PartialApplyError
 from daypass.kube.cluster import Cluster
 from daypass.kube.gates import gate_namespaces
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.published_objects import denials_config_map, part_config_map
+from daypass.kube.published_objects import denials_config_map, shard_config_map
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.names import GATE, GATE_DENIED, GATE_PAIR, GATE_TRUST
-from daypass.rules.credentials import CLUSTER_PARTS
+from daypass.rules.published import CLUSTER_SHARDS
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
 from support.deploying import apply, everything, named, plan, prepare, remove, settle
-from support.engines import denials_object, keys_object, part_object
+from support.engines import denials_object, keys_object, shard_object
 from support.manifest_cases import ENVOY_GATEWAY, ISTIO
 from support.messages import check, raises
 from support.publishing import published
@@ -114,10 +114,10 @@ def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster)
     before = rules()
     with raises(PartialApplyError, match="0 of 130"):
         execute_changed()
-    known, closed = published((), parts=CLUSTER_PARTS), published(closes_unix=1)
-    for number, part in enumerate(known.parts):
-        cluster.apply(part_config_map(number, part, "daypass", room=1))
-        cluster.apply(part_object(config, number, part))
+    known, closed = published((), shards=CLUSTER_SHARDS), published(closes_unix=1)
+    for number, part in enumerate(known.shards):
+        cluster.apply(shard_config_map(number, part, "daypass", room=1))
+        cluster.apply(shard_object(config, number, part))
     cluster.apply(denials_config_map(closed.denials, "daypass"))
     cluster.apply(denials_object(config, closed.denials))
     with raises(PartialApplyError, match="128 of 130"):

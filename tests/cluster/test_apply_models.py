@@ -21,13 +21,12 @@ from daypass.deploy.checks import find_if_possible
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.openings import RenamedGateError
 from daypass.kube.cluster import Cluster
-from daypass.kube.published_objects import denials_config_map, part_config_map
+from daypass.kube.published_objects import denials_config_map, shard_config_map
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.engines import engines_of
 from daypass.render.names import GATE, GATE_DENIED
-from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import NAMES
+from daypass.rules.published import CLUSTER_SHARDS, NAMES
 from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio, install_kserve
@@ -406,9 +405,9 @@ def test_a_second_gate_is_added_and_removed_without_touching_the_first(cluster: 
 
 def publish(cluster: Cluster, config: Config, gates: Sequence[str]) -> None:
     """What the watch publishes, to these gates."""
-    known = published((), parts=CLUSTER_PARTS)
-    for number, part in enumerate(known.parts):
-        cluster.apply(part_config_map(number, part, "daypass", room=1))
+    known = published((), shards=CLUSTER_SHARDS)
+    for number, part in enumerate(known.shards):
+        cluster.apply(shard_config_map(number, part, "daypass", room=1))
     cluster.apply(denials_config_map(known.denials, "daypass"))
     for engine in engines_of(config):
         if engine.name in gates:

@@ -15,8 +15,7 @@ import pytest
 
 from daypass.config import Config
 from daypass.render.engines import AnyEngine
-from daypass.rules.credentials import CLUSTER_PARTS, part_of
-from daypass.rules.published import DENIALS, part_name
+from daypass.rules.published import CLUSTER_SHARDS, DENIALS, shard_name, shard_of
 from daypass.rules.reasons import Reason
 from support import raw
 from support.authority import Authority
@@ -84,7 +83,7 @@ def envoy_gateway(home: str) -> AnyEngine:
 
 def part_with(identity: Identity) -> str:
     """The name of the part with its credential."""
-    return part_name(part_of(identity.secret_uid, CLUSTER_PARTS))
+    return shard_name(shard_of(identity.secret_uid, CLUSTER_SHARDS))
 
 
 @pytest.fixture
@@ -201,7 +200,7 @@ def test_a_change_of_what_is_published_is_in_force_at_once(
     code, text = serve.get("/metrics")
     assert code == 200
     assert "daypass_gate_credentials 1" in text
-    assert "daypass_gate_closed_parts 0" in text
+    assert "daypass_gate_closed_shards 0" in text
 
 
 def test_of_two_identities_each_passes_with_its_own_secret_alone(
@@ -250,7 +249,7 @@ def test_a_part_that_is_out_of_date_or_deleted_refuses_its_tokens_and_no_others(
     become(Reason.UNKNOWN, Reason.UNKNOWN)
 
 
-@pytest.mark.parametrize("missing", [None, DENIALS, part_name(63)])
+@pytest.mark.parametrize("missing", [None, DENIALS, shard_name(63)])
 def test_before_everything_is_published_the_authorizer_is_not_ready_and_refuses_all(
     control_plane: ControlPlane, kubeconfig: Path, home: str, identity: Identity, tmp_path: Path,
     publishing: Publishing, missing: str | None,

@@ -30,8 +30,7 @@ from daypass.kube.resources import (
 )
 from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.render.workloads import config_text
-from daypass.rules.credentials import CLUSTER_PARTS, part_of
-from daypass.rules.published import NAMES, part_name
+from daypass.rules.published import CLUSTER_SHARDS, NAMES, shard_name, shard_of
 from support.admin import MERGE_PATCH
 from support.admin_shell import run
 from support.clusters import admin_cluster
@@ -52,7 +51,7 @@ from support.watching import (
     identity_namespace,
     prepare,
     published,
-    published_parts,
+    published_shards,
     watched_config,
 )
 
@@ -84,8 +83,8 @@ def account_path(identity: Identity) -> str:
 
 def filtered(cluster: Cluster, uid: str) -> bool:
     """Whether Istio's gateway gets this UID."""
-    part = cluster.get(ENVOY_FILTERS, part_name(part_of(uid, CLUSTER_PARTS)), FRONT)
-    return uid in json.dumps(part["spec"])
+    shard = cluster.get(ENVOY_FILTERS, shard_name(shard_of(uid, CLUSTER_SHARDS)), FRONT)
+    return uid in json.dumps(shard["spec"])
 
 
 def test_what_exists_is_published_for_authorizers_and_for_istio_and_then_no_longer(
@@ -212,8 +211,8 @@ def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> 
         eventually("it is back", lambda: cluster.find(ENVOY_FILTERS, NAMES[1], FRONT))
         one, _ = pair(plane)
         becomes_published(plane, one.secret_uid)
-        part = part_name(part_of(one.secret_uid, CLUSTER_PARTS))
-        cluster.patch(CONFIG_MAPS, part, {"data": {"entries": "", "accounts": ""}}, HOME)
+        shard = shard_name(shard_of(one.secret_uid, CLUSTER_SHARDS))
+        cluster.patch(CONFIG_MAPS, shard, {"data": {"entries": ""}}, HOME)
         becomes_published(plane, one.secret_uid)
 
         def is_logged() -> bool:
@@ -222,7 +221,7 @@ def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> 
                 str([each for each in problems if each["kind"] == kind])
                 for kind in ("gates", "publish")
             )
-            return f"envoyfilters/{NAMES[1]}" in filters and f"configmaps/{part}" in maps
+            return f"envoyfilters/{NAMES[1]}" in filters and f"configmaps/{shard}" in maps
 
         eventually("it is logged", is_logged)
 
@@ -379,8 +378,8 @@ def test_watch_once_publishes_what_exists(plane: ControlPlane, command: Callable
     assert other.secret_uid in found
     assert one.secret_uid not in found
     with admin_cluster(plane) as cluster:
-        parts = published_parts(cluster)
-        assert min(part.closes_unix for part in parts.values()) > SYSTEM_CLOCK.unix() + 500
+        shards = published_shards(cluster)
+        assert min(shard.closes_unix for shard in shards.values()) > SYSTEM_CLOCK.unix() + 500
         assert cluster.get(LEASES, GATE_WATCH, HOME)["spec"].get("holderIdentity", "") == ""
 
 

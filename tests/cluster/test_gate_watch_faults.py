@@ -8,8 +8,7 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.kube.resources import ENVOY_FILTERS
-from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
-from daypass.rules.published import part_name
+from daypass.rules.published import CLUSTER_SHARDS, Shard, shard_name, shard_of
 from support.churn import churning
 from support.clocks import WrongClock
 from support.clusters import admin_cluster
@@ -22,7 +21,7 @@ from support.watching import (
     becomes_removed,
     identity_namespace,
     prepare,
-    published_parts,
+    published_shards,
     watched_config,
 )
 
@@ -42,31 +41,31 @@ def namespace(plane: ControlPlane) -> str:
     return identity_namespace(plane)
 
 
-def parts(plane: ControlPlane) -> list[CredentialPart]:
+def shards(plane: ControlPlane) -> list[Shard]:
     with admin_cluster(plane) as cluster:
-        found = published_parts(cluster)
-    return [found[number] for number in range(CLUSTER_PARTS)]
+        found = published_shards(cluster)
+    return [found[number] for number in range(CLUSTER_SHARDS)]
 
 
 def in_force(plane: ControlPlane) -> set[str]:
-    """The UIDs of the parts that are open."""
+    """The UIDs of the shards that are open."""
     now = SYSTEM_CLOCK.unix()
-    return {uid for part in parts(plane) if now < part.closes_unix for uid in part.uids}
+    return {uid for shard in shards(plane) if now < shard.closes_unix for uid in shard.uids}
 
 
 def at_istio(plane: ControlPlane, uid: str) -> bool:
     """Whether the gateway gets a UID."""
     with admin_cluster(plane) as cluster:
-        name = part_name(part_of(uid, CLUSTER_PARTS))
+        name = shard_name(shard_of(uid, CLUSTER_SHARDS))
         return uid in str(cluster.get(ENVOY_FILTERS, name, FRONT)["spec"])
 
 
 def is_open(plane: ControlPlane) -> bool:
-    return all(SYSTEM_CLOCK.unix() < part.closes_unix for part in parts(plane))
+    return all(SYSTEM_CLOCK.unix() < shard.closes_unix for shard in shards(plane))
 
 
 def is_closed(plane: ControlPlane) -> bool:
-    return all(SYSTEM_CLOCK.unix() >= part.closes_unix for part in parts(plane))
+    return all(SYSTEM_CLOCK.unix() >= shard.closes_unix for shard in shards(plane))
 
 
 def test_after_a_restore_of_etcd_what_exists_is_published_again_and_nothing_else(
@@ -96,7 +95,7 @@ def test_after_a_restore_of_etcd_what_exists_is_published_again_and_nothing_else
         plane.admin.delete(early.secret_path)
         becomes_removed(plane, early.secret_uid)
         assert not at_istio(plane, early.secret_uid)
-        # What the snapshot had may have held until now, and each part is renewed in its own time.
+        # What the snapshot had may have held until now, and each shard is renewed in its own time.
         eventually("the other one is in force", lambda: other.secret_uid in in_force(plane))
 
 
@@ -148,7 +147,7 @@ def is_off(plane: ControlPlane, seconds: float) -> bool:
     """Whether the closing times are those of a clock that is so far ahead."""
     latest = SYSTEM_CLOCK.unix() + seconds + CLOSE_AFTER_SECONDS
     return all(
-        latest - CLOSE_AFTER_SECONDS <= part.closes_unix <= latest + 1 for part in parts(plane)
+        latest - CLOSE_AFTER_SECONDS <= shard.closes_unix <= latest + 1 for shard in shards(plane)
     )
 
 

@@ -18,8 +18,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ENVOY_FILTERS, NAMESPACES, ROLE_BINDINGS
 from daypass.render.names import GATE_KEYS, GATE_PUBLISHER
 from daypass.render.workloads import config_text
-from daypass.rules.credentials import CLUSTER_PARTS, part_of
-from daypass.rules.published import part_name
+from daypass.rules.published import CLUSTER_SHARDS, shard_name, shard_of
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_istio
@@ -104,7 +103,7 @@ def command(
 
 def is_at(cluster: Cluster, gate: str, uid: str) -> bool:
     """Whether the gateway of a gate gets a UID."""
-    name = part_name(part_of(uid, CLUSTER_PARTS))
+    name = shard_name(shard_of(uid, CLUSTER_SHARDS))
     where = (f"{name}.{SERVING}", SERVING) if gate == SERVING else (name, FRONT)
     return uid in json.dumps(cluster.get(ENVOY_FILTERS, *where)["spec"])
 

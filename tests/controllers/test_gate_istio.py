@@ -10,11 +10,18 @@ import pytest
 
 from daypass._core.kubernetes.objects import Object
 from daypass.render.names import GATE, GATE_KEYS
-from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
-from daypass.rules.published import CREDENTIALS, DENIALS, NAMES, part_name
+from daypass.rules.published import (
+    CLUSTER_SHARDS,
+    CREDENTIALS,
+    DENIALS,
+    NAMES,
+    Shard,
+    shard_name,
+    shard_of,
+)
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support.deadline import eventually
-from support.engines import denials_object, keys_object, part_object
+from support.engines import denials_object, keys_object, shard_object
 from support.gate_differences import FORGERIES, assert_passed_as, assert_refused, seen
 from support.h2c import Http2
 from support.istio_gates import (
@@ -347,7 +354,7 @@ def test_what_an_administrator_denies_is_refused_and_nothing_else(
 
 ODD_UIDS: dict[str, Any] = {
     "unknown": "5ec2e700-0000-4000-8000-000000000009",
-    "of another part": "ffc2e700-0000-4000-8000-000000000001",
+    "of another shard": "ffc2e700-0000-4000-8000-000000000001",
     "upper case": SECRET_UID.upper(),
     "no UUID": "secret-1",
     "longer": SECRET_UID + "0",
@@ -386,8 +393,8 @@ def test_keys_that_are_none_leave_the_old_ones_in_force(gate: IstioEnv, keys: st
     assert gate.send(host=OTHER).code == 200
 
 
-MINE, OTHERS = part_of(SECRET_UID, CLUSTER_PARTS), "00000000-0000-4000-8000-000000000001"
-"""The part of `good_claims`, and the credential of another part."""
+MINE, OTHERS = shard_of(SECRET_UID, CLUSTER_SHARDS), "00000000-0000-4000-8000-000000000001"
+"""The shard of `good_claims`, and the credential of another shard."""
 
 
 @pytest.mark.parametrize("missing", [GATE_KEYS, DENIALS])
@@ -403,25 +410,25 @@ def test_a_gateway_that_starts_without_what_every_token_needs_refuses_all(
 def test_a_gateway_that_starts_without_a_part_refuses_its_tokens_and_no_others(
     gate: IstioEnv,
 ) -> None:
-    part = part_of(gate.identity.secret_uid, CLUSTER_PARTS)
+    shard = shard_of(gate.identity.secret_uid, CLUSTER_SHARDS)
     other = next(
-        uid for uid in (SECRET_UID, OTHERS) if part_of(uid, CLUSTER_PARTS) != part
+        uid for uid in (SECRET_UID, OTHERS) if shard_of(uid, CLUSTER_SHARDS) != shard
     )  # fmt: skip
     gate.know(gate.known(other))
-    gate.start_without(part_name(part))
+    gate.start_without(shard_name(shard))
     assert_refused(gate.send(gate.bearer()), Reason.UNKNOWN)
     assert gate.send(bound_token(gate, secret={"uid": other})).code == 200
 
 
 def test_a_gateway_that_starts_while_nothing_is_published_refuses(gate: IstioEnv) -> None:
-    """Nothing but a part of no token here: once that is delivered, istiod has seen the rest go."""
-    other = (MINE + 1) % CLUSTER_PARTS
-    for name in set(NAMES) - {part_name(other)}:
+    """Nothing but a shard of no token here: once that is delivered, istiod has seen the rest go."""
+    other = (MINE + 1) % CLUSTER_SHARDS
+    for name in set(NAMES) - {shard_name(other)}:
         gate.delete(f"{FILTERS}/{name}")
-    reloads = f"{part_name(other)}.config_reload$"
+    reloads = f"{shard_name(other)}.config_reload$"
     before = sum(gate.gateway.stats(reloads).values())
-    gate.apply(part_object(gate.config, other, CredentialPart(closes_unix=NEVER - 1)))
-    gate.applied.pop(part_name(other))
+    gate.apply(shard_object(gate.config, other, Shard(closes_unix=NEVER - 1)))
+    gate.applied.pop(shard_name(other))
     eventually("it arrives", lambda: sum(gate.gateway.stats(reloads).values()) > before)
     gate.gateway.restart_envoy()
     good = gate.bearer()
@@ -434,10 +441,10 @@ def test_a_gateway_that_starts_while_nothing_is_published_refuses(gate: IstioEnv
 
 
 def rejected(gate: IstioEnv, name: str) -> None:
-    """Publish what Envoy rejects in place of a part."""
+    """Publish what Envoy rejects in place of a shard."""
     counter = f"{name}.update_rejected$"
     before = sum(gate.gateway.stats(counter).values())
-    broken = part_object(gate.config, MINE, CredentialPart())
+    broken = shard_object(gate.config, MINE, Shard())
     for patch in broken["spec"]["configPatches"]:
         matcher: Any = {"matcher_list": {"matchers": []}}  # Envoy takes no empty one
         patch["patch"]["value"]["typed_config"]["matcher"] = matcher
@@ -467,10 +474,10 @@ def test_a_part_that_is_not_renewed_refuses_from_its_closing_time_on_and_the_oth
     gate.know(gate.known(OTHERS))
     eventually("the other one passes", lambda: gate.send(other).code == 200)
     closes = closing_in(10)
-    gate.apply(part_object(gate.config, MINE, CredentialPart(closes_unix=closes)))
+    gate.apply(shard_object(gate.config, MINE, Shard(closes_unix=closes)))
     try:
         refused = eventually("it is in force", lambda: changed(gate, mine, 200))
-        broken(gate, part_name(MINE))
+        broken(gate, shard_name(MINE))
         assert_refused(refused, Reason.UNKNOWN_CREDENTIAL)
         answer = eventually("it is closed", lambda: changed(gate, mine, 401))
         assert closing_in(0) >= closes
@@ -502,7 +509,7 @@ def test_denials_that_are_not_renewed_close_the_gate(gate: IstioEnv) -> None:
 def test_a_part_or_denials_without_their_mark_let_nothing_pass(gate: IstioEnv) -> None:
     published, line = gate.known(), bound_token(gate)
     for each in (
-        part_object(gate.config, MINE, published.parts[MINE]),
+        shard_object(gate.config, MINE, published.shards[MINE]),
         denials_object(gate.config, published.denials),
     ):
         assert gate.send(line).code == 200

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from daypass.gate.signing_keys import is_signed
 from daypass.rules.claims import Bound
-from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.decision import Decision, GateRequest, decide
+from daypass.rules.published import CLUSTER_SHARDS
 from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.gate_differences import (
@@ -41,7 +41,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     with running_istio_gate(tmp_path_factory.mktemp("gate")) as running:
         keys = json.loads(running.keys)["keys"] + json.loads(OURS.jwks)["keys"]
         running.keys = json.dumps({"keys": keys})
-        running.publish(known(CLUSTER_PARTS))
+        running.publish(known(CLUSTER_SHARDS))
         in_force(running, {"jti": "x"}, Reason.DENIED)
         for uid in (OTHER_UID, FAR_UID):
             account = {"uid": ACCOUNT_UID}

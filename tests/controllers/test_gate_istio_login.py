@@ -10,8 +10,7 @@ import pytest
 
 from daypass.render.names import GATE_KEYS
 from daypass.rules.claims import LONG_LIVED_ISSUER
-from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import Published
+from daypass.rules.published import CLUSTER_SHARDS, Published
 from daypass.rules.reasons import Reason
 from support import gate_differences
 from support.deadline import eventually
@@ -134,7 +133,7 @@ def test_a_token_without_a_credential_is_refused_and_not_redirected(gate: IstioE
     gate.know(gate.gone(SECRET_UID))
     eventually("it is gone", lambda: gate.send(line).code == 401)
     assert_refused(gate, gate.send(line), Reason.UNKNOWN_CREDENTIAL)
-    gate.know(Published.closed(CLUSTER_PARTS))
+    gate.know(Published.closed(CLUSTER_SHARDS))
     eventually("the gate is closed", lambda: gate.send(line).code == 503)
     assert_refused(gate, gate.send(line), Reason.UNKNOWN)
     assert seen(gate.send(SESSION))["kubeflow-userid"] == "alice@example.com"

@@ -14,9 +14,9 @@ from daypass.render.envoy.settings import (
     Timeouts,
     Upstream,
 )
-from daypass.rules.credentials import LOCAL_PARTS
 from daypass.rules.decision import Rules
 from daypass.rules.patterns import HostPattern
+from daypass.rules.published import LOCAL_SHARDS
 
 FOLDER = "/etc/daypass"
 SETTINGS = DoorSettings(
@@ -70,7 +70,7 @@ GATE = GateSettings(
         audience="gate.example.com",
         longest_lifetime_seconds=86_400,
     ),
-    parts=LOCAL_PARTS,
+    shards=LOCAL_SHARDS,
     authorizer_socket="/run/daypass/authorizer.sock",
 )
 

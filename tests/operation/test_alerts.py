@@ -93,7 +93,7 @@ HEALTHY: Values = {
     f"daypass_gate_watch_published_age_seconds{{{WATCH}}}": steady(500),
     f"daypass_gate_watch_keys_age_seconds{{{WATCH}}}": steady(8),
     f"daypass_gate_connections{{{SERVE}}}": steady(2),
-    f"daypass_gate_closed_parts{{{SERVE}}}": steady(0),
+    f"daypass_gate_closed_shards{{{SERVE}}}": steady(0),
     f'daypass_gate_decisions_total{{{SERVE},gate="default",reason="allowed"}}': rate(60),
     f'daypass_gate_decisions_total{{{SERVE},gate="default",reason="expired"}}': rate(6),
     **latency("daypass_gate_review_seconds", f'{SERVE},gate="default"'),
@@ -142,7 +142,7 @@ BROKEN: dict[str, tuple[Values, set[str]]] = {
         {
             f"daypass_gate_watch_closes_seconds{{{WATCH}}}": becomes(100, f"0-60x{END}"),
             f"daypass_gate_watch_published_age_seconds{{{WATCH}}}": becomes(500, f"600+60x{END}"),
-            f"daypass_gate_closed_parts{{{SERVE}}}": becomes(0, f"16x{END}"),
+            f"daypass_gate_closed_shards{{{SERVE}}}": becomes(0, f"16x{END}"),
         },
         {"DaypassWatchStale", "DaypassGateClosed"},
     ),

@@ -21,7 +21,6 @@ from hypothesis.stateful import (
 )
 
 from daypass.gate.watch.fenced_objects import term_of
-from daypass.rules.credentials import Credential
 from support.objects_api import ObjectsApi
 from support.watch_replicas import (
     CLOSE_AFTER,
@@ -30,7 +29,7 @@ from support.watch_replicas import (
     LEASE,
     OTHER,
     OTHER_FILTERS,
-    FewParts,
+    FewShards,
     Replica,
     WatchEnv,
 )
@@ -96,15 +95,15 @@ class WatchModel(RuleBasedStateMachine):
     @rule(number=ANY)
     def delete(self, number: int) -> None:
         if found := self._existing():
-            self.env.delete(found[number % len(found)].uid)
+            self.env.delete(found[number % len(found)].partition("/")[0])
 
     @rule(number=ANY)
     def give_to_another_account(self, number: int) -> None:
         """A Secret is of another ServiceAccount from now on: no longer the first one's."""
         if found := self._existing():
-            self.env.create_for_other(found[number % len(found)].uid)
+            self.env.create_for_other(found[number % len(found)].partition("/")[0])
 
-    def _existing(self) -> list[Credential]:
+    def _existing(self) -> list[str]:
         return sorted(it for them in self.env.cluster.namespaces.values() for it in them)
 
     @rule(namespace=WHERE, is_role=st.booleans())
@@ -250,18 +249,18 @@ class WatchModel(RuleBasedStateMachine):
                 replica.work()
         self.ahead = 0.0
         now = env.clock.unix()
-        parts = [*env.published().parts]
+        shards = [*env.published().shards]
         admitted = env.cluster.admitted
-        assert {it for part in env.published().parts for it in part.credentials} == admitted
+        assert {it for shard in env.published().shards for it in shard.credentials} == admitted
         for gate in GATES:
             filtered = list(env.filtered(gate))
-            content = [part.credentials for part in filtered]
-            assert content == [part.credentials for part in env.published().parts]
-            parts += filtered
+            content = [shard.credentials for shard in filtered]
+            assert content == [shard.credentials for shard in env.published().shards]
+            shards += filtered
         assert env.lacking() == set()
         assert env.passing_credentials(now) == admitted
-        assert len(parts) == (1 + len(GATES)) * FewParts.parts
-        assert all(now < part.closes_unix <= now + CLOSE_AFTER + 1 for part in parts)
+        assert len(shards) == (1 + len(GATES)) * FewShards.shards
+        assert all(now < shard.closes_unix <= now + CLOSE_AFTER + 1 for shard in shards)
         assert len([it for it in self.replicas.values() if _leads(it)]) == 1
 
     def teardown(self) -> None:

@@ -11,11 +11,10 @@ from typing import Any
 from daypass._core.kubernetes.objects import new_object
 from daypass.config import Config
 from daypass.config.gate import DEFAULT_GATE
-from daypass.kube.published_objects import denials_config_map, part_config_map
+from daypass.kube.published_objects import denials_config_map, shard_config_map
 from daypass.render.names import GATE, gate_prefix
 from daypass.render.rbac import authorizer_rbac
-from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import DENIALS, NAMES, Published
+from daypass.rules.published import CLUSTER_SHARDS, DENIALS, NAMES, Published
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.admin import Document
 from support.authority import Authority
@@ -107,8 +106,8 @@ class Publishing:
         return f"/api/v1/namespaces/{self.home}/configmaps"
 
     def documents(self, published: Published) -> dict[str, Document]:
-        parts = enumerate(published.parts)
-        made = [part_config_map(number, part, self.home, room=2000) for number, part in parts]
+        shards = enumerate(published.shards)
+        made = [shard_config_map(number, part, self.home, room=2000) for number, part in shards]
         made.append(denials_config_map(published.denials, self.home))
         return {each["metadata"]["name"]: each for each in made}
 
@@ -136,4 +135,4 @@ class Publishing:
 
     def _of(self, *identities: Identity, seconds: float) -> Published:
         credentials = [each.credential for each in identities]
-        return published(credentials, closes_unix=closing_in(seconds), parts=CLUSTER_PARTS)
+        return published(credentials, closes_unix=closing_in(seconds), shards=CLUSTER_SHARDS)

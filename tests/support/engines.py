@@ -10,9 +10,8 @@ from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.fronts.routes import ListedObjects
-from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
 from daypass.rules.denials import Denials
-from daypass.rules.published import DENIALS, Published, part_name
+from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Published, Shard, shard_name
 from support.listed_objects import listed_of
 
 
@@ -22,15 +21,15 @@ def the_engine(config: Config, facts: ClusterFacts | None = None) -> AnyEngine:
     return engine
 
 
-def part_object(config: Config, number: int, part: CredentialPart) -> Object:
-    """The gateway's object with a part of the set."""
-    published = Published.closed(CLUSTER_PARTS).with_part(number, part)
-    return the_engine(config).published_object(part_name(number), published)
+def shard_object(config: Config, number: int, shard: Shard) -> Object:
+    """The gateway's object with a shard of the set."""
+    published = Published.closed(CLUSTER_SHARDS).with_shard(number, shard)
+    return the_engine(config).published_object(shard_name(number), published)
 
 
 def denials_object(config: Config, denials: Denials) -> Object:
     """The gateway's object with what is denied."""
-    published = replace(Published.closed(CLUSTER_PARTS), denials=denials)
+    published = replace(Published.closed(CLUSTER_SHARDS), denials=denials)
     return the_engine(config).published_object(DENIALS, published)
 
 

@@ -87,7 +87,7 @@ def running_gate(
 ) -> Iterator[RunningGate]:
     """A gate that believes the keys of `jwks`, for host EKF and audience AUDIENCE.
 
-    `published`: what it knows, the credential of `good_claims` if left out; in so many parts as
+    `published`: what it knows, the credential of `good_claims` if left out; in so many shards as
     all that is published later.
     `protected`: what it guards, an echo service if left out. `change`: to bend its files.
     `authorizer_socket`: where somebody answers for the checks that ask.
@@ -106,7 +106,7 @@ def running_gate(
             certificates=door.certificates[:1],
             protected=protected or Protected(address=echo.address),
             rules=rules,
-            parts=len(published.parts),
+            shards=len(published.shards),
             authorizer_socket=authorizer_socket,
             timeouts=timeouts,
         )

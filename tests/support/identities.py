@@ -21,7 +21,7 @@ from daypass._core.kubernetes.labels import (
 )
 from daypass._core.secret import Secret
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, TOKEN_TYPE
-from daypass.rules.credentials import Credential
+from daypass.rules.published import credential_of
 from support.admin import Admin, AdminError, Document
 from support.deadline import eventually
 
@@ -48,9 +48,9 @@ class Identity:
         return f"system:serviceaccount:{self.namespace}:{self.service_account}"
 
     @property
-    def credential(self) -> Credential:
+    def credential(self) -> str:
         """What a gate looks up for its tokens."""
-        return Credential(self.secret_uid, self.service_account_uid)
+        return credential_of(self.secret_uid, self.service_account_uid)
 
     @property
     def token_path(self) -> str:

@@ -22,7 +22,7 @@ from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.gate.watch.observer import CredentialObserver
-from daypass.gate.watch.schedule import PartsPlanner
+from daypass.gate.watch.schedule import ShardsPlanner
 from daypass.identity import authorize as authorizing
 from daypass.identity.create import FederatedIdentityError
 from daypass.identity.credential_secrets import FilledSecret
@@ -39,9 +39,9 @@ from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, SERVICE_ACCOUNTS
-from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.decision import GateRequest, Rules, decide
 from daypass.rules.patterns import HostPattern
+from daypass.rules.published import CLUSTER_SHARDS
 from support.lifecycle import (
     GATE,
     accepts,
@@ -291,7 +291,7 @@ class IdentityLife(RuleBasedStateMachine):
             transport=self.world.transport,
         )  # fmt: skip
         observer.sync()
-        clock, planner = self.world.clock, PartsPlanner(CLUSTER_PARTS, CLOSE_AFTER)
+        clock, planner = self.world.clock, ShardsPlanner(CLUSTER_SHARDS, CLOSE_AFTER)
         published = planner.wanted(
             observer.observation(), now=clock.monotonic(), now_unix=clock.unix()
         )

@@ -15,15 +15,14 @@ from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
 from daypass.render.names import GATE
-from daypass.rules.credentials import CLUSTER_PARTS, Credential
-from daypass.rules.published import Published
+from daypass.rules.published import CLUSTER_SHARDS, Published
 from daypass.rules.reasons import Reason
 from support import raw
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.engines import denials_object, keys_object, part_object, the_engine
+from support.engines import denials_object, keys_object, shard_object, the_engine
 from support.hostile_targets import OPENINGS
 from support.http_services import Handler, serving
 from support.identities import Identity
@@ -133,22 +132,22 @@ class IstioEnv:
         self.apply(keys_object(self.config, self.issuer, keys or self.keys))
         self.know(published or self.known())
 
-    def known(self, *more: Credential | str, **others: Any) -> Published:
+    def known(self, *more: str, **others: Any) -> Published:
         """What is published by default, and more."""
         credentials = {self.identity.credential, SECRET_UID, *more}
-        return known(credentials, **{"parts": CLUSTER_PARTS, **others})
+        return known(credentials, **{"shards": CLUSTER_SHARDS, **others})
 
     def gone(self, uid: str | None = None, **others: Any) -> Published:
         """What is published without the credential of the identity, or another one."""
         credentials = [] if uid == SECRET_UID else [CREDENTIAL]
         credentials += [self.identity.credential] if uid else []
-        return known(credentials, **{"parts": CLUSTER_PARTS, **others})
+        return known(credentials, **{"shards": CLUSTER_SHARDS, **others})
 
     def know(self, published: Published) -> None:
         """Publish what differs from what was published before."""
         objects = [denials_object(self.config, published.denials)]
-        for number, part in enumerate(published.parts):
-            objects.append(part_object(self.config, number, part))
+        for number, shard in enumerate(published.shards):
+            objects.append(shard_object(self.config, number, shard))
         for each in objects:
             name = each["metadata"]["name"]
             if self.applied.get(name) != each:

@@ -6,7 +6,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from support.single_changes import DENIED_ACCOUNT, DENIED_UID, FAR_UID, GONE_UID, THEIRS
+from support.publishing import CREDENTIAL
+from support.single_changes import (
+    DENIED_ACCOUNT,
+    DENIED_UID,
+    FAR_UID,
+    GONE_UID,
+    THEIR_ACCOUNT,
+    THEIR_UID,
+)
 from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, Signer, encode, good_claims
 
 # Minutes away from every bound, so that the second in which Envoy looks does not matter.
@@ -20,11 +28,11 @@ bound = st.builds(
         "namespace": "team", "secret": {"uid": secret}, "serviceaccount": {"uid": account},
     },
     st.sampled_from([
-        SECRET_UID, DENIED_UID, GONE_UID, FAR_UID, SECRET_UID.upper(), "x", THEIRS.uid,
-        THEIRS.key, f"{SECRET_UID}/",
+        SECRET_UID, DENIED_UID, GONE_UID, FAR_UID, SECRET_UID.upper(), "x", THEIR_UID,
+        CREDENTIAL, f"{SECRET_UID}/",
     ]),
     st.sampled_from([
-        ACCOUNT_UID, DENIED_ACCOUNT, DENIED_ACCOUNT[:-1], "", THEIRS.account_uid, SECRET_UID,
+        ACCOUNT_UID, DENIED_ACCOUNT, DENIED_ACCOUNT[:-1], "", THEIR_ACCOUNT, SECRET_UID,
         f"/{ACCOUNT_UID}",
     ]),
 )  # fmt: skip

@@ -5,53 +5,51 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from daypass.rules.credentials import (
-    CLUSTER_PARTS,
-    Credential,
-    CredentialPart,
+from daypass.rules.denials import Denials
+from daypass.rules.published import (
+    CLUSTER_SHARDS,
+    Published,
+    Shard,
+    credential_of,
     split_credentials,
 )
-from daypass.rules.denials import Denials
-from daypass.rules.published import Published
 from support.tokens import ACCOUNT_UID, SECRET_UID
 
 NEVER = 4102444800
 """A closing time far ahead."""
-CREDENTIAL = Credential(SECRET_UID, ACCOUNT_UID)
+CREDENTIAL = credential_of(SECRET_UID, ACCOUNT_UID)
 """That of `good_claims`."""
 
 
-def pairs(uids: Iterable[str], account_uid: str = ACCOUNT_UID) -> frozenset[Credential]:
+def pairs(uids: Iterable[str], account_uid: str = ACCOUNT_UID) -> frozenset[str]:
     """The credentials of one ServiceAccount: that of `good_claims`, if left out."""
-    return frozenset(Credential(uid, account_uid) for uid in uids)
+    return frozenset(credential_of(uid, account_uid) for uid in uids)
 
 
 def published(
-    credentials: Iterable[Credential | str] = (SECRET_UID,),
+    credentials: Iterable[str] = (SECRET_UID,),
     *,
     closes_unix: int = NEVER,
-    parts: int = 1,
+    shards: int = 1,
     **denied: Iterable[str],
 ) -> Published:
     """What is published where these credentials exist: that of `good_claims`, if left out. A UID
     alone stands for the Secret of its ServiceAccount.
     """
     denials = denied_by_hand(closes_unix, **denied)
-    return Published(parts=parts_of(credentials, closes_unix, parts=parts), denials=denials)
+    return Published(shards=shards_of(credentials, closes_unix, shards=shards), denials=denials)
 
 
-def parts_of(
-    credentials: Iterable[Credential | str],
+def shards_of(
+    credentials: Iterable[str],
     closes_unix: int = NEVER,
     *,
-    parts: int = CLUSTER_PARTS,
-) -> tuple[CredentialPart, ...]:
-    """A set of these credentials, all of whose parts close at one time."""
-    whole = (
-        it if isinstance(it, Credential) else Credential(it, ACCOUNT_UID) for it in credentials
-    )
-    split = split_credentials(whole, parts)
-    return tuple(CredentialPart(credentials=each, closes_unix=closes_unix) for each in split)
+    shards: int = CLUSTER_SHARDS,
+) -> tuple[Shard, ...]:
+    """A set of these credentials, all of whose shards close at one time."""
+    whole = (it if "/" in it else credential_of(it, ACCOUNT_UID) for it in credentials)
+    split = split_credentials(whole, shards)
+    return tuple(Shard(credentials=each, closes_unix=closes_unix) for each in split)
 
 
 def denied_by_hand(

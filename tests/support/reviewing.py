@@ -23,7 +23,7 @@ from daypass.rules.decision import Review, Rules
 from daypass.rules.models import Access
 from daypass.rules.patterns import HostPattern, Model
 from daypass.rules.published import Published
-from support.publishing import denied_by_hand, parts_of
+from support.publishing import denied_by_hand, shards_of
 from support.timing import FakeClock
 from support.tokens import AUDIENCE, ISSUER, USER, Signer, good_claims
 
@@ -102,9 +102,9 @@ class AskedAuthorizer:
     def publish(self, *uids: str, seconds: float = 600, **denied: Any) -> None:
         """Let it take a set of these credentials, valid for so long; `denied`: what is."""
         closes = int(self.clock.unix() + seconds)
-        credentials = parts_of(uids, closes)
+        credentials = shards_of(uids, closes)
         denials = denied_by_hand(**{"closes_unix": closes, **denied})
-        self.authorizer.take_published(Published(parts=credentials, denials=denials))
+        self.authorizer.take_published(Published(shards=credentials, denials=denials))
 
     def have(self, *models: Model, seconds: float = math.inf) -> None:
         """Let these models exist, which is known for so long."""

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from daypass.rules.credentials import Credential
 from daypass.rules.decision import Rules
 from daypass.rules.patterns import HostPattern
-from daypass.rules.published import Published
+from daypass.rules.published import Published, credential_of
 from support import publishing
 from support.publishing import CREDENTIAL
 from support.tokens import (
@@ -82,8 +81,9 @@ OTHER_UID = "5ec2e700-0000-4000-8000-000000000002"
 """Of another credential that exists, in the same part of the set."""
 FAR_UID = "f5ec2e70-0000-4000-8000-000000000003"
 """The same, in another part."""
-THEIRS = Credential("5ec2e700-0000-4000-8000-000000000004", "acc00000-0000-4000-8000-000000000004")
-"""Of another identity, in the same part."""
+THEIR_UID = "5ec2e700-0000-4000-8000-000000000004"
+THEIR_ACCOUNT = "acc00000-0000-4000-8000-000000000004"
+"""Of another identity, in the same shard."""
 GONE_UID = "5ec2e700-0000-4000-8000-00000000000d"
 """Of a credential that is not in the set."""
 DENIED_UID = "5ec2e700-0000-4000-8000-00000000000e"
@@ -92,8 +92,8 @@ DENIED_TOKEN, DENIED_NAMESPACE = "denied-jti", "denied-team"
 """What an administrator has denied; the credentials exist."""
 
 
-def known(parts: int = 1) -> Published:
-    """What the gates of these tests know, in so many parts."""
+def known(shards: int = 1) -> Published:
+    """What the gates of these tests know, in so many shards."""
     return publishing.published(
         {
             SECRET_UID,
@@ -101,13 +101,13 @@ def known(parts: int = 1) -> Published:
             FAR_UID,
             DENIED_UID,
             ACCOUNT_UID,
-            Credential(DENIED_ACCOUNT, DENIED_ACCOUNT),
-            THEIRS,
+            credential_of(DENIED_ACCOUNT, DENIED_ACCOUNT),
+            credential_of(THEIR_UID, THEIR_ACCOUNT),
         },
         tokens={DENIED_TOKEN, "x"},
         objects={DENIED_UID, DENIED_ACCOUNT},
         namespaces={DENIED_NAMESPACE},
-        parts=parts,
+        shards=shards,
     )
 
 
@@ -143,7 +143,7 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
         ("sub",): {
             "user": "admin", "node": "system:node:n", "anonymous": "system:anonymous",
             "no name": f"{STRING}team:", "no namespace": f"{STRING}:bot", "prefix": STRING,
-            "another namespace": f"{STRING}other:bot", "four parts": f"{STRING}team:bot:x",
+            "another namespace": f"{STRING}other:bot", "four shards": f"{STRING}team:bot:x",
             "upper": f"{STRING}team:BOT", "newline after": f"{STRING}team:bot\n",
             "space after": f"{STRING}team:bot ", "slash": f"{STRING}team:bo/t",
             "list": [f"{STRING}team:bot"], "another bot": f"{STRING}team:other",
@@ -176,8 +176,8 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
             "gone account": {"namespace": "team", "serviceaccount": {"uid": GONE_UID}},
             "denied account": {"namespace": "team", "serviceaccount": {"uid": DENIED_ACCOUNT}},
             "list of it": [{"namespace": "team", "secret": {"uid": SECRET_UID}}],
-            "another identity's": {"namespace": "team", "secret": {"uid": THEIRS.uid},
-                                   "serviceaccount": {"uid": THEIRS.account_uid}},
+            "another identity's": {"namespace": "team", "secret": {"uid": THEIR_UID},
+                                   "serviceaccount": {"uid": THEIR_ACCOUNT}},
         },
         ("kubernetes.io", "namespace"): {
             "other": "other", "upper": "TEAM", "denied": DENIED_NAMESPACE, "list": ["team"],
@@ -192,15 +192,15 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
             "wide digit": "\uff15" + SECRET_UID[1:], "in another range": "00" + SECRET_UID[2:],
             "account": ACCOUNT_UID, "denied": DENIED_UID, "denied account": DENIED_ACCOUNT,
             "list of it": [SECRET_UID], "object of it": {SECRET_UID: True},
-            "another identity's": THEIRS.uid, "and its account": CREDENTIAL.key,
+            "another identity's": THEIR_UID, "and its account": CREDENTIAL,
             "and the separator": f"{SECRET_UID}/", "the separator": "/",
         },
         ("kubernetes.io", "serviceaccount", "uid"): {
             "denied": DENIED_ACCOUNT, "denied secret": DENIED_UID, "gone": GONE_UID,
             "upper": ACCOUNT_UID.upper(), "list of denied": [DENIED_ACCOUNT],
-            "another identity's": THEIRS.account_uid, "secret": SECRET_UID,
+            "another identity's": THEIR_ACCOUNT, "secret": SECRET_UID,
             "and newline": ACCOUNT_UID + "\n", "but for the end": ACCOUNT_UID[:-1],
-            "secret and account": CREDENTIAL.key, "the separator before": f"/{ACCOUNT_UID}",
+            "secret and account": CREDENTIAL, "the separator before": f"/{ACCOUNT_UID}",
             "the separator after": f"{ACCOUNT_UID}/", "list of it": [ACCOUNT_UID],
         },
         ("kubernetes.io", "secret"): {"list of it": [{"uid": SECRET_UID}], "no uid": {"name": "n"}},
@@ -313,7 +313,7 @@ def _lines(*forms: str, host: str = HOST) -> Make:
 
 
 def _whole_tokens() -> dict[str, Make]:
-    """Changes of the parts: their encoding, their JSON, and the signature."""
+    """Changes of the shards: their encoding, their JSON, and the signature."""
     json_texts: dict[str, Callable[[str], str | bytes]] = {
         "empty": lambda text: " ",
         "cut": lambda text: text[:-1],
@@ -350,9 +350,9 @@ def _whole_tokens() -> dict[str, Make]:
         "signature longer": "{0}.{1}.{2}AAAA",
         "signature of zeros": f"{{0}}.{{1}}.{'A' * 342}",
         "signature padded": "{0}.{1}.{2}==",
-        "two parts": "{0}.{1}",
-        "four parts": "{0}.{1}.{2}.{1}",
-        "five parts": "{0}..{1}.{2}.{1}",
+        "two shards": "{0}.{1}",
+        "four shards": "{0}.{1}.{2}.{1}",
+        "five shards": "{0}..{1}.{2}.{1}",
         "empty header": ".{1}.{2}",
         "empty claims": "{0}..{2}",
         "dots alone": "..",

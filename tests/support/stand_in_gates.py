@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import name_of
 from daypass.identity.credential_secrets import list_secrets
-from daypass.kube.published_objects import denials_config_map, part_config_map
+from daypass.kube.published_objects import denials_config_map, shard_config_map
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.names import GATE_DENIED
-from daypass.rules.credentials import Credential
 from daypass.rules.denials import Denials, read_denials
+from daypass.rules.published import credential_of
 from support.embedded import EmbeddedCluster
-from support.publishing import parts_of
+from support.publishing import shards_of
 
 
 @dataclass(kw_only=True)
@@ -44,22 +44,22 @@ class StandInGate:
         self._others, self.embedded.sleep = self.embedded.sleep, self._sleep
 
     @property
-    def credentials(self) -> set[Credential]:
+    def credentials(self) -> set[str]:
         """What it has to publish."""
         secrets = [each for each in list_secrets(self.embedded.cluster, None) if each.is_known]
-        found = {Credential(each.uid, each.account_uid) for each in secrets if each.account_uid}
-        return found | {Credential(uid, uid) for uid in self.accounts}
+        found = {credential_of(each.uid, each.account_uid) for each in secrets if each.account_uid}
+        return found | {credential_of(uid, uid) for uid in self.accounts}
 
     def publish(self) -> None:
         """Publish all parts and the denials."""
         self.seen.append(self.look())
         closes_unix = 2**32
-        parts = parts_of(self.credentials, closes_unix)
+        parts = shards_of(self.credentials, closes_unix)
         written = self.embedded.cluster.find(CONFIG_MAPS, GATE_DENIED, self.home) or {}
         entries = read_denials(written.get("data") or {})
         denials = Denials.of(entries, self.embedded.clock.unix(), closes_unix)
         documents = [
-            part_config_map(number, part, self.home, room=self.room)
+            shard_config_map(number, part, self.home, room=self.room)
             for number, part in enumerate(parts)
         ]
         for each in (*documents, denials_config_map(denials, self.home)):

@@ -20,20 +20,21 @@ from daypass.gate.watch.fenced_objects import term_of
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
 from daypass.kube.published_objects import (
-    UnreadablePartError,
+    UnreadableShardError,
     read_lacking,
-    read_part,
     read_published_denials,
+    read_shard,
 )
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio.engine import IstioEngine
-from daypass.rules.credentials import Credential, CredentialPart
 from daypass.rules.denials import Denial, Denials
 from daypass.rules.published import (
     DENIALS,
     NAMES,
     Published,
-    part_name,
+    Shard,
+    credential_of,
+    shard_name,
 )
 from support.objects_api import ObjectsApi
 from support.rendered import config_of
@@ -74,8 +75,8 @@ class PlainEngine(IstioEngine):
         if name == DENIALS:
             denials = published.denials
             return self._filter(name, keys=sorted(denials.keys), closes=denials.closes_unix)
-        part = published.parts[NAMES.index(name)]
-        return self._filter(name, pairs=sorted(part.credentials), closes=part.closes_unix)
+        shard = published.shards[NAMES.index(name)]
+        return self._filter(name, pairs=sorted(shard.credentials), closes=shard.closes_unix)
 
     def _filter(self, name: str, **spec: object) -> dict[str, Any]:
         metadata = {"name": self.named(name), "namespace": self.gate.front_namespace, "labels": {}}
@@ -89,10 +90,10 @@ class AskingEngine(PlainEngine):
     published_as = None  # type: ignore[assignment]
 
 
-class FewParts(ClusterPublisher):
-    """A publisher of a set in few parts, so that a step takes little time. `warned`: namespaces."""
+class FewShards(ClusterPublisher):
+    """A publisher of few shards, so that a step takes little time. `warned`: namespaces."""
 
-    parts = 4
+    shards = 4
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -121,14 +122,14 @@ class ObservedCluster:
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.namespaces: dict[str, set[Credential]] = {"red": set(), "blue": set()}
+        self.namespaces: dict[str, set[str]] = {"red": set(), "blue": set()}
         self.labelled = set(self.namespaces)
         self.forbidden: set[str] = set()
         self.denials: tuple[Denial, ...] = ()
-        self.seen_at: defaultdict[Credential, float] = defaultdict(float)
+        self.seen_at: defaultdict[str, float] = defaultdict(float)
 
     @property
-    def admitted(self) -> set[Credential]:
+    def admitted(self) -> set[str]:
         """The credentials that a watch that works publishes."""
         found = self.labelled - self.forbidden
         return {each for name in found for each in self.namespaces[name]}
@@ -216,7 +217,7 @@ class Replica:
         self.observer = SteppedObserver(env.cluster)
         self.cluster = cluster = env.api.cluster(self.clock)
         self.lease = Lease(cluster, namespace=HOME, name="watch", me=name)
-        self.publisher = FewParts(cluster, engines, self.lease)
+        self.publisher = FewShards(cluster, engines, self.lease)
         if self.publisher.keys is not None:
             self.publisher.keys = Poller(lambda: self.keys, 3600)
         self.controller = Controller(
@@ -279,62 +280,65 @@ class WatchEnv:
         return replica
 
     def create(self, namespace: str = "red") -> str:
-        """Create a credential and return its UID; its part differs from those before and after."""
+        """Create a credential and return its UID; its shard differs from those before and after."""
         self._count += 1
         uid = f"{self._count * 0x40 % 0x100:02x}{self._count:06x}-0000-4000-8000-000000000000"
-        self.cluster.namespaces[namespace].add(Credential(uid, ACCOUNTS[0]))
+        self.cluster.namespaces[namespace].add(credential_of(uid, ACCOUNTS[0]))
         return uid
 
     def create_for_other(self, uid: str) -> None:
         """Let a credential be of another ServiceAccount from now on."""
         first, second = ACCOUNTS
         for found in self.cluster.namespaces.values():
-            if Credential(uid, first) in found:
-                found ^= {Credential(uid, first), Credential(uid, second)}
+            if credential_of(uid, first) in found:
+                found ^= {credential_of(uid, first), credential_of(uid, second)}
 
     def delete(self, uid: str) -> None:
         for found in self.cluster.namespaces.values():
-            found.difference_update([each for each in found if each.uid == uid])
+            found.difference_update([each for each in found if each.startswith(uid)])
 
-    def parts(self) -> dict[int, CredentialPart]:
+    def shards(self) -> dict[int, Shard]:
         """What is in the ConfigMaps."""
-        found: dict[int, CredentialPart] = {}
-        for number in range(FewParts.parts):
-            if each := self.api.objects.get(f"{CONFIG_MAPS}{part_name(number)}"):
-                with suppress(UnreadablePartError):
-                    found |= [read_part(each, FewParts.parts)]
+        found: dict[int, Shard] = {}
+        for number in range(FewShards.shards):
+            if each := self.api.objects.get(f"{CONFIG_MAPS}{shard_name(number)}"):
+                with suppress(UnreadableShardError):
+                    found |= [read_shard(each, FewShards.shards)]
         return found
 
     def published(self) -> Published:
-        parts = self.parts()
-        found = tuple(parts.get(number, CredentialPart()) for number in range(4))
-        return Published(parts=found, denials=Denials())
+        shards = self.shards()
+        found = tuple(shards.get(number, Shard()) for number in range(4))
+        return Published(shards=found, denials=Denials())
 
     def uids(self) -> set[str]:
         """The UIDs of the credentials that are published."""
-        return {uid for part in self.published().parts for uid in part.uids}
+        return {uid for shard in self.published().shards for uid in shard.uids}
 
-    def filtered(self, gate: str = "default") -> Iterator[CredentialPart]:
+    def filtered(self, gate: str = "default") -> Iterator[Shard]:
         """What is in the EnvoyFilters of a gate."""
-        for number in range(FewParts.parts):
-            found = self.api.objects.get(filter_path(gate, part_name(number)))
+        for number in range(FewShards.shards):
+            found = self.api.objects.get(filter_path(gate, shard_name(number)))
             if found is not None:
-                pairs = frozenset(Credential(*pair) for pair in found["spec"]["pairs"])
-                yield CredentialPart(credentials=pairs, closes_unix=found["spec"]["closes"])
+                pairs = frozenset(found["spec"]["pairs"])
+                yield Shard(credentials=pairs, closes_unix=found["spec"]["closes"])
 
     def passing(self, now_unix: float) -> set[str]:
         """The UIDs of `passing_credentials`."""
-        return {each.uid for each in self.passing_credentials(now_unix)}
+        return {each.partition("/")[0] for each in self.passing_credentials(now_unix)}
 
-    def passing_credentials(self, now_unix: float) -> set[Credential]:
+    def passing_credentials(self, now_unix: float) -> set[str]:
         """The credentials that some Envoy or an authorizer accepts at a time."""
-        parts = [*self.parts().values(), *(it for each in self.gates for it in self.filtered(each))]
-        return {it for part in parts if now_unix < part.closes_unix for it in part.credentials}
+        shards = [
+            *self.shards().values(),
+            *(it for each in self.gates for it in self.filtered(each)),
+        ]
+        return {it for shard in shards if now_unix < shard.closes_unix for it in shard.credentials}
 
     def passing_at(self, gate: str) -> set[str]:
         """The UIDs of the credentials that the Envoys of a gate accept now."""
-        now, parts = self.clock.unix(), self.filtered(gate)
-        return {uid for part in parts if now < part.closes_unix for uid in part.uids}
+        now, shards = self.clock.unix(), self.filtered(gate)
+        return {uid for shard in shards if now < shard.closes_unix for uid in shard.uids}
 
     def lacking(self) -> set[str]:
         """The gates that ConfigMaps name, which do not have what is published."""

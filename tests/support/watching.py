@@ -13,15 +13,14 @@ from typing import Any, Self
 from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED, PUBLISHED
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
-from daypass.kube.published_objects import read_part
+from daypass.kube.published_objects import read_shard
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.names import GATE_PUBLISHER, GATE_WATCH
 from daypass.render.rbac import namespace_rights
 from daypass.render.workloads import config_text
-from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart
-from daypass.rules.published import DENIALS
+from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Shard
 from support.children import Child
 from support.clusters import account_token, admin_cluster, cluster_as, write_kubeconfig
 from support.controlplane import ControlPlane
@@ -66,19 +65,19 @@ def prepare(plane: ControlPlane, config: Config) -> None:
     install(plane, config)
 
 
-def published_parts(cluster: Cluster, home: str = HOME) -> dict[int, CredentialPart]:
-    """The parts of the set that are published, by number."""
+def published_shards(cluster: Cluster, home: str = HOME) -> dict[int, Shard]:
+    """The shards of the set that are published, by number."""
     found = cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true")
     return dict(
-        read_part(each, CLUSTER_PARTS) for each in found if each["metadata"]["name"] != DENIALS
+        read_shard(each, CLUSTER_SHARDS) for each in found if each["metadata"]["name"] != DENIALS
     )
 
 
 def published(plane: ControlPlane, home: str = HOME) -> set[str]:
     """The UIDs of the credentials in the published set."""
     with admin_cluster(plane) as cluster:
-        parts = published_parts(cluster, home).values()
-    return {uid for part in parts for uid in part.uids}
+        shards = published_shards(cluster, home).values()
+    return {uid for shard in shards for uid in shard.uids}
 
 
 def becomes_published(plane: ControlPlane, *uids: str, home: str = HOME) -> None:

@@ -54,7 +54,7 @@ def test_it_refuses_a_token_for_another_audience(document: Document) -> None:
             issuer=ISSUER,
             echo=echo.address,
             authorizer=folder / "nobody",
-            parts=len(known.parts),
+            shards=len(known.shards),
         )
         gate = made.gate
         assert gate is not None

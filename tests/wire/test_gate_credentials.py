@@ -18,9 +18,16 @@ from daypass._core.secret import Secret
 from daypass.render.envoy.bootstrap import published_file, published_files, to_json
 from daypass.render.envoy.xds import Json
 from daypass.rules.claims import Bound
-from daypass.rules.credentials import Credential, CredentialPart, part_of
 from daypass.rules.decision import GateRequest, Rules, decide
-from daypass.rules.published import CREDENTIALS, DENIALS, Published, part_name
+from daypass.rules.published import (
+    CREDENTIALS,
+    DENIALS,
+    Published,
+    Shard,
+    credential_of,
+    shard_name,
+    shard_of,
+)
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support import publishing
 from support.deadline import eventually
@@ -34,15 +41,15 @@ from support.single_changes import RULES
 from support.tokens import ACCOUNT_UID, SECRET_UID, Signer, good_claims
 
 SIGNER = Signer("ours")
-PARTS = 4
+SHARDS = 4
 """Each is one of the 128 inotify instances that Linux gives a user."""
-MINE = part_of(SECRET_UID, PARTS)
+MINE = shard_of(SECRET_UID, SHARDS)
 OTHER_UID = "00c2e700-0000-4000-8000-000000000001"
-"""Of a credential in another part."""
+"""Of a credential in another shard."""
 SAME_PART_UID = "5fc2e700-0000-4000-8000-000000000001"
-published = partial(publishing.published, parts=PARTS)
+published = partial(publishing.published, shards=SHARDS)
 BOTH = published({SECRET_UID, OTHER_UID})
-PART_FILE, DENIALS_FILE = published_file(part_name(MINE)), published_file(DENIALS)
+SHARD_FILE, DENIALS_FILE = published_file(shard_name(MINE)), published_file(DENIALS)
 MANY = [str(uuid4()) for _ in range(20_000)]
 
 
@@ -54,7 +61,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
 
 @pytest.fixture
 def gate(running: RunningGate) -> RunningGate:
-    """A gate that knows the credentials of `token()` and of another part, and no denials."""
+    """A gate that knows the credentials of `token()` and of another shard, and no denials."""
     running.publish(BOTH)
     lines = [bearer(of(uid)) for uid in (SECRET_UID, OTHER_UID)]
     eventually(
@@ -101,9 +108,9 @@ def calling(gate: RunningGate, *lines: str, token: str | None = None) -> Iterato
 
 ODD_UIDS: dict[str, Any] = {
     "unknown": SAME_PART_UID,
-    "of another part": "ffc2e700-0000-4000-8000-000000000001",
+    "of another shard": "ffc2e700-0000-4000-8000-000000000001",
     "in upper case": SECRET_UID.upper(),
-    "in upper case in part": SECRET_UID.replace("c", "C"),
+    "in upper case in shard": SECRET_UID.replace("c", "C"),
     "no UUID": "secret-1",
     "none in a range": "5e",
     "longer": SECRET_UID + "0",
@@ -122,13 +129,13 @@ def test_a_uid_that_is_not_in_the_set_is_refused(gate: RunningGate, case: str) -
 
 
 ODD_ACCOUNTS: dict[str, Any] = {
-    **{case: uid for case, uid in ODD_UIDS.items() if case != "of another part"},
+    **{case: uid for case, uid in ODD_UIDS.items() if case != "of another shard"},
     "missing": None,
     "the Secret's": SECRET_UID,
     "a list": [ACCOUNT_UID],
     "with the separator before it": f"/{ACCOUNT_UID}",
     "with the separator after it": f"{ACCOUNT_UID}/",
-    "the whole pair": CREDENTIAL.key,
+    "the whole pair": CREDENTIAL,
 }
 
 
@@ -137,13 +144,13 @@ def test_a_token_whose_account_is_not_that_of_its_secret_is_refused(
     gate: RunningGate, case: str
 ) -> None:
     odd = ODD_ACCOUNTS[case]
-    for sent in (of(SECRET_UID, odd), of(CREDENTIAL.key, odd), of(f"{SECRET_UID}/", odd)):
+    for sent in (of(SECRET_UID, odd), of(CREDENTIAL, odd), of(f"{SECRET_UID}/", odd)):
         answer = gate.send([bearer(sent)])
         assert_refused(answer, Reason.UNKNOWN_CREDENTIAL)
         assert reason_by(replace(RULES, published=BOTH), sent) is Reason.UNKNOWN_CREDENTIAL
 
 
-@pytest.mark.parametrize("forged", [CREDENTIAL.key, f"{CREDENTIAL.key}/", f"/{CREDENTIAL.key}"])
+@pytest.mark.parametrize("forged", [CREDENTIAL, f"{CREDENTIAL}/", f"/{CREDENTIAL}"])
 def test_a_claim_with_both_uids_is_the_key_of_no_pair(gate: RunningGate, forged: str) -> None:
     accounts: list[object] = [ACCOUNT_UID, "", None, []]
     for account in accounts:
@@ -152,11 +159,12 @@ def test_a_claim_with_both_uids_is_the_key_of_no_pair(gate: RunningGate, forged:
 
 def test_of_two_identities_each_passes_with_its_own_secret_alone(gate: RunningGate) -> None:
     secrets, accounts = (SECRET_UID, SAME_PART_UID), (ACCOUNT_UID, OTHER_UID)
-    own = set(map(Credential, secrets, accounts))
-    for existing in ({*own}, {min(own)}, {max(own)}, set[Credential]()):
-        gate.publish(published({Credential(OTHER_UID, ACCOUNT_UID), *existing}))
-        for pair in map(Credential._make, product(secrets, accounts)):
-            found = Reason.ALLOWED if pair in existing else Reason.UNKNOWN_CREDENTIAL
+    own = set(map(credential_of, secrets, accounts))
+    for existing in ({*own}, {min(own)}, {max(own)}, set[str]()):
+        gate.publish(published({credential_of(OTHER_UID, ACCOUNT_UID), *existing}))
+        for pair in product(secrets, accounts):
+            is_there = credential_of(*pair) in existing
+            found = Reason.ALLOWED if is_there else Reason.UNKNOWN_CREDENTIAL
             becomes(gate, of(*pair), found)
 
 
@@ -202,7 +210,7 @@ def test_of_20_000_credentials_one_that_is_gone_is_refused_and_others_pass(
         caller.becomes(200)
         gate.publish(published({SECRET_UID, *MANY[1:]}))
         assert_refused(caller.becomes(401), Reason.UNKNOWN_CREDENTIAL)
-    for uid in MANY[1:30]:  # each part is read in its own time
+    for uid in MANY[1:30]:  # each shard is read in its own time
         becomes(gate, of(uid), Reason.ALLOWED)
 
 
@@ -219,7 +227,7 @@ NOT_DENIED: dict[str, dict[str, list[str]]] = {
         "objects": ["j-1", "team"], "tokens": [SECRET_UID, ACCOUNT_UID, "team"],
         "namespaces": [SECRET_UID, "j-1"],
     },
-    "parts of names": {
+    "shards of names": {
         "objects": [SECRET_UID[:-1], SECRET_UID.upper()], "tokens": ["j", "J-1", "-", "null"],
         "namespaces": ["tea", "teams"],
     },
@@ -263,7 +271,7 @@ def test_a_denial_takes_precedence_over_a_credential_that_is_gone(gate: RunningG
 
 
 def test_a_long_lived_token_is_refused_as_such_while_nothing_is_known(gate: RunningGate) -> None:
-    gate.publish(Published.closed(PARTS))
+    gate.publish(Published.closed(SHARDS))
     eventually("it is closed", lambda: gate.send([bearer(token())]).code == 503)
     long = SIGNER.sign({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:t:b"})
     assert_refused(gate.send([bearer(long)]), Reason.LONG_LIVED)
@@ -273,7 +281,7 @@ def test_a_long_lived_token_is_refused_as_such_while_nothing_is_known(gate: Runn
 def test_a_closed_gate_refuses_everybody(gate: RunningGate) -> None:
     with calling(gate) as caller:
         assert caller.ask().code == 200
-        gate.publish(Published.closed(PARTS))
+        gate.publish(Published.closed(SHARDS))
         answer = caller.becomes(503)
         assert_refused(answer, Reason.UNKNOWN)
         assert answer.json["message"] == MESSAGES[Reason.UNKNOWN]
@@ -332,8 +340,8 @@ def unreadable(gate: RunningGate, name: str) -> None:
 
 
 NOT_RENEWED: dict[str, tuple[str, Callable[[int], Published], Reason]] = {
-    "a part": (
-        PART_FILE, lambda closes: BOTH.with_part(MINE, CredentialPart(closes_unix=closes)),
+    "a shard": (
+        SHARD_FILE, lambda closes: BOTH.with_shard(MINE, Shard(closes_unix=closes)),
         Reason.ALLOWED,
     ),
     "denials": (
@@ -378,7 +386,7 @@ def test_a_request_that_began_before_the_closing_time_is_refused_after_it(
 ) -> None:
     """A client may send its first line long before the rest."""
     closes = closing_in(3)
-    gate.publish(BOTH.with_part(MINE, CredentialPart(credentials={CREDENTIAL}, closes_unix=closes)))
+    gate.publish(BOTH.with_shard(MINE, Shard(credentials={CREDENTIAL}, closes_unix=closes)))
     with gate.connect() as held:
         held.sendall(f"GET / HTTP/1.1\r\nHost: {EKF}\r\n".encode())
         with calling(gate) as caller:
@@ -421,8 +429,8 @@ def another_mark(config: Json) -> None:
 
 
 def marks_of_another_filter(files: dict[str, Json]) -> None:
-    """Denials that pass, in the place of the part."""
-    files[PART_FILE]["resources"][0]["typed_config"] = (
+    """Denials that pass, in the place of the shard."""
+    files[SHARD_FILE]["resources"][0]["typed_config"] = (
         files[DENIALS_FILE]["resources"][0]["typed_config"]
     )  # fmt: skip
 
@@ -431,11 +439,11 @@ BENT: dict[str, Callable[[dict[str, Json]], None]] = {
     "no denials": without_filter(DENIALS),
     "no credentials": without_filter(CREDENTIALS),
     "no claims": without_filter("daypass-gate-claims"),
-    "a part without a mark": published_as(PART_FILE, no_mark),
+    "a shard without a mark": published_as(SHARD_FILE, no_mark),
     "denials without a mark": published_as(DENIALS_FILE, no_mark),
-    "a part with another mark": published_as(PART_FILE, another_mark),
+    "a shard with another mark": published_as(SHARD_FILE, another_mark),
     "denials with another mark": published_as(DENIALS_FILE, another_mark),
-    "a part with the mark of denials": marks_of_another_filter,
+    "a shard with the mark of denials": marks_of_another_filter,
 }
 
 
@@ -449,7 +457,7 @@ def test_a_token_without_both_marks_is_refused(tmp_path: Path, case: str) -> Non
 
 
 def test_a_gate_that_starts_while_nothing_is_published_refuses(tmp_path: Path) -> None:
-    with started(tmp_path, published=Published.closed(PARTS)) as gate:
+    with started(tmp_path, published=Published.closed(SHARDS)) as gate:
         assert_refused(gate.send([bearer(token())]), Reason.UNKNOWN)
         gate.publish(BOTH)
         eventually("it passes", lambda: gate.send([bearer(token())]).code == 200)

@@ -24,9 +24,8 @@ from daypass.gate.watch.controller import Leader
 from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.rules.credentials import CredentialPart
 from daypass.rules.denials import Denials
-from daypass.rules.published import Published
+from daypass.rules.published import Published, Shard
 
 CONNECTION = ConnectionConfig(server="https://localhost", namespace="default", origin="here")
 
@@ -125,7 +124,7 @@ def gate_watch() -> str:
     )
     # As if it had, so that there are all metrics.
     controller.leader = Leader(
-        term=1, published=Published(parts=(CredentialPart(closes_unix=1),), denials=Denials())
+        term=1, published=Published(shards=(Shard(closes_unix=1),), denials=Denials())
     )
     if (keys := controller.publisher.keys) is not None:
         keys.fetched_at = 0.0

@@ -27,7 +27,7 @@ from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, published_refs, remove
 from daypass.kube.cluster import Cluster
-from daypass.kube.published_objects import UnreadablePartError, closing_time, read_object
+from daypass.kube.published_objects import UnreadableShardError, closing_time, read_object
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.apply_order import Wave
@@ -39,8 +39,7 @@ from daypass.render.engines.envoy_gateway import (
     rejection_reason,
 )
 from daypass.render.names import GATE_KEYS, GATE_WATCH
-from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import Published
+from daypass.rules.published import CLUSTER_SHARDS, Published
 
 """Istio's gateway closes connections that have old filters after 45 s, unless `drainDuration` is
 longer; the rest is for istiod, which delivers new ones."""
@@ -164,11 +163,11 @@ def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Ite
             yield from {engine.named(GATE_KEYS)} & specs[engine.name].keys()
     for document in cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true"):
         name = name_of(document)
-        with suppress(UnreadablePartError):
+        with suppress(UnreadableShardError):
             if closing_time(document) <= cluster.clock.unix():
                 continue
             # The watch of another version may have published it for the authorizer alone.
-            published = read_object(document, Published.closed(CLUSTER_PARTS))
+            published = read_object(document, Published.closed(CLUSTER_SHARDS))
             are_there = {
                 name_of(each): specs[engine.name].get(name_of(each)) == each["spec"]
                 for engine in engines

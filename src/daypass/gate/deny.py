@@ -11,8 +11,8 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.render.names import GATE_DENIED
-from daypass.rules.credentials import UID
 from daypass.rules.denials import KEY, LIMIT, Denial, DeniedKind, read_denials
+from daypass.rules.published import UID
 
 TRIES = 5
 """Of a write that another one overtakes."""

@@ -20,11 +20,10 @@ from daypass.identity.grants import admits_only, grant_name
 from daypass.identity.model import account_objects
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord, identity_records
-from daypass.kube.published_objects import UnreadablePartError, read_object
+from daypass.kube.published_objects import UnreadableShardError, read_object
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
 from daypass.render.names import GATE_WATCH
-from daypass.rules.credentials import CLUSTER_PARTS, Credential, Presence
-from daypass.rules.published import Published
+from daypass.rules.published import CLUSTER_SHARDS, Presence, Published, credential_of
 
 _DAY_SECONDS = 86_400
 _NEW_SECONDS = 10
@@ -261,11 +260,11 @@ def _watched(objects: ClusterObjects, gates: Set[str]) -> Set[str] | None:
 
 def _published(objects: ClusterObjects, gates: Set[str]) -> dict[str, Published]:
     """Return the sets of gates by their namespaces; what is not readable is closed."""
-    found = dict.fromkeys(sorted(gates), Published.closed(CLUSTER_PARTS))
+    found = dict.fromkeys(sorted(gates), Published.closed(CLUSTER_SHARDS))
     for document in objects.published or ():
         home = document["metadata"]["namespace"]
         if home in found:
-            with suppress(UnreadablePartError):
+            with suppress(UnreadableShardError):
                 found[home] = read_object(document, found[home])
     return found
 
@@ -283,7 +282,7 @@ def _check_published(
         if not secret.is_ours or age_seconds(secret.created, clock) < _NEW_SECONDS:
             continue
         for home, known in published.items():
-            credential = Credential(secret.uid, account_uid)
+            credential = credential_of(secret.uid, account_uid)
             if known.find(credential, clock.unix()) is Presence.UNKNOWN:
                 fact = f"the gate in {home} does not know Secret {secret.name}"
                 if secret.is_known:

@@ -19,18 +19,25 @@ from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
 from daypass.kube.published_objects import (
-    UnreadablePartError,
+    UnreadableShardError,
     read_lacking,
     read_object,
-    read_part,
     read_published_denials,
     read_room,
+    read_shard,
 )
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.kube.waiting import NotReadyError, Waiter
-from daypass.rules.credentials import CLUSTER_PARTS, UID, part_of
 from daypass.rules.denials import Denial
-from daypass.rules.published import DENIALS, NAMES, Published, part_name
+from daypass.rules.published import (
+    CLUSTER_SHARDS,
+    DENIALS,
+    NAMES,
+    UID,
+    Published,
+    shard_name,
+    shard_of,
+)
 
 GATE_NAMESPACES = f"{labels.GATE}=true"
 """Selects the namespaces of gates. Only cluster administrators can label namespaces."""
@@ -56,20 +63,22 @@ def require_gate(cluster: Cluster, home: str) -> None:
 def find_room(cluster: Cluster) -> int | None:
     """Return how many credentials of one namespace every gate takes; None if it is not known."""
     try:
-        parts = [cluster.find(CONFIG_MAPS, part_name(0), each) for each in gate_namespaces(cluster)]
-        return min((read_room(each) for each in parts if each is not None), default=None)
-    except (ForbiddenError, UnreadablePartError):
+        shards = [
+            cluster.find(CONFIG_MAPS, shard_name(0), each) for each in gate_namespaces(cluster)
+        ]
+        return min((read_room(each) for each in shards if each is not None), default=None)
+    except (ForbiddenError, UnreadableShardError):
         return None
 
 
 def read_published(cluster: Cluster, home: str, uid: str) -> Published:
-    """Return what the gate of a namespace has published: the part of the set with a UID, and the
+    """Return what the gate of a namespace has published: the shard of the set with a UID, and the
     denials. What is missing or unreadable is closed.
     """
-    published = Published.closed(CLUSTER_PARTS)
-    number = part_of(uid, CLUSTER_PARTS) if UID.fullmatch(uid) else 0
-    for name in (DENIALS, part_name(number)):
-        with suppress(UnreadablePartError):
+    published = Published.closed(CLUSTER_SHARDS)
+    number = shard_of(uid, CLUSTER_SHARDS) if UID.fullmatch(uid) else 0
+    for name in (DENIALS, shard_name(number)):
+        with suppress(UnreadableShardError):
             if found := cluster.find(CONFIG_MAPS, name, home):
                 published = read_object(found, published)
     return published
@@ -135,14 +144,14 @@ class GateWait:
 
     def _wait_for_parts(self, uids: Iterable[str], *, are_new: bool) -> None:
         def missing(changed: set[str], document: Object) -> str:
-            published = read_part(document, CLUSTER_PARTS)[1].uids
+            published = read_shard(document, CLUSTER_SHARDS)[1].uids
             if are_new:
                 return "" if changed <= published else "its published set lacks what was created"
             return "its published set still has what was deleted" if changed & published else ""
 
         changed = defaultdict[str, set[str]](set)
         for uid in uids if self._left else ():
-            changed[part_name(part_of(uid, CLUSTER_PARTS))].add(uid)
+            changed[shard_name(shard_of(uid, CLUSTER_SHARDS))].add(uid)
         self._wait({name: partial(missing, its) for name, its in changed.items()})
 
     def _wait(self, missing: Mapping[str, Missing], *, only_home: bool = False) -> None:
@@ -187,12 +196,12 @@ def _look(cluster: Cluster, home: str, name: str, missing_in: Missing) -> str | 
     try:
         found = cluster.find(CONFIG_MAPS, name, home)
         if found is None:
-            return f"it has not published all {len(NAMES)} parts of what it knows"
+            return f"it has not published all {len(NAMES)} shards of what it knows"
         if missing := missing_in(found):
             return missing
         gates = read_lacking(found)
         return f"it could not be published at: {printable(gates)}" if gates else None
-    except UnreadablePartError as error:
+    except UnreadableShardError as error:
         return f"its ConfigMap {name} is not readable: {error}"
     except ClusterUnreachableError as error:
         return error.fact

@@ -23,8 +23,7 @@ from daypass.render.envoy.bootstrap import (
     to_json,
 )
 from daypass.render.envoy.settings import DoorSettings, GateSettings
-from daypass.rules.credentials import part_of
-from daypass.rules.published import Published, part_name
+from daypass.rules.published import Published, shard_name, shard_of
 
 _READ_WITHIN_SECONDS = 2.0
 
@@ -66,7 +65,7 @@ class EnvoyInstance:
         self.settings = settings
         self._workers = workers
         self._keys = keys
-        self.published = published or Published.closed(settings.gate.parts if settings.gate else 1)
+        self.published = published or Published.closed(settings.gate.shards if settings.gate else 1)
         self._known: Published | None = self.published  # what the files have
         self._publishing = threading.Lock()
         self._publications = 0
@@ -110,10 +109,10 @@ class EnvoyInstance:
                 self._write_published(published, known)
             self.published = self._known = published
 
-    def has_loaded(self, uid: str) -> bool:
-        """Return whether Envoy uses what was published last of the part with a credential."""
+    def has_loaded(self, credential: str) -> bool:
+        """Return whether Envoy uses what was published last of the shard with a credential."""
         with self._publishing:
-            file = published_file(part_name(part_of(uid, len(self.published.parts))))
+            file = published_file(shard_name(shard_of(credential, len(self.published.shards))))
             return self.settings.gate is None or not self._unread({file: self._versions[file]})
 
     def stop(self) -> None:

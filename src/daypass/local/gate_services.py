@@ -27,8 +27,7 @@ from daypass.gate.watch.controller import AtGate, Controller
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.connection import ConnectionConfig
 from daypass.local.envoy_instance import EnvoyInstance
-from daypass.rules.credentials import Credential, Presence
-from daypass.rules.published import Published
+from daypass.rules.published import Presence, Published
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -73,13 +72,13 @@ class CredentialWatch:
         authorizer: LocalAuthorizer | None,
         clock: Clock,
         *,
-        parts: int,
+        shards: int,
         close_after_seconds: float,
     ) -> None:
-        self.parts = parts
+        self.shards = shards
         self.pace_seconds = SHORTEST_PACE_SECONDS
         self._authorizer = authorizer
-        self._given = Published.closed(parts)
+        self._given = Published.closed(shards)
         self._envoy: EnvoyInstance | None = None
         self._publishing = threading.Lock()
         self._clock = clock
@@ -120,12 +119,12 @@ class CredentialWatch:
             self._envoy = envoy
             envoy.publish(self._given)
 
-    def wait_for(self, credential: Credential) -> None:
+    def wait_for(self, credential: str) -> None:
         """Wait until tokens of a new credential pass. Raises DaypassError after some seconds."""
         deadline = self._clock.monotonic() + WAIT_SECONDS
         while not (
             self.published.find(credential, self._clock.unix()) is Presence.EXISTS
-            and (self._envoy is None or self._envoy.has_loaded(credential.uid))
+            and (self._envoy is None or self._envoy.has_loaded(credential))
         ):
             if self._clock.monotonic() > deadline:
                 raise DaypassError("the gate does not see a new credential", self._problems())
@@ -149,12 +148,12 @@ class CredentialWatch:
 
     def take_over(self) -> Published:
         """Return that nothing is in force for sure: the caller publishes all of it again."""
-        return Published.closed(self.parts)
+        return Published.closed(self.shards)
 
     def publish(self, number: int | None, wanted: Published) -> None:
-        """Put a part in force or, without a number, the denials. Raises OSError."""
+        """Put a shard in force or, without a number, the denials. Raises OSError."""
         published = self._given.updated(number, wanted)
-        # So that Envoy's main thread is not always busy, even if all parts change all the time.
+        # So that Envoy's main thread is not always busy, even if all shards change all the time.
         self.pace_seconds = SHORTEST_PACE_SECONDS + published.count * READ_SECONDS
         with self._publishing:
             self._given = published
@@ -176,10 +175,10 @@ class CredentialWatch:
         return "\n".join(self._controller.problems().values())
 
     def _closed(self) -> str:
-        closed = len(self.published.closed_parts(self._clock.unix()))
+        closed = len(self.published.closed_shards(self._clock.unix()))
         if not closed:
             return ""
-        which = "every token" if closed == self.parts else "some tokens"
+        which = "every token" if closed == self.shards else "some tokens"
         return f"the gate refuses {which}: what it knows of credentials is out of date"
 
 

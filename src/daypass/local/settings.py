@@ -76,12 +76,12 @@ def envoy_settings(
     issuer: str,
     echo: Address | None,
     authorizer: Path | None = None,
-    parts: int,
+    shards: int,
 ) -> EnvoyInstanceSettings:
     """Return the settings of a config's door and gate.
 
     `own`: for hosts that the config names no files for. `issuer`, `echo` (the default upstream),
-    `authorizer` (its Unix socket, if the check needs one) and `parts` (of its published set) are
+    `authorizer` (its Unix socket, if the check needs one) and `shards` (of its published set) are
     for the gate. Clients connect directly, so no hop is trusted to name a client's address. Raises
     UsageError, CertificateError.
     """
@@ -130,7 +130,7 @@ def envoy_settings(
         certificates=shown,
         protected=_protected(config, echo),
         rules=config.rules_of(guarding, issuer),
-        parts=parts,
+        shards=shards,
         authorizer_socket="" if authorizer is None else str(authorizer),
     )
     return EnvoyInstanceSettings(door=door, gate=gate)

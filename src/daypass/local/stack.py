@@ -20,7 +20,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.supervisor import Supervisor
-from daypass.rules.credentials import Credential
+from daypass.rules.published import credential_of
 
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
 HOST = "localhost"
@@ -110,7 +110,7 @@ class LocalStack:
                 clock,
                 self.said.append,
                 workers=WORKERS,
-                parts=PARTS,
+                shards=PARTS,
             )
         except BaseException:
             self._stop_server()
@@ -140,7 +140,7 @@ class LocalStack:
         spec = IdentitySpec(name=IdentityName.parse(namespace, name), credentials=settings)
         created = create(self.cluster, None, spec, warn=lambda fact, hint: None)
         secret = created.secret
-        self.supervisor.wait_for_credential(Credential(secret.uid, secret.account_uid))
+        self.supervisor.wait_for_credential(credential_of(secret.uid, secret.account_uid))
         file = self.folder / f"{secret.name}.json"
         write_private(str(file), settings.file_content(created))
         return MadeIdentity(

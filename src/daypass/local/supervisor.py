@@ -21,7 +21,7 @@ from daypass.local.gate_services import (
     append_audit,
 )
 from daypass.local.settings import OwnCertificates, envoy_settings
-from daypass.rules.credentials import LOCAL_PARTS, Credential
+from daypass.rules.published import LOCAL_SHARDS
 
 CHECK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0
@@ -33,8 +33,8 @@ class Supervisor:
     """Runs the door, and the gate if there is one, of a config.
 
     `backend`: the API server. `authority` issues the certificates that the config names no file
-    for. `log` gets lines for the user. `workers`: threads of Envoy; None for one per core. `parts`:
-    of the published set.
+    for. `log` gets lines for the user. `workers`: threads of Envoy; None for one per core.
+    `shards`: of the published set.
     `close_after_seconds`: how long the gate accepts tokens without seeing which credentials exist;
     None for the config's value.
     """
@@ -49,7 +49,7 @@ class Supervisor:
         log: Callable[[str], None],
         *,
         workers: int | None = None,
-        parts: int = LOCAL_PARTS,
+        shards: int = LOCAL_SHARDS,
         close_after_seconds: float | None = None,
     ) -> None:
         self.config = config
@@ -86,7 +86,7 @@ class Supervisor:
                 issuer=issuer,
                 echo=echo,
                 authorizer=None if self._authorizer is None else self._authorizer.path,
-                parts=parts,
+                shards=shards,
             )
             if config.local_gate is not None:
                 # Before Envoy starts, so that it has both at its first request.
@@ -98,7 +98,7 @@ class Supervisor:
                     backend.connection(),
                     self._authorizer,
                     clock,
-                    parts=parts,
+                    shards=shards,
                     close_after_seconds=close_after_seconds or config.watch.close_after_seconds,
                 )
                 started.callback(self._watch.stop)
@@ -119,7 +119,7 @@ class Supervisor:
             self._log("the gate has taken the API server's signing keys")
         self._follow()
 
-    def wait_for_credential(self, credential: Credential) -> None:
+    def wait_for_credential(self, credential: str) -> None:
         """Wait until tokens of a new credential pass the gate, if there is one."""
         if self._watch is not None:
             self._watch.wait_for(credential)

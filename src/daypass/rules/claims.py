@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from daypass.rules.credentials import Credential
+from daypass.rules.published import credential_of, is_credential
 
 _BASE64URL = "[A-Za-z0-9_-]"
 _LAST = f"{_BASE64URL}(?:[AQgw]|{_BASE64URL}[AEIMQUYcgkosw048]|{_BASE64URL}{{3}})"
@@ -66,7 +66,7 @@ class BoundClaims:
 
     UIDs and `jti` are "" if the token has none. `bound`: None if it is bound to a Node, or cannot
     be read. `bound_uid`: of the Secret or Pod that it is bound to. `credential`: what has to be in
-    the published set; None if a UID of it is missing or malformed, and for a Pod's token, which
+    the published set; "" if a UID of it is missing or malformed, and for a Pod's token, which
     needs none: TokenReview decides.
     """
 
@@ -79,7 +79,7 @@ class BoundClaims:
     bound_uid: str
     service_account_uid: str
     jti: str
-    credential: Credential | None
+    credential: str
 
 
 def has_registered_types(header: dict[str, Any], claims: dict[str, Any]) -> bool:
@@ -106,7 +106,7 @@ def bound_claims(claims: dict[str, Any], audience: str) -> BoundClaims | None:
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
     bound, account_uid = bound_to(kubernetes), _uid(kubernetes.get("serviceaccount"))
     bound_uid = "" if bound is None else _uid(kubernetes.get(bound.lower()))
-    pair = Credential(account_uid if bound is Bound.NONE else bound_uid, account_uid)
+    pair = credential_of(account_uid if bound is Bound.NONE else bound_uid, account_uid)
     return BoundClaims(
         identity=CallerIdentity(user=subject, groups=(*groups, "system:authenticated")),
         expires_unix=int(claims["exp"]),
@@ -117,7 +117,7 @@ def bound_claims(claims: dict[str, Any], audience: str) -> BoundClaims | None:
         bound_uid=bound_uid,
         service_account_uid=account_uid,
         jti=claims.get("jti", ""),
-        credential=pair if bound in (Bound.SECRET, Bound.NONE) and pair.is_valid else None,
+        credential=pair if bound in (Bound.SECRET, Bound.NONE) and is_credential(pair) else "",
     )
 
 

@@ -31,7 +31,6 @@ from daypass.rules.claims import (
     bound_claims,
     has_registered_types,
 )
-from daypass.rules.credentials import Presence
 from daypass.rules.models import Access, ModelRule, NamesIn, may_mean_models, needed_accesses
 from daypass.rules.patterns import (
     EVERY_HOST,
@@ -40,7 +39,7 @@ from daypass.rules.patterns import (
     Place,
     is_plain_path,
 )
-from daypass.rules.published import Published
+from daypass.rules.published import Presence, Published
 from daypass.rules.reasons import Reason
 
 _BEARER = re.compile(BEARER_JWT)
@@ -278,7 +277,7 @@ def check_claims(
     # 12. It is bound to what the gate accepts, so that it can be revoked.
     if bound.bound not in rules.bound:
         raise RefusedError(Reason.UNBOUND)
-    if bound.bound is not Bound.POD and bound.credential is None:
+    if bound.bound is not Bound.POD and not bound.credential:
         raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
     passed("bound to nothing" if bound.bound is Bound.NONE else f"bound to a {bound.bound}")
     # 13. The credential exists, is this ServiceAccount's own, and is not denied.

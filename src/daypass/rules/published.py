@@ -1,73 +1,143 @@
-"""All that is published, as one value, and its names in a cluster."""
+"""What is published: the set of credentials that exist, in shards, and denials by hand.
+
+A credential is the text `UID/UID`, of a Secret and of its own ServiceAccount; for a token that is
+bound to nothing, the ServiceAccount's twice. The API server binds tokens to any Secret of the
+namespace, so a token's own pair is looked up. A shard holds the credentials whose first UID is in
+one range, so that a change is a change of one small shard, and so that one shard is looked up for a
+request.
+
+Each shard has a closing time of its own. Its readers keep the last one that they received: a shard
+that is no longer renewed refuses every token of its range from then on.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
+from enum import Enum
 
-from daypass.rules.credentials import (
-    CLOSED_PART,
-    CLUSTER_PARTS,
-    Credential,
-    CredentialPart,
-    Presence,
-    part_of,
-)
 from daypass.rules.denials import Denials
 
+CLUSTER_SHARDS = 64
+"""Shards of the set in a cluster: each is one object, of at most 100 KB with 20,000 credentials."""
+LOCAL_SHARDS = 8
+"""Shards of the set on one machine. Envoy takes an inotify instance for each file that it follows
+(source/common/filesystem/inotify/watcher_impl.cc), ten without them, and Linux gives a user 128.
+"""
+UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+"""The form of Kubernetes' UIDs. Nothing else is ever in the set."""
+_CREDENTIAL = re.compile(rf"{UID.pattern}/{UID.pattern}", re.ASCII)
 CREDENTIALS = "daypass-gate-credentials"
-"""The published parts; `-00` to `-63` follow."""
+"""The published shards; `-00` to `-63` follow."""
 DENIALS = "daypass-gate-denials"
 """The published denials."""
 
 
-def part_name(number: int) -> str:
-    """Return the name of a part: of its ConfigMap, and of Envoy's filter."""
+def shard_name(number: int) -> str:
+    """Return the name of a shard: of its ConfigMap, and of Envoy's filter."""
     return f"{CREDENTIALS}-{number:02}"
 
 
-NAMES = (*map(part_name, range(CLUSTER_PARTS)), DENIALS)
+NAMES = (*map(shard_name, range(CLUSTER_SHARDS)), DENIALS)
 """The names of the ConfigMaps, of Envoy's filters, and of the gateway's objects with their
 configs."""
 
 
+def credential_of(uid: str, account_uid: str) -> str:
+    """Return the credential of a Secret and its ServiceAccount, as Envoy looks it up."""
+    return f"{uid}/{account_uid}"
+
+
+def is_credential(text: str) -> bool:
+    """Return whether a text is two UIDs of Kubernetes' form. None contains the separator."""
+    return _CREDENTIAL.fullmatch(text) is not None
+
+
+def shard_of(credential: str, shards: int) -> int:
+    """Return the number of the shard that has this credential, of so many. Its first UID is enough.
+
+    Raises ValueError.
+    """
+    return int(credential[:2], 16) * shards // 256
+
+
+def split_credentials(credentials: Iterable[str], shards: int) -> list[frozenset[str]]:
+    """Return the credentials of each shard. Raises ValueError for other than pairs of UIDs."""
+    found: list[set[str]] = [set() for _ in range(shards)]
+    for each in credentials:
+        if not is_credential(each):
+            raise ValueError(f"{each[:80]!r} is no pair of UIDs")
+        found[shard_of(each, shards)].add(each)
+    return list(map(frozenset, found))
+
+
+class Presence(Enum):
+    """What the set says about a credential at a time."""
+
+    EXISTS = "exists"
+    UNKNOWN = "unknown"
+    """It is not in the set: deleted, newer than the last publication, or not watched."""
+    CLOSED = "closed"
+    """Its shard is missing or out of date."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """The credentials of one range. `closes_unix`: from then on, every token of the range is
+    refused (whole seconds, UTC); 0: now.
+    """
+
+    credentials: Set[str] = frozenset()
+    closes_unix: int = 0
+
+    @property
+    def uids(self) -> frozenset[str]:
+        """Those of its Secrets, and of ServiceAccounts whose tokens may be bound to nothing."""
+        return frozenset(each.partition("/")[0] for each in self.credentials)
+
+
+CLOSED_SHARD = Shard()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """The set of credentials that exist, its parts in the order of their ranges, and denials."""
+    """The set of credentials that exist, its shards in the order of their ranges, and denials."""
 
-    parts: tuple[CredentialPart, ...]
+    shards: tuple[Shard, ...]
     denials: Denials
 
     @classmethod
-    def closed(cls, parts: int) -> Published:
+    def closed(cls, shards: int) -> Published:
         """Return what refuses every token."""
-        return cls(parts=(CLOSED_PART,) * parts, denials=Denials())
+        return cls(shards=(CLOSED_SHARD,) * shards, denials=Denials())
 
     @property
     def count(self) -> int:
         """How many credentials exist."""
-        return sum(len(part.credentials) for part in self.parts)
+        return sum(len(shard.credentials) for shard in self.shards)
 
-    def find(self, credential: Credential | None, now_unix: float) -> Presence:
+    def find(self, credential: str, now_unix: float) -> Presence:
         """Return whether a credential exists. Anything but a pair of UIDs is unknown."""
-        if credential is None or not credential.is_valid:
+        if not is_credential(credential):
             return Presence.UNKNOWN
-        part = self.parts[part_of(credential.uid, len(self.parts))]
-        if now_unix >= part.closes_unix:
+        shard = self.shards[shard_of(credential, len(self.shards))]
+        if now_unix >= shard.closes_unix:
             return Presence.CLOSED
-        return Presence.EXISTS if credential in part.credentials else Presence.UNKNOWN
+        return Presence.EXISTS if credential in shard.credentials else Presence.UNKNOWN
 
-    def closed_parts(self, now_unix: float) -> frozenset[int]:
-        """Return the parts that refuse every token: all, if the denials are out of date."""
+    def closed_shards(self, now_unix: float) -> frozenset[int]:
+        """Return the shards that refuse every token: all, if the denials are out of date."""
         is_closed = self.denials.is_closed(now_unix)
-        numbered = enumerate(self.parts)
-        return frozenset(n for n, part in numbered if is_closed or now_unix >= part.closes_unix)
+        numbered = enumerate(self.shards)
+        return frozenset(n for n, shard in numbered if is_closed or now_unix >= shard.closes_unix)
 
     def updated(self, number: int | None, other: Published) -> Published:
-        """Return the same with a part of another value or, without a number, with its denials."""
+        """Return the same with a shard of another value or, without a number, with its denials."""
         if number is None:
             return replace(self, denials=other.denials)
-        return self.with_part(number, other.parts[number])
+        return self.with_shard(number, other.shards[number])
 
-    def with_part(self, number: int, part: CredentialPart) -> Published:
-        """Return the same with another part."""
-        return replace(self, parts=(*self.parts[:number], part, *self.parts[number + 1 :]))
+    def with_shard(self, number: int, shard: Shard) -> Published:
+        """Return the same with another shard."""
+        return replace(self, shards=(*self.shards[:number], shard, *self.shards[number + 1 :]))

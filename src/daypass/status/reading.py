@@ -37,14 +37,13 @@ from daypass.kube.errors import (
     UnauthorizedError,
 )
 from daypass.kube.lease import DURATION_SECONDS
-from daypass.kube.published_objects import UnreadablePartError, read_lacking, read_object
+from daypass.kube.published_objects import UnreadableShardError, read_lacking, read_object
 from daypass.local.state import runs_from
 from daypass.render.envoy.door_routes import UPSTREAM
 from daypass.render.fronts import AnyFront, fronts_of
 from daypass.render.monitoring.monitors import Scraped, scraped
 from daypass.render.names import DOOR, GATE, GATE_WATCH
-from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import Published
+from daypass.rules.published import CLUSTER_SHARDS, Published
 from daypass.status import judgement
 from daypass.status.report import DomainState, IdentitiesState, Overview, PartState, PublishedState
 from daypass.status.samples import AUTHORITY_EXPIRES, GATE_THERE, KEYS_AGE
@@ -277,12 +276,12 @@ class View:
         documents = self.see(what, self.cluster.list, kinds.CONFIG_MAPS, home, labels=selected)
         if documents is None:
             return PublishedState(leader=leader)
-        known, lacking = Published.closed(CLUSTER_PARTS), set[str]()
+        known, lacking = Published.closed(CLUSTER_SHARDS), set[str]()
         for each in documents:
-            with suppress(UnreadablePartError):  # it counts as closed
+            with suppress(UnreadableShardError):  # it counts as closed
                 known = read_object(each, known)
                 lacking |= {*filter(None, read_lacking(each).split(", "))}
-        closes_unix = min(known.denials.closes_unix, *(each.closes_unix for each in known.parts))
+        closes_unix = min(known.denials.closes_unix, *(each.closes_unix for each in known.shards))
         closes = closes_unix - self._now() if closes_unix else 0.0
         return PublishedState(
             leader=leader,

@@ -22,14 +22,13 @@ from daypass.gate.authorizer.served_gate import LIMIT_DESTINATIONS, LIMIT_KEY_BY
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import SKEW_SECONDS
-from daypass.rules.credentials import CLOSED_PART, CLUSTER_PARTS, part_of
 from daypass.rules.decision import Review
 from daypass.rules.denials import Denials
-from daypass.rules.published import Published
+from daypass.rules.published import CLOSED_SHARD, CLUSTER_SHARDS, Published, shard_of
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.many_connections import resident_bytes
 from support.messages import check
-from support.publishing import parts_of
+from support.publishing import shards_of
 from support.reviewing import (
     GOOD,
     HOST,
@@ -44,7 +43,7 @@ from support.timing import FakeClock
 from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, SECRET_UID, USER, Signer, encode
 
 OTHER_UID = "0ddba11c-0000-4000-8000-000000000001"
-"""A credential in another part of the set."""
+"""A credential in another shard of the set."""
 
 
 @pytest.fixture
@@ -206,7 +205,7 @@ def test_without_a_watch_a_token_outlives_its_secret_by_the_cache_time_at_most(
     assert len([each for each in passed if each >= FRESH_SHARE * 60]) <= 1
 
 
-def part(value: Any) -> str:
+def shard(value: Any) -> str:
     return encode(json.dumps(value).encode())
 
 
@@ -218,7 +217,7 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
 
     def send(count: int) -> None:
         for number in range(count // 10):
-            foreign = part({**others, "jti": str(number)})
+            foreign = shard({**others, "jti": str(number)})
             for kind in range(10):
                 # One of ten is well-formed, from another issuer.
                 middle = foreign if kind == 0 else f"{number}{kind}"
@@ -242,8 +241,8 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
 def test_cached_refusals_of_forged_tokens_are_bounded(tried: AskedAuthorizer) -> None:
     tried.says = lambda token: REFUSED
     for number in range(LIMIT_REFUSALS + 1_000):
-        forged = part(claims(tried.clock, jti=str(number)))
-        answer = tried.ask(f"Bearer {part({'alg': 'RS256'})}.{forged}.sig")
+        forged = shard(claims(tried.clock, jti=str(number)))
+        answer = tried.ask(f"Bearer {shard({'alg': 'RS256'})}.{forged}.sig")
         assert answer.reason is Reason.REVIEW_REFUSED
     authorizer = tried.authorizer
     assert (len(authorizer.cache), len(authorizer.tokens.refusals)) == (0, LIMIT_REFUSALS)
@@ -344,17 +343,17 @@ def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(
     tried: AskedAuthorizer,
 ) -> None:
     tried.publish(SECRET_UID, OTHER_UID)
-    assert part_of(SECRET_UID, CLUSTER_PARTS) != part_of(OTHER_UID, CLUSTER_PARTS)
+    assert shard_of(SECRET_UID, CLUSTER_SHARDS) != shard_of(OTHER_UID, CLUSTER_SHARDS)
     account = {"uid": ACCOUNT_UID}
     other = {"namespace": "team", "secret": {"uid": OTHER_UID}, "serviceaccount": account}
     lines = [f"Bearer {tried.token()}", f"Bearer {tried.token(**{'kubernetes.io': other})}"]
     assert all(tried.ask(line).code == 200 for line in lines)
     closes = int(tried.clock.unix()) + 30
-    whole = parts_of({SECRET_UID, OTHER_UID}, closes + 600)
-    number = part_of(SECRET_UID, CLUSTER_PARTS)
+    whole = shards_of({SECRET_UID, OTHER_UID}, closes + 600)
+    number = shard_of(SECRET_UID, CLUSTER_SHARDS)
     soon = replace(whole[number], closes_unix=closes)
     denials = Denials(closes_unix=closes + 600)
-    published = Published(parts=whole, denials=denials).with_part(number, soon)
+    published = Published(shards=whole, denials=denials).with_shard(number, soon)
     tried.authorizer.take_published(published)
     tried.clock.advance(29)
     tried.authorizer.tick()
@@ -365,24 +364,24 @@ def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(
     assert tried.cached(lines[1]) is not None
     answer = tried.ask(lines[0])
     assert (answer.reason, answer.code) == (Reason.UNKNOWN, 503)
-    tried.authorizer.take_published(Published(parts=whole, denials=denials))
+    tried.authorizer.take_published(Published(shards=whole, denials=denials))
     assert tried.ask(lines[0]).code == 200
-    events = [(line["event"], line.get("parts")) for line in tried.lines]
+    events = [(line["event"], line.get("shards")) for line in tried.lines]
     assert events[2:] == [("gate-closed", 1), ("gate-opened", None), ("token-accepted", None)]
 
 
-@pytest.mark.parametrize("what", ["parts", "denials", "a part"])
+@pytest.mark.parametrize("what", ["shards", "denials", "a shard"])
 def test_what_is_missing_or_out_of_date_closes_the_gate_even_for_cached_tokens(
     tried: AskedAuthorizer, what: str
 ) -> None:
     tried.publish(SECRET_UID)
     line = f"Bearer {tried.token()}"
     assert tried.ask(line).code == 200
-    if what == "a part":
+    if what == "a shard":
         published = tried.authorizer.published
         assert published is not None
-        number = part_of(SECRET_UID, CLUSTER_PARTS)
-        tried.authorizer.take_published(published.with_part(number, CLOSED_PART))
+        number = shard_of(SECRET_UID, CLUSTER_SHARDS)
+        tried.authorizer.take_published(published.with_shard(number, CLOSED_SHARD))
     elif what == "denials":
         tried.publish(SECRET_UID, closes_unix=int(tried.clock.unix()))
     else:

@@ -13,7 +13,7 @@ from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, Place
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
-from support.publishing import denied_by_hand, parts_of
+from support.publishing import denied_by_hand, shards_of
 from support.reviewing import GOOD, HOST, AskedAuthorizer, rules
 from support.tokens import ACCOUNT_UID, AUDIENCE, SECRET_UID, USER
 
@@ -233,18 +233,18 @@ def test_a_denied_token_bound_to_a_pod_is_refused_at_once_even_if_cached(
     assert [each["gate"] for each in bound.lines if each["event"] == "token-revoked"] == ["serving"]
 
 
-def test_closed_parts_refuse_tokens_that_need_them_and_closed_denials_all(
+def test_closed_shards_refuse_tokens_that_need_them_and_closed_denials_all(
     bound: AskedAuthorizer,
 ) -> None:
-    """A Pod's token is in no part, so none that is out of date hides that it was revoked. But
+    """A Pod's token is in no shard, so none that is out of date hides that it was revoked. But
     denials that are out of date may hide that it was denied.
     """
     lines = [to_pod(bound), f"Bearer {bound.token()}"]
     closes = int(bound.clock.unix()) + 30
 
-    def publish(parts: int, denials: int) -> None:
+    def publish(shards: int, denials: int) -> None:
         bound.authorizer.take_published(
-            Published(parts=parts_of({SECRET_UID}, parts), denials=denied_by_hand(denials))
+            Published(shards=shards_of({SECRET_UID}, shards), denials=denied_by_hand(denials))
         )
 
     def reasons() -> list[Reason]:
@@ -263,7 +263,7 @@ def test_closed_parts_refuse_tokens_that_need_them_and_closed_denials_all(
     publish(closes + 600, closes + 600)
     assert reasons() == [Reason.ALLOWED, Reason.ALLOWED]
     closed = [
-        (each["event"], each.get("parts")) for each in bound.lines if "gate-" in each["event"]
+        (each["event"], each.get("shards")) for each in bound.lines if "gate-" in each["event"]
     ]
     assert closed == [("gate-closed", 64), ("gate-opened", None)]
 

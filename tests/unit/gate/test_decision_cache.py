@@ -18,7 +18,7 @@ from daypass.gate.authorizer.decision_cache import (
 )
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.served_gate import ServedGate
-from daypass.rules.credentials import CLOSED_PART, Credential, part_of
+from daypass.rules.published import CLOSED_SHARD, credential_of, shard_of
 from daypass.rules.reasons import Reason
 from support.publishing import published
 from support.reviewing import rules
@@ -27,14 +27,14 @@ from support.tokens import ACCOUNT_UID
 ALLOWED = AuthzResponse(Reason.ALLOWED, 200, ())
 GATE = ServedGate("a", IstioGate(audience="a", check="review"), rules(), is_verified=True)
 UIDS = {name: f"{name * 8}-0000-4000-8000-000000000001" for name in "abcd"}
-CREDENTIALS = {name: Credential(uid, ACCOUNT_UID) for name, uid in UIDS.items()}
+CREDENTIALS = {name: credential_of(uid, ACCOUNT_UID) for name, uid in UIDS.items()}
 
 
 def entry(until: float = 10.0, *, secret: str = "", jti: str = "") -> CachedDecision:
     """Of a token that is bound to this Secret, or to a Pod."""
     return CachedDecision(
         gate=GATE, response=ALLOWED, fresh_until=until, until=until, audience="a",
-        credential=CREDENTIALS.get(secret), bound=UIDS.get(secret, "pod"), account=ACCOUNT_UID,
+        credential=CREDENTIALS.get(secret, ""), bound=UIDS.get(secret, "pod"), account=ACCOUNT_UID,
         jti=jti, namespace="team",
     )  # fmt: skip
 
@@ -80,12 +80,12 @@ def test_what_no_longer_exists_or_is_denied_is_removed_with_the_reason(
 
 
 def test_what_is_closed_is_removed(cache: DecisionCache) -> None:
-    number = part_of(UIDS["a"], 64)
-    whole = published(UIDS.values(), closes_unix=10, parts=64)
-    removed = cache.remove_closed(whole.with_part(number, CLOSED_PART), 9)
+    number = shard_of(UIDS["a"], 64)
+    whole = published(UIDS.values(), closes_unix=10, shards=64)
+    removed = cache.remove_closed(whole.with_shard(number, CLOSED_SHARD), 9)
     assert [each.jti for each in removed] == ["j-a"]
-    removed = cache.remove_closed(replace(whole, parts=(CLOSED_PART,) * 64), 9)
-    assert [each.jti for each in removed] == ["j-b", "j-c"], "a Pod's is of no part"
+    removed = cache.remove_closed(replace(whole, shards=(CLOSED_SHARD,) * 64), 9)
+    assert [each.jti for each in removed] == ["j-b", "j-c"], "a Pod's is of no shard"
     removed = cache.remove_closed(whole, 10)
     assert [each.jti for each in removed] == ["j-pod"]
 

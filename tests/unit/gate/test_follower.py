@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 
 from daypass.gate.watch.follower import FUTURE_SECONDS, PublishedFollower
-from daypass.kube.published_objects import denials_config_map, part_config_map
-from daypass.rules.credentials import (
-    CLOSED_PART,
-    CLUSTER_PARTS,
-    CredentialPart,
+from daypass.kube.published_objects import denials_config_map, shard_config_map
+from daypass.rules.published import (
+    CLOSED_SHARD,
+    CLUSTER_SHARDS,
+    DENIALS,
+    NAMES,
     Presence,
-    part_of,
+    Published,
+    Shard,
+    shard_name,
+    shard_of,
 )
-from daypass.rules.published import DENIALS, NAMES, Published, part_name
 from support.messages import check
 from support.publishing import CREDENTIAL, denied_by_hand, pairs
 from support.timing import FakeClock
@@ -26,8 +29,8 @@ from support.watched_api import ACCESS, WatchedApi
 
 CLOSE_AFTER = 60
 HOME = "daypass"
-NUMBER = part_of(SECRET_UID, CLUSTER_PARTS)
-NAME = part_name(NUMBER)
+NUMBER = shard_of(SECRET_UID, CLUSTER_SHARDS)
+NAME = shard_name(NUMBER)
 Document = dict[str, Any]
 
 
@@ -57,17 +60,17 @@ class Followed:
     def closes(self, seconds: float) -> int:
         return int(self.clock.unix() + seconds)
 
-    def part(self, number: int = NUMBER, *uids: str, seconds: float = CLOSE_AFTER) -> Document:
-        part = CredentialPart(credentials=pairs(uids), closes_unix=self.closes(seconds))
-        return part_config_map(number, part, HOME, room=2000)
+    def shard(self, number: int = NUMBER, *uids: str, seconds: float = CLOSE_AFTER) -> Document:
+        shard = Shard(credentials=pairs(uids), closes_unix=self.closes(seconds))
+        return shard_config_map(number, shard, HOME, room=2000)
 
     def denials(self, seconds: float = CLOSE_AFTER, **denied: Any) -> Document:
         return denials_config_map(denied_by_hand(self.closes(seconds), **denied), "daypass")
 
     def list_all(self, *left_out: str) -> None:
         """Receive everything, with one credential."""
-        parts = [self.part(n) for n in range(CLUSTER_PARTS) if n != NUMBER]
-        everything = [*parts, self.part(NUMBER, SECRET_UID), self.denials()]
+        shards = [self.shard(n) for n in range(CLUSTER_SHARDS) if n != NUMBER]
+        everything = [*shards, self.shard(NUMBER, SECRET_UID), self.denials()]
         for name in left_out:
             self.api.objects.pop(("configmaps", name), None)
         self.receive(*(each for each in everything if each["metadata"]["name"] not in left_out))
@@ -109,10 +112,10 @@ def test_nothing_is_passed_on_before_every_part_and_the_denials_have_been_read(
 
 
 def test_a_change_of_one_part_leaves_the_others_as_they_are(followed: Followed) -> None:
-    followed.receive(followed.part())
+    followed.receive(followed.shard())
     assert followed.presence() is Presence.UNKNOWN
-    first, second = (each.parts for each in followed.taken)
-    assert [n for n, part in enumerate(second) if part != first[n]] == [NUMBER]
+    first, second = (each.shards for each in followed.taken)
+    assert [n for n, shard in enumerate(second) if shard != first[n]] == [NUMBER]
     followed.receive(followed.denials(tokens={"j-1"}))
     assert followed.taken[-1].denials.keys == {"jti.j-1"}
 
@@ -122,23 +125,23 @@ def deleted(followed: Followed) -> None:
 
 
 def without_data(followed: Followed) -> None:
-    followed.receive({**followed.part(), "data": None})
+    followed.receive({**followed.shard(), "data": None})
 
 
 def of_another_format(followed: Followed) -> None:
-    document = followed.part(NUMBER, SECRET_UID)
+    document = followed.shard(NUMBER, SECRET_UID)
     document["data"]["UIDs"] = document["data"].pop("entries")
     followed.receive(document)
 
 
 def of_another_range(followed: Followed) -> None:
-    document = followed.part(NUMBER, "0" + SECRET_UID[1:])
+    document = followed.shard(NUMBER, "0" + SECRET_UID[1:])
     followed.receive(document)
 
 
 def too_far_ahead(followed: Followed) -> None:
     seconds = CLOSE_AFTER + FUTURE_SECONDS + 1
-    followed.receive(followed.part(NUMBER, SECRET_UID, seconds=seconds))
+    followed.receive(followed.shard(NUMBER, SECRET_UID, seconds=seconds))
 
 
 @pytest.mark.parametrize(
@@ -150,8 +153,8 @@ def test_a_part_that_is_missing_or_cannot_be_believed_is_closed_and_the_others_a
 ) -> None:
     break_it(followed)
     assert followed.presence() is Presence.CLOSED
-    parts = followed.taken[-1].parts
-    assert [n for n, part in enumerate(parts) if part == CLOSED_PART] == [NUMBER]
+    shards = followed.taken[-1].shards
+    assert [n for n, shard in enumerate(shards) if shard == CLOSED_SHARD] == [NUMBER]
     assert NAME in followed.follower.last_error
     check(followed.follower.last_error, reason=break_it.__name__)
     followed.list_all()
@@ -180,8 +183,8 @@ def test_a_clock_that_is_set_back_does_not_keep_a_part_open(followed: Followed) 
 
 def test_other_objects_with_the_label_are_ignored(followed: Followed) -> None:
     for name in ("daypass-gate-credentials-64", "other", f"{NAME}0"):
-        other = followed.part()
+        other = followed.shard()
         other["metadata"]["name"] = name
         followed.receive(other)
     assert len(followed.taken) == 1
-    assert len(NAMES) == CLUSTER_PARTS + 1
+    assert len(NAMES) == CLUSTER_SHARDS + 1

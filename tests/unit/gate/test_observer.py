@@ -110,7 +110,7 @@ def accounts(observation: Observation) -> dict[str, set[int]]:
 
 
 def _numbers(found: Mapping[str, ObservedNamespace]) -> dict[str, set[int]]:
-    return {name: {int(it.uid[:8], 16) for it in each.credentials} for name, each in found.items()}
+    return {name: {int(it[:8], 16) for it in each.credentials} for name, each in found.items()}
 
 
 @pytest.fixture

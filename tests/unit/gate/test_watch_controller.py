@@ -14,9 +14,8 @@ from daypass.gate.watch.controller import BACKOFF, SETTLE_SECONDS, State, WatchE
 from daypass.gate.watch.fenced_objects import CHECKED_AT_ONCE, term_of
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
 from daypass.render.names import GATE_KEYS
-from daypass.rules.credentials import CLOSED_PART
 from daypass.rules.denials import Denial, DeniedKind
-from daypass.rules.published import DENIALS, part_name
+from daypass.rules.published import CLOSED_SHARD, DENIALS, shard_name
 from support.messages import check
 from support.tokens import Signer
 from support.watch_replicas import (
@@ -28,9 +27,9 @@ from support.watch_replicas import (
     WatchEnv,
 )
 
-PARTS = list(map(part_name, range(4)))
-PART_PATHS = {CONFIG_MAPS: f"{CONFIG_MAPS}{PARTS[1]}", FILTERS: f"{FILTERS}{PARTS[1]}"}
-"""Of one part, by where it is."""
+SHARDS = list(map(shard_name, range(4)))
+SHARD_PATHS = {CONFIG_MAPS: f"{CONFIG_MAPS}{SHARDS[1]}", FILTERS: f"{FILTERS}{SHARDS[1]}"}
+"""Of one shard, by where it is."""
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def test_what_exists_is_published_and_what_is_deleted_no_longer(env: WatchEnv) -
     env.delete(one)
     replica.work()
     assert env.uids() == {other}
-    assert [part.uids for part in env.filtered()] == [p.uids for p in env.published().parts]
+    assert [shard.uids for shard in env.filtered()] == [p.uids for p in env.published().shards]
     assert replica.logged(WatchEvent.REMOVED) == [{"uid": one}]
     assert replica.state is State.PUBLISHING
 
@@ -75,10 +74,10 @@ def test_only_what_changes_is_written_first_for_istio_and_removals_before_additi
     env.written()
     replica.work()
     assert env.written() == []
-    env.delete(one)  # in part 1
-    env.create()  # in part 2
+    env.delete(one)  # in shard 1
+    env.create()  # in shard 2
     replica.work()
-    assert env.written() == [PARTS[1], PARTS[1], PARTS[2], PARTS[2]]
+    assert env.written() == [SHARDS[1], SHARDS[1], SHARDS[2], SHARDS[2]]
 
 
 def test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already(
@@ -90,7 +89,7 @@ def test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already(
     seen: list[set[str]] = []
 
     def look() -> None:
-        seen.append({uid for part in env.filtered() for uid in part.uids})
+        seen.append({uid for shard in env.filtered() for uid in shard.uids})
 
     replica.observer.list_all()
     env.api.meanwhile.append(lambda: env.api.meanwhile.append(look))  # before the second write
@@ -128,7 +127,7 @@ def test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all
     env.written()
     new.turn()
     assert env.uids() == {red}
-    assert set(env.written()) <= {*PARTS, *PARTS, DENIALS}
+    assert set(env.written()) <= {*SHARDS, *SHARDS, DENIALS}
 
 
 def test_a_new_leader_does_not_wait_for_a_namespace_if_nothing_else_is_listed(
@@ -188,7 +187,7 @@ def test_the_whole_set_is_renewed_in_time_one_part_at_a_time(env: WatchEnv) -> N
         replica.work()
         most = max(most, len(env.written()))
         assert uid in env.passing(env.clock.unix())
-        assert min(part.closes_unix for part in env.published().parts) > env.clock.unix() + 60
+        assert min(shard.closes_unix for shard in env.published().shards) > env.clock.unix() + 60
     assert most == 2
 
 
@@ -217,8 +216,8 @@ def test_after_a_clock_went_back_nothing_is_valid_for_too_long(
     replica.clock.ahead = 0
     replica.work()
     latest = env.clock.unix() + CLOSE_AFTER
-    assert max(part.closes_unix for part in env.published().parts) <= latest
-    assert max(part.closes_unix for part in env.filtered()) <= latest
+    assert max(shard.closes_unix for shard in env.published().shards) <= latest
+    assert max(shard.closes_unix for shard in env.filtered()) <= latest
 
 
 def test_a_clock_that_is_ahead_of_the_api_servers_makes_nothing_valid_for_longer(
@@ -228,7 +227,7 @@ def test_a_clock_that_is_ahead_of_the_api_servers_makes_nothing_valid_for_longer
     replica = env.replica("one")
     replica.clock.ahead = replica.cluster.clock_ahead_seconds = 3 * 3600
     replica.work()
-    assert {part.closes_unix for part in env.filtered()} == {int(env.clock.unix() + CLOSE_AFTER)}
+    assert {shard.closes_unix for shard in env.filtered()} == {int(env.clock.unix() + CLOSE_AFTER)}
     assert replica.state is State.PUBLISHING
     assert uid in env.passing(env.clock.unix())
     env.clock.advance(CLOSE_AFTER)
@@ -268,7 +267,7 @@ def test_a_paused_leader_creates_nothing_in_place_of_a_later_one(env: WatchEnv) 
     old = env.leader()
     new = env.replica("two")
     new.work()
-    path = f"{CONFIG_MAPS}{PARTS[0]}"
+    path = f"{CONFIG_MAPS}{SHARDS[0]}"
     del env.api.objects[path]
     while old.state is not State.FOLLOWER:  # until it sees that
         old.work()
@@ -299,7 +298,7 @@ def test_a_clean_handover_loses_nothing_and_takes_no_time(env: WatchEnv) -> None
     new.work()
     assert env.uids() == set()
     assert env.terms() == {2}
-    assert all(part.closes_unix > env.clock.unix() for part in env.published().parts)
+    assert all(shard.closes_unix > env.clock.unix() for shard in env.published().shards)
 
 
 @pytest.mark.parametrize("restored", [False, True])
@@ -347,7 +346,7 @@ def test_a_leader_that_lost_its_lease_leaves_the_rest_of_a_round(env: WatchEnv) 
     env.written()
     env.api.meanwhile.append(lambda: env.clock.advance(RENEW_WITHIN_SECONDS))
     replica.controller.step()
-    assert env.written() == [PARTS[0], PARTS[0]]
+    assert env.written() == [SHARDS[0], SHARDS[0]]
 
 
 def check_everything(env: WatchEnv, replica: Replica) -> None:
@@ -361,20 +360,20 @@ def check_everything(env: WatchEnv, replica: Replica) -> None:
 def test_what_others_delete_is_written_again(env: WatchEnv, where: str) -> None:
     uid = env.create()
     replica = env.leader()
-    del env.api.objects[PART_PATHS[where]]
+    del env.api.objects[SHARD_PATHS[where]]
     check_everything(env, replica)
     kind = "publish" if where == CONFIG_MAPS else "gates"
-    check(replica.problems(kind)[0], PART_PATHS[where], reason="changed")
+    check(replica.problems(kind)[0], SHARD_PATHS[where], reason="changed")
     assert replica.controller.problems() == {}
     assert replica.state is State.PUBLISHING
     assert uid in env.uids()
-    assert uid in {uid for part in env.filtered() for uid in part.uids}
+    assert uid in {uid for shard in env.filtered() for uid in shard.uids}
 
 
 def test_what_others_change_is_written_again_with_its_labels(env: WatchEnv) -> None:
     uid = env.create()
     replica = env.leader()
-    path = f"{CONFIG_MAPS}{PARTS[1]}"
+    path = f"{CONFIG_MAPS}{SHARDS[1]}"
     env.api.touch(path, labels={PUBLISHED: None}, annotations={TERM: None})
     env.api.objects[path]["data"]["uids"] = f"{uid}\nffffffff"
     check_everything(env, replica)
@@ -386,7 +385,7 @@ def test_what_others_change_is_written_again_with_its_labels(env: WatchEnv) -> N
 def test_a_term_that_another_has_written_stops_nobody(env: WatchEnv, term: int) -> None:
     replica = env.leader()
     for where in (CONFIG_MAPS, FILTERS):
-        env.api.touch(PART_PATHS[where], annotations={TERM: str(term)})
+        env.api.touch(SHARD_PATHS[where], annotations={TERM: str(term)})
         check_everything(env, replica)
     uid = env.create()
     replica.work()
@@ -402,7 +401,7 @@ def test_a_term_that_another_has_written_stops_nobody(env: WatchEnv, term: int) 
 def test_nothing_of_what_others_have_added_is_left(env: WatchEnv, where: str) -> None:
     """Such as a label of the gateway's pods in an earlier config."""
     replica = env.leader()
-    path = PART_PATHS[where]
+    path = SHARD_PATHS[where]
     added = env.api.objects[path]["spec" if where == FILTERS else "data"]
     added["of another"] = "x"
     env.api.touch(path, labels={"of": "another"})
@@ -428,7 +427,7 @@ def test_another_who_changes_everything_always_does_not_keep_the_leader_busy(
 @pytest.mark.parametrize("where", [CONFIG_MAPS, FILTERS])
 def test_a_change_that_meets_one_of_another_replaces_it(env: WatchEnv, where: str) -> None:
     replica = env.leader()
-    env.api.touch(PART_PATHS[where], annotations={"note": "x"})
+    env.api.touch(SHARD_PATHS[where], annotations={"note": "x"})
     uid = env.create()
     replica.work()
     assert (uid in env.uids()) is (where == FILTERS)  # otherwise, it takes over again
@@ -436,7 +435,7 @@ def test_a_change_that_meets_one_of_another_replaces_it(env: WatchEnv, where: st
     replica.work()
     assert uid in env.uids() & env.passing_at("default")
     assert len(env.terms()) == 1
-    assert "note" not in env.api.objects[PART_PATHS[where]]["metadata"]["annotations"]
+    assert "note" not in env.api.objects[SHARD_PATHS[where]]["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize("written", [0, 1, 2, 3])
@@ -460,12 +459,12 @@ def test_after_a_write_that_failed_in_part_both_objects_are_right(
 def test_a_part_that_the_api_server_refuses_holds_up_no_other(env: WatchEnv) -> None:
     one, other, stays = (env.create() for _ in range(3))
     replica = env.leader()
-    env.api.refuses.add(PARTS[1])
+    env.api.refuses.add(SHARDS[1])
     for uid in (one, other):
         env.delete(uid)
     replica.work()
     assert env.uids() == {one, stays}
-    assert PARTS[1] in replica.controller.problems()["publish"]
+    assert SHARDS[1] in replica.controller.problems()["publish"]
     until = env.clock.unix() + 2 * CLOSE_AFTER
     while env.clock.unix() < until:
         env.clock.advance(5)
@@ -515,8 +514,8 @@ def test_missing_objects_are_created_closed_before_anything_is_listed(
     replica = env.replica("one")
     replica.turn()
     assert replica.state is State.LISTING
-    assert [part.closes_unix for part in env.filtered()] == [0, 0, 0, 0]
-    assert set(env.published().parts) == {CLOSED_PART}
+    assert [shard.closes_unix for shard in env.filtered()] == [0, 0, 0, 0]
+    assert set(env.published().shards) == {CLOSED_SHARD}
 
 
 @pytest.mark.parametrize(
@@ -527,7 +526,7 @@ def test_an_unreadable_part_counts_as_closed_and_is_written(
 ) -> None:
     uid = env.create()
     env.leader().lease.stop()
-    path = f"{CONFIG_MAPS}{PARTS[1]}"
+    path = f"{CONFIG_MAPS}{SHARDS[1]}"
     data = env.api.objects[path]["data"]
     env.api.put(path, {**env.api.objects[path], "data": {**data, **changed}})
     new = env.replica("two")
@@ -563,7 +562,7 @@ def test_a_denial_is_published_first_and_ends_with_its_time(env: WatchEnv) -> No
     env.written()
     replica.work()
     assert env.denied() == {"jti.t1"}
-    assert env.written()[-2:] == [PARTS[2], PARTS[2]]
+    assert env.written()[-2:] == [SHARDS[2], SHARDS[2]]
     assert replica.logged(WatchEvent.DENIED) == [{"key": "jti.t1"}]
     env.clock.advance(51)
     replica.turn()
@@ -617,7 +616,7 @@ def test_publishing_once_now_and_then_leaves_no_time_in_which_the_gate_is_closed
         assert replica.controller.publish_once()
         replica.lease.stop()
         latest = env.clock.unix() + CLOSE_AFTER
-        assert {part.closes_unix for part in env.published().parts} == {int(latest)}
+        assert {shard.closes_unix for shard in env.published().shards} == {int(latest)}
         env.clock.advance(every)
 
 
@@ -629,7 +628,7 @@ def test_publishing_once_what_was_not_listed_publishes_nothing(env: WatchEnv) ->
 
 @pytest.fixture
 def slow(env: WatchEnv, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each write takes 0.1 s: a part has two, and a round lasts until 0.25 s have passed."""
+    """Each write takes 0.1 s: a shard has two, and a round lasts until 0.25 s have passed."""
     handle = env.api.handle_request
 
     def slowly(request: Any) -> Any:
@@ -649,15 +648,15 @@ def test_a_round_ends_in_time_so_that_istiod_delivers_it(env: WatchEnv) -> None:
         env.delete(uid)
     replica.observer.list_all()
     assert replica.controller.step()
-    assert env.written() == [PARTS[0], PARTS[0], PARTS[1], PARTS[1]]
+    assert env.written() == [SHARDS[0], SHARDS[0], SHARDS[1], SHARDS[1]]
     assert replica.controller.step()
-    assert env.written() == [PARTS[2], PARTS[2], PARTS[3], PARTS[3]]
+    assert env.written() == [SHARDS[2], SHARDS[2], SHARDS[3], SHARDS[3]]
 
 
 @pytest.mark.usefixtures("slow")
 def test_a_namespace_in_which_much_changes_delays_no_other(env: WatchEnv) -> None:
     red = [env.create("red") for _ in range(4)]
-    blue = env.create("blue")  # in part 1
+    blue = env.create("blue")  # in shard 1
     replica = env.leader()
 
     def churn() -> None:
@@ -669,9 +668,9 @@ def test_a_namespace_in_which_much_changes_delays_no_other(env: WatchEnv) -> Non
         assert replica.controller.step()
 
     churn()
-    assert env.written() == [PARTS[0], PARTS[0], PARTS[1], PARTS[1]]
+    assert env.written() == [SHARDS[0], SHARDS[0], SHARDS[1], SHARDS[1]]
     env.delete(blue)
-    churn()  # parts 2 and 3 have waited for longer
+    churn()  # shards 2 and 3 have waited for longer
     assert blue not in env.uids()
     churn()
     churn()

@@ -12,7 +12,7 @@ from daypass.gate.watch.controller import BACKOFF, AtGate, State, WatchEvent
 from daypass.gate.watch.fenced_objects import term_of
 from daypass.kube.lease import DURATION_SECONDS
 from daypass.render.names import GATE_KEYS
-from daypass.rules.published import part_name
+from daypass.rules.published import shard_name
 from support.messages import check
 from support.tokens import Signer
 from support.watch_replicas import (
@@ -56,8 +56,8 @@ def test_what_exists_is_published_at_both_and_what_is_deleted_no_longer(env: Wat
     env.delete(one)
     replica.work()
     assert at_both(env) == [{other}] * 2
-    name = part_name(1)
-    assert env.written() == [name, f"{name}.{OTHER}", part_name(1)]  # the ConfigMap last
+    name = shard_name(1)
+    assert env.written() == [name, f"{name}.{OTHER}", shard_name(1)]  # the ConfigMap last
     assert replica.publisher.gates == {gate: AtGate(lacking=0, why="") for gate in BOTH}
     assert env.terms() == {1}
 
@@ -183,7 +183,7 @@ def test_an_object_that_is_refused_holds_up_neither_its_gateway_nor_the_other(
 ) -> None:
     refused, other = env.create(), env.create()
     replica = env.leader()
-    env.api.refuses.add(f"{part_name(1)}.{OTHER}")
+    env.api.refuses.add(f"{shard_name(1)}.{OTHER}")
     for uid in (refused, other):
         env.delete(uid)
     replica.work()
@@ -200,7 +200,7 @@ def test_a_term_that_someone_writes_at_one_gateway_delays_the_other_by_nothing(
 ) -> None:
     one, other = env.create(), env.create()
     replica = env.leader()
-    for uid, name in ((one, part_name(1)), (other, part_name(2))):
+    for uid, name in ((one, shard_name(1)), (other, shard_name(2))):
         env.api.touch(f"{OTHER_FILTERS}{name}.{OTHER}", annotations={TERM: str(term)})
         env.delete(uid)
         replica.work()

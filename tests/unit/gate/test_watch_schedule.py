@@ -9,13 +9,12 @@ import pytest
 from daypass.gate.watch.schedule import (
     Observation,
     ObservedNamespace,
-    PartsPlanner,
+    ShardsPlanner,
     Urgency,
     steps_between,
 )
-from daypass.rules.credentials import Credential, CredentialPart, Presence
 from daypass.rules.denials import LIMIT, Denial, Denials, DeniedKind
-from daypass.rules.published import Published
+from daypass.rules.published import Presence, Published, Shard, credential_of
 from support.publishing import denied_by_hand, pairs
 from support.tokens import ACCOUNT_UID
 
@@ -33,23 +32,23 @@ def listed(*uids: str, at: float = NOW) -> ObservedNamespace:
     return ObservedNamespace(credentials=pairs(uids), listed_at=at)
 
 
-def wanted(observation: Observation, planner: PartsPlanner | None = None) -> Published:
-    planner = planner or PartsPlanner(4, CLOSE_AFTER)
+def wanted(observation: Observation, planner: ShardsPlanner | None = None) -> Published:
+    planner = planner or ShardsPlanner(4, CLOSE_AFTER)
     return planner.wanted(observation, now=NOW, now_unix=UNIX)
 
 
-def parts_of(observation: Observation) -> tuple[CredentialPart, ...]:
-    return wanted(observation).parts
+def shards_of(observation: Observation) -> tuple[Shard, ...]:
+    return wanted(observation).shards
 
 
 def closing(observation: Observation) -> list[float]:
-    """Seconds until each part closes."""
-    return [part.closes_unix - UNIX for part in parts_of(observation)]
+    """Seconds until each shard closes."""
+    return [shard.closes_unix - UNIX for shard in shards_of(observation)]
 
 
 def test_before_everything_was_listed_the_set_is_closed() -> None:
     found = wanted(seen(None, team=listed(FIRST)))
-    assert found.find(Credential(FIRST, ACCOUNT_UID), UNIX) is Presence.CLOSED
+    assert found.find(credential_of(FIRST, ACCOUNT_UID), UNIX) is Presence.CLOSED
     assert found.denials.is_closed(UNIX)
 
 
@@ -63,35 +62,35 @@ def test_a_part_closes_after_the_oldest_listing_that_it_relies_on() -> None:
 
 def test_a_namespace_that_cannot_be_listed_leaves_before_it_closes_others() -> None:
     observation = seen(NOW, old=listed(FIRST, at=NOW - 541), new=listed(LAST, at=NOW - 200))
-    parts = parts_of(observation)
-    assert [part.uids for part in parts] == [set(), set(), set(), {LAST}]
-    assert parts[0].closes_unix == UNIX + 600
+    shards = shards_of(observation)
+    assert [shard.uids for shard in shards] == [set(), set(), set(), {LAST}]
+    assert shards[0].closes_unix == UNIX + 600
     observation = seen(NOW, old=listed(FIRST, at=NOW - 539))
-    assert parts_of(observation)[0] == part(61, FIRST)
+    assert shards_of(observation)[0] == shard(61, FIRST)
 
 
 def test_if_nothing_can_be_listed_no_namespace_leaves_and_all_close() -> None:
     observation = seen(NOW - 650, team=listed(FIRST, at=NOW - 700))
-    assert parts_of(observation)[0] == part(-100, FIRST)
+    assert shards_of(observation)[0] == shard(-100, FIRST)
 
 
 def test_accounts_are_in_the_set_and_close_with_their_own_listing() -> None:
     team = {"team": listed(LAST, at=NOW - 90)}
     observation = replace(seen(NOW - 50, team=listed(FIRST, at=NOW - 100)), accounts=team)
     assert closing(observation) == [500, 550, 550, 510]
-    assert parts_of(observation)[3].uids == {LAST}
+    assert shards_of(observation)[3].uids == {LAST}
     observation = replace(observation, accounts={"team": listed(LAST, at=NOW - 541)})
-    assert [part.uids for part in parts_of(observation)] == [{FIRST}, set(), set(), set()]
+    assert [shard.uids for shard in shards_of(observation)] == [{FIRST}, set(), set(), set()]
 
 
 def test_a_planner_follows_what_comes_and_goes() -> None:
-    planner = PartsPlanner(4, CLOSE_AFTER)
+    planner = ShardsPlanner(4, CLOSE_AFTER)
 
     def uids(**namespaces: ObservedNamespace) -> set[str]:
-        parts = wanted(seen(NOW, **namespaces), planner).parts
-        found = {it for part in parts for it in part.credentials}
+        shards = wanted(seen(NOW, **namespaces), planner).shards
+        found = {it for shard in shards for it in shard.credentials}
         assert found == {it for each in namespaces.values() for it in each.credentials}
-        return {each.uid for each in found}
+        return {each[:36] for each in found}
 
     a, b = listed(FIRST, LAST), listed(SECOND)
     uids(a=a)
@@ -104,10 +103,10 @@ def test_a_planner_follows_what_comes_and_goes() -> None:
 
 def test_a_credential_that_moves_between_namespaces_at_once_stays() -> None:
     """As if one was deleted and created again, with the same UID: after a restore of etcd."""
-    planner = PartsPlanner(4, CLOSE_AFTER)
+    planner = ShardsPlanner(4, CLOSE_AFTER)
     for name in ("a", "b", "a"):
-        parts = wanted(seen(NOW, **{name: listed(FIRST)}), planner).parts
-        assert [part.uids for part in parts] == [{FIRST}, set(), set(), set()]
+        shards = wanted(seen(NOW, **{name: listed(FIRST)}), planner).shards
+        assert [shard.uids for shard in shards] == [{FIRST}, set(), set(), set()]
 
 
 def test_of_twenty_thousand_only_the_part_that_changes_is_made_again() -> None:
@@ -119,22 +118,22 @@ def test_of_twenty_thousand_only_the_part_that_changes_is_made_again() -> None:
         str(number): ObservedNamespace(credentials=found, listed_at=NOW)
         for number, found in enumerate(per_namespace)
     }
-    planner = PartsPlanner(64, CLOSE_AFTER)
-    before = wanted(seen(NOW, **namespaces), planner).parts
+    planner = ShardsPlanner(64, CLOSE_AFTER)
+    before = wanted(seen(NOW, **namespaces), planner).shards
     gone = next(iter(per_namespace[0]))
     namespaces["0"] = ObservedNamespace(credentials=per_namespace[0] - {gone}, listed_at=NOW)
-    after = wanted(seen(NOW, **namespaces), planner).parts
+    after = wanted(seen(NOW, **namespaces), planner).shards
     (changed,) = [n for n in range(64) if before[n].credentials is not after[n].credentials]
     assert before[changed].credentials - after[changed].credentials == {gone}
 
 
-def published(*parts: CredentialPart, denials: Denials | None = None) -> Published:
+def published(*shards: Shard, denials: Denials | None = None) -> Published:
     valid = denied() if denials is None else denials
-    return Published(parts=parts, denials=valid)
+    return Published(shards=shards, denials=valid)
 
 
-def part(left_seconds: float, *uids: str) -> CredentialPart:
-    return CredentialPart(credentials=pairs(uids), closes_unix=int(UNIX + left_seconds))
+def shard(left_seconds: float, *uids: str) -> Shard:
+    return Shard(credentials=pairs(uids), closes_unix=int(UNIX + left_seconds))
 
 
 def steps(before: Published, after: Published) -> list[tuple[Urgency, int | None]]:
@@ -143,55 +142,55 @@ def steps(before: Published, after: Published) -> list[tuple[Urgency, int | None
 
 
 def test_what_passes_less_is_more_urgent_than_what_passes_more_and_that_than_renewals() -> None:
-    before = published(part(100), part(500), part(500, SECOND), part(500))
-    after = published(part(600), part(600, FIRST), part(600), part(600))
+    before = published(shard(100), shard(500), shard(500, SECOND), shard(500))
+    after = published(shard(600), shard(600, FIRST), shard(600), shard(600))
     assert steps(before, after) == [
         (Urgency.REMOVAL, 2), (Urgency.ADDITION, 1), (Urgency.RENEWAL, 0),
     ]  # fmt: skip
 
 
 def test_a_part_is_renewed_in_its_last_third_and_the_one_that_closes_first_is_first() -> None:
-    before = published(part(201), part(199), part(50, FIRST), part(10))
-    after = published(part(600), part(600), part(600, FIRST), part(600))
+    before = published(shard(201), shard(199), shard(50, FIRST), shard(10))
+    after = published(shard(600), shard(600), shard(600, FIRST), shard(600))
     assert list(steps_between(before, after, now_unix=UNIX, close_after_seconds=CLOSE_AFTER)) == [
         3, 2, 1,
     ]  # fmt: skip
 
 
 def test_a_late_renewal_does_not_wait_until_nothing_else_changes() -> None:
-    before = published(part(199), part(60), part(500))
-    after = published(part(600), part(600), part(600, LAST))
+    before = published(shard(199), shard(60), shard(500))
+    after = published(shard(600), shard(600), shard(600, LAST))
     assert steps(before, after) == [
         (Urgency.ADDITION, 1), (Urgency.ADDITION, 2), (Urgency.RENEWAL, 0),
     ]  # fmt: skip
 
 
 def test_without_a_newer_listing_nothing_is_renewed() -> None:
-    before = published(part(100, FIRST))
-    assert steps(before, published(part(100, FIRST))) == []
+    before = published(shard(100, FIRST))
+    assert steps(before, published(shard(100, FIRST))) == []
 
 
 def test_what_is_closed_opens_before_others_are_renewed() -> None:
-    before = published(part(100), part(-5, FIRST))
-    after = published(part(600), part(600, FIRST))
+    before = published(shard(100), shard(-5, FIRST))
+    after = published(shard(600), shard(600, FIRST))
     assert steps(before, after) == [(Urgency.ADDITION, 1), (Urgency.RENEWAL, 0)]
 
 
 def test_what_would_be_closed_is_not_published_unless_it_removes() -> None:
-    before = published(part(-5), part(-5, SECOND))
-    after = published(part(-5, FIRST), part(-5))
+    before = published(shard(-5), shard(-5, SECOND))
+    after = published(shard(-5, FIRST), shard(-5))
     assert steps(before, after) == [(Urgency.REMOVAL, 1)]
 
 
 @pytest.mark.parametrize("back_seconds", [5, 300, 10_800])
 def test_after_a_clock_went_back_closing_times_are_shortened_at_once(back_seconds: int) -> None:
-    before = published(part(600 + back_seconds, FIRST), part(600))
-    after = published(part(600, FIRST), part(600))
+    before = published(shard(600 + back_seconds, FIRST), shard(600))
+    after = published(shard(600, FIRST), shard(600))
     assert steps(before, after) == [(Urgency.REMOVAL, 0)]
 
 
 def test_a_rounded_second_is_no_clock_that_went_back() -> None:
-    assert steps(published(part(600)), published(part(599))) == []
+    assert steps(published(shard(600)), published(shard(599))) == []
 
 
 def denied(*tokens: str, left_seconds: float = 600) -> Denials:
@@ -199,7 +198,7 @@ def denied(*tokens: str, left_seconds: float = 600) -> Denials:
 
 
 def test_a_new_denial_is_as_urgent_as_a_removal_and_one_that_is_over_an_addition() -> None:
-    here = part(600)
+    here = shard(600)
     new = steps(published(here, denials=denied("a")), published(here, denials=denied("a", "b")))
     over = steps(published(here, denials=denied("a", "b")), published(here, denials=denied("a")))
     assert (new, over) == ([(Urgency.REMOVAL, None)], [(Urgency.ADDITION, None)])
@@ -213,8 +212,8 @@ def test_too_many_denials_close_the_gate_at_once() -> None:
     observation = replace(seen(NOW), denials=many)
     found = wanted(observation).denials
     assert found.is_closed(UNIX)
-    after = published(part(600), denials=found)
-    assert steps(published(part(600), denials=denied("t1")), after) == [(Urgency.REMOVAL, None)]
+    after = published(shard(600), denials=found)
+    assert steps(published(shard(600), denials=denied("t1")), after) == [(Urgency.REMOVAL, None)]
 
 
 def test_denials_close_after_the_listing_that_had_them() -> None:

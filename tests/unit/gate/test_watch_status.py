@@ -69,7 +69,7 @@ def test_a_gate_that_lacks_something_is_named_and_the_watch_is_still_ready() -> 
     assert f"the gate {OTHER} " in ask(replica, "/status")[1]
     found = metrics(replica)
     assert found['daypass_gate_watch_lacking{gate="default"}'] == 0
-    assert found[f'daypass_gate_watch_lacking{{gate="{OTHER}"}}'] > 4  # parts, denials, keys
+    assert found[f'daypass_gate_watch_lacking{{gate="{OTHER}"}}'] > 4  # shards, denials, keys
     assert found["daypass_gate_watch_healthy"] == 0
 
 

@@ -11,10 +11,10 @@ import pytest
 from daypass._core.findings import Finding, Level
 from daypass._core.kubernetes import labels
 from daypass.identity.health import examine
-from daypass.kube.published_objects import part_config_map
+from daypass.kube.published_objects import shard_config_map
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
 from daypass.render.rbac import namespace_rights
-from daypass.rules.credentials import CLUSTER_PARTS, CredentialPart, part_of
+from daypass.rules.published import CLUSTER_SHARDS, Shard, shard_of
 from support.inventories import BOT, ListedObjects, binding, grant
 from support.messages import check
 from support.publishing import NEVER, pairs
@@ -262,9 +262,9 @@ def gated(listed: ListedObjects, *uids: str, home: str = "daypass") -> None:
     listed.lists["roles"].append(rights[0])
     listed.lists["bindings"].append(rights[1])
     listed.lists["gates"] = [{"metadata": {"name": "daypass"}}]
-    number = part_of(UID, CLUSTER_PARTS)
-    part = CredentialPart(credentials=pairs(uids), closes_unix=NEVER)
-    listed.lists["published"] = [part_config_map(number, part, home, room=1)]
+    number = shard_of(UID, CLUSTER_SHARDS)
+    part = Shard(credentials=pairs(uids), closes_unix=NEVER)
+    listed.lists["published"] = [shard_config_map(number, part, home, room=1)]
 
 
 def unlabelled(listed: ListedObjects) -> None:

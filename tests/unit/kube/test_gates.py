@@ -8,9 +8,8 @@ from daypass._core.kubernetes import labels
 from daypass.gate.deny import change_denial
 from daypass.kube.gates import GateWait, find_room
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
-from daypass.rules.credentials import CLUSTER_PARTS, part_of
 from daypass.rules.denials import Denial, DeniedKind
-from daypass.rules.published import DENIALS, NAMES, part_name
+from daypass.rules.published import CLUSTER_SHARDS, DENIALS, NAMES, shard_name, shard_of
 from support.embedded import EmbeddedCluster
 from support.lifecycle import Warnings, make
 from support.messages import check
@@ -39,10 +38,10 @@ class Waited:
     def took_seconds(self) -> float:
         return self._clock.monotonic() - self._began
 
-    def has_failed(self, *parts: str) -> bool:
-        """Whether it has failed, with one warning that has these parts."""
+    def has_failed(self, *shards: str) -> bool:
+        """Whether it has failed, with one warning that has these shards."""
         (warning,) = self.warnings
-        check(warning, *parts, reason="not-published")
+        check(warning, *shards, reason="not-published")
         return self.gates.failed
 
 
@@ -88,7 +87,7 @@ def test_only_the_parts_that_a_change_concerns_are_read(embedded: EmbeddedCluste
     embedded.asked.clear()
     Waited(embedded).gates.wait_added(UIDS)
     read = [each.url.path.rpartition("/")[2] for each in embedded.asked]
-    assert read == ["namespaces", *(part_name(part_of(uid, CLUSTER_PARTS)) for uid in UIDS)]
+    assert read == ["namespaces", *(shard_name(shard_of(uid, CLUSTER_SHARDS)) for uid in UIDS)]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,7 @@ def test_a_part_that_is_missing_or_unreadable_shows_no_deletion(
     embedded: EmbeddedCluster, data: dict[str, str] | None
 ) -> None:
     gate = StandInGate(embedded=embedded, delay_seconds=60)
-    name = part_name(part_of(UIDS[0], CLUSTER_PARTS))
+    name = shard_name(shard_of(UIDS[0], CLUSTER_SHARDS))
     embedded.cluster.delete(CONFIG_MAPS, name, gate.home)
     if data is not None:
         metadata = {"name": name, "namespace": gate.home}
@@ -123,7 +122,7 @@ def test_a_part_that_is_missing_or_unreadable_shows_no_deletion(
         )
     waited = Waited(embedded)
     waited.gates.wait_removed(UIDS)
-    assert waited.has_failed(f"all {len(NAMES)} parts" if data is None else name)
+    assert waited.has_failed(f"all {len(NAMES)} shards" if data is None else name)
 
 
 @pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
@@ -155,7 +154,7 @@ def test_a_denial_and_its_removal_are_waited_for_at_its_gate(
         assert not waited.gates.failed
     embedded.cluster.delete(CONFIG_MAPS, DENIALS, gate.home)
     waited.gates.wait_denied(denial, undo=True)
-    assert waited.has_failed(f"all {len(NAMES)} parts")
+    assert waited.has_failed(f"all {len(NAMES)} shards")
 
 
 def test_a_denial_for_a_gate_on_one_machine_is_not_waited_for(embedded: EmbeddedCluster) -> None:

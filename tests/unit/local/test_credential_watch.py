@@ -20,8 +20,7 @@ from daypass.local.gate_services import (
     ProblemLog,
 )
 from daypass.local.stack import stack_config
-from daypass.rules.credentials import LOCAL_PARTS, Presence, part_of
-from daypass.rules.published import Published
+from daypass.rules.published import LOCAL_SHARDS, Presence, Published, shard_of
 from support.messages import check
 from support.publishing import CREDENTIAL, pairs
 from support.rendered import config_of
@@ -36,7 +35,7 @@ class Receiver:
     """The authorizer of a machine, or its Envoy: `published` is what they were given last."""
 
     def __init__(self) -> None:
-        self.published = Published.closed(LOCAL_PARTS)
+        self.published = Published.closed(LOCAL_SHARDS)
         self.has_room = True
 
     def take_published(self, published: Published) -> None:
@@ -64,7 +63,7 @@ class Machine:
         connection = ConnectionConfig(server="https://api.test", namespace="d", origin="a test")
         self.watch = CredentialWatch(
             CONFIG, connection, cast("LocalAuthorizer", self.authorizer),
-            cast("Any", self.clock), parts=LOCAL_PARTS, close_after_seconds=CLOSE_AFTER,
+            cast("Any", self.clock), shards=LOCAL_SHARDS, close_after_seconds=CLOSE_AFTER,
         )  # fmt: skip
 
     def observation(self) -> Observation:
@@ -133,7 +132,7 @@ def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: 
     machine.watch.report(machine.problems)
     machine.envoy.has_room = False
     with pytest.raises(OSError, match="No space"):
-        machine.watch.publish(part_of(SECRET_UID, LOCAL_PARTS), Published.closed(LOCAL_PARTS))
+        machine.watch.publish(shard_of(SECRET_UID, LOCAL_SHARDS), Published.closed(LOCAL_SHARDS))
     assert machine.found(machine.authorizer.published) is Presence.CLOSED, (
         "the authorizer needs no file"
     )
@@ -150,7 +149,7 @@ def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: 
 
 def test_a_part_that_is_out_of_date_is_reported_as_such(machine: Machine) -> None:
     machine.list(SECRET_UID)
-    machine.watch.publish(part_of(SECRET_UID, LOCAL_PARTS), Published.closed(LOCAL_PARTS))
+    machine.watch.publish(shard_of(SECRET_UID, LOCAL_SHARDS), Published.closed(LOCAL_SHARDS))
     check(machine.reported(), reason="partly-closed")
 
 

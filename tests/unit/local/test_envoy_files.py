@@ -13,8 +13,7 @@ from daypass._core.errors import DaypassError
 from daypass.config import Address
 from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
 from daypass.render.envoy.bootstrap import published_file
-from daypass.rules.credentials import LOCAL_PARTS, part_of
-from daypass.rules.published import part_name
+from daypass.rules.published import LOCAL_SHARDS, shard_name, shard_of
 from golden.door_setting import GATE, SETTINGS
 from support.publishing import published
 
@@ -36,16 +35,16 @@ def test_after_a_file_that_could_not_be_written_no_other_keeps_what_is_gone(tmp_
     settings = EnvoyInstanceSettings(
         door=replace(SETTINGS, listen=FREE), gate=replace(GATE, listen=FREE)
     )
-    files = WithoutEnvoy(tmp_path, settings, published=published([], parts=LOCAL_PARTS))
+    files = WithoutEnvoy(tmp_path, settings, published=published([], shards=LOCAL_SHARDS))
     of_gone, of_new = (
-        tmp_path / published_file(part_name(part_of(uid, LOCAL_PARTS))) for uid in (GONE, NEW)
+        tmp_path / published_file(shard_name(shard_of(uid, LOCAL_SHARDS))) for uid in (GONE, NEW)
     )
     of_new.unlink()
     of_new.mkdir()
     with pytest.raises(IsADirectoryError):
-        files.publish(published([GONE, NEW], parts=LOCAL_PARTS))
+        files.publish(published([GONE, NEW], shards=LOCAL_SHARDS))
     assert GONE in of_gone.read_text()
     of_new.rmdir()
-    files.publish(published([NEW], parts=LOCAL_PARTS))
+    files.publish(published([NEW], shards=LOCAL_SHARDS))
     assert GONE not in of_gone.read_text()
     assert NEW in of_new.read_text()

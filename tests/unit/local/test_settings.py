@@ -32,7 +32,7 @@ local: {{{changes}}}
         Upstream(address=Address(host="127.0.0.1", port=1), authority_file="/a", server_name="a"),
         OwnCertificates(Authority.create("test", SYSTEM_CLOCK), folder, SYSTEM_CLOCK),
         SYSTEM_CLOCK,
-        parts=1,
+        shards=1,
         issuer="https://kubernetes.default.svc",
         echo=Address(host="127.0.0.1", port=2),
     )

@@ -14,9 +14,9 @@ from daypass.render.envoy.replies import literal, status_replies
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from daypass.render.envoy.upstream import MOST_CONNECTIONS, MOST_WEB_SOCKETS, gate_clusters
 from daypass.render.envoy.xds import Json, duration
-from daypass.rules.credentials import LOCAL_PARTS
 from daypass.rules.decision import Rules
 from daypass.rules.patterns import HostPattern
+from daypass.rules.published import LOCAL_SHARDS
 from daypass.rules.reasons import REASON_HEADER, Reason
 from golden.door_setting import FOLDER, SETTINGS
 
@@ -172,7 +172,7 @@ GATE_SETTINGS = GateSettings(
         audience="a",
         longest_lifetime_seconds=3600,
     ),
-    parts=LOCAL_PARTS,
+    shards=LOCAL_SHARDS,
     timeouts=Timeouts(idle_seconds=7),
 )
 

@@ -12,26 +12,26 @@ import pytest
 
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
-from daypass.kube.published_objects import part_config_map
+from daypass.kube.published_objects import shard_config_map
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio.guarded import policy_operations, wide_operations
 from daypass.render.envoy.bootstrap import to_json
-from daypass.render.envoy.credentials import denials_config, part_config, published_filters
+from daypass.render.envoy.credentials import denials_config, published_filters, shard_config
 from daypass.render.envoy.token_rules import NO_KEYS
 from daypass.render.manifests import gate_objects
-from daypass.rules.credentials import (
-    CLOSED_PART,
-    CLUSTER_PARTS,
-    Credential,
-    CredentialPart,
-)
 from daypass.rules.denials import Denials
-from daypass.rules.published import part_name
-from support.engines import denials_object, keys_object, part_object
+from daypass.rules.published import (
+    CLOSED_SHARD,
+    CLUSTER_SHARDS,
+    Shard,
+    credential_of,
+    shard_name,
+)
+from support.engines import denials_object, keys_object, shard_object
 from support.hostile_targets import hostile_hosts
 from support.messages import raises
-from support.publishing import NEVER, parts_of
+from support.publishing import NEVER, shards_of
 from support.rendered import config_of
 from support.tokens import ACCOUNT_UID
 
@@ -66,9 +66,9 @@ def test_a_header_with_too_many_dashes_is_rejected() -> None:
         gate_objects(config(", headers: {user: a-b-c-d-e-f-g}"), ClusterFacts())
 
 
-def credentials(count: int) -> tuple[CredentialPart, ...]:
+def credentials(count: int) -> tuple[Shard, ...]:
     """So many credentials, with UIDs as the API server makes them."""
-    return parts_of(str(uuid4()) for _ in range(count))
+    return shards_of(str(uuid4()) for _ in range(count))
 
 
 def size(document: Object) -> int:
@@ -78,25 +78,25 @@ def size(document: Object) -> int:
 
 def test_no_published_object_is_larger_than_100_kb_with_20_000_credentials() -> None:
     for number, part in enumerate(credentials(20_000)):
-        assert size(part_object(config(), number, part)) <= 100_000
-        assert size(part_config_map(number, part, "daypass", room=2000)) <= 100_000
+        assert size(shard_object(config(), number, part)) <= 100_000
+        assert size(shard_config_map(number, part, "daypass", room=2000)) <= 100_000
 
 
 def test_a_credential_is_in_the_object_of_its_range_alone() -> None:
-    parts = credentials(2000)
-    objects = [json.dumps(part_object(config(), *each)) for each in enumerate(parts)]
-    for number, part in enumerate(parts):
+    shards = credentials(2000)
+    objects = [json.dumps(shard_object(config(), *each)) for each in enumerate(shards)]
+    for number, part in enumerate(shards):
         for uid in part.uids:
             assert [uid in text for text in objects].index(True) == number
             assert sum(uid in text for text in objects) == 1
 
 
 def test_the_same_content_has_the_same_bytes_in_whatever_order_it_came() -> None:
-    made = [Credential(str(UUID(int=number)), ACCOUNT_UID) for number in range(50)]
+    made = [credential_of(str(UUID(int=number)), ACCOUNT_UID) for number in range(50)]
     first, second = (dict.fromkeys(each).keys() for each in (made, made[::-1]))
-    denied = [dict.fromkeys(f"uid.{it.uid}" for it in each).keys() for each in (first, second)]
-    assert to_json(part_config(CredentialPart(credentials=first, closes_unix=NEVER))) == to_json(
-        part_config(CredentialPart(credentials=second, closes_unix=NEVER))
+    denied = [dict.fromkeys(f"uid.{it[:36]}" for it in each).keys() for each in (first, second)]
+    assert to_json(shard_config(Shard(credentials=first, closes_unix=NEVER))) == to_json(
+        shard_config(Shard(credentials=second, closes_unix=NEVER))
     )
     assert to_json(denials_config(Denials(keys=denied[0], closes_unix=NEVER))) == to_json(
         denials_config(Denials(keys=denied[1], closes_unix=NEVER))
@@ -107,7 +107,7 @@ def test_published_objects_select_the_gateway_pods() -> None:
     gate = config(", frontNamespace: gateways, frontLabels: {app: edge}")
     for each in (
         keys_object(gate, "https://i", "{}"),
-        part_object(gate, 7, CLOSED_PART),
+        shard_object(gate, 7, CLOSED_SHARD),
         denials_object(gate, Denials()),
     ):
         assert each["metadata"]["namespace"] == "gateways"
@@ -116,9 +116,9 @@ def test_published_objects_select_the_gateway_pods() -> None:
 
 def test_the_filter_refers_to_each_part_once() -> None:
     """Envoy builds a part again for each place that refers to it, in every filter chain."""
-    text = json.dumps(published_filters(lambda name: {"path": name}, parts=CLUSTER_PARTS))
-    for number in range(CLUSTER_PARTS):
-        assert text.count(f'{{"name": "{part_name(number)}"') == 1
+    text = json.dumps(published_filters(lambda name: {"path": name}, shards=CLUSTER_SHARDS))
+    for number in range(CLUSTER_SHARDS):
+        assert text.count(f'{{"name": "{shard_name(number)}"') == 1
 
 
 def caught(host: str, operations: list[Object]) -> bool:

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.rules.claims import Bound
-from daypass.rules.credentials import CLUSTER_PARTS, Credential
 from daypass.rules.decision import (
     Allow,
     Decision,
@@ -28,10 +27,10 @@ from daypass.rules.decision import (
 from daypass.rules.denials import Denials
 from daypass.rules.models import LIMIT_READINGS, Access, ModelRule, needed_accesses
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
-from daypass.rules.published import Published
+from daypass.rules.published import CLUSTER_SHARDS, Published, credential_of
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.existing_models import names_in
-from support.publishing import denied_by_hand, pairs, parts_of, published
+from support.publishing import denied_by_hand, pairs, published, shards_of
 from support.tokens import encode
 
 NOW = 1_800_000_000
@@ -276,8 +275,8 @@ OPEN = Denials(closes_unix=NOW + 60)
 
 def known(*uids: str, closes_unix: int = NOW + 60, denials: Denials = OPEN) -> Rules:
     """Rules with a set of these credentials of one account, and with denials."""
-    parts = parts_of(pairs(uids, ACCOUNT), closes_unix)
-    return replace(RULES, published=Published(parts=parts, denials=denials))
+    shards = shards_of(pairs(uids, ACCOUNT), closes_unix)
+    return replace(RULES, published=Published(shards=shards, denials=denials))
 
 
 @pytest.mark.parametrize(
@@ -299,20 +298,20 @@ def test_a_token_passes_only_if_its_credential_exists() -> None:
     assert decided(token(), known()).reason is Reason.UNKNOWN_CREDENTIAL
     assert decided(token(), known(ACCOUNT)).reason is Reason.UNKNOWN_CREDENTIAL
     assert decided(token(), known(SECRET, closes_unix=NOW)).reason is Reason.UNKNOWN
-    closed = replace(RULES, published=Published.closed(CLUSTER_PARTS))
+    closed = replace(RULES, published=Published.closed(CLUSTER_SHARDS))
     assert decided(token(), closed).reason is Reason.UNKNOWN
 
 
 @pytest.mark.parametrize("bound", [Bound.SECRET, Bound.NONE])
 def test_of_two_identities_each_passes_with_what_is_its_own_alone(bound: Bound) -> None:
     secrets, accounts = (SECRET, POD), (ACCOUNT, "0b9f7e31-2c44-4d5e-8a66-7d8e9f0a1b2d")
-    own = [*map(Credential, secrets if bound is Bound.SECRET else accounts, accounts)]
-    sets: tuple[list[Credential], ...] = (own, own[:1], own[1:], [])
+    own = [*map(credential_of, secrets if bound is Bound.SECRET else accounts, accounts)]
+    sets: tuple[list[str], ...] = (own, own[:1], own[1:], [])
     for existing, (uid, account) in product(sets, product(secrets, accounts)):
         claim = {**BOUND, "secret": {"uid": uid}, "serviceaccount": {"uid": account}}
         claim |= {} if bound is Bound.SECRET else {"secret": None}
         claim = {name: value for name, value in claim.items() if value is not None}
-        needed = Credential(uid if bound is Bound.SECRET else account, account)
+        needed = credential_of(uid if bound is Bound.SECRET else account, account)
         found = published(existing, closes_unix=NOW + 60)
         rules = replace(RULES, bound=frozenset(Bound), published=found)
         decision = decided(token(**{"kubernetes.io": claim}), rules)

@@ -35,10 +35,10 @@ class AuditEvent(StrEnum):
     """An accepted token is refused from now on, since its credential was deleted or denied: `gate`,
     `why`, `user`, `jti`."""
     CLOSED = "gate-closed"
-    """Every token is refused that belongs to one of so many `parts` of the published set: they are
+    """Every token is refused that belongs to one of so many `shards` of the published set: they are
     missing or out of date."""
     OPENED = "gate-opened"
-    """No part is."""
+    """No shard is."""
     UNREACHABLE = "api-server-unreachable"
     """The API server does not answer `reviews`: TokenReviews or SubjectAccessReviews."""
     REACHED = "api-server-reached"

@@ -32,7 +32,6 @@ from daypass.gate.authorizer.served_gate import Key, ServedGate
 from daypass.gate.signing_keys import WAIT_SECONDS, TokenVerifier, UnreadKeyError
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import BoundClaims, CallerIdentity
-from daypass.rules.credentials import Credential
 from daypass.rules.decision import (
     GateRequest,
     RefusedError,
@@ -70,7 +69,7 @@ class Authorizer:
 
     From `start` to `stop` it also sends a probe when there has been no TokenReview for a while.
     `verifier`: for gates whose proxy has not verified the tokens. `lost`: how many requests named
-    no gate. `closed`: which parts of the published set are missing or out of date.
+    no gate. `closed`: which shards of the published set are missing or out of date.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class Authorizer:
         self._entries = self.cache.entries
         self._access_entries = self.accesses.cache.entries
         published = self.published
-        self.closed = frozenset() if published is None else published.closed_parts(clock.unix())
+        self.closed = frozenset() if published is None else published.closed_shards(clock.unix())
         self._ticker: asyncio.Task[None] | None = None
         self._ticked_at = self._swept_at = self._probed_at = clock.monotonic()
 
@@ -307,7 +306,7 @@ class Authorizer:
             fresh_until=_fresh_until(asked_at, until),
             until=until,
             audience=intern(claims.audience),
-            credential=claims.credential and Credential(*map(intern, claims.credential)),
+            credential=intern(claims.credential),
             bound=intern(claims.bound_uid),  # one text for all tokens that are bound to it
             account=intern(claims.service_account_uid),
             jti=claims.jti,
@@ -341,7 +340,7 @@ class Authorizer:
         before = self.published
         for gate in self.gates:
             gate.rules = replace(gate.rules, published=published)
-        self._forget_closed()  # first: what a closed part does not have may exist
+        self._forget_closed()  # first: what a closed shard does not have may exist
         self._forget_refused(before or published, published)
         self.published_at = self._monotonic()
 
@@ -357,7 +356,7 @@ class Authorizer:
 
     def tick(self) -> None:
         """Reject requests that waited too long, start what may start now, and forget decisions
-        that are no longer used, or whose part of the set has closed.
+        that are no longer used, or whose shard of the set has closed.
         """
         now = self._ticked_at = self._monotonic()
         self._forget_closed()
@@ -399,13 +398,13 @@ class Authorizer:
         if published is None:
             return
         now = self._clock.unix()
-        self.closed = published.closed_parts(now)
+        self.closed = published.closed_shards(now)
         if self.closed == before and not published.denials.is_closed(now):
             return
         for entry in self.cache.remove_closed(published, now):
             entry.gate.metrics.evicted += 1
         if self.closed - before:
-            self._audit.event(AuditEvent.CLOSED, Reason.UNKNOWN, parts=len(self.closed))
+            self._audit.event(AuditEvent.CLOSED, Reason.UNKNOWN, shards=len(self.closed))
         elif before and not self.closed:
             self._audit.event(AuditEvent.OPENED, Reason.ALLOWED)
 

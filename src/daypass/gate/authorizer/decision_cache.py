@@ -14,9 +14,8 @@ from typing import Generic, TypeAlias, TypeVar
 
 from daypass.gate.authorizer.responses import AuthzResponse
 from daypass.gate.authorizer.served_gate import ServedGate
-from daypass.rules.credentials import Credential, part_of
 from daypass.rules.models import Access
-from daypass.rules.published import Published
+from daypass.rules.published import Published, shard_of
 from daypass.rules.reasons import Reason
 
 LIMIT_ENTRIES = 200_000
@@ -84,13 +83,13 @@ class CachedDecision(CachedResponse):
     """A response that lets the requests with a token pass.
 
     `audience`: for which the token was made. `credential`: what has to be in the published set;
-    None if nothing has to be. `bound` and `account`: the UIDs of what the token is bound to, and of
+    "" if nothing has to be. `bound` and `account`: the UIDs of what the token is bound to, and of
     its ServiceAccount.
     """
 
     gate: ServedGate
     audience: str
-    credential: Credential | None
+    credential: str
     bound: str
     account: str
     jti: str
@@ -112,7 +111,7 @@ class DecisionCache(ExpiringCache[bytes, CachedDecision]):
     def __init__(self, limit_entries: int = LIMIT_ENTRIES, limit_bytes: int = LIMIT_BYTES) -> None:
         super().__init__(limit_entries)
         self._limit_bytes = limit_bytes
-        self._credentials: Counter[Credential | None] = Counter()
+        self._credentials: Counter[str] = Counter()
         self.size_bytes = 0
         """The approximate memory of all entries."""
 
@@ -143,8 +142,8 @@ class DecisionCache(ExpiringCache[bytes, CachedDecision]):
         A decision that needs a credential is cached only if that is in the set, so the difference
         is enough.
         """
-        deleted: set[Credential | None] = set()
-        for old, new in zip(before.parts, after.parts, strict=False):
+        deleted: set[str] = set()
+        for old, new in zip(before.shards, after.shards, strict=False):
             if new is not old:
                 deleted |= old.credentials - new.credentials
         deleted &= self._credentials.keys()
@@ -162,16 +161,16 @@ class DecisionCache(ExpiringCache[bytes, CachedDecision]):
     def remove_closed(self, published: Published, now_unix: float) -> list[CachedDecision]:
         """Remove and return the decisions of what is missing or out of date.
 
-        A token that needs no credential is of no part: only the API server knows whether what it is
-        bound to exists. But it may be denied, so it is refused while the denials are closed.
+        A token that needs no credential is of no shard: only the API server knows whether what it
+        is bound to exists. But it may be denied, so it is refused while the denials are closed.
         """
-        closed, parts = published.closed_parts(now_unix), len(published.parts)
+        closed, shards = published.closed_shards(now_unix), len(published.shards)
         are_denials_closed = published.denials.is_closed(now_unix)
 
         def is_closed(entry: CachedDecision) -> bool:
-            if entry.credential is None:
+            if not entry.credential:
                 return are_denials_closed
-            return part_of(entry.credential.uid, parts) in closed
+            return shard_of(entry.credential, shards) in closed
 
         return self._remove_all(is_closed)
 

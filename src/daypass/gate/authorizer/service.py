@@ -216,7 +216,7 @@ class Service:
             yield gauge("credentials", "Credentials in the published set.", count)
             yield gauge("denials", "Denials by hand that are published.", denials)
             closed = len(authorizer.closed)
-            yield gauge("closed_parts", "Parts of the set whose tokens are refused.", closed)
+            yield gauge("closed_shards", "Shards of the set whose tokens are refused.", closed)
         yield counter("events_suppressed", "Audit events beyond the limit.", self._audit.suppressed)
         if authorizer.published_at is not None:
             age = now - authorizer.published_at

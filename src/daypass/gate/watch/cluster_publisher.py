@@ -25,15 +25,14 @@ from daypass.kube.errors import AlreadyExistsError, ApiError
 from daypass.kube.lease import Lease
 from daypass.kube.published_objects import (
     LACKING,
-    UnreadablePartError,
+    UnreadableShardError,
     denials_config_map,
-    part_config_map,
     read_object,
+    shard_config_map,
 )
 from daypass.render.engines import AnyEngine
 from daypass.render.names import GATE_WATCH
-from daypass.rules.credentials import CLUSTER_PARTS
-from daypass.rules.published import DENIALS, Published, part_name
+from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Published, shard_name
 
 CATCHES_UP_SECONDS = 0.1
 """For how long a gateway is written to at once that lacks something: others have to wait."""
@@ -49,7 +48,7 @@ class ClusterPublisher:
     Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
     """
 
-    parts = CLUSTER_PARTS
+    shards = CLUSTER_SHARDS
     pace_seconds = 0.25
     """istiod delivers a change once there was no other for 100 ms (PILOT_DEBOUNCE_AFTER), or after
     10 s: it needs a pause between two rounds."""
@@ -67,7 +66,7 @@ class ClusterPublisher:
         """Know nothing of what is there, and of how it was to write it."""
         self._home = FencedObjects(self._cluster, self.lease)
         self._gateways = [_Gateway(each, self._cluster, self.lease) for each in self._engines]
-        self._published = Published.closed(self.parts)
+        self._published = Published.closed(self.shards)
         self._lacking: dict[Number, str] = {}  # the gates that a ConfigMap names
 
     @property
@@ -100,7 +99,7 @@ class ClusterPublisher:
         if self.lease.term <= highest:
             raise DaypassError("another process holds the Lease")
         for number in _numbers(closed):
-            with suppress(UnreadablePartError):
+            with suppress(UnreadableShardError):
                 if (config_map := found[number]) is not None:
                     read = read_object(config_map, published)
                     # It may differ from what this config makes of it.
@@ -115,7 +114,7 @@ class ClusterPublisher:
         return published
 
     def publish(self, number: Number, wanted: Published) -> None:
-        """Write a part, or the denials: for the gateways first, so that what the ConfigMap says is
+        """Write a shard, or the denials: for the gateways first, so that what the ConfigMap says is
         there already.
         """
         self._published = self._published.updated(number, wanted)
@@ -169,7 +168,7 @@ class ClusterPublisher:
             self._cluster.create(event)
 
     def _write(self, number: Number) -> None:
-        """Write the ConfigMap of a part, or of the denials."""
+        """Write the ConfigMap of a shard, or of the denials."""
         document = self._config_map(number, self._published)
         self._lacking[number] = lacking = self._lacking_at(number)
         if lacking:
@@ -183,7 +182,7 @@ class ClusterPublisher:
         home = self._config.door.namespace
         if number is None:
             return denials_config_map(published.denials, home)
-        return part_config_map(number, published.parts[number], home, room=self._room)
+        return shard_config_map(number, published.shards[number], home, room=self._room)
 
     @property
     def _room(self) -> int:
@@ -221,7 +220,7 @@ class _Gateway:
 
         Nothing is known of a gateway that fails: it lacks everything.
         """
-        closed = Published.closed(len(published.parts))
+        closed = Published.closed(len(published.shards))
         with self._failing():
             for item, each in found.items():
                 if each is not None or item != "keys":
@@ -259,7 +258,7 @@ class _Gateway:
     def _document(self, item: Item, published: Published) -> Object:
         if item == "keys":
             return self._engine.keys_object(self.keys.issuer, self.keys.key_set)
-        name = DENIALS if item is None else part_name(item)
+        name = DENIALS if item is None else shard_name(item)
         return self._engine.published_object(name, published)
 
     @contextmanager
@@ -276,8 +275,8 @@ class _Gateway:
 
 
 def _numbers(published: Published) -> tuple[Number, ...]:
-    """Return the numbers of all parts, and that of the denials."""
-    return (*range(len(published.parts)), None)
+    """Return the numbers of all shards, and that of the denials."""
+    return (*range(len(published.shards)), None)
 
 
 def _changed(path: str) -> str:

@@ -24,7 +24,7 @@ from daypass.gate.watch.schedule import (
     TICK_SECONDS,
     Number,
     Observation,
-    PartsPlanner,
+    ShardsPlanner,
     Turns,
     Urgency,
     steps_between,
@@ -65,7 +65,7 @@ class WatchEvent(StrEnum):
     """An administrator's denial is in force: its `key`, such as `jti.JTI`."""
     PUBLISHED = "published"
     """How many `credentials` and `denials` are in force, after a change or of a new leader, and how
-    many parts were `written`."""
+    many shards were `written`."""
     KEYS = "keys"
     """Signing keys are published: `issuer`, `kids`."""
     PROBLEM = "problem"
@@ -104,13 +104,13 @@ class Publisher(Protocol):
     A method raises OSError or DaypassError if it fails; then its caller has to take over again.
     Used by one thread.
 
-    `parts`: how many parts the set has. `pace_seconds`: for how long a round of writing lasts, and
+    `shards`: how many the set has. `pace_seconds`: for how long a round of writing lasts, and
     the pause after it. `lease`: who holds it may publish; None if there is no other controller.
     `keys`: None if it publishes none. `clock_ahead_seconds`: how far this clock is ahead of the API
     server's. `gates`: by name, those that can lack something while others have it.
     """
 
-    parts: int
+    shards: int
     pace_seconds: float
 
     @property
@@ -133,7 +133,7 @@ class Publisher(Protocol):
         """
 
     def publish(self, number: Number, wanted: Published) -> None:
-        """Put a part of this in force or, without a number, its denials."""
+        """Put a shard of this in force or, without a number, its denials."""
 
     def publish_keys(self, keys: SigningKeys) -> None:
         """Put other signing keys in force."""
@@ -166,7 +166,7 @@ class Controller:
     """Observes, and publishes while it is the leader: `run`, or `publish_once` after a `sync`.
 
     One thread takes the steps; others read. `leader`: what it knows as the leader; None while it is
-    a follower. `last_error`: why it could not publish, or "". `publications`: how many parts,
+    a follower. `last_error`: why it could not publish, or "". `publications`: how many shards,
     denials and keys it has published; `lags`: how long after it saw their changes.
     """
 
@@ -190,8 +190,8 @@ class Controller:
         self._log = log
         self._logged_state: dict[str, object] = {}
         self._logged_problems: dict[str, str] = {}
-        self._planner = PartsPlanner(publisher.parts, close_after_seconds)
-        self._turns = Turns(self._planner, publisher.parts, close_after_seconds)
+        self._planner = ShardsPlanner(publisher.shards, close_after_seconds)
+        self._turns = Turns(self._planner, publisher.shards, close_after_seconds)
         self._failures = 0  # in a row
         self._pause_ends = -math.inf
 
@@ -331,9 +331,9 @@ class Controller:
         )
 
     def _publish(self, leader: Leader, *, is_once: bool) -> bool:
-        """Publish what has changed, each part at most once; return whether something has.
+        """Publish what has changed, each shard at most once; return whether something has.
 
-        After a pace, the rest is left for the next round. Others do not wait for a part that the
+        After a pace, the rest is left for the next round. Others do not wait for a shard that the
         API server refuses: its error is raised in the end.
         """
         began = self._clock.monotonic()
@@ -343,7 +343,7 @@ class Controller:
             is_late = not is_once and self._age(began) >= self.publisher.pace_seconds
             if is_late and (written or refused):
                 break
-            # Observed anew for each part: a round may last, and a removal must not wait for it.
+            # Observed anew for each shard: a round may last, and a removal must not wait for it.
             wanted = self._planner.wanted(
                 self.observer.observation(), now=self._clock.monotonic(), now_unix=self._unix()
             )
@@ -371,8 +371,8 @@ class Controller:
             self._log(
                 WatchEvent.PUBLISHED, credentials=credentials, denials=denials, written=written
             )
-        closed = leader.published.closed_parts(self._unix())
-        is_closed = len(closed) == self.publisher.parts
+        closed = leader.published.closed_shards(self._unix())
+        is_closed = len(closed) == self.publisher.shards
         leader.state = State.CLOSED if is_closed else State.PUBLISHING
         if refused is not None:
             raise refused
@@ -388,9 +388,9 @@ class Controller:
             for key in sorted(wanted.denials.keys - before.denials.keys):
                 self._log(WatchEvent.DENIED, key=key)
         else:
-            after = wanted.parts[number].credentials
-            for each in sorted(before.parts[number].credentials - after):
-                self._log(WatchEvent.REMOVED, uid=each.uid)
+            after = wanted.shards[number].credentials
+            for each in sorted(before.shards[number].credentials - after):
+                self._log(WatchEvent.REMOVED, uid=each.partition("/")[0])
 
     def _publish_keys(self, leader: Leader) -> None:
         keys = None if self.publisher.keys is None else self.publisher.keys.latest
@@ -427,8 +427,8 @@ class Controller:
             self.leader.warned = left_out
 
     def _unix(self) -> float:
-        """Return the time by which parts close: the API server's, if this clock is far ahead of it.
-        Otherwise all that is published would be valid for longer.
+        """Return the time by which shards close: the API server's, if this clock is far ahead of
+        it. Otherwise all that is published would be valid for longer.
         """
         ahead = self.publisher.clock_ahead_seconds
         return self._clock.unix() - (ahead if ahead > CLOCK_SECONDS else 0.0)

@@ -27,7 +27,7 @@ CHECKED_AT_ONCE = 3
 """Objects of one place; all of them within 30 s."""
 
 Item: TypeAlias = Number | Literal["keys"]
-"""What an object has: a part, the denials (None), or the signing keys."""
+"""What an object has: a shard, the denials (None), or the signing keys."""
 
 _HEAD = ("apiVersion", "kind", "metadata")
 _ONLY_METADATA = {"Accept": METADATA.format("")}

@@ -1,7 +1,7 @@
 """How an authorizer follows what the watch has published: the ConfigMaps with the label PUBLISHED.
 
-A part that is missing, unreadable or out of date refuses every token of its range, and so do all
-parts if the denials are. A closing time that is too far ahead is not believed: a clock was wrong.
+A shard that is missing, unreadable or out of date refuses every token of its range, and so do all
+shards if the denials are. A closing time that is too far ahead is not believed: a clock was wrong.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import Informer, follow
-from daypass.kube.published_objects import UnreadablePartError, read_part, read_published_denials
+from daypass.kube.published_objects import UnreadableShardError, read_published_denials, read_shard
 from daypass.kube.resources import CONFIG_MAPS
-from daypass.rules.credentials import CLOSED_PART, CLUSTER_PARTS, CredentialPart
 from daypass.rules.denials import Denials
-from daypass.rules.published import DENIALS, NAMES, Published
+from daypass.rules.published import CLOSED_SHARD, CLUSTER_SHARDS, DENIALS, NAMES, Published, Shard
 
 FUTURE_SECONDS = 60.0
 """Two clocks may differ by so much."""
@@ -76,22 +75,20 @@ class PublishedFollower:
         """Pass on what applies now, if it is not what was passed on last."""
         if self._taken is None and len(self._informer.objects) < len(NAMES):
             return
-        *parts, denials = self._known()
+        *shards, denials = self._known()
         published = Published(
-            parts=tuple(
-                each if isinstance(each, CredentialPart) else CLOSED_PART for each in parts
-            ),
+            shards=tuple(each if isinstance(each, Shard) else CLOSED_SHARD for each in shards),
             denials=denials if isinstance(denials, Denials) else Denials(),
         )
         if published != self._taken:
             self._taken = published
             self._take(published)
 
-    def _known(self) -> list[CredentialPart | Denials | str]:
+    def _known(self) -> list[Shard | Denials | str]:
         """Return what applies of each ConfigMap now, or why nothing does."""
         found = dict(self._informer.objects.values())
         latest = self._clock.unix() + self._close_after_seconds + FUTURE_SECONDS
-        known: list[CredentialPart | Denials | str] = []
+        known: list[Shard | Denials | str] = []
         for name in NAMES:
             content = found.get(name, f"is missing: does `{command('gate', 'watch')}` run?")
             if not isinstance(content, str) and content.closes_unix > latest:
@@ -100,7 +97,7 @@ class PublishedFollower:
         return known
 
 
-def _read(document: Object) -> tuple[str, CredentialPart | Denials | str] | None:
+def _read(document: Object) -> tuple[str, Shard | Denials | str] | None:
     """Return a ConfigMap's name, and its content or why it is of no use."""
     name = name_of(document)
     if name not in NAMES:
@@ -108,6 +105,6 @@ def _read(document: Object) -> tuple[str, CredentialPart | Denials | str] | None
     try:
         if name == DENIALS:
             return name, read_published_denials(document)
-        return name, read_part(document, CLUSTER_PARTS)[1]
-    except UnreadablePartError as error:
+        return name, read_shard(document, CLUSTER_SHARDS)[1]
+    except UnreadableShardError as error:
         return name, f"is unreadable: {error}"

@@ -39,8 +39,8 @@ from daypass.kube.resources import (
     Resource,
 )
 from daypass.render.names import GATE_DENIED
-from daypass.rules.credentials import UID, Credential
 from daypass.rules.denials import Denial, read_denials
+from daypass.rules.published import UID, credential_of
 
 LISTS_AT_ONCE = 32
 HELD_AT_MOST = 10
@@ -99,7 +99,7 @@ class _Namespace:
         self.accounts = accounts
         self.tasks: list[asyncio.Task[None]] = []
         self.no_room = ""
-        self.counting: tuple[frozenset[Credential], ...] = (frozenset(), frozenset())
+        self.counting: tuple[frozenset[str], ...] = (frozenset(), frozenset())
         self.left_out = 0
         self._counted: tuple[_Objects, ...] = ({}, {})
 
@@ -124,12 +124,12 @@ class _Namespace:
             return
         self._counted = secrets, accounts
         existing = {
-            Credential(uid, each.account_uid): each
+            credential_of(uid, each.account_uid): each
             for uid, each in secrets.items()
             if _exists(each, accounts)
         }
         unbound = accounts.items() if accounts_too else ()
-        both = existing, {Credential(uid, uid): each for uid, each in unbound}
+        both = existing, {credential_of(uid, uid): each for uid, each in unbound}
         self.counting = tuple(_oldest(each, limit) for each in both)
         self.left_out = sum(map(len, both)) - sum(map(len, self.counting))
 
@@ -140,7 +140,7 @@ def _exists(secret: _Found, accounts: _Objects) -> bool:
     return account is not None and account.is_managed and account.name == secret.account_name
 
 
-def _oldest(found: Mapping[Credential, _Found], limit: int) -> frozenset[Credential]:
+def _oldest(found: Mapping[str, _Found], limit: int) -> frozenset[str]:
     """Return as many as count of one namespace."""
     if len(found) <= limit:
         return frozenset(found)

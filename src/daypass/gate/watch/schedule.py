@@ -1,8 +1,8 @@
-"""What has to be published, from what was observed: the parts of the set of credentials, and which
+"""What has to be published, from what was observed: the shards of the set of credentials, and which
 of them comes next.
 
 Nothing here has a side effect. Times are seconds: `now` of the monotonic clock, on which listings
-are dated, and `now_unix` of the wall clock, by which the parts close.
+are dated, and `now_unix` of the wall clock, by which the shards close.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeAlias
 
-from daypass.rules.credentials import Credential, CredentialPart, part_of, split_credentials
 from daypass.rules.denials import Denial, Denials
-from daypass.rules.published import Published
+from daypass.rules.published import Published, Shard, shard_of, split_credentials
 
 LEAVES_AFTER = 0.9
 """Of `closeAfter`: the age of a namespace's last listing at which its credentials leave the set, so
-that they do not close the parts that they are in."""
+that they do not close the shards that they are in."""
 RENEWED_AT, LATE_AT = 1 / 3, 1 / 9
-"""Of `closeAfter`: the time left at which a part is renewed, and at which that is as urgent as an
+"""Of `closeAfter`: the time left at which a shard is renewed, and at which that is as urgent as an
 addition."""
 TOLERATED_SECONDS = 1
 """Closing times are whole seconds."""
@@ -31,7 +30,7 @@ TICK_SECONDS = 0.5
 """At least as often, a leader looks for what has to be published."""
 
 Number: TypeAlias = int | None
-"""Of a part; None for the denials."""
+"""Of a shard; None for the denials."""
 _Key: TypeAlias = tuple[str, str]
 """The kind of objects, and their namespace."""
 
@@ -43,7 +42,7 @@ class ObservedNamespace:
     `listed_at`: when the oldest listing began that they rely on (monotonic).
     """
 
-    credentials: frozenset[Credential]
+    credentials: frozenset[str]
     listed_at: float
 
 
@@ -71,33 +70,33 @@ class Observation:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-class PartsPlanner:
+class ShardsPlanner:
     """Makes the set from observations. Only what has changed of a namespace is compared.
 
-    `parts`: how many parts the set has. A part closes `close_after_seconds` after the oldest of the
-    listings that its content relies on. `waiting`: whose changes of a part are not published yet;
+    `shards`: how many the set has. A shard closes `close_after_seconds` after the oldest of the
+    listings that its content relies on. `waiting`: whose changes of a shard are not published yet;
     `Turns` removes it.
     """
 
-    def __init__(self, parts: int, close_after_seconds: float) -> None:
+    def __init__(self, shards: int, close_after_seconds: float) -> None:
         self.waiting: defaultdict[Number, set[_Key]] = defaultdict(set)
-        self._parts = parts
+        self._shards = shards
         self._close_after_seconds = close_after_seconds
-        self._credentials: dict[_Key, frozenset[Credential]] = {}
+        self._credentials: dict[_Key, frozenset[str]] = {}
         self._numbers: dict[_Key, set[int]] = {}
-        self._content = [frozenset[Credential]()] * parts
+        self._content = [frozenset[str]()] * shards
 
     def wanted(self, observation: Observation, *, now: float, now_unix: float) -> Published:
         """Return what is to be in force: nothing, until everything has been listed once."""
         if observation.listed_at is None:
-            return Published.closed(self._parts)
+            return Published.closed(self._shards)
         known = self._known(observation, observation.listed_at, now)
         self._take({key: found.credentials for key, found in known.items()})
         listed = self._listed(known, observation.listed_at)
         offset = now_unix - now + self._close_after_seconds
         return Published(
-            parts=tuple(
-                CredentialPart(credentials=content, closes_unix=int(at + offset))
+            shards=tuple(
+                Shard(credentials=content, closes_unix=int(at + offset))
                 for content, at in zip(self._content, listed, strict=True)
             ),
             denials=Denials.of(observation.denials, now_unix, int(observation.listed_at + offset)),
@@ -120,29 +119,29 @@ class PartsPlanner:
             if found.listed_at > oldest
         }
 
-    def _take(self, credentials: dict[_Key, frozenset[Credential]]) -> None:
-        """Change the content of the parts as the credentials have changed."""
-        nothing = frozenset[Credential]()
-        removed, added = set[Credential](), set[Credential]()
+    def _take(self, credentials: dict[_Key, frozenset[str]]) -> None:
+        """Change the content of the shards as the credentials have changed."""
+        nothing = frozenset[str]()
+        removed, added = set[str](), set[str]()
         for key in self._credentials.keys() | credentials.keys():
             before, after = self._credentials.get(key, nothing), credentials.get(key, nothing)
             if after is not before:
                 removed |= before - after
                 added |= after - before
                 for each in before ^ after:
-                    self.waiting[part_of(each.uid, self._parts)].add(key)
-                self._numbers[key] = {part_of(each.uid, self._parts) for each in after}
+                    self.waiting[shard_of(each, self._shards)].add(key)
+                self._numbers[key] = {shard_of(each, self._shards) for each in after}
         for key in self._credentials.keys() - credentials.keys():
             del self._numbers[key]
         self._credentials = credentials
-        changes = (split_credentials(each, self._parts) for each in (removed, added))
+        changes = (split_credentials(each, self._shards) for each in (removed, added))
         for number, (less, more) in enumerate(zip(*changes, strict=True)):
             if less or more:
                 self._content[number] = self._content[number] - less | more
 
     def _listed(self, known: dict[_Key, ObservedNamespace], listed_at: float) -> list[float]:
-        """Return for each part when the oldest listing began that it relies on."""
-        listed = [listed_at] * self._parts
+        """Return for each shard when the oldest listing began that it relies on."""
+        listed = [listed_at] * self._shards
         for key, found in known.items():
             if found.listed_at < listed_at:
                 for number in self._numbers[key]:
@@ -161,17 +160,17 @@ class Urgency(IntEnum):
     """Only its closing time changes."""
 
 
-Closing: TypeAlias = CredentialPart | Denials
+Closing: TypeAlias = Shard | Denials
 
 
 def steps_between(
     published: Published, wanted: Published, *, now_unix: float, close_after_seconds: float
 ) -> dict[Number, Urgency]:
-    """Return what to publish: numbers of parts, and None for the denials. What closes first, or
+    """Return what to publish: numbers of shards, and None for the denials. What closes first, or
     has closed, comes first.
     """
     pairs: list[tuple[Number, Closing, Closing]] = [(None, published.denials, wanted.denials)]
-    pairs += zip(range(len(wanted.parts)), published.parts, wanted.parts, strict=True)
+    pairs += zip(range(len(wanted.shards)), published.shards, wanted.shards, strict=True)
     steps = {}
     for number, before, after in sorted(pairs, key=lambda pair: pair[1].closes_unix):
         left = (before.closes_unix - now_unix) / close_after_seconds
@@ -196,7 +195,7 @@ def _urgency(before: Closing, after: Closing, now_unix: float, *, is_due: bool) 
 def _passes_less(before: Closing, after: Closing) -> bool:
     """Return whether `after` refuses a token that `before` lets pass, closing times aside."""
     match before, after:
-        case CredentialPart(credentials=old), CredentialPart(credentials=new):
+        case Shard(credentials=old), Shard(credentials=new):
             return old is not new and not old <= new
         case Denials(keys=old), Denials(keys=new):
             return not new <= old
@@ -204,17 +203,17 @@ def _passes_less(before: Closing, after: Closing) -> bool:
 
 
 class Turns:
-    """Chooses what is published next, in rounds that have each part at most once.
+    """Chooses what is published next, in rounds that have each shard at most once.
 
     Namespaces take turns, so that none waits for another in which much changes. Of a namespace, the
     most urgent comes first, and then what has waited longest. Renewals come last, and only as many
-    as keep up: all parts together take half of the time that is left for them, so that no removal
+    as keep up: all shards together take half of the time that is left for them, so that no removal
     has to wait for a round of renewals.
     """
 
-    def __init__(self, planner: PartsPlanner, parts: int, close_after_seconds: float) -> None:
+    def __init__(self, planner: ShardsPlanner, shards: int, close_after_seconds: float) -> None:
         self._waiting = planner.waiting
-        self._renewal_seconds = close_after_seconds / 6 / (parts + 1)
+        self._renewal_seconds = close_after_seconds / 6 / (shards + 1)
         self._round = 0
         self._round_of: dict[Number, int] = {}
         self._began = self._renewed_at = -math.inf

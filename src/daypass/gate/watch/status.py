@@ -33,7 +33,7 @@ class WatchStatus:
         controller, observation = self._controller, self._controller.observer.observation()
         yield _gauge("leader", "1 for the replica that publishes.", controller.is_leader)
         yield _gauge("healthy", "1 if no administrator has to act.", not controller.problems())
-        text = "Parts of the set, denials and keys that this replica has published."
+        text = "Shards of the set, denials and keys that this replica has published."
         yield counter("watch_publications", text, controller.publications)
         lag = HistogramMetricFamily(
             f"{METRIC_PREFIX}watch_publish_lag_seconds",
@@ -49,12 +49,12 @@ class WatchStatus:
             yield _gauge("keys_age_seconds", text, age)
         if (leader := controller.leader) is not None:
             published = leader.published
-            closes = min(part.closes_unix for part in published.parts)
+            closes = min(shard.closes_unix for shard in published.shards)
             left = round(closes - self._clock.unix())
             credentials = published.count
             yield _gauge("credentials", "Credentials in the published set.", credentials)
             yield _gauge("denials", "Published denials.", len(published.denials))
-            yield _gauge("closes_seconds", "Time until the first part closes.", left)
+            yield _gauge("closes_seconds", "Time until the first shard closes.", left)
             if closes:  # it was published once
                 text = "Time since the oldest listing that the published set relies on."
                 age = controller.close_after_seconds - left

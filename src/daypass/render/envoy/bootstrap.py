@@ -9,7 +9,7 @@ import json
 import posixpath
 
 from daypass.config import Address
-from daypass.render.envoy.credentials import denials_config, part_config, published_filters
+from daypass.render.envoy.credentials import denials_config, published_filters, shard_config
 from daypass.render.envoy.door_listener import bucket, listener, probe_listener, rate_limit
 from daypass.render.envoy.gate_listener import gate_listener, keys_config
 from daypass.render.envoy.listener import connection_manager, early_mutations
@@ -32,13 +32,13 @@ from daypass.render.envoy.xds import (
     full_match,
     protobuf_any,
 )
-from daypass.rules.published import DENIALS, Published, part_name
+from daypass.rules.published import DENIALS, Published, shard_name
 
 HEAP_LIMIT_BYTES = 256 * 1024 * 1024
 
 KEYS_FILE = "keys.json"
 PUBLISHED_FOLDER = "published"
-"""A folder of their own for the parts of the set and the denials, which change often: Envoy reads
+"""A folder of their own for the shards of the set and the denials, which change often: Envoy reads
 everything else again whenever anything in its folder changes."""
 
 
@@ -59,7 +59,7 @@ def envoy_files(
         keys_source = _follow(f"{folder}/{KEYS_FILE}", folder)
         jwt = discovered_filter("keys", keys_source, JWT_AUTHENTICATION)
         published = published_filters(
-            lambda name: _follow(f"{folder}/{published_file(name)}"), parts=gate.parts
+            lambda name: _follow(f"{folder}/{published_file(name)}"), shards=gate.shards
         )
         listeners.append(gate_listener(gate, jwt, published, sources))
         clusters.extend(gate_clusters(gate))
@@ -91,14 +91,14 @@ def published_file(name: str) -> str:
 
 
 def published_files(published: Published, known: Published | None = None) -> dict[str, Json]:
-    """Return the files, by name, with what a gate looks up: a part of the set each, and denials.
+    """Return the files, by name, with what a gate looks up: a shard of the set each, and denials.
 
     They apply to open connections, too. `known`: leave out what is the same in this.
     """
     configs = {
-        part_name(number): part_config(part)
-        for number, part in enumerate(published.parts)
-        if known is None or part != known.parts[number]
+        shard_name(number): shard_config(shard)
+        for number, shard in enumerate(published.shards)
+        if known is None or shard != known.shards[number]
     }
     if known is None or published.denials != known.denials:
         configs[DENIALS] = denials_config(published.denials)

@@ -4,10 +4,10 @@ The claims that they look up are copied to filter state once they are verified: 
 to it, and it ends with the request. Each look-up is one in a hash map, so its cost does not depend
 on the number of entries; only denials by UID are compared one by one.
 
-**Credentials.** A composite filter evaluates, for each request, the part of the set that has the
-range of its credential: both UIDs together are a key there, in full. Each part is an RBAC config
-that Envoy follows on its own, so a change is one of a small part. It applies to open connections,
-too. Until Envoy has received a part, the default refuses.
+**Credentials.** A composite filter evaluates, for each request, the shard of the set that has the
+range of its credential: both UIDs together are a key there, in full. Each shard is an RBAC config
+that Envoy follows on its own, so a change is one of a small shard. It applies to open connections,
+too. Until Envoy has received a shard, the default refuses.
 
 **Denials** are one more RBAC config that Envoy follows.
 
@@ -58,15 +58,22 @@ from daypass.render.envoy.xds import (
     state_input,
 )
 from daypass.rules.claims import Bound
-from daypass.rules.credentials import CLOSED_PART, Credential, CredentialPart, part_of
 from daypass.rules.decision import Rules
 from daypass.rules.denials import Denials, DeniedKind
-from daypass.rules.published import CREDENTIALS, DENIALS, part_name
+from daypass.rules.published import (
+    CLOSED_SHARD,
+    CREDENTIALS,
+    DENIALS,
+    Shard,
+    credential_of,
+    shard_name,
+    shard_of,
+)
 from daypass.rules.reasons import Reason
 
 _CREDENTIAL_STATE = "daypass.credential"
-"""`Credential.key` of the claims. With an odd claim it is the key of no pair in the set: those
-contain one separator, and UIDs around it."""
+"""The credential of the claims. With an odd claim it is none in the set: those contain one
+separator, and UIDs around it."""
 CREDENTIALS_MARK = "daypass_credentials"
 DENIALS_MARK = "daypass_denials"
 Source = Callable[[str], Json]
@@ -99,10 +106,10 @@ def claims_filters(name: str, rules: Rules) -> list[Json]:
     if rules.audiences:
         copied[AUDIENCE_STATE] = claim_text("aud")
     if Bound.SECRET in rules.bound:
-        copied[_CREDENTIAL_STATE] = Credential(claim_text(*SECRET, "uid"), account).key
+        copied[_CREDENTIAL_STATE] = credential_of(claim_text(*SECRET, "uid"), account)
     filters = [set_filter_state(name, copied, skip_if_empty=True)]
     if Bound.NONE in rules.bound:
-        of_account = {_CREDENTIAL_STATE: Credential(account, account).key}
+        of_account = {_CREDENTIAL_STATE: credential_of(account, account)}
         copies = set_filter_state(f"{name}-account", of_account, skip_if_empty=True)
         filters.append(only_where(_BOUND_CLAIMS[Bound.NONE], copies))
     return filters
@@ -136,12 +143,12 @@ def has_marks(rules: Rules) -> tuple[Json, ...]:
     return is_marked(DENIALS_MARK), credential
 
 
-def published_filters(source: Source, *, parts: int) -> list[Json]:
-    """Return the filters that look up what is published, in so many parts.
+def published_filters(source: Source, *, shards: int) -> list[Json]:
+    """Return the filters that look up what is published, in so many shards.
 
     `source`: where Envoy gets each config, by its name.
     """
-    return [_followed(source, DENIALS, denials_config(Denials())), _composite(source, parts)]
+    return [_followed(source, DENIALS, denials_config(Denials())), _composite(source, shards)]
 
 
 def _followed(source: Source, name: str, default: Json) -> Json:
@@ -149,12 +156,12 @@ def _followed(source: Source, name: str, default: Json) -> Json:
     return discovered_filter(name, source(name), RBAC, default_config=default)
 
 
-def _composite(source: Source, parts: int) -> Json:
-    """Return the filter that evaluates one part of the set, chosen by the UID's first digits.
+def _composite(source: Source, shards: int) -> Json:
+    """Return the filter that evaluates one shard of the set, chosen by the UID's first digits.
 
-    Envoy has a copy of a part for each first digit that refers to it: with 8 parts, two.
+    Envoy has a copy of a shard for each first digit that refers to it: with 8 shards, two.
     """
-    tree = {digit: _by_second_digit(source, parts, digit) for digit in hexdigits[:16]}
+    tree = {digit: _by_second_digit(source, shards, digit) for digit in hexdigits[:16]}
     by_first_digit = {
         "input": state_input(_CREDENTIAL_STATE),
         "prefix_match_map": {"map": tree},
@@ -162,28 +169,30 @@ def _composite(source: Source, parts: int) -> Json:
     return composite(CREDENTIALS, {"matcher_tree": by_first_digit})
 
 
-def _by_second_digit(source: Source, parts: int, first: str) -> Json:
-    closed, digits = part_config(CLOSED_PART), dict[int, str]()
+def _by_second_digit(source: Source, shards: int, first: str) -> Json:
+    closed, digits = shard_config(CLOSED_SHARD), dict[int, str]()
     for second in hexdigits[:16]:
-        number = part_of(first + second, parts)
+        number = shard_of(first + second, shards)
         digits[number] = digits.get(number, "") + second
     *cases, (_, last) = (
         (
             has_state(_CREDENTIAL_STATE, f"{first}[{seconds}].*"),
-            execute(_followed(source, part_name(number), closed)),
+            execute(_followed(source, shard_name(number), closed)),
         )
         for number, seconds in digits.items()
     )
     return first_of(cases, last) if cases else last
 
 
-def part_config(part: CredentialPart) -> Json:
-    """Return the RBAC config of a part of the set."""
+def shard_config(shard: Shard) -> Json:
+    """Return the RBAC config of a shard of the set."""
     unknown = refuse(Reason.UNKNOWN_CREDENTIAL)
-    keys = {each.key for each in part.credentials}
     return marking(
         CREDENTIALS_MARK,
-        _until(part.closes_unix, among(_CREDENTIAL_STATE, keys, _EXISTS, unknown)),
+        _until(
+            shard.closes_unix,
+            among(_CREDENTIAL_STATE, shard.credentials, _EXISTS, unknown),
+        ),
     )
 
 

@@ -110,7 +110,7 @@ class Protected:
 class GateSettings:
     """Everything that the config of a gate on one machine depends on, except the API server's keys.
 
-    `authorizer_socket`: where the authorizer listens, for `check: review`. `parts`: of the
+    `authorizer_socket`: where the authorizer listens, for `check: review`. `shards`: of the
     published set.
     """
 
@@ -120,7 +120,7 @@ class GateSettings:
     certificates: tuple[Certificate, ...]
     rules: Rules
     protected: Protected
-    parts: int
+    shards: int
     authorizer_socket: str = ""
     timeouts: Timeouts = Timeouts()
 

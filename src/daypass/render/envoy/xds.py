@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from daypass.rules.credentials import UID
+from daypass.rules.published import UID
 
 Json = dict[str, Any]
 """A JSON object in the form that Envoy reads."""

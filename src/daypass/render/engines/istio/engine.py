@@ -28,7 +28,7 @@ from daypass.render.engines.istio.other_names import (
     report_other_names,
 )
 from daypass.render.envoy.authorizer_filters import authorizer_replies
-from daypass.render.envoy.credentials import denials_config, part_config
+from daypass.render.envoy.credentials import denials_config, shard_config
 from daypass.render.envoy.listener import stream_bound
 from daypass.render.envoy.token_rules import DECISION, OTHERS_POLICY, refusal_replies
 from daypass.render.envoy.xds import Json, has_mark, mark_entry
@@ -115,7 +115,7 @@ class IstioEngine(Engine[IstioGate]):
         """Return the EnvoyFilter with a part of the set, or the denials."""
         if name == DENIALS:
             return self._published(name, denials_config(published.denials))
-        return self._published(name, part_config(published.parts[NAMES.index(name)]))
+        return self._published(name, shard_config(published.shards[NAMES.index(name)]))
 
     @property
     def bypass_queries(self) -> Sequence[ObjectQuery]:

@@ -28,8 +28,8 @@ from daypass.render.envoy.xds import (
 )
 from daypass.render.names import GATE, GATE_KEYS, SERVICE_PORT
 from daypass.render.tls_server import authorizer_server
-from daypass.rules.credentials import CLUSTER_PARTS
 from daypass.rules.decision import Rules
+from daypass.rules.published import CLUSTER_SHARDS
 
 _CLUSTER_DOMAIN = "cluster.local"
 """Istio's default for the domain of the cluster's Services."""
@@ -61,7 +61,7 @@ def first_filters(name: str, gate: IstioGate, config: Config, rules: Rules) -> l
     decides = deciding_filters(
         rules,
         verified=discovered_filter(GATE_KEYS, _ISTIOD, JWT_AUTHENTICATION, default_config=no_keys),
-        published=published_filters(lambda _: _ISTIOD, parts=CLUSTER_PARTS),
+        published=published_filters(lambda _: _ISTIOD, shards=CLUSTER_SHARDS),
         elsewhere=is_not(is_guarded(rules, config)),
         misnamed=is_misnamed(rules),
         has_login=gate.has_login,
