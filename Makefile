@@ -122,8 +122,8 @@ test-examples: .venv/.synced ## what users copy: the GitHub Action, the GitLab c
 release: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced ## build wheel, sdist and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left
 	@$(BIN)/python -m tools.release $(if $(FINAL),--final) dist
 
-test-packages: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced controlplane ## what is published, for a release and weekly: packages, images, workflows, charts, completion
-	$(BUILD) kubescore helm actionlint kind
+test-packages: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced controlplane ## what is published, for a release and weekly: packages, images, workflows, completion
+	$(BUILD) kubescore actionlint kind
 	$(PYTEST) --timeout=900 tests/packages
 
 test-pythons: .venv/.synced ## the client on every other Python of this machine

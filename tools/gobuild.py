@@ -67,7 +67,6 @@ PROGRAMS = {
     "actionlint": Program(package="github.com/rhysd/actionlint/cmd/actionlint", minutes=1),
     "controlplane": Program(kubernetes=True, minutes=8),
     "envoygateway": Program(minutes=5),
-    "helm": Program(package="helm.sh/helm/v4/cmd/helm", minutes=2),
     "istiod": Program(minutes=5),
     "kind": Program(package="sigs.k8s.io/kind", minutes=1),
     "kservemanager": Program(package="github.com/kserve/kserve/cmd/manager", minutes=5),

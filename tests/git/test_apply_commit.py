@@ -11,9 +11,9 @@ import pytest
 from daypass.cli import main
 from daypass.config import load
 from daypass.deploy.git import Checkout, Commit, GitError
+from daypass.deploy.output_tree import write
 from daypass.render.cluster_facts import ClusterFacts, read_facts
 from daypass.render.manifests import render_parts, render_tree
-from daypass.render.output_tree import write
 from support.authority import Authority
 from support.deploying import BOTH, ONLY_EKF
 from support.ekf import add_hook, git, git_init

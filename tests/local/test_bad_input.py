@@ -82,7 +82,6 @@ TYPOS: dict[str, Row] = {
         "did you mean ingress-nginx?",
     ),
     "daypass verify efk": (2, "did you mean ekf?"),
-    "daypass render --domain efk": (2, "did you mean ekf?"),
     "daypass identity create bot --domain efk": (2, "did you mean ekf?"),
     "daypass identity create Bot": (2, "'Bot'"),
     "daypass identity show bto": (1, "did you mean bot?"),

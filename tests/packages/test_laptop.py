@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 from pathlib import Path
 
-import pytest
 import yaml
 from tools.docs.pages import ROOT
-from tools.gobuild import TOOLS, built, downloaded
+from tools.gobuild import TOOLS, built
 
 from support import laptop
-from support.charts import templated
 from support.doc_shell import SHELL, commands_in
-from support.rendered import only
 
 DOCKER = """\
 #!/bin/sh
@@ -87,25 +83,3 @@ def test_the_page_names_the_versions_that_are_tested_and_that_its_workflow_insta
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "kind.yml").read_text())
     istio = ".".join(str(workflow["env"]["ISTIO"]).split(".")[:2])
     assert f"istio/releases) {istio}\n" in page
-
-
-@pytest.fixture(scope="module")
-def chart() -> Path:
-    """Istio's chart of its ingress gateway, which istioctl renders."""
-    folder = Path(downloaded("istio.io/istio", TOOLS / "istiod")["Dir"])
-    return folder / "manifests" / "charts" / "gateways" / "istio-ingress"
-
-
-def test_istios_gateway_listens_on_the_port_that_kind_publishes(chart: Path) -> None:
-    (operator,) = laptop.objects("istio.yaml")
-    gateways = json.dumps(operator["spec"]["values"]["gateways"])
-    rendered = templated(chart, "--set-json", f"gateways={gateways}")
-    service = only(rendered, "Service", "istio-ingressgateway")
-    assert service["spec"]["type"] == "NodePort"
-    (port,) = service["spec"]["ports"]
-    assert (port["port"], port["nodePort"]) == (443, node_port())
-    deployment = only(rendered, "Deployment", "istio-ingressgateway")
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert service["spec"]["selector"].items() <= labels.items()
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert port["targetPort"] in [it["containerPort"] for it in container["ports"]]

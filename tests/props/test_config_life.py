@@ -12,7 +12,6 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 import yaml
 from hypothesis import Phase, settings
@@ -22,14 +21,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from daypass._core.kubernetes.objects import Object
 from daypass._core.kubernetes.syntax import LABEL, LABEL_VALUE, SUBDOMAIN, is_label
 from daypass.cli import main
-from daypass.config import Config, json_schema, load
+from daypass.config import Config, load
 from daypass.config.gate import EnvoyGatewayGate
-from daypass.render import chart
-from daypass.render.chart import render_chart
+from daypass.deploy.output_tree import drifts, write
 from daypass.render.cluster_facts import read_facts
 from daypass.render.engines import engines_of
 from daypass.render.manifests import render_objects, render_parts, render_tree
-from daypass.render.output_tree import drifts, write
 from support.authority import Authority
 from support.closure import assert_closed, identity
 from support.config_documents import (
@@ -46,7 +43,6 @@ from support.config_documents import (
 from support.tokens import Signer
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-SCHEMA = json_schema()
 FOREIGN = {"README.md": "ours", "base/ours.yaml": "a: 1\n", "monitoring/ours/x.yaml": "b: 2\n"}
 """Files of others in the folder of the tree."""
 ANY = st.integers(0, 99)
@@ -59,15 +55,13 @@ def named_files() -> dict[str, str]:
 
 
 class ConfigLife(RuleBasedStateMachine):
-    """A config, the folders of its tree and its chart, and changes of the config in any order."""
+    """A config, the folder of its tree, and changes of the config in any order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.schema = patch.object(chart, "json_schema", return_value=SCHEMA)  # takes 0.4 s
-        self.schema.start()
         self.temporary = TemporaryDirectory()
         self.home = Path(self.temporary.name)
-        self.folder, self.chart = self.home / "one" / "deploy", self.home / "chart"
+        self.folder = self.home / "one" / "deploy"
         self.domains: Document = {}
         self.gates: Document = {}
         self.sections: Document = {}
@@ -162,22 +156,12 @@ class ConfigLife(RuleBasedStateMachine):
         return load(self.home / place / "daypass.yaml")
 
     @rule()
-    def render_as_a_chart(self) -> None:
-        config = load(self.home / "one" / "daypass.yaml")
-        rendered = render_chart(config, read_facts(config))
-        write(self.chart, rendered)
-        assert files(self.chart) == rendered
-        assert drifts(self.chart, rendered) == []
-
-    @rule(command=st.sampled_from(["--directory", "--chart"]))
-    def check_and_render_in_a_clone(self, command: str) -> None:
+    def check_and_render_in_a_clone(self) -> None:
         """Nothing is left to do there, and each command can be repeated."""
         clone = self.home / "clone"
         shutil.copytree(self.home / "one", clone)
-        folder = clone / ("deploy" if command == "--directory" else "new")
-        where = ["render", "--config", str(clone / "daypass.yaml"), command, str(folder)]
-        if not folder.exists():
-            assert run(*where)[0] == 0
+        folder = clone / "deploy"
+        where = ["render", "--config", str(clone / "daypass.yaml"), "--directory", str(folder)]
         assert run(*where, "--check") == (0, "")
         before = files(clone)
         assert run(*where)[0] == 0
@@ -186,7 +170,6 @@ class ConfigLife(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.temporary.cleanup()
-        self.schema.stop()
 
 
 def put(path: Path, text: str) -> None:

@@ -27,7 +27,7 @@ OBJECTS = [
 ]
 """All that the page has."""
 _ROLES = {role["metadata"]["name"]: role for role in OBJECTS if role["kind"] == "ClusterRole"}
-SAME = {"identity show": "identity list", "render": "diff"}
+SAME = {"identity show": "identity list"}
 """Commands with the rights of others."""
 
 

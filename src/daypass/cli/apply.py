@@ -90,8 +90,8 @@ def _show(args: Namespace, plan: ApplyPlan) -> None:
 
 def _check(args: Namespace, plan: ApplyPlan) -> None:
     from daypass.deploy.apply import check
+    from daypass.deploy.output_tree import drifts
     from daypass.render.manifests import render_tree
-    from daypass.render.output_tree import drifts
 
     check(plan, force=args.force_conflicts)
     folder = options.tree_folder(args)
@@ -101,8 +101,8 @@ def _check(args: Namespace, plan: ApplyPlan) -> None:
 
 def _confirm_and_commit(args: Namespace, plan: ApplyPlan) -> None:
     """Ask for confirmation if it is needed, write the tree, and commit it."""
+    from daypass.deploy.output_tree import write
     from daypass.render.manifests import render_tree
-    from daypass.render.output_tree import write
 
     folder, checkout = options.tree_folder(args), None
     tree = render_tree(plan.parts)

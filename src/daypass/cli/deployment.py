@@ -14,9 +14,9 @@ from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import ChangedFile, FilesChecked, Plan
+    from daypass.deploy.output_tree import Drift
     from daypass.deploy.plan import ApplyPlan
     from daypass.deploy.remove import Removal
-    from daypass.render.output_tree import Drift
     from daypass.render.prerequisites import Prerequisite
 
 

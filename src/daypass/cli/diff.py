@@ -10,8 +10,8 @@ from daypass.cli import deployment, log, options
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
+    from daypass.deploy.output_tree import Drift
     from daypass.deploy.plan import ApplyPlan
-    from daypass.render.output_tree import Drift
 
 SUMMARY = "compare the config with the files, git and the cluster"
 EPILOG = """\
@@ -33,8 +33,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Compare; return 0, or 3 if anything differs."""
     from daypass.deploy.git import not_in_git
+    from daypass.deploy.output_tree import drifts
     from daypass.render.manifests import render_tree
-    from daypass.render.output_tree import drifts
 
     with deployment.open_plan(args, instead="diff") as plan:
         folder, tree = options.tree_folder(args), render_tree(plan.parts)

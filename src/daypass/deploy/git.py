@@ -18,8 +18,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import read_ordinary
 from daypass._core.hints import command
 from daypass._core.text import unified_diff
+from daypass.deploy.output_tree import is_rendered, put
 from daypass.render.manifests import domain_of
-from daypass.render.output_tree import is_rendered, put
 
 SUBJECT_CHARACTERS = 72
 FEW_PATHS = 3

@@ -7,9 +7,8 @@ which they are written. `envoy` is the config of door and gate, in a pod or on o
 `monitoring` has what Prometheus and Grafana get.
 
 All of it is pure: the same input gives the same bytes, which golden tests hold. Nothing here talks
-to a cluster, opens a socket or starts a process. Three modules touch files: `cluster_facts` reads
-the one that a config names, `output_tree` compares and writes a tree, and `alerts_and_dashboard`
-reads two of the package.
+to a cluster, opens a socket or starts a process. Two modules read files: `cluster_facts` those that
+a config names, and `alerts_and_dashboard` two of the package.
 """
 
 from daypass._core.errors import UsageError

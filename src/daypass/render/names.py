@@ -44,9 +44,6 @@ CLUSTER_AUTHORITY = "kube-root-ca.crt"
 API_SERVER_NAMESPACE = "default"
 """The namespace of the Service `kubernetes`."""
 
-ONE_FILE = "manifests.yaml"
-"""The file of all objects, for those who want no tree."""
-
 SERVICE_PORT = 443
 
 

@@ -146,7 +146,7 @@ def test_options_are_offered_if_there_is_nothing_else(offered: Offered, line: st
     assert offered(*command, last) == offered(*command, "-") != {}
 
 
-@pytest.mark.parametrize("line", ["verify {}", "render {}--domain ", "identity create {}--domain="])
+@pytest.mark.parametrize("line", ["verify {}", "identity create {}--domain="])
 @pytest.mark.parametrize("option", ["", "--config ~/other.yaml ", "--config='$HOME/other.yaml' "])
 def test_domains_are_those_of_the_config(
     offered: Offered, line: str, option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

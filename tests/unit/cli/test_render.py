@@ -39,26 +39,18 @@ def test_yaml_goes_to_stdout_and_prerequisites_to_stderr(
     check(told.err, reason="info")
 
 
-def test_a_domain_renders_only_its_ingress(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["render", "--domain", "ekf"]) == 0
-    (only,) = yaml.safe_load_all(capsys.readouterr().out)
-    assert (only["kind"], only["metadata"]["name"]) == ("Ingress", "daypass-domain-ekf")
-
-
 def test_json_has_the_objects_of_the_yaml(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in ([], ["--domain", "ekf"]):
-        printed = []
-        for output in ("yaml", "json"):
-            assert main(["render", *words, "-o", output]) == 0
-            printed.append(capsys.readouterr().out)
-        assert list(yaml.safe_load_all(printed[0])) == json.loads(printed[1])["items"]
+    printed = []
+    for output in ("yaml", "json"):
+        assert main(["render", "-o", output]) == 0
+        printed.append(capsys.readouterr().out)
+    assert list(yaml.safe_load_all(printed[0])) == json.loads(printed[1])["items"]
 
 
-@pytest.mark.parametrize("more", [[], ["-o", "yaml"]], ids=["tree", "yaml"])
 def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(
-    folder: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["render", "--directory", "deploy", *more]
+    arguments = ["render", "--directory", "deploy"]
     assert main([*arguments, "--check"]) == 3
     assert not (folder / "deploy").exists()
     assert main(arguments) == 0
@@ -92,11 +84,3 @@ def test_what_monitoring_gets_needs_no_config(
     assert main(["render", option]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["groups" if option == "--alerts" else "panels"]
-
-
-@pytest.mark.parametrize("more", [["-o", "json"], ["--check"], ["--domain", "ekf"]])
-def test_what_monitoring_gets_is_one_file(
-    capsys: pytest.CaptureFixture[str], more: list[str]
-) -> None:
-    assert main(["render", "--alerts", *more]) == 2
-    check(capsys.readouterr().err, reason="usage")

@@ -63,12 +63,8 @@ IDENTITY = {
 }
 RENDER = {
     "--check": "--check",
-    "--directory deploy --cluster": "--check",
-    "--cluster --check": "--check",
-    "-o tree": "-o tree needs a folder",
     "-o json --directory deploy": "-o json",
-    "--directory deploy --domain ekf": "--domain",
-    "--domain nope": "'nope'",
+    "--alerts -o json": "-o",
     "--config absent.yaml": "absent.yaml",
 }
 LINES = {

@@ -16,9 +16,9 @@ from daypass.config import parse
 from daypass.config.schema import EDITOR_LINE
 from daypass.deploy.ekf import BuildError, Overlay, adopt_hosts, hand_over, verify_built
 from daypass.deploy.git import Edit, read_text
+from daypass.deploy.output_tree import drifts
 from daypass.render.cluster_facts import read_facts
 from daypass.render.manifests import render_parts, render_tree
-from daypass.render.output_tree import drifts
 
 USUAL_PREFIX = "/kubernetes"
 CONFIG = "daypass.yaml"

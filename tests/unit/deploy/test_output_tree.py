@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,9 @@ import yaml
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
-from daypass.render import output_tree as module
-from daypass.render.chart import render_chart
+from daypass.deploy import output_tree as module
+from daypass.deploy.output_tree import OccupiedError, drifts, write
 from daypass.render.manifests import MARK
-from daypass.render.output_tree import OccupiedError, drifts, write
 from support.manifest_cases import CASES, Case
 from support.messages import raises
 
@@ -62,9 +60,6 @@ def test_obsolete_files_are_removed_and_foreign_files_kept(tmp_path: Path) -> No
         # Rendered from other configs, or otherwise.
         "staging/kustomization.yaml": MARK + "resources:\n- base\n",
         "staging/base/x.yaml": MARK + "x: 1\n",
-        "charts/daypass/Chart.yaml": MARK + "name: daypass\n",
-        "charts/daypass/objects/x.yaml": MARK + "x: 1\n",
-        "flat/manifests.yaml": MARK + "x: 1\n",
     }
     obsolete = {"anywhere/at/all/x.yaml": MARK + "x: 1\n"}
     for path, text in {**mine, **obsolete}.items():
@@ -82,20 +77,12 @@ def test_obsolete_files_are_removed_and_foreign_files_kept(tmp_path: Path) -> No
 def test_every_file_of_a_tree_is_recognized_and_goes_with_what_it_is_for(
     tmp_path: Path, name: str
 ) -> None:
-    rendered_again(tmp_path, CASES[name].tree(), SMALLEST.tree())
-
-
-def test_every_file_of_a_chart_is_recognized_and_goes_with_what_it_is_for(tmp_path: Path) -> None:
-    large, small = (render_chart(it.config, it.facts) for it in (CASES["metrics"], SMALLEST))
-    rendered_again(tmp_path, large, small)
-
-
-def rendered_again(folder: Path, large: dict[str, str], small: dict[str, str]) -> None:
-    write(folder, large)
-    assert write(folder, large) == drifts(folder, large) == []
-    write(folder, small)
-    assert files(folder) == small
-    assert [each for each in folder.rglob("*/") if not any(each.iterdir())] == []
+    large, small = CASES[name].tree(), SMALLEST.tree()
+    write(tmp_path, large)
+    assert write(tmp_path, large) == drifts(tmp_path, large) == []
+    write(tmp_path, small)
+    assert files(tmp_path) == small
+    assert [each for each in tmp_path.rglob("*/") if not any(each.iterdir())] == []
 
 
 def test_an_edited_file_is_drift_and_is_rewritten(tmp_path: Path) -> None:
@@ -165,30 +152,3 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with raises(DaypassError, match=r"file/deploy.*: Not a directory"):
         write(tmp_path / "file" / "deploy", ONE)
-
-
-CHART = {"Chart.yaml": MARK + "name: daypass\n", "objects/a.yaml": MARK + "a: 1\n"}
-
-
-@pytest.mark.parametrize("path", ["objects/b.yaml", "templates/sub/b.txt", "crds/b.yaml"])
-def test_no_chart_is_written_or_checked_next_to_what_helm_would_install(
-    tmp_path: Path, path: str
-) -> None:
-    write(tmp_path, CHART)
-    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / path).write_text("kind: ClusterRoleBinding\n")
-    before = files(tmp_path)
-    for use in (write, drifts):
-        with raises(OccupiedError, match=re.escape(path)):
-            use(tmp_path, CHART)
-    assert files(tmp_path) == before
-
-
-@pytest.mark.parametrize(("first", "second"), [(ONE, CHART), (CHART, ONE)], ids=["chart", "tree"])
-def test_a_chart_and_a_tree_do_not_replace_each_other(
-    tmp_path: Path, first: dict[str, str], second: dict[str, str]
-) -> None:
-    write(tmp_path, first)
-    with raises(OccupiedError):
-        write(tmp_path, second)
-    assert files(tmp_path) == first

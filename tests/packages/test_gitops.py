@@ -1,7 +1,7 @@
-"""Helm, kustomize and the examples for Argo CD and Flux, on a real API server.
+"""kustomize, and the examples for Argo CD and Flux, on a real API server.
 
-Helm installs, upgrades and removes the chart. The controllers of Argo CD and Flux do not run here:
-the API server checks their objects against their own definitions.
+The controllers of Argo CD and Flux do not run here: the API server checks their objects against
+their own definitions.
 """
 
 from __future__ import annotations
@@ -17,23 +17,22 @@ import pytest
 import yaml
 
 from daypass._core.kubernetes.objects import Object
+from daypass.deploy.output_tree import write
 from daypass.kube.cluster import Cluster
-from daypass.render.names import DOOR
-from daypass.render.output_tree import write
-from support.charts import CHARTS, EXAMPLE, REPOSITORY, by_key, key, run_helm, write_chart
+from support.closure import Identity, identity
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_gitops, install_istio
-from support.deadline import eventually
 from support.deploying import apply_strictly, prepare
 from support.manifest_cases import Case
 
-EXAMPLES = REPOSITORY / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = Case(text=(EXAMPLES / "cluster.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start(tmp_path_factory.mktemp("chart-plane")) as running:
+    with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
         kinds = (install_istio, install_cert_manager, install_gitops)
         prepare(running, kinds, "istio-system", "argocd", "flux-system")
         yield running
@@ -45,43 +44,8 @@ def cluster(plane: ControlPlane) -> Iterator[Cluster]:
         yield opened
 
 
-def path_of(cluster: Cluster, value: Object) -> str:
-    metadata = value["metadata"]
-    return cluster.resource(value).path(metadata.get("namespace"), metadata["name"])
-
-
-def test_helm_installs_upgrades_and_removes_the_chart(
-    plane: ControlPlane, cluster: Cluster, tmp_path: Path
-) -> None:
-    chart = write_chart(CHARTS["example"], tmp_path / "chart")
-
-    def helm(*words: str) -> None:
-        done = run_helm(
-            *words, "--namespace", "default", "--kubeconfig", str(plane.kubeconfig),
-            env={"HOME": str(tmp_path)},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-
-    objects = CHARTS["example"].objects()
-    helm("install", "daypass", str(chart))
-    for value in objects:
-        found = plane.admin.get(path_of(cluster, value))
-        assert found["metadata"]["annotations"]["meta.helm.sh/release-name"] == "daypass"
-    (door,) = [value for value in objects if key(value)[1::2] == ("Deployment", DOOR)]
-    uid = plane.admin.get(path_of(cluster, door))["metadata"]["uid"]
-
-    image = "registry.example.com/envoy:distroless-v1.40.0"
-    helm("upgrade", "daypass", str(chart), "--set", f"door.image={image},door.labels.team=a")
-    upgraded = plane.admin.get(path_of(cluster, door))
-    assert upgraded["metadata"]["uid"] == uid
-    assert upgraded["spec"]["template"]["spec"]["containers"][0]["image"] == image
-    assert upgraded["spec"]["template"]["metadata"]["labels"]["team"] == "a"
-    assert upgraded["spec"]["selector"] == door["spec"]["selector"]
-
-    helm("uninstall", "daypass")
-    for value in objects:
-        path = path_of(cluster, value)
-        eventually(f"{path} is gone", lambda: plane.admin.find(path) is None, seconds=60)  # noqa: B023 - called at once
+def by_key(objects: list[Object]) -> dict[Identity, Object]:
+    return {identity(value): value for value in objects}
 
 
 def examples(name: str) -> list[Object]:
@@ -111,7 +75,7 @@ def test_a_misspelt_field_of_an_example_is_found(plane: ControlPlane, cluster: C
 def repository(tmp_path: Path) -> Path:
     """A git repository with the tree of examples/cluster.yaml in deploy/, on the branch main."""
     folder = tmp_path / "deployments"
-    write(folder / "deploy", CHARTS["example"].tree())
+    write(folder / "deploy", EXAMPLE.tree())
     for words in (
         ["init", "-q", "-b", "main"],
         ["add", "deploy"],
@@ -139,7 +103,7 @@ def test_the_tree_is_a_remote_base_of_kustomize(
 ) -> None:
     resource = f"file://{repository}//deploy{part}?ref=main"
     found = by_key(kustomized(tmp_path / "overlay", {"resources": [resource]}))
-    expected = by_key(CHARTS["example"].objects())
+    expected = by_key(EXAMPLE.objects())
     assert found.items() <= expected.items()
     assert found
     assert part or found == expected
@@ -180,7 +144,7 @@ def test_flux_applies_each_part_of_the_tree_after_what_it_depends_on(metrics: st
             r"^# ---\n(?:# .*\n)+", lambda part: part[0].replace("# ", ""), text, flags=re.M
         )
     parts = [it for it in yaml.safe_load_all(text) if it["kind"] == "Kustomization"]
-    tree = Case(text=EXAMPLE.read_text() + metrics).tree()
+    tree = Case(text=EXAMPLE.text + metrics).tree()
     seen: list[str] = []
     for part in parts:
         spec = part["spec"]
