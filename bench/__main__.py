@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 NAMES = (
     "commands",
     "library",
-    "render",
     "apply",
     "stack",
     "door",

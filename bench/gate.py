@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,29 +23,16 @@ from daypass.rules.published import LOCAL_SHARDS
 from support.authority import Authority
 from support.doors import EKF
 from support.gates import RunningGate, running_gate
-from support.hostile_targets import hosts, places
 from support.publishing import closing_in, published
 from support.single_changes import RULES
-from support.tokens import AUDIENCE, ISSUER, Signer
+from support.tokens import ACCOUNT_UID, AUDIENCE, ISSUER, Signer
 
 TOKENS = 2000
 UIDS = [str(uuid4()) for _ in range(10)]
 """Of the Secrets that the tokens are bound to."""
 IDENTITIES = 20_000
-AUDIENCES, HOSTS = 50, 200
-TABLE = {
-    f"team-{number}.example.com": places(
-        f"{{name}}.team-{number}.example.com",
-        f"{EKF}/serving/team-{number}/",
-        f"{EKF}/pipeline/",
-    )
-    for number in range(AUDIENCES)
-}
-BY_AUDIENCE = replace(RULES, audiences=TABLE)
-BY_HOST = replace(RULES, hosts=hosts(EKF, "{name}.{namespace}.example.com"))
-GATES = ("plain", "few", "many", "hosts", "audiences")
-"""None, with few identities and with many, of many hosts, with many audiences. The last one gets
-tokens for its own audience and, in turns, those for a further one."""
+GATES = ("plain", "few", "many")
+"""None, and with few identities and with many."""
 ROUNDS_A_START = 10
 """Where an Envoy has its memory makes it faster or slower by some percent, until it ends."""
 LONGEST = 3
@@ -54,7 +40,7 @@ LONGEST = 3
 
 
 def run(*, quick: bool) -> None:
-    """The gate against no check, and with many identities, hosts and audiences against few."""
+    """The gate against no check, and with many identities against few."""
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         _cost(Path(scratch), 3 if quick else 60)
 
@@ -62,17 +48,12 @@ def run(*, quick: bool) -> None:
 def _cost(folder: Path, rounds: int) -> None:
     signer, authority = Signer("bench"), Authority()
     pair = authority.server("127.0.0.1")
-    audience = next(iter(TABLE))
     for name, text in (("stub.crt", pair.certificate_pem), ("stub.key", pair.key_pem),
                        ("ca.crt", authority.pem), ("answer", "x" * 200),
                        ("bearer", "Authorization: Bearer {token}\n"),
-                       ("tokens", _tokens(signer, AUDIENCE)),
-                       ("further", _tokens(signer, audience)),
-                       ("hosts.txt", "\n".join(f"model-{n}.team.example.com" for n in range(HOSTS)))
-                      ):  # fmt: skip
+                       ("tokens", _tokens(signer))):  # fmt: skip
         (folder / name).write_text(text)
     sizes = {"many": IDENTITIES - len(UIDS)}
-    rules = {"audiences": BY_AUDIENCE, "hosts": BY_HOST}
     load = build()
     with stub(load, folder / "stub.crt", folder / "stub.key", folder / "answer") as port:
         protected = Protected(
@@ -89,22 +70,21 @@ def _cost(folder: Path, rounds: int) -> None:
                 published=published(
                     {*UIDS, *more}, closes_unix=closing_in(86_400), shards=LOCAL_SHARDS
                 ),
-                protected=protected, rules=rules.get(name, RULES),
+                protected=protected, rules=RULES,
                 change=_without_check if name == "plain" else _unchanged,
             ) as running:  # fmt: skip
                 (place / "gate.crt").write_text(running.authority.pem)
                 yield running
 
         gates: dict[str, RunningGate] = {}
-        costs: dict[str, list[float]] = {name: [] for name in (*GATES, "further")}
+        costs: dict[str, list[float]] = {name: [] for name in GATES}
         rates: dict[str, list[float]] = {name: [] for name in costs}
 
         def measure(name: str, *, once: bool = False) -> tuple[float, float]:
             target = Target(
                 port=gates[name].port, authority_file=gates[name].folder / "gate.crt", name=EKF,
                 path="/pipeline", header_file=folder / "bearer", method="GET",
-                tokens=folder / ("further" if name == "further" else "tokens"),
-                hosts=folder / "hosts.txt" if name == "hosts" else None,
+                tokens=folder / "tokens",
             )  # fmt: skip
             before = cpu_seconds(gates[name].envoy.pid)
             figures = fire(load, target, connections=8, seconds=1.0, once=once)
@@ -121,7 +101,6 @@ def _cost(folder: Path, rounds: int) -> None:
                 if index % ROUNDS_A_START == 0:
                     stack.close()
                     gates |= {name: stack.enter_context(gate(name)) for name in GATES}
-                    gates["further"] = gates["audiences"]
                     for name in gates:
                         measure(name, once=True)  # each token is verified once, then remembered
                 turn = index % len(gates)  # so that none always finds the machine rested
@@ -140,11 +119,6 @@ def _comparisons(
     for title, one, other, bar, most in (
         (f"gate | no check, {TOKENS} tokens, 8 connections", "few", "plain", ">= 0.75", ""),
         (f"{IDENTITIES:,} identities | {len(UIDS)}", "many", "few", "", "<= 1.05"),
-        (f"{HOSTS} hosts of a pattern | one host", "hosts", "few", "", "<= 1.05"),
-        (f"{AUDIENCES} audiences in a table, tokens for the gate's own | one audience",
-         "audiences", "few", "", "<= 1.05"),
-        (f"{AUDIENCES} audiences in a table, tokens for one of them | one audience",
-         "further", "few", "", "<= 1.05"),
     ):  # fmt: skip
         for name, unit, found, wanted in (
             (title, "/s", rates, bar),
@@ -171,14 +145,14 @@ def _without_check(files: dict[str, Any]) -> None:
         manager["route_config"]["virtual_hosts"][0]["routes"] = [passing]
 
 
-def _tokens(signer: Signer, audience: str) -> str:
-    return "\n".join(_token(signer, number, audience) for number in range(TOKENS))
+def _tokens(signer: Signer) -> str:
+    return "\n".join(_token(signer, number) for number in range(TOKENS))
 
 
-def _token(signer: Signer, number: int, audience: str) -> str:
+def _token(signer: Signer, number: int) -> str:
     now = int(time.time())
-    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": f"sa-{number % 50}"},
+    bound = {"namespace": "team", "serviceaccount": {"name": "bot", "uid": ACCOUNT_UID},
              "secret": {"name": "bot-daypass-x", "uid": UIDS[number % len(UIDS)]}}  # fmt: skip
-    return signer.sign({"iss": ISSUER, "aud": [audience], "sub": "system:serviceaccount:team:bot",
+    return signer.sign({"iss": ISSUER, "aud": [AUDIENCE], "sub": "system:serviceaccount:team:bot",
                         "iat": now, "nbf": now, "exp": now + 7000, "jti": f"j-{number}",
                         "kubernetes.io": bound})  # fmt: skip

@@ -27,9 +27,8 @@ def build() -> Path:
 class Target:
     """A TLS server and the request that it gets, again and again.
 
-    `tokens`: a file with a token a line, for {token} in the header or the body, in turn. `hosts`:
-    one with a Host a line, in the same turn. `numbers`: how many numbers stand for {number} in the
-    path, in the same turn.
+    `tokens`: a file with a token a line, for {token} in the header or the body, in turn. `numbers`:
+    how many numbers stand for {number} in the path, in the same turn.
     """
 
     port: int
@@ -39,7 +38,6 @@ class Target:
     header_file: Path
     body_file: Path | None = None
     tokens: Path | None = None
-    hosts: Path | None = None
     method: str = "POST"
     numbers: int = 1
 
@@ -70,8 +68,6 @@ def fire(
         command += ["-body-file", str(target.body_file)]
     if target.tokens is not None:
         command += ["-tokens", str(target.tokens)]
-    if target.hosts is not None:
-        command += ["-hosts", str(target.hosts)]
     if once:
         command.append("-once")
     done = subprocess.run(command, capture_output=True, text=True, check=True)

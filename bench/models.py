@@ -1,5 +1,5 @@
-"""What access by model and a second gate cost next to one gate without them: a SubjectAccessReview
-for each user and model, cached or not, before a real API server.
+"""What access by model costs: a SubjectAccessReview for each user and model, cached or not, asked
+of a real API server.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.report import figure
 from bench.review import (
@@ -26,7 +25,6 @@ from bench.review import (
 from bench.rounds import Comparison
 from daypass.kube.access_review import PATH
 from daypass.render.envoy.settings import Protected
-from daypass.rules.decision import Rules
 from daypass.rules.models import ModelRule
 from daypass.rules.patterns import HostPattern, PathPattern
 from support.controlplane import ControlPlane
@@ -34,9 +32,7 @@ from support.crds import install_kserve
 from support.doors import EKF
 from support.identities import RBAC, allow
 from support.kserve import Model, inference_service
-from support.model_serving import DOMAIN, SERVING
 from support.single_changes import RULES
-from support.tokens import AUDIENCE
 
 NAMESPACE, RESOURCE = "models", "inferenceservices.serving.kserve.io"
 PATHS = "/serving/{namespace}/{name}/"
@@ -48,22 +44,6 @@ ACCESS_RULES = replace(
         ModelRule(host=HostPattern.parse(EKF), path=PathPattern.parse(PATHS), resource=RESOURCE),
     ),
 )
-HOSTS = 200
-HOSTS_OF_MODELS = "{name}.{namespace}.example.com"
-TWO_GATES = f"""\
-domains: {{ekf: {{host: {EKF}, front: istio, tls: outside, gateway: istio-system/public}}}}
-policy: {{audiences: [{AUDIENCE}, {DOMAIN}], longestLifetime: 2h}}
-gatePods: {{image: 'registry.example.com/daypass:1'}}
-gates:
-  default:
-    {{audience: {AUDIENCE}, hosts: [{EKF}, '{HOSTS_OF_MODELS}'], check: review, remember: 1h}}
-  serving:
-    audience: {DOMAIN}
-    hosts: [{DOMAIN}]
-    check: review
-    frontNamespace: {SERVING.namespace}
-    frontLabels: {dict(SERVING.labels)}
-"""
 MANY, USERS, CACHED, CACHED_MODELS = 100_000, 100, 2_000, 50
 ROUNDS_A_START = 5
 """Where an Envoy has its memory makes it faster or slower by some percent, until it ends."""
@@ -112,59 +92,44 @@ def _prepare(bench: Bench, models: int) -> None:
 
 
 def _cached(bench: Bench, protected: Protected, rounds: int) -> None:
-    """CPU of Envoy and the authorizer for a request, in turns: with one gate, with access by model,
-    and with two gates, the first of which has HOSTS hosts.
-    """
-    tokens, hosts = bench.tokens(CACHED), bench.folder / "hosts"
-    hosts.write_text("\n".join(f"model-{number}.team.example.com" for number in range(HOSTS)))
-    by_host = replace(RULES, hosts=(HostPattern.parse(EKF), HostPattern.parse(HOSTS_OF_MODELS)))
-    kinds: dict[str, tuple[Rules, dict[str, Any], dict[str, Any]]] = {
-        "review": (RULES, {}, {}),
-        "access": (ACCESS_RULES, {"more": AUTHORIZE}, {}),
-        "two": (by_host, {"gates": TWO_GATES}, {"hosts": hosts}),
-    }
+    """CPU of Envoy and the authorizer for a request, in turns, with access by model and without."""
+    tokens = bench.tokens(CACHED)
+    kinds = {"review": (RULES, ""), "access": (ACCESS_RULES, AUTHORIZE)}
     costs: dict[str, list[float]] = {kind: [] for kind in kinds}
 
-    def cost(kind: str, side: Side, *, once: bool = False) -> float:
+    def cost(side: Side, *, once: bool = False) -> float:
         before = side.cpu_seconds()
         figures = side.fire(
-            bench.load, tokens, seconds=1.0, once=once, path=MODEL, numbers=CACHED_MODELS,
-            **kinds[kind][2],
+            bench.load, tokens, seconds=1.0, once=once, path=MODEL, numbers=CACHED_MODELS
         )  # fmt: skip
         return (side.cpu_seconds() - before) / float(figures["requests"]) * 1e6
 
-    def compared(kind: str, what: str, bar: str) -> Comparison:
+    def comparison() -> Comparison:
         return Comparison(
-            name=f"CPU time a request, {CACHED:,} tokens, {CACHED_MODELS} models: {what}",
-            unit="µs", ours=tuple(costs[kind]), theirs=tuple(costs["review"]), bar=bar,
+            name=f"CPU time a request, {CACHED:,} tokens, {CACHED_MODELS} models: "
+            "access by model | without",
+            unit="µs", ours=tuple(costs["access"]), theirs=tuple(costs["review"]), bar="<= 1.12",
             certain=True,
         )  # fmt: skip
 
-    def comparisons() -> tuple[Comparison, Comparison]:
-        return (
-            compared("access", "access by model | without", "<= 1.12"),
-            compared("two", f"{HOSTS} hosts and two gates | one of each", "<= 1.05"),
-        )
-
     for start in range(0, rounds * LONGEST, ROUNDS_A_START):
-        if start >= rounds and all(each.is_narrow for each in comparisons()):
+        if start >= rounds and comparison().is_narrow:
             break
         with ExitStack() as stack:
             sides = {}
-            for kind, (rules, settings, _) in kinds.items():
+            for kind, (rules, more) in kinds.items():
                 name = f"{kind}-{start}"
-                started = our_authorizer(bench, name, **settings)
+                started = our_authorizer(bench, name, more=more)
                 sides[kind] = stack.enter_context(
                     gate_side(bench, name, protected, started, rules=rules)
                 )
-                cost(kind, sides[kind], once=True)
+                cost(sides[kind], once=True)
             for index in range(ROUNDS_A_START):
                 turn = index % len(kinds)  # so that none always finds the machine rested
                 order = tuple(kinds)
                 for kind in (*order[turn:], *order[:turn]):
-                    costs[kind].append(cost(kind, sides[kind]))
-    for comparison in comparisons():
-        comparison.report()
+                    costs[kind].append(cost(sides[kind]))
+    comparison().report()
 
 
 def _unseen(bench: Bench, protected: Protected, models: int, rounds: int) -> None:

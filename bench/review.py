@@ -70,17 +70,14 @@ class Side:
         once: bool = False,
         path: str = "/pipeline",
         numbers: int = 1,
-        hosts: Path | None = None,
         connections: int = CONNECTIONS,
     ) -> dict[str, Any]:
-        """What the generator gets through. `numbers`: that stand for {number} in the path. `hosts`:
-        a file with those that it asks for, in turn.
-        """
+        """What the generator gets through. `numbers`: that stand for {number} in the path."""
         header = tokens.parent / "bearer"
         header.write_text("Authorization: Bearer {token}\n")
         target = Target(
             port=self.port, authority_file=self.authority_file, name=EKF, path=path,
-            header_file=header, tokens=tokens, method="GET", numbers=numbers, hosts=hosts,
+            header_file=header, tokens=tokens, method="GET", numbers=numbers,
         )  # fmt: skip
         return fire(load, target, connections=connections, seconds=seconds, once=once,
                     tolerated=0.01 if once else 0.0)  # fmt: skip
@@ -310,16 +307,12 @@ def our_authorizer(
     python: str = sys.executable,
     check: str = "review",
     more: str = "",
-    gates: str = "",
 ) -> Started:
-    """The command of `daypass gate serve`, and its socket. `more`: of the gate. `gates`: those of a
-    cluster instead of it, with their domains.
-    """
+    """The command of `daypass gate serve`, and its socket. `more`: of the gate."""
     socket, config = bench.folder / f"{name}.sock", bench.folder / f"{name}.yaml"
     kubeconfig = bench.folder / f"{name}.kubeconfig"
     config.write_text(
-        "version: 1\n"
-        f"cluster: {{issuer: '{ISSUER}'}}\n" + (gates or ONE_GATE.format(check=check, more=more))
+        f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n{ONE_GATE.format(check=check, more=more)}"
     )
     user = {"token": bench.reviewer.token.reveal()}
     trusted = str(authority or bench.plane.ca_path)

@@ -7,8 +7,8 @@
 //
 // fire keeps every connection busy with one request after another and prints one JSON object:
 // requests, errors, seconds, and latencies in microseconds by percentile. With -tokens each request
-// has the next line of that file wherever its header or body says {token}, with -hosts also the next
-// line of that one as its Host; with -once it ends when each had its turn. stub answers every request with 201 and the same body; it prints its port.
+// has the next line of that file wherever its header or body says {token}; with -once it ends
+// when each had its turn. stub answers every request with 201 and the same body; it prints its port.
 // authorizer is an ext_authz service at a Unix socket, reviews an API server for TokenReviews, which
 // prints its port.
 package main
@@ -86,7 +86,6 @@ func fire(arguments []string) {
 	seconds := flags.Float64("seconds", 5, "how long")
 	expected := flags.Int("status", 201, "status that counts as a good answer")
 	tokenFile := flags.String("tokens", "", "file with a token a line")
-	hostFile := flags.String("hosts", "", "file with a Host a line, for one token after another")
 	once := flags.Bool("once", false, "send each token once, however long that takes")
 	numbers := flags.Int("numbers", 1, "so many numbers stand for {number} in the URL, in turn")
 	_ = flags.Parse(arguments)
@@ -99,18 +98,14 @@ func fire(arguments []string) {
 	if *name == "" {
 		*name = address.Hostname()
 	}
-	hosts := [][]byte{[]byte(*name)}
-	if *hostFile != "" {
-		hosts = bytes.Fields(read(*hostFile))
-	}
-	head := []byte(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: {host}\r\n", *method, address.RequestURI()))
+	head := []byte(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\n", *method, address.RequestURI(), *name))
 	if *headerFiles != "" {
 		for line := range strings.Lines(string(read(*headerFiles))) {
 			head = append(head, strings.TrimRight(line, "\r\n")+"\r\n"...)
 		}
 	}
 	source := &requests{
-		head: head, body: body, hosts: hosts, hasBody: *method == "POST", once: *once, numbers: *numbers,
+		head: head, body: body, hasBody: *method == "POST", once: *once, numbers: *numbers,
 	}
 	if *tokenFile != "" {
 		source.tokens = bytes.Fields(read(*tokenFile))
@@ -128,11 +123,11 @@ func fire(arguments []string) {
 	report(results, time.Since(started))
 }
 
-// requests gives out what to send: always the same, or with one token and host after another.
+// requests gives out what to send: always the same, or with one token after another.
 type requests struct {
 	head, body    []byte
 	hasBody, once bool
-	tokens, hosts [][]byte
+	tokens        [][]byte
 	numbers       int
 	count         atomic.Int64
 	same          []byte
@@ -141,7 +136,7 @@ type requests struct {
 
 func (r *requests) next() []byte {
 	if len(r.tokens) == 0 {
-		r.made.Do(func() { r.same = r.with(nil, r.hosts[0], 0) })
+		r.made.Do(func() { r.same = r.with(nil, 0) })
 		return r.same
 	}
 	index := int(r.count.Add(1)) - 1
@@ -149,11 +144,11 @@ func (r *requests) next() []byte {
 		return nil
 	}
 	index %= len(r.tokens)
-	return r.with(r.tokens[index], r.hosts[index%len(r.hosts)], index%r.numbers)
+	return r.with(r.tokens[index], index%r.numbers)
 }
 
-func (r *requests) with(token, host []byte, number int) []byte {
-	head, body := bytes.Replace(r.head, []byte("{host}"), host, 1), r.body
+func (r *requests) with(token []byte, number int) []byte {
+	head, body := r.head, r.body
 	if token != nil {
 		head = bytes.ReplaceAll(head, []byte("%7Bnumber%7D"), []byte(strconv.Itoa(number)))
 		head = bytes.ReplaceAll(head, []byte("{token}"), token)
