@@ -131,13 +131,10 @@ MIXED_UP: dict[str, Row] = {
     ),
     "daypass trace": (2, "daypass trace WHAT FILE"),
     "daypass trace team/bot": (2, "daypass trace team/bot FILE"),
-    "daypass trace --unusual": (2, "daypass trace --unusual FILE"),
     "daypass trace team/bot absent": (1, "absent cannot be read"),
     "daypass trace team/bot folder": (1, "folder cannot be read"),
     "daypass trace team/bot - <&-": (1, "stdin cannot be read"),
     "daypass trace team/bot binary": (1, "team/bot"),
-    "daypass trace --unusual --since noon empty": (2, "'noon'"),
-    "daypass trace --unusual --many few empty": (2, "--many"),
     "daypass render --directory daypass.yaml": (1, "daypass.yaml"),
 }
 STREAMS: dict[str, Row] = {

@@ -2,7 +2,7 @@
 
 The story: a bot obtains a token and uses it. The token leaks, and is used from a second address.
 The long-lived token leaks too: its thief goes past the door, with a forged address and the audit ID
-of an exchange of the bot. Somebody tries many identities.
+of an exchange of the bot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import pytest
 import yaml
 from tools.docs.pages import ROOT
 
-from daypass._core.clock import SYSTEM_CLOCK, rfc3339, utc
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from support import admin_shell, controlplane
@@ -34,7 +33,7 @@ from support.up_gate import AUDIENCE, gate_up
 
 POLICY = ROOT / "src/daypass/trace/audit-policy.yaml"
 ISSUED = "authentication.kubernetes.io/issued-credential-id"
-BOT, THIEF, BYPASS, PROBE = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
+BOT, THIEF, BYPASS = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 DOOR = {"127.0.0.1"}
 """Where the door's own connections come from."""
 
@@ -49,7 +48,6 @@ class Story:
     jti: str
     renewed: str
     bypassed: str
-    leaked_at: str
     audit: list[dict[str, Any]]
 
 
@@ -68,17 +66,13 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 
 def tell(folder: Path, plane: ControlPlane, up: Up) -> Story:
-    bot, others = plane.make_identity(), [plane.make_identity() for _ in range(5)]
+    bot = plane.make_identity()
     first = obtain(up, bot, BOT)
     token = Secret(first.json["status"]["token"])
     assert [use(up, token, BOT).code for _ in range(3)] == [200] * 3
-    leaked_at = rfc3339(utc(SYSTEM_CLOCK.unix() + 1))
-    eventually("a second has passed", lambda: rfc3339(utc(SYSTEM_CLOCK.unix())) > leaked_at)
     assert use(up, token, THIEF).code == 200
     lines = (f"Audit-ID: {first.headers['audit-id']}", f"X-Forwarded-For: {BOT}")
     past = obtain_past_the_door(plane, bot, BYPASS, *lines)
-    for each in others:
-        assert obtain(up, each, PROBE, token=bot.token).code == 403
     renewed = obtain(up, bot, BOT)
     last = use(up, Secret(renewed.json["status"]["token"]), BOT)
     (log,) = up.runtime.glob("*/envoy.log")
@@ -89,17 +83,17 @@ def tell(folder: Path, plane: ControlPlane, up: Up) -> Story:
     shutil.copy(plane.folder / "audit.log", files[1])
     return Story(
         files=files, plane=plane, bot=bot, jti=jti_of(first), renewed=jti_of(renewed),
-        bypassed=jti_of(past), leaked_at=leaked_at, audit=audit,
+        bypassed=jti_of(past), audit=audit,
     )  # fmt: skip
 
 
-def obtain(up: Up, identity: Identity, source: str, *, token: Secret | None = None) -> Answer:
-    """Exchange a long-lived token, of its own if left out, at the door."""
+def obtain(up: Up, identity: Identity, source: str) -> Answer:
+    """Exchange a long-lived token at the door."""
     port, path = urlsplit(up.door).port, urlsplit(up.door).path + identity.token_path
     assert port is not None
     pem = up.authority_file.read_text()
     with connect(port, authority_pem=pem, name=HOST, source=source) as connection:
-        return exchange(connection, request_for(identity, path, HOST, token or identity.token))
+        return exchange(connection, request_for(identity, path, HOST, identity.token))
 
 
 def obtain_past_the_door(plane: ControlPlane, of: Identity, source: str, *lines: str) -> Answer:
@@ -143,14 +137,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 def traced(run: Run, what: str, story: Story, *options: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(run(what, *story.files, "-o", "json", *options)[0])
     return document
-
-
-def findings(run: Run, story: Story, *options: str) -> dict[str, list[str]]:
-    out, _ = run("--unusual", *story.files, "-o", "json", *options, code=3)
-    found: dict[str, list[str]] = {}
-    for each in json.loads(out)["findings"]:
-        found.setdefault(each["check"], []).append(f"{each['fact']}\n{each['hint']}")
-    return found
 
 
 def test_a_token_leads_to_the_client_that_obtained_it_and_to_all_that_used_it(
@@ -205,22 +191,9 @@ def test_whether_the_secret_exists_is_looked_up_in_the_cluster(story: Story, run
 def test_a_request_past_the_door_is_found_though_it_has_the_audit_id_of_another(
     story: Story, run: Run
 ) -> None:
-    (found,) = findings(run, story)["past-the-door"]
-    assert BYPASS in found
-    assert story.bypassed in found
-    assert traced(run, story.bypassed, story)["lines"][0]["client"] == BYPASS
-
-
-def test_a_new_source_of_an_identity_is_found(story: Story, run: Run) -> None:
-    (found,) = findings(run, story, "--since", story.leaked_at)["new-source"]
-    assert found.startswith(f"{story.bot.namespace}/bot came from {THIEF} ")
-    assert story.jti in found
-
-
-def test_a_source_that_tries_many_identities_is_found(story: Story, run: Run) -> None:
-    (found,) = findings(run, story, "--many", "4")["many-identities"]
-    assert found.startswith(f"{PROBE} ")
-    assert "many-identities" not in findings(run, story, "--many", "5")
+    found = traced(run, f"{story.bot.namespace}/bot", story)["lines"]
+    (past,) = [line for line in found if line["reason"] == "no line of the door"]
+    assert (past["jti"], past["client"]) == (story.bypassed, BYPASS)
 
 
 def test_the_rendered_audit_policy_logs_what_is_needed_and_no_bodies(
@@ -240,7 +213,7 @@ def test_an_exception_for_the_door_lets_a_rule_alert_on_requests_past_it(story: 
     assert re.search(r'^and not kubernetes\.audit\.peer: \("[\d.]+" or "[\d.]+"\)$', page, re.M)
     seen = [it for it in story.audit if it["objectRef"].get("subresource") == "token"]
     seen = [it for it in seen if is_alerting(it["user"]["username"])]
-    assert len(seen) == 8
+    assert len(seen) == 3
     peers = [(it["sourceIPs"][-1], it) for it in seen]
     (alert,) = [event for peer, event in peers if peer not in DOOR]
     assert alert["annotations"][ISSUED] == f"JTI={story.bypassed}"

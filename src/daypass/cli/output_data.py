@@ -11,8 +11,6 @@ from daypass.cli.output import KubernetesList, TokenOutput
 from daypass.config import Problem
 from daypass.kube.cluster import DryRun
 from daypass.rules.reasons import Reason
-from daypass.trace.search import Traced
-from daypass.trace.unusual import Reviewed
 
 ObjectNames = Annotated[list[str], "the objects, as `resource/name in namespace`"]
 Diff = Annotated[str, "what changes, as a unified diff"]
@@ -258,7 +256,6 @@ OUTPUTS: dict[str, Any] = {
     "remove": Removals,
     "render": KubernetesList | FilesChecked | Compared,
     "token": TokenOutput,
-    "trace": Traced | Reviewed | dict[str, Any],
     "up": Listening,
     "verify": Verified,
 }

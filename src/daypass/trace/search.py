@@ -1,4 +1,4 @@
-"""What logs have about a token, a request or a user, or about all of them."""
+"""What logs have about a token, a request or a user."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ class Source:
     refused: Annotated[int, "how many of these requests were refused"] = 0
     first: Annotated[str, "when the first one passed; empty: none did"] = ""
     last: Annotated[str, "the time of the last one"] = ""
-    example: Annotated[str, "the token, or the request, of the first that passed"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +51,17 @@ class Traced:
 
 
 class Logs:
-    """Collects what logs have about a JTI, the ID of a request or an audit event, a user, or all.
+    """Collects what logs have about a JTI, the ID of a request or an audit event, or a user.
 
-    What was refused has room of its own, as anyone can send it: `tried` are sources without
-    success. `forgotten`: events without a line of the door that had no room. `times`: by part.
+    What was refused has room of its own, as anyone can send it: `_tried` are sources without
+    success.
     """
 
-    def __init__(self, what: str = "") -> None:
-        self.exchanges: dict[str, Exchange] = {}
-        self.sources: dict[tuple[str, str], Source] = {}
-        self.tried: dict[tuple[str, str], Source] = {}
-        self.forgotten: deque[Event] = deque(maxlen=LIMIT_LISTED * 10)
-        self.times: dict[str, tuple[str, str]] = {}
+    def __init__(self, what: str) -> None:
+        self._exchanges: dict[str, Exchange] = {}
+        self._sources: dict[tuple[str, str], Source] = {}
+        self._tried: dict[tuple[str, str], Source] = {}
+        self._parts: set[str] = set()
         self._refused: dict[str, Exchange] = {}
         self._names = {what, account_of(what)} - {""}
         # A client chooses the ID of its request, which may be the name of another user.
@@ -76,7 +74,7 @@ class Logs:
         """Read logs by time. Of each one, a line is in memory at a time. Raises DaypassError."""
         # What any line that matters has. Past the door, a path may have `%74oken`: an event
         # of a TokenRequest is known by its subresource.
-        named = [each.rpartition("/")[2] for each in self._names] or ["audit_id", "jti"]
+        named = [each.rpartition("/")[2] for each in self._names]
         words = [each.encode(errors="replace") for each in ("/token", '"token', *named)]
         found = (map(read_event, read_objects(file, words, self._counts)) for file in files)
         for event in merge(*(filter(None, each) for each in found), key=attrgetter("time")):
@@ -84,12 +82,11 @@ class Logs:
 
     def take(self, event: Event) -> None:
         """Collect an event, if it matters."""
-        first, last = self.times.get(event.part, (event.time, event.time))
-        self.times[event.part] = min(first, event.time), max(last, event.time)
-        is_meant = self._names and self._is_meant(event, self._names)
+        self._parts.add(event.part)
+        is_meant = self._is_meant(event, self._names)
         if event.audit and (event.may_use_the_door or is_meant):
-            self._join(event, self._refused if event.is_refused else self.exchanges)
-        if event.part != "api-server" and (is_meant if self._names else event.account):
+            self._join(event, self._refused if event.is_refused else self._exchanges)
+        if event.part != "api-server" and is_meant:
             self._count(event)
             if not event.audit:
                 self._lines.append(event)
@@ -113,9 +110,7 @@ class Logs:
                 self._counts["times of exchanges differ: door or API server has a wrong clock"] += 1
         if len(exchanges) > LIMIT_EXCHANGES:
             self._counts["exchanges were forgotten: name the logs of a shorter time"] += 1
-            oldest = exchanges.pop(next(iter(exchanges)))
-            if "door" not in oldest and exchanges is self.exchanges:
-                self.forgotten.extend(oldest.values())
+            exchanges.pop(next(iter(exchanges)))
 
     def _is_meant(self, event: Event, names: set[str]) -> bool:
         own = (event.jti, event.audit, event.account, event.user)
@@ -123,9 +118,9 @@ class Logs:
 
     def _count(self, line: Event) -> None:
         pair = line.account, line.client
-        if (found := self.sources.get(pair)) is None:
-            found = self.tried.pop(pair, None) or Source(account=pair[0], source=pair[1])
-            room = self.tried if line.is_refused else self.sources
+        if (found := self._sources.get(pair)) is None:
+            found = self._tried.pop(pair, None) or Source(account=pair[0], source=pair[1])
+            room = self._tried if line.is_refused else self._sources
             if len(room) >= LIMIT_SOURCES:
                 self._counts["requests were not compared: they have too many sources"] += 1
                 return
@@ -134,13 +129,13 @@ class Logs:
         found.refused += line.is_refused
         found.last = max(found.last, line.time)
         if not line.is_refused and (not found.first or line.time < found.first):
-            found.first, found.example = line.time, line.jti or line.request
+            found.first = line.time
 
-    def notes(self) -> Iterator[str]:
+    def _notes(self) -> Iterator[str]:
         """Yield what is missing, or not certain."""
-        if "door" not in self.times:
+        if "door" not in self._parts:
             yield NO_DOOR_LOG
-        if "api-server" not in self.times:
+        if "api-server" not in self._parts:
             yield "there is no event of the API server about a TokenRequest"
         yield from (f"{count} {what}" for what, count in self._counts.items())
 
@@ -148,7 +143,7 @@ class Logs:
         """Return what was found about `what`."""
         lines, others = list[Event](), list[Event]()
         names = (self._names | self._tokens) - {""}
-        every = [*self._refused.values(), *self.exchanges.values()]
+        every = [*self._refused.values(), *self._exchanges.values()]
         for exchange in every:
             if "door" not in exchange:
                 exchange["api-server"].reason = PAST_THE_DOOR
@@ -162,7 +157,7 @@ class Logs:
             event = exchange.get("api-server")
             if event and event.credential in credentials and event.jti not in tokens:
                 others.append(event)
-        sources = [*self.tried.values(), *self.sources.values()]
+        sources = [*self._tried.values(), *self._sources.values()]
         most = max(len(lines), len(self._lines), len(sources), len(others))
         return Traced(
             lines=sorted([*lines[-LIMIT_LISTED:], *self._lines], key=attrgetter("time")),
@@ -170,5 +165,5 @@ class Logs:
             sources=sorted(sources, key=lambda it: (it.first != "", it.last))[-LIMIT_LISTED:],
             others=others[-LIMIT_LISTED:],
             credentials=dict.fromkeys(sorted(credentials)),
-            notes=[*self.notes(), *[_NOT_ALL] * (most >= LIMIT_LISTED)],
+            notes=[*self._notes(), *[_NOT_ALL] * (most >= LIMIT_LISTED)],
         )

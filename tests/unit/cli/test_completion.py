@@ -107,7 +107,6 @@ def test_every_option_of_every_command_is_offered(offered: Offered) -> None:
         ("token --audience ", NOTHING_ELSE, ""),
         ("token --credentials ", FILES, ""),
         ("token --credentials=", FILES, ""),
-        ("trace --unusual ", FILES, ""),
         ("trace team/bot ", FILES, ""),
         ("token > ", FILES, ""),
         ("token >tok", FILES, ""),

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from daypass.trace import search as searching
-from daypass.trace import unusual
 from daypass.trace.events import read_event
 from support import admin_shell
 
@@ -75,30 +74,29 @@ def test_the_audit_policy_is_printed_in_the_format_that_is_asked_for(
     assert read(out)["kind"] == "Policy"
 
 
-def review(run: Any, *words: str) -> dict[str, Any]:
-    """What is unusual, with the exit code that belongs to it."""
-    try:
-        out = run("--unusual", *words, "-o", "json")[0]
-    except AssertionError:
-        out = run("--unusual", *words, "-o", "json", code=3)[0]
-        assert json.loads(out)["findings"]
-    document: dict[str, Any] = json.loads(out)
+def trace(run: Any, what: str, *files: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(run(what, *files, "-o", "json")[0])
     return document
+
+
+def past_the_door(traced: dict[str, Any]) -> list[str]:
+    """The tokens that came past the door."""
+    lines = [*traced["lines"], *traced["others"]]
+    return [line["jti"] for line in lines if line["reason"] == searching.PAST_THE_DOOR]
 
 
 def test_a_path_that_is_written_otherwise_hides_no_token_request(run: Any) -> None:
     hidden = {"requestURI": PATH.replace("/token", "/%74oken") + "?" + "\\u0026" * 1024 * 1024}
     write("audit.log", audit(1, "A1", "a"), audit(2, "A2", "b", **hidden), audit(3, "A3", "c"))
     write("door.log", door(1, "A1"), door(3, "A3"))
-    (found,) = review(run, "audit.log", "door.log")["findings"]
-    assert found["check"] == "past-the-door"
-    traced = json.loads(run("a", "audit.log", "-o", "json")[0])
+    traced = trace(run, "a", "audit.log", "door.log")
     assert [line["jti"] for line in traced["others"]] == ["b", "c"]
+    assert past_the_door(traced) == ["b"]
 
 
 def test_one_log_alone_gives_what_is_in_it_and_a_note_about_the_rest(run: Any) -> None:
     write("gate.log", gate(1, "a"), gate(2, "b"))
-    found = json.loads(run("a", "gate.log", "-o", "json")[0])
+    found = trace(run, "a", "gate.log")
     assert [line["request"] for line in found["lines"]] == ["g1"]
     assert len(found["notes"]) == 2
 
@@ -114,7 +112,8 @@ def test_the_order_of_files_does_not_matter(run: Any) -> None:
 def test_a_line_that_was_shipped_twice_counts_once(run: Any) -> None:
     write("1", door(1, "x"), door(1, "x"))
     write("2", audit(2, "x", "a"), audit(2, "x", "a"))
-    assert review(run, "1", "2") == {"findings": [], "notes": []}
+    traced = trace(run, "a", "1", "2")
+    assert (len(traced["lines"]), traced["notes"]) == (2, [])
 
 
 def test_a_user_of_another_issuer_is_found(run: Any) -> None:
@@ -126,62 +125,22 @@ def test_a_user_of_another_issuer_is_found(run: Any) -> None:
         "extra": {"authentication.kubernetes.io/credential-id": ["JTI=u"]},
     }
     write("1", door(1, "x"), {**event, "user": user})
-    found = json.loads(run("github:repo", "1", "-o", "json")[0])
+    found = trace(run, "github:repo", "1")
     assert [line["credential"] for line in found["lines"]] == ["", "JTI=u"]
 
 
 def test_clocks_that_differ_are_noted(run: Any) -> None:
     write("1", door(0, "x"), audit(300, "x", "a"))
-    (note,) = json.loads(run("a", "1", "-o", "json")[0])["notes"]
+    (note,) = trace(run, "a", "1")["notes"]
     assert note.startswith("1 ")
     assert "clock" in note
-    assert review(run, "1")["findings"] == []
-
-
-def test_times_for_which_the_door_has_no_lines_are_no_findings(run: Any) -> None:
-    write("1", door(100, "x"), door(200, "y"))
-    write("2", audit(1, "a", "a"), audit(100, "x", "x"), audit(200, "y", "y"), audit(300, "b", "b"))
-    found = review(run, "1", "2")
-    assert found["findings"] == []
-    assert any("2 TokenRequests" in note for note in found["notes"])
-
-
-@pytest.mark.parametrize(
-    "user",
-    ["system:node:one", "system:kube-controller-manager", "system:serviceaccount:kube-system:x"],
-)
-def test_what_kubernetes_requests_for_pods_is_usual(run: Any, user: str) -> None:
-    write("1", door(1, "x"), door(9, "y"))
-    write("2", {**audit(5, "z", "z"), "user": {"username": user}})
-    assert review(run, "1", "2")["findings"] == []
-
-
-def test_an_ipv6_client_that_changes_its_address_within_its_network_is_no_new_source(
-    run: Any,
-) -> None:
-    write("1", gate(1, "a", "2001:db8::1"), gate(100, "a", "2001:db8::2"))
-    assert review(run, "1")["findings"] == []
-    write("1", gate(1, "a", "2001:db8::1"), gate(100, "a", "2001:db8:1::1"))
-    assert [it["check"] for it in review(run, "1")["findings"]] == ["new-source"]
-
-
-def test_lines_of_several_pods_in_one_file_may_be_in_any_order(run: Any) -> None:
-    """As `kubectl logs --selector` writes them: one Pod after another."""
-    write("1", gate(100, "a", "192.0.2.9"), gate(1, "b", "192.0.2.9"), gate(2, "a"), gate(99, "a"))
-    assert review(run, "1")["findings"] == []
-
-
-def test_a_refused_request_makes_no_source_known(run: Any) -> None:
-    refused = {"code": 401, "reason": "denied"}
-    write("1", gate(1, "a"), gate(2, "a", "192.0.2.9", **refused), gate(100, "a", "192.0.2.9"))
-    assert [it["check"] for it in review(run, "1")["findings"]] == ["new-source"]
 
 
 def test_nothing_steers_the_terminal(run: Any) -> None:
     escape = "\x1b[2J\u202e\x07"
     write("1", door(1, "x", user_agent=escape), gate(2, "a", escape, host=escape))
     write("2", audit(1, "x", "a", userAgent=escape, user={"username": f"{BOT}{escape}"}))
-    for code, words in ((0, ("a", "1", "2")), (3, ("--unusual", "1", "2")), (1, (escape, "1"))):
+    for code, words in ((0, ("a", "1", "2")), (1, (escape, "1"))):
         out, err = run(*words, code=code)
         assert not [c for c in out + err if not c.isprintable() and c != "\n"]
 
@@ -193,21 +152,9 @@ def test_memory_is_bounded_and_what_was_forgotten_is_noted(
     monkeypatch.setattr(searching, "LIMIT_SOURCES", 10)
     write("1", *(door(n, f"x{n}", f"192.0.2.{n}") for n in range(100)))
     write("2", *(audit(n, f"x{n}", f"a{n}") for n in range(100)))
-    found = json.loads(run("team/bot", "1", "2", "-o", "json")[0])
+    found = trace(run, "team/bot", "1", "2")
     assert len(found["sources"]) == 10
     assert any("90 exchanges" in note for note in found["notes"])
-    assert any("90 requests" in note for note in review(run, "1", "2")["notes"])
-
-
-def test_a_request_past_the_door_is_found_even_if_it_was_forgotten(
-    run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(searching, "LIMIT_EXCHANGES", 10)
-    write("1", *(door(n, f"x{n}") for n in range(100)))
-    write("2", audit(5, "past", "past"), *(audit(n, f"x{n}", f"a{n}") for n in range(100)))
-    (found,) = review(run, "1", "2")["findings"]
-    assert found["check"] == "past-the-door"
-    assert "daypass trace past 1 2" in found["hint"]
 
 
 def test_a_refused_request_at_the_door_lends_its_audit_id_to_none_past_it(run: Any) -> None:
@@ -215,9 +162,7 @@ def test_a_refused_request_at_the_door_lends_its_audit_id_to_none_past_it(run: A
     lent = door(2, "A2", code=403, method="GET")
     write("door.log", door(1, "A1"), lent, door(4, "A4"))
     write("audit.log", audit(1, "A1", "a"), audit(3, "A2", "b"), audit(4, "A4", "c"))
-    (found,) = review(run, "door.log", "audit.log")["findings"]
-    assert "daypass trace b " in found["hint"]
-    lines = json.loads(run("b", "door.log", "audit.log", "-o", "json")[0])["lines"]
+    lines = trace(run, "b", "door.log", "audit.log")["lines"]
     assert [(line["part"], line["reason"]) for line in lines] == [
         ("api-server", "no line of the door")
     ]
@@ -253,12 +198,8 @@ def test_what_anyone_can_send_takes_no_room_from_what_was_accepted(
         gate(201, "a", "203.0.113.9"),
         *(gate(n, "a", f"198.51.100.{n}", reason="not-guarded", code=404) for n in range(202, 250)),
     )
-    files = ("door.log", "audit.log", "gate.log")
-    found = {each["check"]: each for each in review(run, *files)["findings"]}
-    assert found.keys() == {"past-the-door", "new-source", "many-identities"}
-    assert "daypass trace past " in found["past-the-door"]["hint"]
-    assert "203.0.113.9" in found["new-source"]["fact"]
-    traced = json.loads(run("a", *files, "-o", "json")[0])
+    traced = trace(run, "a", "door.log", "audit.log", "gate.log")
+    assert past_the_door(traced) == ["past"]
     assert traced["sources"][-1]["source"] == "203.0.113.9"
     assert [line["audit"] for line in traced["lines"] if line["audit"]] == ["A1", "A1"]
 
@@ -270,25 +211,9 @@ def test_a_request_id_that_is_another_users_name_is_no_trace_of_that_user(run: A
     user = {"username": other["user"]}
     write("audit.log", audit(1, "A1", "a"), audit(2, "A2", "b", user=user, objectRef={}))
     for what in ("team/bot", BOT):
-        found = json.loads(run(what, "gate.log", "door.log", "audit.log", "-o", "json")[0])
+        found = trace(run, what, "gate.log", "door.log", "audit.log")
         assert [each["source"] for each in found["sources"]] == ["192.0.2.1"]
         assert {line["jti"] for line in found["lines"]} == {"a", ""}
-
-
-def test_findings_that_are_not_listed_are_noted_and_those_with_success_are_listed(
-    run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(unusual, "LIMIT_LISTED", 3)
-    path = PATH.replace("bot", "{}").format
-    found = [
-        door(n, f"{n}", f"192.0.2.{n}", path=path(f"x{m}"), code=201 if n == 9 else 401)
-        for n in range(10)
-        for m in range(6)
-    ]
-    write("door.log", *found)
-    reviewed = review(run, "door.log")
-    assert reviewed["findings"][0]["fact"].startswith("192.0.2.9 asked for 6 identities, 6 with")
-    assert "7 findings more: not all are listed" in reviewed["notes"]
 
 
 def test_half_a_surrogate_pair_and_a_code_of_many_digits_can_be_printed(run: Any) -> None:
@@ -300,7 +225,7 @@ def test_half_a_surrogate_pair_and_a_code_of_many_digits_can_be_printed(run: Any
 
 
 def test_usage_errors_say_what_is_missing(run: Any) -> None:
-    for words in ((), ("a",), ("--unusual",), ("--unusual", "f", "--since", "x")):
+    for words in ((), ("a",)):
         run(*words, code=2)
     run("a", "nothing", code=1)
     Path("empty").write_text("")
@@ -326,18 +251,6 @@ def test_default_access_logs_of_gateways_are_read(line: dict[str, Any], client: 
     assert event is not None
     assert (event.part, event.client, event.request) == ("gate", client, "r")
     assert (event.time, event.target) == (at(1), "ekf.example.com")
-
-
-def test_a_client_that_went_away_is_told_from_one_past_the_door(run: Any) -> None:
-    """The API server answers, and the door's line has no audit ID any more."""
-    write("1", door(1, "x"), door(2, None, code=0), door(3, "y"))
-    write("2", audit(1, "x", "x"), audit(2, "gone", "gone"), audit(3, "y", "y"))
-    (found,) = review(run, "1", "2")["findings"]
-    assert "may have gone away" in found["fact"]
-    write("2", audit(1, "x", "x"), audit(2, "gone", "gone", sourceIPs=["10.0.0.9", "10.0.0.66"]))
-    (found,) = review(run, "1", "2")["findings"]
-    assert "10.0.0.66" in found["fact"]
-    assert "may have gone away" not in found["fact"]
 
 
 def test_an_argument_that_is_no_text_finds_nothing(run: Any) -> None:
