@@ -70,7 +70,7 @@ def test_the_life_of_a_gate_is_followed(
 
     write(folder, CONFIG)
     cluster.apply(gateway(HOST))
-    add_pod(plane, "istio-system", "ingress-1", GATEWAY_LABELS | {"app": "istio-ingressgateway"}, 1)
+    add_pod(plane, "istio-system", "ingress-1", GATEWAY_LABELS | {"app": "istio-ingressgateway"})
     assert found() == {"not-applied"}
 
     run(*QUICK_APPLY, "--yes")

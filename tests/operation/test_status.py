@@ -23,12 +23,10 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.published_objects import closing_time
 from daypass.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS
-from daypass.render.engines.istio.engine import IstioEngine
 from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.names import DOOR, GATE_WATCH
 from daypass.rules.published import NAMES
 from daypass.status.reading import read_cluster
-from daypass.status.sources import Scrapes
 from support import admin_shell
 from support.clusters import admin_access
 from support.controlplane import ControlPlane
@@ -37,10 +35,9 @@ from support.deadline import eventually
 from support.deploying import apply, prepare, write
 from support.lifecycle import make
 from support.objects import secret
-from support.prometheus import Target, running_prometheus, served_texts
 from support.rendered import config_of
 from support.restricted_users import kubeconfig_with
-from support.status_pods import SCRAPES, add_pod, add_service, forwarding, growing
+from support.status_pods import add_pod
 from support.timing import FakeClock
 from support.watching import Watch
 
@@ -53,9 +50,7 @@ domains:
 policy: {audiences: [gate.example.com]}
 gate: {audience: gate.example.com, hosts: [serving.example.com]}
 gatePods: {image: 'r.example.com/daypass:1'}
-metrics: {podProxy: true}
 """
-GATEWAY_JOB = "daypass-gateway-default"
 GATEWAY = {"istio": "ingressgateway"}
 DAY = 86_400
 
@@ -79,8 +74,8 @@ def checks(found: Looked, level: str = "failure") -> list[str]:
     return sorted(found_ones - of_identities)
 
 
-def part(found: Looked, name: str) -> Looked:
-    (one,) = (each for each in found["parts"] if each["name"] == name)
+def component(found: Looked, name: str) -> Looked:
+    (one,) = (each for each in found["components"] if each["name"] == name)
     return dict(one)
 
 
@@ -120,14 +115,9 @@ def healthy(
             return len(ends) == len(NAMES) and min(ends) > SYSTEM_CLOCK.unix()
 
         eventually("the gate is open", is_open)
-        ports = {name: running.enter_context(growing(name)) for name in ("door", "istio-gateway")}
         for name in (DOOR, GATE_WATCH):
             is_rolled_out(cluster, name)
-        add_pod(plane, "daypass", "door-1", {"app.kubernetes.io/name": DOOR}, ports["door"])
-        add_pod(
-            plane, "istio-system", "ingress-1", GATEWAY, ports["istio-gateway"],
-            port_name="http-envoy-prom",
-        )  # fmt: skip
+        add_pod(plane, "istio-system", "ingress-1", GATEWAY)
         yield plane
 
 
@@ -161,19 +151,15 @@ def test_a_gate_that_is_not_there_is_found(run: Run) -> None:
     write(Path(), CONFIG.replace("gate: {", "gate: {check: review, "))
     found = look(run, code=3)
     assert {"drift", "replicas"} <= {*checks(found)}
-    assert part(found, "authorizer")["ready"] is None
+    assert component(found, "authorizer")["ready"] is None
 
 
-def test_a_healthy_cluster_has_rates_by_the_pod_proxy_and_no_finding(
-    run: Run, healthy: ControlPlane
-) -> None:
+def test_a_healthy_cluster_has_no_finding(run: Run) -> None:
     found = look(run)
     assert (checks(found), checks(found, "warning"), checks(found, "skipped")) == ([], [], [])
     assert [each["days"] for each in found["domains"]] == [71, 71]
-    door, gate = part(found, "door")["traffic"], part(found, "gate default")["traffic"]
-    assert door["rate"] == pytest.approx((7 * 20 + 22) / 2, rel=0.3)
-    assert door["reasons"]["too-many-requests"] == pytest.approx(15 / (7 * 20 + 22), rel=0.3)
-    assert gate["rate"] > 0
+    ready = {each["name"]: (each["ready"], each["wanted"]) for each in found["components"]}
+    assert ready == {"door": (1, 1), "watch": (2, 2), "gate default": (1, 1)}
     assert 0 < found["published"]["closes"] <= 600
 
 
@@ -184,7 +170,7 @@ def test_half_of_the_rights_show_half_of_the_screen_and_name_the_other_rules(
     file = kubeconfig_with(healthy, tmp_path, [("daypass", [rule])])
     found = look(run, "--kubeconfig", str(file))
     assert (checks(found), checks(found, "skipped")) == ([], ["drift", "rights"])
-    assert (part(found, "door")["ready"], found["identities"]) == (1, None)
+    assert (component(found, "door")["ready"], found["identities"]) == (1, None)
     hints = "\n".join(each["hint"] for each in found["findings"])
     for resource in ("pods", "secrets", "configmaps", "leases", "serviceaccounts"):
         assert f'resources: ["{resource}"]' in hints
@@ -220,46 +206,6 @@ def test_a_certificate_that_soon_expires_is_found(run: Run, cluster: Cluster) ->
         certificate(cluster, "daypass", "ekf-tls", 71)
 
 
-def test_rates_come_from_a_real_prometheus_named_or_found(
-    run: Run, healthy: ControlPlane, cluster: Cluster, tmp_path: Path
-) -> None:
-    texts = {name: (SCRAPES / f"{name}.txt").read_text() for name in ("door", "istio-gateway")}
-    with served_texts(texts) as address:
-        gateway = {"namespace": "istio-system", "pod": "ingress-1"}
-        targets = (
-            Target(job="daypass-door", address=address, labels={}, path="/door/metrics"),
-            Target(job=GATEWAY_JOB, address=address, labels=gateway, path="/istio-gateway/metrics"),
-        )
-        relabelings = {GATEWAY_JOB: IstioEngine.metrics.relabelings}
-        with running_prometheus(tmp_path, *targets, relabelings=relabelings) as prometheus:
-            prometheus.wait_for_targets()
-            rates = "rate(envoy_http_downstream_rq_xx[1m]) > 0"
-            eventually("it has rates", lambda: prometheus.query(rates))
-            named = look(run, "--prometheus", prometheus.url, code=3)
-            write(tmp_path, CONFIG.replace("{podProxy: true}", "{scrapedFrom: [monitoring]}"))
-            with forwarding(prometheus.url) as port:
-                add_service(healthy, "monitoring", "prometheus-operated", port)
-                again = partial(look, run, code=3)
-                eventually("it is reached", lambda: again()["metrics"], seconds=20)
-                found = again()
-    assert named["metrics"] == f"Prometheus {prometheus.url}, over 5 min"
-    assert found["metrics"] == "Prometheus monitoring/prometheus-operated, over 5 min"
-    for each in (named, found):
-        assert part(each, "door")["traffic"]["rate"] > 0
-        assert part(each, "door")["traffic"]["reasons"]["too-many-requests"] > 0
-        assert part(each, "gate default")["traffic"]["reasons"]["no-token"] > 0
-
-
-def test_a_user_who_may_not_use_the_pod_proxy_is_shown_the_rule_once(
-    run: Run, healthy: ControlPlane, tmp_path: Path
-) -> None:
-    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
-    file = kubeconfig_with(healthy, tmp_path, [("", [rule])])
-    out, _ = run("status", "--kubeconfig", str(file))
-    rules = [line.strip() for line in out.splitlines() if "pods/proxy" in line]
-    assert rules == ['- {apiGroups: [""], resources: ["pods/proxy"], verbs: ["get"]}'] * 2
-
-
 class Timeless(httpx2.BaseTransport):
     """Passes requests on, and hides the time of the API server."""
 
@@ -278,7 +224,7 @@ class Timeless(httpx2.BaseTransport):
 def test_the_clock_of_this_machine_may_be_wrong(healthy: ControlPlane) -> None:
     clock = FakeClock(SYSTEM_CLOCK.unix() + 700)
     with closing(Cluster(admin_access(healthy), clock=clock)) as ahead:
-        found = read_cluster(ahead, config_of(CONFIG), None, Scrapes(clock, clock.advance))
+        found = read_cluster(ahead, config_of(CONFIG))
     failures = {each.check for each in found.findings if each.level is Level.FAILURE}
     assert failures <= {"deadline"}
 
@@ -290,7 +236,7 @@ def test_a_watch_that_has_stopped_is_found_before_the_gate_closes(
     """A clock ahead sees what all see so much later, if nothing is published any more."""
     clock, access = FakeClock(SYSTEM_CLOCK.unix() + later_seconds), admin_access(healthy)
     with closing(Cluster(access, clock=clock, transport=Timeless(access))) as later:
-        found = read_cluster(later, config_of(CONFIG), None, Scrapes(clock, clock.advance))
+        found = read_cluster(later, config_of(CONFIG))
     assert found.published is not None
     assert found.published.leader == ""
     failures = {each.check for each in found.findings if each.level is Level.FAILURE}

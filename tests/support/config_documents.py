@@ -188,7 +188,6 @@ scraped = some(
     {"scrapedFrom": lists(labels, least=1)},
     podMonitor=bools,
     serviceMonitor=bools,
-    podProxy=bools,
     labels=label_maps,
     alerts=bools,
     dashboard=bools,
@@ -220,7 +219,7 @@ SECTIONS: dict[str, Part] = {
     ),
     "watch": some(closeAfter=seconds(10, 86_400), credentialsPerNamespace=st.integers(1, 100_000)),
     "gatePods": some(**PODS),
-    "metrics": scraped | some(podProxy=bools, labels=label_maps, alerts=bools, dashboard=bools),
+    "metrics": scraped | some(labels=label_maps, alerts=bools, dashboard=bools),
     "limits": some(
         requestsPerSecond=st.integers(1, 100_000),
         perSourcePerSecond=st.integers(1, 100_000),

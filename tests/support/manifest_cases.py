@@ -212,7 +212,6 @@ METRICS = f"""\
   podMonitor: true
   serviceMonitor: true
   labels: {{release: prometheus}}
-  podProxy: true
   alerts: true
 """
 

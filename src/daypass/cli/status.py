@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.errors import UsageError
 from daypass._core.findings import exit_code
+from daypass._core.hints import docs_page
 from daypass._core.text import mask_unprintable
 from daypass.cli import options, write
 from daypass.cli.colour import paint
@@ -22,36 +22,28 @@ from daypass.cli.identity.list import display_age
 from daypass.cli.output import as_text, columns, watch
 from daypass.cli.progress import progress
 from daypass.cli.verify import findings_text
-from daypass.status.report import DomainState, Overview, PartState
+from daypass.status.report import ComponentState, DomainState, Overview
 
 if TYPE_CHECKING:
     from daypass._core.findings import Finding
 
 SUMMARY = "the state of door, gates and identities, and what is wrong"
-EPILOG = """examples:
+EPILOG = f"""examples:
   daypass status                                    exit code 3 if something is wrong
   daypass status -w                                 drawn again every few seconds
-  daypass status --prometheus http://127.0.0.1:9090
   daypass status -o json | jq .findings
 
-Rates come from the Prometheus in a namespace of metrics.scrapedFrom, or from the Pods
-(metrics.podProxy). With a config for one machine or --state it shows what `daypass up` runs. Notes,
-such as identities that are not used, do not change the exit code.
+With a config for one machine or --state it shows what `daypass up` runs. Notes, such as identities
+that are not used, do not change the exit code. Rates are on the dashboard:
+{docs_page("how-to/monitoring.md")}
 """
 OUTPUT = Overview
 _NOTHING = "-"
-_REASONS = 2
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_config(parser)
     parser.set_defaults(config=None)  # without daypass.yaml: what `up` runs by its defaults
-    parser.add_argument("--prometheus", metavar="URL", help="default: the one in the cluster")
-    parser.add_argument(
-        "--prometheus-token-file",
-        metavar="FILE",
-        help="a bearer token, if it asks for a login; - for stdin",
-    )
     parser.add_argument("-w", "--watch", action="store_true", help="draw it again and again")
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="of `daypass up` (default: as there)"
@@ -76,26 +68,20 @@ def _look(args: Namespace, stack: ExitStack) -> Callable[[], Overview]:
     """Return what reads the status: of the cluster, or of this machine."""
     from daypass.local.state import state_folder
     from daypass.status.reading import read_cluster, read_machine
-    from daypass.status.sources import Scrapes, prometheus_at
 
     path = args.config or options.DEFAULT_CONFIG
     state = args.state or state_folder(path)
     is_default = args.config is None and not path.exists() and (state / "defaults.yaml").exists()
     config = options.load_config(state / "defaults.yaml" if is_default else path)
-    scrapes, named, cluster = Scrapes(SYSTEM_CLOCK, time.sleep), None, None
-    if args.prometheus is not None:
-        named = prometheus_at(args.prometheus, args.prometheus_token_file)
-        stack.callback(named.server.close)
-    elif args.prometheus_token_file is not None:
-        raise UsageError("--prometheus-token-file is for a named Prometheus", "--prometheus URL")
+    cluster = None
     own, is_machine = state / "admin.kubeconfig", bool(args.state) or not config.cluster_domains
     if is_machine and config.local.api_server == "embedded" and own.exists():
         args.kubeconfig = args.kubeconfig or str(own)
     if not is_machine or args.kubeconfig or args.context:
         cluster = stack.enter_context(options.open_cluster(args))
     if cluster is not None and not is_machine:
-        return partial(read_cluster, cluster, config, named, scrapes)
-    return partial(read_machine, config, state, cluster, named, scrapes, SYSTEM_CLOCK)
+        return partial(read_cluster, cluster, config)
+    return partial(read_machine, config, state, cluster, SYSTEM_CLOCK)
 
 
 def _text(args: Namespace, status: Overview, *, indent: int | None = 2) -> str:
@@ -111,7 +97,7 @@ def screen(status: Overview) -> str:
         lines.append(findings_text({"findings": [_shown(*pair) for pair in pairs]}, paint))
     else:
         lines.append(paint("ok", "all is well") + "\n")
-    tables = [*map(_domain, status.domains)], [*map(_part, status.parts)]
+    tables = [*map(_domain, status.domains)], [*map(_component, status.components)]
     lines += [f"\n{columns(rows)}" for rows in tables if rows]
     lines.append("\n")
     lines += [f"{name:<14}{mask_unprintable(text)}\n" for name, text in _lines(status)]
@@ -129,38 +115,20 @@ def _shown(finding: Finding, after: Finding | None) -> Finding:
 
 
 def _domain(each: DomainState) -> dict[str, str]:
-    expires = _cell(each.days, " days")
+    expires = _NOTHING if each.days is None else f"{each.days} days"
     return {"DOMAIN": each.name, "HOST": each.host, "FRONT": each.front, "EXPIRES IN": expires}
 
 
-def _part(each: PartState) -> dict[str, str]:
-    traffic = each.traffic
-    worst = sorted(traffic.reasons.items(), key=lambda pair: -pair[1])[:_REASONS]
-    return {
-        "PART": each.name,
-        "READY": _NOTHING if each.wanted is None else f"{each.ready}/{each.wanted}",
-        "RATE": _cell(traffic.rate, "/s"),
-        "REFUSED": _cell(traffic.refused, " %", 100),
-        "FAILED": _cell(traffic.failed, " %", 100),
-        "P50": _cell(traffic.p50, " ms", 1000),
-        "P99": _cell(traffic.p99, " ms", 1000),
-        "REFUSED FOR": ", ".join(f"{reason} {_cell(share, ' %', 100)}" for reason, share in worst)
-        or _NOTHING,
-    }
-
-
-def _cell(number: float | None, unit: str, scale: int = 1) -> str:
-    if number is None:
-        return _NOTHING
-    scaled = number * scale
-    return f"{scaled:.0f}{unit}" if scaled >= 100 else f"{scaled:.2g}{unit}"
+def _component(each: ComponentState) -> dict[str, str]:
+    ready = _NOTHING if each.wanted is None else f"{each.ready}/{each.wanted}"
+    image = each.image.rpartition("/")[2] or _NOTHING
+    return {"COMPONENT": each.name, "READY": ready, "IMAGE": image}
 
 
 def _lines(status: Overview) -> Iterator[tuple[str, str]]:
     if (known := status.published) is not None:
         facts = [] if known.credentials is None else [f"{known.credentials:,} credentials"]
         times = {"listed {} ago": known.age, "closing in {}": known.closes}
-        times["keys read {} ago"] = known.keys
         facts += [text.format(display_age(it)) for text, it in times.items() if it is not None]
         yield "gates know", ", ".join(facts) or "not known"
         yield "published by", "not known" if known.leader is None else known.leader or "nobody"
@@ -173,9 +141,3 @@ def _lines(status: Overview) -> Iterator[tuple[str, str]]:
     if status.drift is not None:
         count = len(status.drift)
         yield "config", f"{count} differ from it" if count else "all is as it says"
-    images = dict.fromkeys(each.image.rpartition("/")[2] for each in status.parts if each.image)
-    if images:
-        yield "images", ", ".join(images)
-    yield "rates", status.metrics or "not known"
-    if status.metrics:
-        yield "", "shares and times of what had no requests in that time are since its start"

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from daypass.config.errors import fault
-from daypass.config.opens import Added, Enabled, Harmless
+from daypass.config.opens import Added, Harmless
 from daypass.config.pods import EmptyOrLabelValue, OwnLabelName
 from daypass.config.types import AS_DICT, READ_ONLY, Label, Section, unique
 
@@ -40,11 +40,6 @@ class Metrics(Section):
     """Whether there is a ConfigMap with a dashboard, which Grafana's sidecar finds by the label
     grafana_dashboard."""
 
-    pod_proxy: Enabled = False
-    """Whether `daypass status` may read metrics through the API server: the ports with metrics are
-    then open to every address, and a Role, bound to nobody, allows pods/proxy in the door's
-    namespace. It lets its users send requests to every port of the Pods there."""
-
     @model_validator(mode="after")
     def _monitors_reach_the_ports(self) -> "Metrics":
         if (self.pod_monitor or self.service_monitor) and not self.is_served:
@@ -57,4 +52,4 @@ class Metrics(Section):
     @property
     def is_served(self) -> bool:
         """Whether anyone may reach the ports with metrics."""
-        return bool(self.scraped_from) or self.pod_proxy
+        return bool(self.scraped_from)

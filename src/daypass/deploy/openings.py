@@ -44,8 +44,6 @@ _WHY = {
     "gates.NAME.allow": "every identity may pass",
     "gates.NAME.headers.groups": "callers can set the previous header themselves",
     "gates.NAME.headers.user": "callers can set the previous header themselves",
-    "metrics.podProxy": "every address reaches the ports with metrics, and a Role allows requests"
-    " to every port of the door's Pods",
     "policy": "short-lived tokens may have any lifetime, audience and binding",
 }
 """What follows, by the name of the level."""

@@ -337,14 +337,6 @@ class Cluster:
         answer = self._send(method, path, what, content=content, headers=headers, params=params)
         return answer.document()
 
-    def read_text(
-        self, path: str, *, what: str, params: Mapping[str, str] | None = None, seconds: float
-    ) -> str:
-        """Return what a GET answers, whatever it is, within about this time. It is sent once."""
-        answer = self._exchange("GET", path, what, params=params, timeout=seconds)
-        self._client.cookies.clear()  # a Pod behind the API server's proxy may have set some
-        return answer.text()
-
     def _send(self, method: str, path: str, what: str, **request: Any) -> Answer:
         """Send a request, and again while an overloaded API server asks to."""
         attempt = 0

@@ -32,9 +32,6 @@ GATE_PAIR = "daypass-gate-tls"
 GATE_TRUST = "daypass-gate-trust"
 """Secret or ConfigMap where the gateway looks for the authorizer's `ca.crt`."""
 
-METRICS_READER = "daypass-metrics"
-"""Role, bound to nobody: to read metrics through the API server's pod proxy."""
-
 API_SERVER_AUTHORITY = "daypass-api-server-authority"
 """ConfigMap or Secret: the `ca.crt` that verifies the API server."""
 

@@ -289,13 +289,10 @@ def _items(*keys: str) -> list[Object]:
 
 
 def _scraped(config: Config, port: int) -> tuple[Object, ...]:
-    """Return the rules for a port with metrics. The API server's address, from which it is reached
-    through the pod proxy, is not known."""
-    metrics = config.metrics
-    if not metrics.is_served:
+    """Return the rules for a port with metrics."""
+    if not config.metrics.is_served:
         return ()
-    sources = {} if metrics.pod_proxy else _from_namespaces(metrics.scraped_from)
-    return ({**sources, "ports": [network_port(port)]},)
+    return ({**_from_namespaces(config.metrics.scraped_from), "ports": [network_port(port)]},)
 
 
 def _from_namespaces(names: Iterable[str | None]) -> Object:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, failure, skipped
 from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.kubernetes import labels
-from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.kubernetes.objects import Object
 from daypass._core.threads import in_parallel
 from daypass.config import Config, TlsFiles, TlsIssuer
 from daypass.deploy.checks import NOTHING_APPLIED, find_if_possible
@@ -29,7 +29,6 @@ from daypass.identity.health import examine_times
 from daypass.identity.records import ClusterObjects
 from daypass.kube import resources as kinds
 from daypass.kube.cluster import Cluster
-from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import (
     ApiError,
     ClusterUnreachableError,
@@ -39,21 +38,17 @@ from daypass.kube.errors import (
 from daypass.kube.lease import DURATION_SECONDS
 from daypass.kube.published_objects import UnreadableShardError, read_lacking, read_object
 from daypass.local.state import runs_from
-from daypass.render.envoy.door_routes import UPSTREAM
 from daypass.render.fronts import AnyFront, fronts_of
 from daypass.render.monitoring.monitors import Scraped, scraped
 from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, Published
 from daypass.status import judgement
-from daypass.status.report import DomainState, IdentitiesState, Overview, PartState, PublishedState
-from daypass.status.samples import AUTHORITY_EXPIRES, GATE_THERE, KEYS_AGE
-from daypass.status.sources import (
-    ANSWER_SECONDS,
-    Prometheus,
-    Reading,
-    Scrapes,
-    Target,
-    find_prometheus,
+from daypass.status.report import (
+    ComponentState,
+    DomainState,
+    IdentitiesState,
+    Overview,
+    PublishedState,
 )
 
 T = TypeVar("T")
@@ -63,65 +58,43 @@ _OVERDUE = {"deadline-passed", "retirement-overdue", "unreadable-time"}
 _NAMES = {DOOR: "door", GATE: "authorizer", GATE_WATCH: "watch"}
 
 
-def read_cluster(
-    cluster: Cluster, config: Config, prometheus: Prometheus | None, scrapes: Scrapes
-) -> Overview:
+def read_cluster(cluster: Cluster, config: Config) -> Overview:
     """Return the status of a cluster. Raises ClusterUnreachableError, UnauthorizedError."""
-    view, workloads, home = View(cluster, config), [*scraped(config)], config.door.namespace
-    parts, findings = list[PartState](), list[Finding]()
+    view, workloads = View(cluster, config), [*scraped(config)]
+    findings = list[Finding]()
     with ThreadPoolExecutor() as pool:
         compared, known = pool.submit(view.drift), pool.submit(view.published)
         certified, counted = pool.submit(view.domains), pool.submit(view.identities)
-        seen = [*zip(workloads, in_parallel(view.part, workloads), strict=True)]
-        targets = [it for of, (_, pods) in seen for pod in pods for it in view.targets(of, pod)]
-        reading = view.metrics(prometheus, scrapes, targets)
+        components = in_parallel(view.component, workloads)
         drift, published = compared.result(), known.result()
         domains, identities = certified.result(), counted.result()
-    for of, (part, pods) in seen:
-        if of.gate:
-            names = {name_of(pod) for pod in pods} if part.ready is not None else None
-            part = replace(part, traffic=reading.samples.of_gate(of.gate, names))
-            with_gate = reading.samples.by("pod", GATE_THERE)
-            findings += judgement.judge_gateway(of.gate, names or (), with_gate)
-        elif of.name == DOOR:
-            part = replace(part, traffic=reading.samples.of_door())
-        findings += judgement.judge_part(part, of.namespace, labels.selector(of.labels))
-        parts.append(part)
+    for of, state in zip(workloads, components, strict=True):
+        selector = labels.selector(of.labels)
+        findings += judgement.judge_component(state, of.namespace, selector)
     if published is not None:
-        ages = reading.samples.by("pod", KEYS_AGE).values()
-        published = replace(published, keys=max(ages, default=None))
-        findings += judgement.judge_published(published, config.watch.close_after_seconds, home)
+        close_after, home = config.watch.close_after_seconds, config.door.namespace
+        findings += judgement.judge_published(published, close_after, home)
     for front, domain in zip(fronts_of(config), domains, strict=True):
         findings += judgement.judge_certificate(domain.host, domain.days, _renewal(front))
-    findings += [*judgement.judge_drift(drift), *_judge_authority(reading, cluster.clock)]
-    findings += [*view.findings, *reading.notes]
+    findings += [*judgement.judge_drift(drift), *view.findings]
     if NOTHING_APPLIED in findings:  # the rest follows from it
         findings, drift = [NOTHING_APPLIED], None
     findings += judgement.judge_identities(identities)
     return Overview(
         version=VERSION,
         place=cluster.connection.server,
-        metrics=reading.source,
         findings=judgement.worst_first(findings),
         domains=domains,
-        parts=parts,
+        components=components,
         published=published,
         identities=identities,
         drift=drift,
     )
 
 
-def read_machine(
-    config: Config,
-    state: Path,
-    cluster: Cluster | None,
-    prometheus: Prometheus | None,
-    scrapes: Scrapes,
-    clock: Clock,
-) -> Overview:
+def read_machine(config: Config, state: Path, cluster: Cluster | None, clock: Clock) -> Overview:
     """Return the status of what `daypass up` runs. `cluster`: its API server, if it is known."""
-    findings, parts, reading, identities = list[Finding](), list[PartState](), Reading(), None
-    domains = []
+    findings, domains, identities = list[Finding](), list[DomainState](), None
     for name, domain in config.domains.items():
         if name in config.cluster_domains:
             continue
@@ -133,40 +106,19 @@ def read_machine(
             renew = f"write a new certificate to {file}, and its key: they are read at once"
             findings += judgement.judge_certificate(domain.host, days, renew)
         domains.append(DomainState(name=name, host=domain.host, front=domain.front, days=days))
-    if runs_from(state):
-        reading = prometheus.read() if prometheus else _machine_metrics(config, scrapes)
-        parts.append(PartState(name="door", traffic=reading.samples.of_door()))
-        if (gate := config.local_gate) is not None:
-            traffic = reading.samples.of_gate(gate[0])
-            parts.append(PartState(name=f"gate {gate[0]}", traffic=traffic))
-        findings += [found for part in parts for found in judgement.judge_part(part, "", "")]
-        findings += _judge_authority(reading, clock)
-        if cluster is not None:
-            view = View(cluster, config)
-            identities = view.identities()
-            findings += [*judgement.judge_identities(identities), *view.findings]
-    else:
+    if not runs_from(state):
         findings.append(failure("up", f"nothing runs from {state}", command("up")))
+    elif cluster is not None:
+        view = View(cluster, config)
+        identities = view.identities()
+        findings += [*judgement.judge_identities(identities), *view.findings]
     return Overview(
         version=VERSION,
         place=str(state),
-        metrics=reading.source,
-        findings=judgement.worst_first([*findings, *reading.notes]),
+        findings=judgement.worst_first(findings),
         domains=domains,
-        parts=parts,
         identities=identities,
     )
-
-
-def _machine_metrics(config: Config, scrapes: Scrapes) -> Reading:
-    listen = config.local.metrics
-    if listen is None or not listen.port:
-        fact = "rates are not known: local.metrics names no port"
-        return Reading(notes=[skipped("metrics", fact, "write local: {metrics: 127.0.0.1:9002}")])
-    server = ConnectionConfig(server=f"http://{listen}", namespace="", origin="local.metrics")
-    with closing(Cluster(server)) as envoy:
-        read = partial(envoy.read_text, "/metrics", what="read metrics", seconds=ANSWER_SECONDS)
-        return scrapes.read([Target(name="Envoy", read=read)])
 
 
 @dataclass(slots=True)
@@ -194,58 +146,28 @@ class View:
         """Return an object, {} if there is none; None, with a note, if the user may not see it."""
         return self.see(what, lambda: self.cluster.find(kind, name, namespace) or {})
 
-    def part(self, of: Scraped) -> tuple[PartState, list[Object]]:
-        """Return the state of Pods, and those that are needed for their metrics or of a gateway."""
-        part, pods = PartState(name=_NAMES.get(of.name, f"gate {of.gate}")), None
-        if of.gate or self.config.metrics.pod_proxy:
-            selected, what = labels.selector(of.labels), f"the Pods of {part.name}"
-            pods = self.see(what, self.cluster.list, kinds.PODS, of.namespace, labels=selected)
+    def component(self, of: Scraped) -> ComponentState:
+        """Return the state of the Pods of door, authorizer, watch or a gateway."""
+        state = ComponentState(name=_NAMES.get(of.name, f"gate {of.gate}"))
         if of.gate:
-            if pods is not None:
-                part = replace(part, ready=sum(map(_is_ready, pods)), wanted=len(pods))
-            return part, pods or []
-        what = f"whether {part.name} is ready"
+            selected, what = labels.selector(of.labels), f"the Pods of {state.name}"
+            pods = self.see(what, self.cluster.list, kinds.PODS, of.namespace, labels=selected)
+            if pods is None:
+                return state
+            return replace(state, ready=sum(map(_is_ready, pods)), wanted=len(pods))
+        what = f"whether {state.name} is ready"
         found = self.find(what, kinds.DEPLOYMENTS, of.name, of.namespace)
         if found == {}:
             fact = f"there is no Deployment {of.namespace}/{of.name}"
             self.findings.append(failure("replicas", fact, command("apply")))
-        elif found:
-            part = replace(
-                part,
-                ready=(found.get("status") or {}).get("readyReplicas") or 0,
-                wanted=found["spec"].get("replicas", 1),
-                image=found["spec"]["template"]["spec"]["containers"][0]["image"],
-            )
-        return part, pods or []
-
-    def targets(self, of: Scraped, pod: Object) -> Iterator[Target]:
-        """Yield what serves metrics in a Pod, at a port of the monitors' name."""
-        for port in (
-            port for each in pod["spec"]["containers"] for port in each.get("ports") or ()
-        ):
-            if port.get("name") == of.metrics.port:
-                name, number = f"Pod {of.namespace}/{name_of(pod)}", port["containerPort"]
-                proxy = kinds.PODS.path(of.namespace, f"{name_of(pod)}:{number}", "proxy")
-                look = partial(self.cluster.read_text, what="read metrics", seconds=ANSWER_SECONDS)
-                read = partial(look, proxy + of.metrics.path)
-                yield Target(name=name, read=read, pod=name_of(pod))
-
-    def metrics(
-        self, prometheus: Prometheus | None, scrapes: Scrapes, targets: Sequence[Target]
-    ) -> Reading:
-        """Return what a Prometheus knows or, if the config opens that, the Pods themselves."""
-        metrics = self.config.metrics
-        look = partial(find_prometheus, self.cluster, metrics.scraped_from)
-        prometheus = prometheus or self.see("whether there is a Prometheus", look)
-        reading = Reading() if prometheus is None else prometheus.read()
-        if metrics.pod_proxy and not reading.source:
-            scraped = scrapes.read(targets)
-            return replace(scraped, notes=[*reading.notes, *scraped.notes])
-        if prometheus is None:
-            fact = "rates are not known: metrics.scrapedFrom names no namespace with a Prometheus"
-            hint = "write that, or metrics: {podProxy: true}, or name one: --prometheus URL"
-            return Reading(notes=[skipped("metrics", fact, hint)])
-        return reading
+        if not found:
+            return state
+        return replace(
+            state,
+            ready=(found.get("status") or {}).get("readyReplicas") or 0,
+            wanted=found["spec"].get("replicas", 1),
+            image=found["spec"]["template"]["spec"]["containers"][0]["image"],
+        )
 
     def domains(self) -> list[DomainState]:
         """Return the domains."""
@@ -348,15 +270,6 @@ class View:
             return [str(each.ref) for each in plan.differing]
         self.findings += find_if_possible(self.cluster, self.config)
         return None
-
-
-def _judge_authority(reading: Reading, clock: Clock) -> Iterator[Finding]:
-    """Find out whether the authority by which the door verifies the API server soon expires."""
-    of_door = {"envoy_cluster_name": UPSTREAM}
-    if expires := reading.samples.by("pod", AUTHORITY_EXPIRES, of_door).values():
-        days = int((min(expires) - clock.unix()) // _DAY_SECONDS)
-        renewal = "renew it, and name the new one in cluster.certificateAuthority"
-        yield from judgement.judge_certificate("the API server's authority", days, renewal)
 
 
 def _days_left(chain: bytes, clock: Clock) -> int | None:

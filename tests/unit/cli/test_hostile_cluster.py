@@ -122,7 +122,7 @@ domains:
 policy: {audiences: [a]}
 gate: {audience: a, check: review, hosts: [a.example.com]}
 gatePods: {image: 'r.example.com/daypass:1'}
-metrics: {scrapedFrom: [monitoring], podProxy: true}
+metrics: {scrapedFrom: [monitoring]}
 """
 
 

@@ -74,7 +74,7 @@ GOOD = [
     f"{MINIMAL}gatePods: {{image: 'daypass@sha256:{'0' * 64}'}}",
     f"{ONE_MACHINE}gate: {{audience: a, engine: envoy, remember: 5s}}\nwatch: {{closeAfter: 1h}}",
     f"{MINIMAL}metrics: {{scrapedFrom: [monitoring], podMonitor: true, labels: {{release: a}}}}",
-    f"{MINIMAL}metrics: {{podProxy: true, serviceMonitor: true, alerts: true, dashboard: true}}",
+    f"{MINIMAL}metrics: {{scrapedFrom: [a], serviceMonitor: true, alerts: true, dashboard: true}}",
     MINIMAL + "local: {metrics: '127.0.0.1:9002'}\n",
     gate("hosts: ['*']"),
     gate("engine: istio, others: login, hosts: [ekf.example.com, '*']"),

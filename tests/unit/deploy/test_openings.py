@@ -78,9 +78,6 @@ WIDER = {
     "Pods that may scrape": (
         "limits:", "metrics: {scrapedFrom: [watching]}\nlimits:", "metrics.scrapedFrom: watching",
     ),
-    "the API server's pod proxy": (
-        "limits:", "metrics: {podProxy: true}\nlimits:", "metrics.podProxy:", "every address",
-    ),
     "a mode that warns": ("com]}", "com], mode: warn}", "policy.mode: warn"),
     "a mode that records": ("com]}", "com], mode: audit}", "policy.mode: audit"),
     "another audience": ("com]}", "com, other]}", "policy.audiences: other"),
@@ -369,7 +366,7 @@ def test_without_anything_that_can_be_read_each_host_is_published_too(before: An
 BEFORE_MARKS: Any = {
     "server": "https://kubernetes.default.svc", "addresses": ["10.0.0.1"], "prefix": "/kubernetes",
     "hosts": {"ekf.example.com": {"direct": False, "outside": False, "from": "ingress-nginx"}},
-    "trustedHops": 1, "metrics": {"scrapedFrom": [], "podProxy": False},
+    "trustedHops": 1, "metrics": {"scrapedFrom": []},
     "limits": {"requestsPerSecond": 100, "perSourcePerSecond": 5, "requestBody": 4096},
     "policy": None,
     "gates": {"default": {

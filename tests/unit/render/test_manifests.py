@@ -160,7 +160,7 @@ def test_an_incomplete_config_is_rejected_with_a_hint(domain: str, fact: str) ->
     assert refused.value.exit_code == 2
 
 
-@pytest.mark.parametrize("key", ["alerts", "dashboard", "podProxy"])
+@pytest.mark.parametrize("key", ["alerts", "dashboard"])
 def test_without_a_door_and_a_gate_there_is_no_namespace_unless_monitoring_has_objects_in_it(
     key: str,
 ) -> None:

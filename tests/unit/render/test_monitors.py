@@ -11,13 +11,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from daypass._core.kubernetes.objects import Object
 from daypass._core.kubernetes.syntax import is_label
 from daypass.config import Config
-from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio.engine import IstioEngine
-from daypass.render.manifests import render_objects
 from daypass.render.monitoring.monitors import monitor_objects
 from daypass.rules.reasons import Reason
 from support.manifest_cases import CASES, FRONTS, ISTIO
-from support.rendered import config_of, only
+from support.rendered import config_of
 from support.scrapes import SCRAPES
 
 HOME = "daypass"
@@ -99,18 +97,6 @@ def test_a_gate_with_a_long_name_has_a_service_that_kubernetes_accepts() -> None
     assert all(is_label(name) for name in services)
     other = monitor_objects(monitored(text.replace(long, long[1:]), serviceMonitor=True))
     assert len({each["metadata"]["name"] for each in of_kind(other, "Service")} - services) == 1
-
-
-def test_only_the_pod_proxy_has_a_role_and_nobody_is_bound_to_it() -> None:
-    objects = CASES["metrics"].objects()
-    role = only(objects, "Role", "daypass-metrics")
-    assert role["metadata"]["namespace"] == HOME
-    allowed = {(r, v) for rule in role["rules"] for r in rule["resources"] for v in rule["verbs"]}
-    assert allowed == {("pods", "get"), ("pods", "list"), ("pods/proxy", "get")}
-    bindings = [*of_kind(objects, "RoleBinding"), *of_kind(objects, "ClusterRoleBinding")]
-    assert "daypass-metrics" not in {each["roleRef"]["name"] for each in bindings}
-    without = render_objects(monitored(FRONTS, podMonitor=True), ClusterFacts())
-    assert "daypass-metrics" not in names(without)
 
 
 Series = Mapping[str, str]

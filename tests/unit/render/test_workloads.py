@@ -14,7 +14,7 @@ from daypass.config.key_set import key_ids, read_key_set
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST, METRICS_READER
+from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
 from daypass.render.prerequisites import prerequisites
 from daypass.render.tls_server import authorizer_server
 from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_objects
@@ -97,8 +97,8 @@ def test_gate_roles_cannot_read_secrets() -> None:
 
 def test_the_door_has_no_token_and_no_permissions() -> None:
     rendered = [o for case in CASES.values() for o in case.objects()]
-    # The gate has both a token and permissions; nobody is bound to METRICS_READER.
-    objects = [o for o in rendered if not o["metadata"]["name"].startswith((GATE, METRICS_READER))]
+    # The gate has both a token and permissions.
+    objects = [o for o in rendered if not o["metadata"]["name"].startswith(GATE)]
     assert not [o for o in objects if o["kind"].endswith(("Role", "RoleBinding"))]
     for value in objects:
         if value["kind"] == "ServiceAccount":
@@ -200,7 +200,6 @@ def test_only_the_gateway_namespace_reaches_its_port() -> None:
                 ]
             },
         ),
-        ("{scrapedFrom: [monitoring], podProxy: true}", {}),
     ],
 )
 def test_only_those_of_the_config_reach_the_ports_with_metrics(

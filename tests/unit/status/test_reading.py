@@ -12,7 +12,6 @@ from daypass._core.findings import Level
 from daypass.cli import main
 from daypass.identity.authorize import header_of_gate
 from daypass.status.reading import read_cluster
-from daypass.status.sources import Scrapes
 from support.deploying import BOTH, GATE
 from support.embedded import EmbeddedCluster
 from support.messages import check, raises
@@ -23,8 +22,7 @@ MIXED = f"{BOTH}{GATE}".replace("domains:\n", "domains:\n  here: {host: localhos
 
 def test_a_kind_that_is_not_served_is_a_note_and_the_rest_is_shown() -> None:
     embedded = EmbeddedCluster()
-    scrapes = Scrapes(embedded.clock, lambda _: None)
-    found = read_cluster(embedded.cluster, config_of(f"{BOTH}{GATE}"), None, scrapes)
+    found = read_cluster(embedded.cluster, config_of(f"{BOTH}{GATE}"))
     notes = [each for each in found.findings if each.check == "api-server"]
     assert {each.level for each in notes} == {Level.SKIPPED}
     check(notes[0].sentence, reason="api-server")

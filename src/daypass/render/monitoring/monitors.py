@@ -1,4 +1,4 @@
-"""PodMonitors and ServiceMonitors of the Prometheus Operator, and who else may read metrics."""
+"""PodMonitors and ServiceMonitors of the Prometheus Operator."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,13 +6,12 @@ from hashlib import sha256
 
 from daypass._core.kubernetes.labels import APP_NAME
 from daypass._core.kubernetes.objects import Object, new_object
-from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass.config import Config
 from daypass.render.engines import engines_of
 from daypass.render.engines.engine import ProxyMetrics
 from daypass.render.envoy.bootstrap import METRICS, PATH
 from daypass.render.fronts import fronts_behind_door
-from daypass.render.names import DOOR, GATE, GATE_WATCH, METRICS_READER
+from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.render.workloads import (
     AUTHORIZER_STATUS_PORT,
     DOOR_METRICS_PORT,
@@ -41,10 +40,8 @@ class Scraped:
 
 
 def monitor_objects(config: Config) -> list[Object]:
-    """Return the monitors that the config wants, and the Role of those who read metrics through the
-    API server.
-    """
-    wanted, home = config.metrics, config.door.namespace
+    """Return the monitors that the config wants."""
+    wanted = config.metrics
     objects, unique = [], dict[str, Scraped]()
     for each in scraped(config):
         unique.setdefault(f"{each.namespace} {dict(each.labels)}", each)
@@ -70,12 +67,6 @@ def monitor_objects(config: Config) -> list[Object]:
             selector = {"matchLabels": labels}
             spec = {**where, "selector": selector, "endpoints": [each.endpoint()]}
             objects.append(_monitor("ServiceMonitor", each.name, config, spec))
-    if wanted.pod_proxy:
-        rules = [
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
-            {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]},
-        ]
-        objects.append(new_object(f"{RBAC_GROUP}/v1", "Role", METRICS_READER, home, rules=rules))
     return objects
 
 
