@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from tools.docs.pages import HOSTS, ROOT, Block, Page, all_pages, link_mistakes
+from tools.docs.pages import HOSTS, ROOT, Page, all_pages, link_mistakes
 
-from support.doc_checks import block_mistakes, call_mistakes, report, span_mistakes
+from support.doc_checks import block_mistakes, report, span_mistakes
 
 EACH_PAGE = pytest.mark.parametrize("page", all_pages(), ids=lambda page: str(page.path))
 FENCE = re.compile(r"^[ >]*(?:[-*+] +|\d+[.)] +)?(?:```|~~~)", re.M)
@@ -38,39 +38,6 @@ def test_every_block_is_checked_and_right(page: Page) -> None:
 def test_every_command_in_a_sentence_exists(page: Page) -> None:
     # The changelog names what was removed.
     report(() if page.path.name == "CHANGELOG.md" else span_mistakes(page))
-
-
-CLIENTS = (
-    ROOT / "action.yml",
-    *sorted(ROOT.glob("templates/*")),
-    *sorted(ROOT.glob("examples/*.*")),
-)
-HEADER = "header=$(daypass token -o header)\nprintf '%s\\n' \"$header\""
-TYPED = ("docs/reference/commands.md",)
-"""Its examples are for a terminal, one line each."""
-
-
-def test_no_script_to_copy_succeeds_without_its_call() -> None:
-    blocks = [it for page in all_pages() if str(page.path) not in TYPED for it in page.blocks]
-    blocks += [Block(place=file.name, language="yaml", code=file.read_text()) for file in CLIENTS]
-    report(line for block in blocks for line in call_mistakes(block))
-
-
-@pytest.mark.parametrize(
-    ("code", "mistakes"),
-    [
-        ("daypass token -o header | curl --fail -H @- URL", 5),
-        ("daypass token -o header |\n  curl -sSf \\\n  -H @- URL", 5),
-        ("set -eo pipefail\ndaypass token | curl --fail-with-body --max-redirs 0 -H @- URL", 1),
-        (f"set -e\n{HEADER} | curl --fail-with-body -L --max-redirs 0 -H @- URL", 0),
-        (f"{HEADER} | curl --fail-with-body -L --max-redirs 0 -H @- URL", 1),
-        (f"set -e\n{HEADER} | curl --fail-with-body -H @- URL", 1),
-        ("curl -sS URL | grep -f words", 0),
-    ],
-)
-def test_a_call_that_could_be_lost_is_found(code: str, mistakes: int) -> None:
-    block = Block(place="page.md:1", language="sh", code=code)
-    assert len(list(call_mistakes(block))) == mistakes
 
 
 def test_the_readme_is_short() -> None:

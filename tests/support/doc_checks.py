@@ -100,24 +100,6 @@ def _command_mistakes(block: Block) -> Iterator[str]:
         yield str(error)
 
 
-def call_mistakes(block: Block) -> Iterator[str]:
-    """Yield how a script or a job of a block could succeed without its call, or hide the answer.
-
-    Blocks of `console` are typed at a terminal, where the answer is seen.
-    """
-    code = block.code.replace("\\\n", " ")
-    if re.search(r"\bcurl\b[^|\n]*\s(--fail|-[a-zA-Z]*f[a-zA-Z]*)(?=\s|$)", code):
-        yield f"{block.place}: curl --fail hides the answer: write --fail-with-body"
-    if block.language not in ("sh", "yaml"):
-        return
-    if re.search(r"daypass token[^|\n]*\|\s*curl\b", code):
-        yield f"{block.place}: curl calls without a token if there is none: take the header first"
-    if "daypass token" in code and re.search(r"\bcurl\b[^\n]* @-", code):
-        for needed in ("set -e", "--fail-with-body", "--max-redirs 0"):
-            if needed not in code:
-                yield f"{block.place}: a token is given to curl without {needed}"
-
-
 def _python_mistakes(block: Block) -> Iterator[str]:
     """Yield why Python would not parse a block, and each name of daypass that does not exist."""
     try:

@@ -13,14 +13,10 @@ UP = "$ cp -r examples ../lab && cd ../lab && daypass up --state state\n...\n"
 READY = "daypass: Ctrl-C stops it"
 PAGES = {
     "```console\n$ echo a\nb\n```": "prints something else",
-    "```console\n$ echo a\n```": "prints something else",
     "```console\n$ false\n```": "ends with 1",
-    "```sh\nfalse\n```": "ends with 1",
-    "```python\nassert False\n```": "AssertionError",
     '```python title="a.py"\nassert False\n```\n\n```sh\npython a.py\n```': "AssertionError",
     "<!-- docs: run, false -->": "ends with 1",
     "<!-- docs: eventually, never -->\n```console\n$ echo a\nb\n```": "prints something else",
-    "```console\n$ daypass up --config no.yaml\ndaypass: Ctrl-C stops it\n```": "no such file",
     f"```console\n{UP}daypass: the end\n```": "Ctrl-C stops it",
     f"```console\n{UP}{READY}\n```\n\n```sh\nkill -KILL $!\n```": "stops with 137",
 }
