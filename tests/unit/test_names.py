@@ -40,4 +40,4 @@ def test_each_module_that_the_contributors_guide_names_exists() -> None:
     named = set(re.findall(r"`([a-z_0-9]+/[a-z_0-9/]+\.py)`", guide))
     roots = (SOURCE, SOURCE.parent.parent)
     assert {each for each in named if not any((root / each).is_file() for root in roots)} == set()
-    assert len(named) > 30
+    assert len(named) > 5

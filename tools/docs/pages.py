@@ -1,6 +1,6 @@
 """The pages of the documentation: their links, and their blocks of code.
 
-CONTRIBUTING.md ("Documentation") says what a comment `<!-- docs: WORD, DETAIL -->` means, in the
+docs/development/documentation.md says what a comment `<!-- docs: WORD, DETAIL -->` means, in the
 first line of a page or above a block.
 """
 
@@ -134,7 +134,7 @@ def _comment(content: str, place: str, page: Page, *, first: bool) -> tuple[str,
     elif word in ("not-run", "inside", "eventually"):
         return word, detail
     else:
-        page.mistakes.append(f"{place}: {word!r} is not known here: see CONTRIBUTING.md")
+        page.mistakes.append(f"{place}: {word!r} is not known here")
     return "", ""
 
 
