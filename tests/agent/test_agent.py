@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.running import Agent, Door, awaiting, daypass, running_agent, write_config
+from agent.running import Agent, Door, daypass, running_agent, write_config
 from daypass._core.jwt import decode_unverified
 from support.deadline import eventually
 from support.fake_door import SENTINEL, long_lived_token, short_lived_token
@@ -118,67 +118,6 @@ def test_replaced_credentials_renew_every_file_immediately(
     assert bound == ["bot-daypass-0123456789abcdefghij", "bot-daypass-zzzzzzzzzzzzzzzzzzzz"]
 
 
-def test_rewritten_identical_credentials_renew_nothing(
-    door: Door, config: Path, tmp_path: Path
-) -> None:
-    with running_agent(config) as agent:
-        agent.wait_for("renewed")
-        door.credentials(tmp_path)
-        for count in (1, 2):  # after each the credentials are looked at
-            agent.process.send_signal(signal.SIGHUP)
-            agent.wait_for("reloaded", count)
-        agent.end()
-        assert agent.count("credentials_changed") == 0
-    assert door.granted == 1
-
-
-def test_temporarily_broken_credentials_stop_nothing(
-    door: Door, config: Path, tmp_path: Path
-) -> None:
-    with running_agent(config) as agent:
-        agent.wait_for("renewed")
-        (tmp_path / "bot.json").unlink()
-        agent.process.send_signal(signal.SIGHUP)
-        agent.wait_for("reloaded")
-        assert agent.count("renewal_failed") == 0
-        assert agent.end() == 0
-    assert (tmp_path / "token").read_text() == short_lived_token(1)
-
-
-def test_sighup_takes_a_new_config_and_leaves_unchanged_files_alone(
-    door: Door, config: Path, tmp_path: Path
-) -> None:
-    with running_agent(config) as agent:
-        agent.wait_for("renewed")
-        write_config(tmp_path, BASIC + '[[token]]\npath = "HERE/second"\nformat = "header"\n')
-        agent.process.send_signal(signal.SIGHUP)
-        agent.wait_for("reloaded")
-        agent.wait_for("renewed", 2)
-        assert (tmp_path / "second").read_text().startswith("Authorization: Bearer eyJ")
-        write_config(tmp_path, BASIC.replace("HERE/token", "HERE/third"))
-        agent.process.send_signal(signal.SIGHUP)
-        agent.wait_for("renewed", 3)
-        assert agent.end() == 0
-    assert door.granted == 3
-    assert (tmp_path / "token").read_text() == short_lived_token(1)
-
-
-@pytest.mark.parametrize("text", ["nonsense", "listen = 1\n" + BASIC], ids=["broken", "listen"])
-def test_an_invalid_config_is_reported_on_reload_and_changes_nothing(
-    door: Door, config: Path, tmp_path: Path, text: str
-) -> None:
-    with running_agent(config) as agent:
-        agent.wait_for("renewed")
-        write_config(tmp_path, text)
-        agent.process.send_signal(signal.SIGHUP)
-        refused = agent.wait_for("reload_refused")
-        assert refused["level"] == "error"
-        check(str(refused["message"]), reason="reload_refused")
-        door.credentials(tmp_path, token=long_lived_token(secret="another"))
-        agent.wait_for("renewed", 2)
-        assert agent.end() == 0
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_silent_door_does_not_delay_shutdown(
     door: Door, config: Path, number: signal.Signals
@@ -220,33 +159,10 @@ def run_hook(door: Door, tmp_path: Path) -> RunHook:
     return run
 
 
-def test_a_signal_hook_signals_the_process_of_the_pid_file(
-    run_hook: RunHook, tmp_path: Path
-) -> None:
-    with subprocess.Popen(awaiting("SIGHUP"), stdout=subprocess.PIPE, text=True) as listener:
-        try:
-            assert listener.stdout is not None
-            assert listener.stdout.readline() == "up\n"
-            (tmp_path / "x.pid").write_text(f"{listener.pid}\n")
-            done = run_hook('{ signal = "HUP", pid_file = "HERE/x.pid" }')
-            assert (done.returncode, listener.stdout.readline()) == (0, "got\n")
-        finally:
-            listener.kill()
-
-
 def assert_hook_failed(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert done.returncode == 1
     assert [each for each in words if each not in done.stderr] == []
     check(warning(done), reason="hook_failed")
-
-
-@pytest.mark.parametrize("content", ["0", "-1", "", "x", "99999999999999999999", "4194304"])
-def test_an_invalid_pid_file_signals_no_process(
-    run_hook: RunHook, tmp_path: Path, content: str
-) -> None:
-    """0 and -1 would be this process group and every process."""
-    (tmp_path / "x.pid").write_text(content)
-    assert_hook_failed(run_hook('{ signal = "TERM", pid_file = "HERE/x.pid" }'), "on_renewal 1 ")
 
 
 def test_a_hook_command_gets_the_path_of_the_file_but_not_the_token(
@@ -392,18 +308,8 @@ def test_a_bad_config_exits_with_2_before_any_request(
     done = daypass("agent", "--config", str(config))
     assert (done.returncode, done.stdout) == (2, "")
     assert f"{config}: token 1: 'mod'" in done.stderr
-    assert "mode?" in done.stderr
     check(done.stderr, reason="usage")
     assert door.requests == []
-
-
-def test_a_port_in_use_is_an_error(door: Door, tmp_path: Path) -> None:
-    door.credentials(tmp_path)
-    config = write_config(tmp_path, f"listen = {door.port}\n" + BASIC)
-    done = daypass("agent", "--config", str(config))
-    assert done.returncode == 1
-    assert f"127.0.0.1:{door.port}: Address already in use" in done.stderr
-    check(done.stderr, reason="failed")
 
 
 # -- systemd
@@ -425,9 +331,6 @@ def test_systemd_is_notified_of_readiness_and_liveness(
             before = wait_for_line(manager, agent, "READY=1")
             assert "READY=1" not in before[:-1]
             wait_for_line(manager, agent, "WATCHDOG=1")
-            agent.process.send_signal(signal.SIGHUP)
-            wait_for_line(manager, agent, "RELOADING=1")
-            wait_for_line(manager, agent, "READY=1")
             agent.process.send_signal(signal.SIGTERM)
             wait_for_line(manager, agent, "STOPPING=1")
             assert agent.end(None) == 0

@@ -17,15 +17,7 @@ from agent.running import Agent, Door, running_agent, write_config
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from support.deadline import eventually
 
-CONFIG = (
-    'credentials = "HERE/bot.json"\n[[token]]\npath = "{}/token"\nlayout = "{}"\nmode = "0640"\n'
-)
-
-
-@pytest.fixture(params=["file", "volume"])
-def layout(request: pytest.FixtureRequest) -> str:
-    """Both layouts of a token's file."""
-    return str(request.param)
+CONFIG = 'credentials = "HERE/bot.json"\n[[token]]\npath = "{}/token"\nmode = "0640"\n'
 
 
 @pytest.fixture
@@ -35,17 +27,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def config(door: Door, folder: Path, layout: str, name: str = "agent") -> Path:
+def config(door: Door, folder: Path, name: str = "agent") -> Path:
     """A config for tokens that are renewed each second, in a folder of its own."""
     door.granted_seconds = 2
     here = folder.parent / name
     here.mkdir()
     door.credentials(here)
-    return write_config(here, CONFIG.format(folder, layout))
+    return write_config(here, CONFIG.format(folder))
 
 
 @contextmanager
-def read_meanwhile(file: Path, *, may_be_absent: bool) -> Iterator[list[str]]:
+def read_meanwhile(file: Path) -> Iterator[list[str]]:
     """Read the file all the time; yields what was no whole token."""
     bad: list[str] = []
     done = threading.Event()
@@ -57,8 +49,7 @@ def read_meanwhile(file: Path, *, may_be_absent: bool) -> Iterator[list[str]]:
             except MalformedTokenError as error:
                 bad.append(str(error))
             except FileNotFoundError:
-                if not may_be_absent:
-                    bad.append("absent")
+                bad.append("absent")
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -69,11 +60,8 @@ def read_meanwhile(file: Path, *, may_be_absent: bool) -> Iterator[list[str]]:
         reader.join()
 
 
-def assert_tidy(folder: Path, layout: str) -> None:
-    found = set(os.listdir(folder))
-    generations = {name for name in found if name.startswith("..daypass-")}
-    assert found - generations == ({"token", "..data"} if layout == "volume" else {"token"})
-    assert len(generations) <= (2 if layout == "volume" else 0)
+def assert_tidy(folder: Path) -> None:
+    assert os.listdir(folder) == ["token"]
     assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o640
 
 
@@ -81,18 +69,15 @@ def wait_for_more(agent: Agent, name: str, more: int = 2) -> None:
     agent.wait_for(name, agent.count(name) + more)
 
 
-def test_two_agents_write_the_same_file_and_one_of_them_is_killed(
-    door: Door, folder: Path, layout: str
-) -> None:
-    first = config(door, folder, layout)
+def test_two_agents_write_the_same_file_and_one_of_them_is_killed(door: Door, folder: Path) -> None:
+    first = config(door, folder)
     with (
         running_agent(first) as one,
-        running_agent(config(door, folder, layout, "second")) as two,
+        running_agent(config(door, folder, "second")) as two,
     ):
         for agent in (one, two):
             agent.wait_for("renewed")
-        # Two agents replace a volume twice within one open(2) of a reader.
-        with read_meanwhile(folder / "token", may_be_absent=layout == "volume") as bad:
+        with read_meanwhile(folder / "token") as bad:
             for agent in (one, two):
                 wait_for_more(agent, "renewed")
             one.end(signal.SIGKILL)
@@ -102,7 +87,7 @@ def test_two_agents_write_the_same_file_and_one_of_them_is_killed(
             assert again.end() == 0
         assert two.end() == 0
     assert bad == []
-    assert_tidy(folder, layout)
+    assert_tidy(folder)
 
 
 def be_replaced_by_a_link(folder: Path) -> None:
@@ -124,39 +109,32 @@ def lose_the_folder(folder: Path) -> None:
     folder.mkdir()
 
 
-def lose_everything(folder: Path) -> None:
-    for name in os.listdir(folder):
-        if not (folder / name).is_dir() or (folder / name).is_symlink():
-            (folder / name).unlink()
-
-
 @pytest.mark.parametrize(
     "harm",
-    [be_replaced_by_a_link, be_replaced_by_a_file, get_another_mode, lose_the_folder,
-     lose_everything],
+    [be_replaced_by_a_link, be_replaced_by_a_file, get_another_mode, lose_the_folder],
     ids=lambda harm: harm.__name__,
-)  # fmt: skip
+)
 def test_the_next_renewal_mends_what_others_did_to_the_file(
-    door: Door, folder: Path, layout: str, harm: Callable[[Path], None]
+    door: Door, folder: Path, harm: Callable[[Path], None]
 ) -> None:
     precious = folder.parent / "precious"
     precious.write_text("precious")
     precious.chmod(0o600)
-    with running_agent(config(door, folder, layout)) as agent:
+    with running_agent(config(door, folder)) as agent:
         agent.wait_for("renewed")
         harm(folder)
         wait_for_more(agent, "renewed")
         assert decode_unverified((folder / "token").read_text())
-        assert_tidy(folder, layout)
+        assert_tidy(folder)
         assert agent.end() == 0
     assert (precious.read_text(), stat.S_IMODE(precious.stat().st_mode)) == ("precious", 0o600)
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_a_target_that_cannot_be_replaced_is_reported_until_it_can(
-    door: Door, folder: Path, layout: str, what: str
+    door: Door, folder: Path, what: str
 ) -> None:
-    with running_agent(config(door, folder, layout)) as agent:
+    with running_agent(config(door, folder)) as agent:
         agent.wait_for("renewed")
         if what == "file":
             (folder / "token").unlink()
@@ -173,16 +151,14 @@ def test_a_target_that_cannot_be_replaced_is_reported_until_it_can(
             folder.mkdir()
         wait_for_more(agent, "renewed")
         assert agent.end() == 0
-    assert_tidy(folder, layout)
+    assert_tidy(folder)
 
 
-def test_a_full_disk_keeps_the_old_token_and_stops_no_agent(
-    door: Door, folder: Path, layout: str
-) -> None:
+def test_a_full_disk_keeps_the_old_token_and_stops_no_agent(door: Door, folder: Path) -> None:
     """The size of the agent's files is limited, that of its log too."""
-    with running_agent(config(door, folder, layout)) as agent:
+    with running_agent(config(door, folder)) as agent:
         agent.wait_for("renewed")
-        with read_meanwhile(folder / "token", may_be_absent=False) as bad:
+        with read_meanwhile(folder / "token") as bad:
             resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (0, -1))
             granted = door.granted
             eventually("it tries again", lambda: door.granted >= granted + 2)
@@ -190,4 +166,4 @@ def test_a_full_disk_keeps_the_old_token_and_stops_no_agent(
             wait_for_more(agent, "renewed")
         assert agent.end() == 0
     assert bad == []
-    assert_tidy(folder, layout)
+    assert_tidy(folder)

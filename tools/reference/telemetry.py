@@ -14,7 +14,7 @@ from tools.reference.markdown import code, table
 from tools.reference.rbac import example_engine
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.agent import health
+from daypass.agent.daemon import metrics
 from daypass.agent.file_renewer import RenewerStatus
 from daypass.cli.gate.watch import cluster_controller
 from daypass.gate.authorizer.served_gate import ServedGate
@@ -156,7 +156,7 @@ def agent() -> str:
     status = RenewerStatus(
         path="", is_good=True, left_seconds=0, renewals=0, failures=0, hook_failures=0
     )
-    return _program(text_string_to_metric_families(health.metrics([status])))
+    return _program(text_string_to_metric_families(metrics([status])))
 
 
 def _program(metrics: Iterable[Metric]) -> str:

@@ -75,24 +75,32 @@ def _open(path: str, may_be_mounted: bool) -> int:
     raise UnsafeFileError(f"{path} is a symbolic link", "name the file that it points to")
 
 
-def read_ordinary(path: str, *, limit_bytes: int, only_own: bool = False) -> bytes:
+def read_ordinary(path: str, *, limit_bytes: int) -> bytes:
     """Return the contents of a regular file without secrets.
 
     Raises UnsafeFileError for anything else (reading a pipe could block) and for more than
-    `limit_bytes`, and OSError if it cannot be opened. `only_own`: refuse a file that users other
-    than this one and root own or can write.
+    `limit_bytes`, and OSError if it cannot be opened.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        status = os.fstat(descriptor)
-        _verify_regular(status, path)
-        if only_own and (status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid())):
-            raise UnsafeFileError(
-                f"{path} can be written by others", f"chmod go-w {path}, and own it"
-            )
+        _verify_regular(os.fstat(descriptor), path)
         return _read_bounded(descriptor, path, limit_bytes)
     finally:
         os.close(descriptor)
+
+
+def read_own(path: str) -> bytes:
+    """Return the contents of a file that only this user and root can write.
+
+    Raises UnsafeFileError for any other one, and OSError if it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
+            raise UnsafeFileError(
+                f"{path} can be written by others", f"chmod go-w {path}, and own it"
+            )
+        return file.read()
 
 
 def _verify_regular(status: os.stat_result, path: str) -> None:

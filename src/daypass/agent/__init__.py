@@ -1,9 +1,9 @@
 """The file agent: keeps token files fresh for programs that do not use daypass.
 
-`config` reads the TOML file. A `file_renewer` renews one file: it requests a token, writes it
-(`atomic_write`) and runs the hooks (`hooks`). `daemon` runs one renewer per file, each on its own
-thread so that a slow door or hook delays no other file, and handles signals, a changed config and
-systemd. `log` defines all events; `health` answers probes.
+`config` reads the TOML file. A `file_renewer` renews one file: it requests a token, writes it and
+runs the hooks (`hooks`). `daemon` runs one renewer per file, each on its own thread so that a slow
+door or hook delays no other file, and handles signals, probes and systemd. `log` defines all
+events.
 
 The config is TOML because the standard library reads it, it has comments, and errors have a line.
 The credentials are read again for each renewal, so rotating an identity means replacing a file.

@@ -1,19 +1,17 @@
-"""The agent as a process: renewers on threads; signals, reloads and systemd on the main thread."""
+"""The agent as a process: renewers on threads; signals, probes and systemd on the main thread."""
 
 import os
 import queue
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from enum import Enum
 
-from daypass._core.errors import DaypassError
 from daypass._core.net import HostPort
-from daypass._core.server.status_server import StatusServer
-from daypass.agent.config import AgentConfig, TokenFile
+from daypass._core.server.status_server import StatusServer, health_routes
+from daypass.agent.config import AgentConfig
 from daypass.agent.file_renewer import AgentCredentials, FileRenewer, RenewerStatus
-from daypass.agent.health import routes
 from daypass.agent.log import AgentEvent, AgentLog
 from daypass.client.transport import Timing
 
@@ -51,7 +49,6 @@ class Message(Enum):
     """What a running agent reacts to. Signal handlers put these into its inbox."""
 
     STOP = "stop"
-    RELOAD = "reload"
     RENEWED = "renewed"
 
 
@@ -74,8 +71,7 @@ class Agent:
         timing: Timing,
         inbox: Inbox,
     ) -> None:
-        self._config = config
-        self._credentials_file = credentials
+        self._listen = config.listen
         self._log = log
         self._timing = timing
         self._inbox = inbox
@@ -83,37 +79,54 @@ class Agent:
         self._manager = ServiceManager(environ)
         watchdog = self._manager.watchdog_seconds
         self._tick_seconds = min(TICK_SECONDS, watchdog / 3) if watchdog else TICK_SECONDS
-        self._renewers: dict[TokenFile, FileRenewer] = {}
-        self._threads: dict[TokenFile, threading.Thread] = {}
+        self._renewers = [
+            FileRenewer(
+                target,
+                self._credentials,
+                log,
+                timing,
+                renewed=lambda: inbox.put(Message.RENEWED),
+            )
+            for target in config.tokens
+        ]
         self._seen: object = None
         self._is_ready = False
 
     def once(self) -> bool:
         """Renew every file once; return whether all renewals and hooks succeeded."""
-        return all([self._renewer(target, 0).renew() for target in self._config.tokens])
+        return all([renewer.renew() for renewer in self._renewers])
 
-    def run(self, load: Callable[[], AgentConfig]) -> None:
-        """Keep the files fresh until Message.STOP. `load` returns the config for Message.RELOAD."""
+    def run(self) -> None:
+        """Keep the files fresh until Message.STOP."""
         with ExitStack() as stack:
             where = ""
-            if self._config.listen is not None:
-                server = StatusServer(
-                    self._config.listen, routes(self._statuses), "name another port with `listen`"
+            if self._listen is not None:
+                routes = health_routes(
+                    metrics=lambda: metrics(self._statuses()),
+                    why_not_ready=lambda: why_not_ready(self._statuses()),
                 )
+                server = StatusServer(self._listen, routes, "name another port with `listen`")
                 stack.enter_context(server)
                 where = f", health at http://{HostPort(*server.address)}"
-            count = len(self._config.tokens)
+            count = len(self._renewers)
             self._log.write(AgentEvent.STARTED, f"keeping {count} token files{where}", tokens=count)
             self._seen = self._credentials.identity()
-            self._keep(self._config.tokens, self._config.stagger_seconds)
+            # Daemon threads: an exchange that hangs must not delay the exit. The next write
+            # removes temporary files that it may leave.
+            threads = [
+                threading.Thread(target=renewer.run, name=renewer.target.path, daemon=True)
+                for renewer in self._renewers
+            ]
+            for thread in threads:
+                thread.start()
             try:
-                self._handle_messages(load)
+                self._handle_messages()
             finally:
                 self._manager.notify("STOPPING=1")
-                self._end(list(self._renewers))
+                self._end(threads)
         self._log.write(AgentEvent.STOPPED, "stopped; the files are unchanged")
 
-    def _handle_messages(self, load: Callable[[], AgentConfig]) -> None:
+    def _handle_messages(self) -> None:
         while True:
             try:
                 message = self._inbox.get(timeout=self._tick_seconds)
@@ -121,60 +134,15 @@ class Agent:
                 message = None
             if message is Message.STOP:
                 return
-            if message is Message.RELOAD:
-                self._reload(load)
             self._check_credentials()
             self._report()
 
-    def _reload(self, load: Callable[[], AgentConfig]) -> None:
-        now = int(self._timing.clock.monotonic() * 1_000_000)
-        self._manager.notify("RELOADING=1", f"MONOTONIC_USEC={now}")  # until READY=1
-        try:
-            config = load()
-            if config.listen != self._config.listen:
-                raise DaypassError("`listen` cannot change while the agent runs", "restart it")
-        except DaypassError as error:
-            file = self._config.file
-            fact = f"{file} is not used: {error.fact.removeprefix(f'{file}: ')}"
-            parts = (fact, "everything stays as it was", error.hint)
-            message = "; ".join(filter(None, parts)).replace("\n", "; ")
-            self._log.write(AgentEvent.RELOAD_REFUSED, message)
-        else:
-            self._config = config
-            self._credentials.path = self._credentials_file or config.credentials
-            self._end([target for target in self._renewers if target not in config.tokens])
-            self._keep(config.tokens, 0)
-            count = len(config.tokens)
-            self._log.write(AgentEvent.RELOADED, f"keeping {count} token files", tokens=count)
-        if self._is_ready:
-            self._manager.notify("READY=1")
-
-    def _keep(self, targets: tuple[TokenFile, ...], stagger_seconds: int) -> None:
-        for target in targets:
-            if target not in self._renewers:
-                renewer = self._renewers[target] = self._renewer(target, stagger_seconds)
-                # A daemon thread: an exchange that hangs must not delay the exit. The next write
-                # removes temporary files that it may leave.
-                thread = threading.Thread(target=renewer.run, name=target.path, daemon=True)
-                self._threads[target] = thread
-                thread.start()
-
-    def _end(self, targets: list[TokenFile]) -> None:
-        for target in targets:
-            self._renewers.pop(target).stop()
+    def _end(self, threads: list[threading.Thread]) -> None:
+        for renewer in self._renewers:
+            renewer.stop()
         ends = self._timing.clock.monotonic() + GRACE_SECONDS
-        for target in targets:
-            self._threads.pop(target).join(max(0.0, ends - self._timing.clock.monotonic()))
-
-    def _renewer(self, target: TokenFile, stagger_seconds: int) -> FileRenewer:
-        return FileRenewer(
-            target,
-            self._credentials,
-            self._log,
-            self._timing,
-            stagger_seconds=stagger_seconds,
-            renewed=lambda: self._inbox.put(Message.RENEWED),
-        )
+        for thread in threads:
+            thread.join(max(0.0, ends - self._timing.clock.monotonic()))
 
     def _check_credentials(self) -> None:
         """Renew all files if the credentials have changed.
@@ -187,13 +155,13 @@ class Agent:
         changed, self._seen = self._seen is not None, found
         if changed:
             self._log.write(AgentEvent.CREDENTIALS_CHANGED, "the credentials are new: renewing all")
-        for renewer in self._renewers.values():
+        for renewer in self._renewers:
             renewer.renew_now()
 
     def _report(self) -> None:
         statuses = self._statuses()
         good = sum(status.is_good for status in statuses)
-        for renewer in self._renewers.values():
+        for renewer in self._renewers:
             renewer.report_expiry()
         if good == len(statuses) and not self._is_ready:
             self._is_ready = True
@@ -202,4 +170,43 @@ class Agent:
         self._manager.notify("WATCHDOG=1", f"STATUS={good} of {len(statuses)} tokens are good")
 
     def _statuses(self) -> list[RenewerStatus]:
-        return [renewer.status() for renewer in list(self._renewers.values())]
+        return [renewer.status() for renewer in self._renewers]
+
+
+# -- probes and Prometheus; they show no token
+
+_METRICS: tuple[tuple[str, str, str, Callable[[RenewerStatus], float | None]], ...] = (
+    ("renewals_total", "counter", "Token files renewed.", lambda status: status.renewals),
+    ("failures_total", "counter", "Renewals that failed.", lambda status: status.failures),
+    ("hook_failures_total", "counter", "Hooks that failed.", lambda status: status.hook_failures),
+    ("valid", "gauge", "1 while the file holds a valid token.", lambda status: status.is_good),
+    (
+        "expiry_seconds",
+        "gauge",
+        "Seconds until the token in the file expires; negative after that.",
+        lambda status: status.left_seconds,
+    ),
+)
+
+
+def why_not_ready(statuses: Sequence[RenewerStatus]) -> str:
+    """Return the files that hold no usable token."""
+    return "\n".join(
+        f"{status.path}: {'no token yet' if status.left_seconds is None else 'token expired'}"
+        for status in statuses
+        if not status.is_good
+    )
+
+
+def metrics(statuses: Sequence[RenewerStatus]) -> str:
+    """Return all metrics in the text format of Prometheus."""
+    lines = []
+    for name, kind, description, value_of in _METRICS:
+        full = f"daypass_agent_{name}"
+        lines += [f"# HELP {full} {description}", f"# TYPE {full} {kind}"]
+        for status in statuses:
+            value = value_of(status)
+            if value is not None:
+                path = status.path.replace("\\", "\\\\").replace('"', '\\"')
+                lines.append(f'{full}{{path="{path}"}} {round(value)}')
+    return "\n".join(lines) + "\n"

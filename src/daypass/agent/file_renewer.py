@@ -1,22 +1,30 @@
 """Renews one token file: gets a token, writes it, runs the hooks, and waits until it is due again.
 
+An agent may run as root in a folder of another user. So a file is written relative to the folder's
+descriptor, even if the folder is replaced meanwhile, and no link in it is followed. A lock keeps
+other agents out. If an agent is killed, the next write removes what it left.
+
 Each file has a TokenSource of its own, which decides when a token is replaced and how long to wait
 after a failed exchange, so that a fleet of agents is spread like a fleet of clients. In addition an
 agent never gives up: failures that only a person can fix, such as a refused identity, are retried
 every few minutes.
 """
 
+import errno
+import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daypass._core.clock import Backoff
 from daypass._core.errors import DaypassError
+from daypass._core.files import PARTIAL, write_private
 from daypass._core.secret import Secret
-from daypass.agent.atomic_write import write_atomically
 from daypass.agent.config import TokenFile
 from daypass.agent.hooks import run_hook
 from daypass.agent.log import AgentEvent, AgentLog
@@ -36,6 +44,7 @@ PERMANENT_BACKOFF = Backoff(first_seconds=10.0, longest_seconds=300.0, jitter=0.
 """Between attempts after an error that only a person can fix, such as a 401."""
 LONGEST_SLEEP_SECONDS = 30.0
 """Check the clock this often: a machine does not report that it was asleep."""
+_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 100, 0.05
 
 
 class AgentCredentials:
@@ -107,7 +116,6 @@ class FileRenewer:
         log: AgentLog,
         timing: Timing,
         *,
-        stagger_seconds: int = 0,
         renewed: Callable[[], None] = lambda: None,
     ) -> None:
         self.target = target
@@ -123,7 +131,7 @@ class FileRenewer:
         self._key: tuple[str, int] | None = None
         self._held: CachedToken | None = None
         """The token in the file: a copy, since the source may shorten the use of its own."""
-        self._not_before = timing.clock.monotonic() + stagger_seconds * timing.jitter()
+        self._not_before = 0.0
 
     def run(self) -> None:
         """Renew the file when it is due, until `stop`."""
@@ -203,7 +211,7 @@ class FileRenewer:
         cached = self._source.get(self._key, in_background=False)
         # The format `token` has no newline, as in a mounted volume.
         end = "" if self.target.format == "token" else "\n"
-        write_atomically(self.target, (cached.formatted(self.target.format) + end).encode())
+        write_token_file(self.target, (cached.formatted(self.target.format) + end).encode())
         self._note_renewal(cached)
         return cached.token
 
@@ -265,3 +273,34 @@ def explain(error: Exception) -> str:
         )
         return f"{where}{error.strerror}"
     return f"unexpected {type(error).__name__} (this is a bug in daypass)"
+
+
+def write_token_file(target: TokenFile, content: bytes) -> None:
+    """Replace the file by `content`, with its configured mode and owner.
+
+    Raises OSError; then nothing has changed.
+    """
+    folder, name = os.path.split(target.path)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(descriptor, folder)
+        for left in os.listdir(descriptor):
+            if left.startswith(PARTIAL.format(name)):
+                with suppress(OSError):
+                    os.unlink(left, dir_fd=descriptor)
+        write_private(name, content, mode=target.mode, owner=target.owner, folder=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: str) -> None:
+    """Lock the folder until the descriptor is closed. Raises BlockingIOError after five seconds."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        except OSError:
+            return  # a file system without such locks
+    raise BlockingIOError(errno.EAGAIN, "another agent is writing there", folder)

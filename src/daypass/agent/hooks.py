@@ -1,4 +1,4 @@
-"""Hooks that run after a renewal: a signal, a command, or a POST. None of them gets the token."""
+"""Hooks that run after a renewal: a command, or a POST. None of them gets the token."""
 
 import os
 import signal
@@ -12,11 +12,10 @@ from daypass._core.errors import DaypassError
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
-from daypass.agent.config import CommandHook, Hook, PostHook, SignalHook
+from daypass.agent.config import CommandHook, Hook, PostHook
 from daypass.client.http1 import USER_AGENT, HttpRequest
 from daypass.client.transport import Deadline, TransportError, route_to, send
 
-_PID_FILE_LIMIT_BYTES = 64
 _OUTPUT_LIMIT_BYTES = 4096
 _OURS = ("DAYPASS_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY")
 
@@ -30,28 +29,10 @@ def run_hook(hook: Hook, path: str, token: Secret, variables: Sequence[str], clo
 
     `token` is redacted from a command's output. `variables` are removed from its environment.
     """
-    if isinstance(hook, SignalHook):
-        _signal(hook)
-    elif isinstance(hook, CommandHook):
+    if isinstance(hook, CommandHook):
         _command(hook, path, token, variables)
     else:
         _post(hook, clock)
-
-
-def _signal(hook: SignalHook) -> None:
-    name = signal.Signals(hook.number).name
-    try:
-        descriptor = os.open(hook.pid_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            text = (file.read(_PID_FILE_LIMIT_BYTES) or b"").strip()
-        # Never 0 or less, which would signal a process group or every process.
-        number = int(text) if text.isdigit() else 0
-        if not 0 < number < 2**31:
-            raise HookError(f"{hook.pid_file} holds no process number")
-        os.kill(number, hook.number)
-    except OSError as error:
-        reason = error.strerror
-        raise HookError(f"{name} by {hook.pid_file} was not sent: {reason}") from None
 
 
 def _command(hook: CommandHook, path: str, token: Secret, variables: Sequence[str]) -> None:
@@ -104,10 +85,10 @@ def _post(hook: PostHook, clock: Clock) -> None:
     tls = parts.scheme == "https"
     target = HostPort.parse(parts.netloc, default_port=443 if tls else 80)
     assert target is not None  # noqa: S101 - as it was read
-    place = parts.path or "/"
+    path = parts.path or "/"
     request = HttpRequest(
         method="POST",
-        target=f"{place}?{parts.query}" if parts.query else place,
+        target=f"{path}?{parts.query}" if parts.query else path,
         headers=(
             ("Host", parts.netloc),
             ("User-Agent", USER_AGENT),

@@ -31,10 +31,6 @@ class AgentEvent(Enum):
     """A file was renewed, and a hook failed: `path`, the number of the `hook`."""
     CREDENTIALS_CHANGED = ("credentials_changed", "info")
     """The credentials have changed; all files are renewed."""
-    RELOADED = ("reloaded", "info")
-    """The new config is in force: `tokens`, how many files."""
-    RELOAD_REFUSED = ("reload_refused", "error")
-    """The new config is invalid; the old one stays in force."""
     STOPPED = ("stopped", "info")
     """The agent stopped in order."""
 

@@ -12,7 +12,7 @@ EPILOG = f"""examples:
   daypass agent --config agent.toml --once
   daypass agent --config agent.toml --log json
 
-SIGHUP reads the config again. SIGTERM stops the agent and leaves the files.
+SIGTERM stops the agent and leaves the files.
 {docs_page("how-to/token-files.md")} describes the config.
 """
 
@@ -58,6 +58,5 @@ def run(args: Namespace) -> int:
     # SimpleQueue.put is reentrant, so a signal handler may call it (Event.set is not).
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: inbox.put(Message.STOP))
-    signal.signal(signal.SIGHUP, lambda *_: inbox.put(Message.RELOAD))
-    agent.run(lambda: load_config(args.config))
+    agent.run()
     return 0

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 
 import pytest
 
-from daypass._core.server.status_server import StatusServer
-from daypass.agent.daemon import ServiceManager
+from daypass.agent.daemon import ServiceManager, metrics, why_not_ready
 from daypass.agent.file_renewer import RenewerStatus
-from daypass.agent.health import metrics, routes
 from daypass.agent.hooks import hook_environment
 from daypass.agent.log import AgentEvent, AgentLog
 from support.messages import check
@@ -33,27 +30,11 @@ NEW = status(path="/run/new", is_good=False, left_seconds=None, renewals=0)
 ENDED = status(path="/run/ended", is_good=False, left_seconds=-5.0)
 
 
-def ready(statuses: list[RenewerStatus]) -> tuple[int, str]:
-    return routes(lambda: statuses)["/readyz"]()
-
-
 def test_ready_is_when_every_file_holds_a_good_token() -> None:
-    assert ready([status(), status()])[0] == 200
-    code, text = ready([status(), NEW, ENDED])
-    assert code == 503
+    assert why_not_ready([status(), status()]) == ""
+    text = why_not_ready([status(), NEW, ENDED])
     assert [line.partition(": ")[0] for line in text.splitlines()] == ["/run/new", "/run/ended"]
     check(text, reason="not ready")
-
-
-def test_the_endpoints_open_without_a_dns_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may take its time: a probe is not to wait for it."""
-
-    def ask(*_: object) -> str:
-        raise AssertionError
-
-    monkeypatch.setattr(socket, "getfqdn", ask)
-    with StatusServer(("127.0.0.1", 0), routes(lambda: []), "") as server:
-        assert server.address[1] > 0
 
 
 def test_metrics_are_in_the_format_that_prometheus_reads() -> None:
