@@ -9,7 +9,6 @@ import os
 import sys
 
 import daypass
-import daypass.integrations.kubernetes_asyncio
 from kubernetes_asyncio import client
 
 audience = os.environ.get("AUDIENCE", "https://kubernetes.default.svc")
@@ -19,7 +18,13 @@ async def main(host: str, authority: str, namespace: str) -> None:
     configuration = client.Configuration(host=host)
     configuration.ssl_ca_cert = authority
     credentials = daypass.Credentials.load()
-    daypass.integrations.kubernetes_asyncio.authorize(configuration, credentials, audience=audience)
+
+    async def refresh(configuration: client.Configuration) -> None:
+        headers = await credentials.headers_async(audience)
+        configuration.api_key["BearerToken"] = headers["Authorization"]
+
+    configuration.api_key["BearerToken"] = ""  # the hook is called only if the key exists
+    configuration.refresh_api_key_hook = refresh
     async with client.ApiClient(configuration) as api:
         for item in (await client.CoreV1Api(api).list_namespaced_config_map(namespace)).items:
             print(item.metadata.name)

@@ -8,7 +8,7 @@ import os
 import sys
 
 import daypass
-import daypass.integrations.lightkube
+import daypass.integrations.httpx2
 from lightkube import Client, KubeConfig
 from lightkube.config.models import Cluster, User
 from lightkube.resources.core_v1 import ConfigMap
@@ -19,6 +19,8 @@ audience = os.environ.get("AUDIENCE", "https://kubernetes.default.svc")
 cluster = Cluster(server=host, certificate_auth=authority)
 with Client(KubeConfig.from_one(cluster=cluster, user=User()), namespace=namespace) as client:
     credentials = daypass.Credentials.load()
-    daypass.integrations.lightkube.authorize(client, credentials, audience=audience)
+    # lightkube has no parameter for it; the client of httpx2 that it wraps has one.
+    auth = daypass.integrations.httpx2.Auth(credentials, audience)
+    client._client._client.auth = auth  # pyright: ignore[reportPrivateUsage]
     for item in client.list(ConfigMap):
         print(item.metadata.name if item.metadata else "")

@@ -18,8 +18,6 @@ LIBRARIES = {
     "urllib3": "urllib3",
     "grpc": "grpc",
     "kubernetes": "kubernetes",
-    "kubernetes_asyncio": "kubernetes-asyncio",
-    "lightkube": "lightkube",
     "kfp": "kfp",
 }
 """Module of the library, and the extra that brings it."""

@@ -5,22 +5,16 @@ They reach the API server by another way than the door, as somebody within the n
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import kubernetes.client
-import lightkube
 import pytest
-from lightkube.config.kubeconfig import KubeConfig
-from lightkube.config.models import Cluster, User
-from lightkube.resources.core_v1 import ConfigMap
 
 import daypass
 import daypass.integrations.kubernetes
-import daypass.integrations.lightkube
 from support import identities
 from support.controlplane import ControlPlane
 from support.examples import run_example
@@ -101,21 +95,6 @@ def test_a_token_for_another_audience_is_refused(
     ):
         kubernetes.client.CoreV1Api(api).list_namespaced_config_map(reader.namespace)
     assert refused.value.status == 401
-
-
-def test_asynchronous_lightkube_reads_with_the_bots_permissions(
-    control_plane: ControlPlane, reader: Identity, api_credentials: daypass.Credentials
-) -> None:
-    cluster = Cluster(server=control_plane.url, certificate_auth=str(control_plane.ca_path))
-    config = KubeConfig.from_one(cluster=cluster, user=User())
-
-    async def names() -> set[str | None]:
-        async with lightkube.AsyncClient(config, namespace=reader.namespace) as client:
-            daypass.integrations.lightkube.authorize(client, api_credentials, audience=ISSUER)
-            found = [item async for item in client.list(ConfigMap)]
-            return {item.metadata.name for item in found if item.metadata is not None}
-
-    assert "known" in asyncio.run(names())
 
 
 @pytest.mark.parametrize("name", ["with_kubernetes", "with_kubernetes_asyncio", "with_lightkube"])

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import http.client
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import httpx
 import httpx2
 import kubernetes.client
-import kubernetes_asyncio.client
 import pytest
 import requests
 
@@ -22,10 +20,7 @@ import daypass.integrations.grpc
 import daypass.integrations.httpx
 import daypass.integrations.httpx2
 import daypass.integrations.kubernetes
-import daypass.integrations.kubernetes_asyncio
-import daypass.integrations.lightkube
 import daypass.integrations.requests
-import daypass.integrations.tritonclient
 import daypass.integrations.urllib3
 from daypass.local.stack import LocalStack
 from integrations.callers import Caller
@@ -40,16 +35,8 @@ MAKE: dict[str, Callable[[Any], object]] = {
     "urllib3": daypass.integrations.urllib3.PoolManager,
     "grpc": daypass.integrations.grpc.channel_credentials,
     "grpc metadata": daypass.integrations.grpc.metadata,
-    "tritonclient": daypass.integrations.tritonclient.Auth,
     "kubernetes": lambda given: daypass.integrations.kubernetes.authorize(
         kubernetes.client.Configuration(), given
-    ),
-    "kubernetes_asyncio": lambda given: daypass.integrations.kubernetes_asyncio.authorize(
-        kubernetes_asyncio.client.Configuration(), given
-    ),
-    "lightkube": lambda given: daypass.integrations.lightkube.authorize(
-        SimpleNamespace(),  # type: ignore[arg-type]
-        given,
     ),
 }
 """Each adapter; that for kfp is tested with kfp, in an environment of its own."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -13,7 +11,6 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 import daypass
 from daypass.client.credentials import Credentials
 from daypass.client.http1 import HttpRequest
-from daypass.integrations.opentelemetry import measure
 from support.exchanges import FakeSend, credentials_config
 from support.fake_door import status_answer, token_answer
 from support.timing import NOON, FakeTiming
@@ -86,21 +83,22 @@ def test_callers_that_share_an_exchange_report_it_once() -> None:
     assert len(env.reports) == 1
 
 
-def points(reader: InMemoryMetricReader) -> Iterator[tuple[dict[str, Any], int, float]]:
-    data = reader.get_metrics_data()
-    assert data is not None
-    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
-    assert (metric.name, metric.unit) == ("daypass.exchange.duration", "s")
-    for point in metric.data.data_points:
-        yield dict(point.attributes or {}), point.count, point.sum  # type: ignore[union-attr]
-
-
-def test_opentelemetry_gets_the_durations_and_the_reason_of_a_failure() -> None:
+def test_opentelemetry_records_them_as_the_page_says() -> None:
+    """As in docs/how-to/python-libraries.md."""
     reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
     env = Reported(issued(), status_answer(403, "because"))
-    measure(env.credentials, MeterProvider(metric_readers=[reader], shutdown_on_exit=False))
+    durations = provider.get_meter("daypass").create_histogram(
+        "daypass.exchange.duration", unit="s"
+    )
+    env.credentials.on_exchange(
+        lambda outcome, seconds: durations.record(seconds, {"outcome": outcome})
+    )
     env.credentials.token()
     with pytest.raises(daypass.ExchangeRefusedError) as raised:
         env.credentials.token("another.example.com")
-    found = sorted(points(reader), key=lambda point: len(point[0]))
-    assert found == [({}, 1, 0.25), ({"error.type": raised.value.reason}, 1, 0.25)]
+    data = reader.get_metrics_data()
+    assert data is not None
+    (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+    outcomes = {dict(point.attributes or {})["outcome"] for point in metric.data.data_points}
+    assert outcomes == {"issued", raised.value.reason}

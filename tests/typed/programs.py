@@ -13,8 +13,6 @@ import aiohttp
 import grpc
 import httpx
 import kubernetes.client
-import kubernetes_asyncio.client
-import lightkube
 import requests
 import urllib3
 
@@ -23,8 +21,6 @@ import daypass.integrations.aiohttp
 import daypass.integrations.grpc
 import daypass.integrations.httpx
 import daypass.integrations.kubernetes
-import daypass.integrations.kubernetes_asyncio
-import daypass.integrations.lightkube
 import daypass.integrations.requests
 import daypass.integrations.urllib3
 
@@ -98,10 +94,6 @@ def with_kubernetes(credentials: daypass.Credentials) -> None:
     configuration = kubernetes.client.Configuration()
     daypass.integrations.kubernetes.authorize(configuration, credentials, audience="api")
     daypass.integrations.kubernetes.authorize(credentials, configuration)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    asynchronous = kubernetes_asyncio.client.Configuration()
-    daypass.integrations.kubernetes_asyncio.authorize(asynchronous, credentials, audience="api")
-    daypass.integrations.lightkube.authorize(lightkube.Client(), credentials)
-    daypass.integrations.lightkube.authorize(lightkube.AsyncClient(), credentials)
 
 
 def errors(credentials: daypass.Credentials) -> str:

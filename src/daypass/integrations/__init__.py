@@ -21,8 +21,8 @@ All adapters have these rules in common:
 - An http URL, except one of a loopback address, raises CredentialsError.
 - Errors of the exchange are raised unchanged: a `DaypassError` explains more than the 401 does.
 
-gRPC, the Kubernetes clients (except lightkube), kfp, Ray and tritonclient do not pass answers to
-their credentials, so a rejected token is not renewed there: see `docs/how-to/python-libraries.md`.
+gRPC, the official client for Kubernetes, kfp and Ray do not pass answers to their credentials, so a
+rejected token is not renewed there: see `docs/how-to/python-libraries.md`.
 """
 
 

@@ -19,8 +19,8 @@ from tritonclient.utils import InferenceServerException
 
 import daypass
 import daypass.integrations.grpc
-import daypass.integrations.tritonclient
 import daypass.testing
+from clients.tritonclient.conftest import register
 from daypass.client.token import Token
 from daypass.local.stack import LocalStack, MadeIdentity
 
@@ -58,7 +58,7 @@ def ask(request: pytest.FixtureRequest, credentials: daypass.Credentials, host: 
         if request.param.startswith("creds"):
             return module.InferenceServerClient(host, creds=secure)
         client = module.InferenceServerClient(host, ssl=True)
-        client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+        register(client, credentials)
         return client
 
     def with_grpc(method: str, *arguments: Any, **options: Any) -> Any:
@@ -129,7 +129,7 @@ def test_a_client_without_tls_reaches_no_gate(
 ) -> None:
     """gRPC sends a call, and so the token, only after the server's first frame."""
     with tritonclient.grpc.InferenceServerClient(host) as client:
-        client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+        register(client, credentials)
         with pytest.raises(InferenceServerException) as refused:
             client.infer("double", tensor(4), client_timeout=30)
     assert refused.value.status() == "StatusCode.UNAVAILABLE"
@@ -182,7 +182,7 @@ def test_a_stream_delivers_all_results(stream_gate: LocalStack) -> None:
     with tritonclient.grpc.InferenceServerClient(
         host, ssl=True, root_certificates=str(stream_gate.authority_file)
     ) as client:
-        client.register_plugin(daypass.integrations.tritonclient.Auth(credentials))
+        register(client, credentials)
         client.start_stream(lambda result, error: results.put((result, error)))
         client.async_stream_infer("double", tensor(4))
         client.async_stream_infer("double", tensor(4))
