@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from math import ceil
 
 from daypass._core import hints
 from daypass._core.errors import DaypassError, UsageError
-from daypass.cli import warn
 from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
 
 TYPE_CHECKING = False
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
     from typing import NoReturn
 
-    from daypass.client.token import CachedToken
 
 VARIABLE = "DAYPASS_ACCESS_TOKEN"
 FILE_VARIABLE = "DAYPASS_ACCESS_TOKEN_FILE"
@@ -29,8 +26,8 @@ EPILOG = f"""examples:
   daypass run --file --env KF_PIPELINES_SA_TOKEN_PATH -- python train.py    kfp
 
 The command replaces daypass: signals, terminal and exit code are its own. A file gets new tokens.
-A variable keeps its token: request a --lifetime as long as the command runs. A warning comes before
-the token expires. Variables of the credentials are removed from its environment.
+A variable keeps its token: request a --lifetime as long as the command runs. Variables of the
+credentials are removed from its environment.
 """
 _DEFAULTS = {
     "audience": None, "lifetime": None, "credentials": None, "env": None, "file": False,
@@ -115,20 +112,7 @@ def _start(
     environment = run_with_token.child_environment(
         os.environ, name, entry.value, variables=variables, with_credentials=args.pass_credentials
     )
-    run_with_token.warn_before_expiry(entry, lambda: warn_of_expiry(entry, name), SYSTEM_CLOCK)
     run_with_token.become(command, environment)
-
-
-def warn_of_expiry(entry: CachedToken, name: str) -> None:
-    """Warn that the token in the variable `name` is about to expire, or has expired."""
-    from daypass._core.clock import SYSTEM_CLOCK, format_duration
-
-    minutes_left = ceil((entry.usable_seconds - entry.age_seconds(SYSTEM_CLOCK)) / 60)
-    when = f"expires in {format_duration(60 * minutes_left)}" if minutes_left > 0 else "has expired"
-    warn(
-        f"the token in {name} {when} ({entry.expires_at}), and the command gets no other",
-        "next time: a longer --lifetime, or --file if the command reads its token from a file",
-    )
 
 
 def _start_with_file(

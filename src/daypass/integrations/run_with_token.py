@@ -1,9 +1,9 @@
 """Run a command with a token in its environment, or in a file that is kept fresh.
 
 The command replaces this process (execve), so signals, terminal and exit code are its own. A
-background process keeps the file fresh, or warns before the token in the environment expires. It is
-not a child of the command. It has its own session, so that Ctrl-C does not reach it, and of the
-command's open files only stderr, which it closes when the command ends.
+background process keeps the file fresh. It is not a child of the command. It has its own session,
+so that Ctrl-C does not reach it, and of the command's open files only stderr, which it closes when
+the command ends.
 
 The command does not get the variables that lead to the long-lived token, which keeps it out of
 crash reports and dumps of environments. This is no security boundary: the command runs as the same
@@ -30,13 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import NoReturn
 
-    from daypass._core.clock import Clock
     from daypass.agent.file_renewer import FileRenewer
-    from daypass.client.token import CachedToken
 
-SHARE_BEFORE_WARNING = 0.9
-"""The part of a token's life after which the user is warned: the last minute of Kubernetes's
-shortest token, the last six minutes of an hour."""
 _LONGEST_SLEEP_SECONDS = 30.0
 """Check the clock this often: a machine does not report that it was asleep."""
 _LOOK_SECONDS = 0.1
@@ -113,27 +108,6 @@ def keep_fresh(renewer: FileRenewer, folder: str) -> None:
         remove(folder)
 
     _in_background(keep)
-
-
-def warn_before_expiry(token: CachedToken, warn: Callable[[], None], clock: Clock) -> None:
-    """Start a background process that calls `warn` once, before the token expires, and exits.
-
-    It never does so after the command has ended. There is no such process if stderr is closed, or
-    if it would be a child of the command, which is process 1 of a container.
-    """
-    if sys.stderr is None or os.getpid() == 1:
-        return
-
-    def watch(command: _Command) -> None:
-        due_seconds = SHARE_BEFORE_WARNING * token.usable_seconds
-        while (wait := due_seconds - token.age_seconds(clock)) > 0 or _is_full(2):
-            if command.ends_within(min(max(wait, _LOOK_SECONDS), _LONGEST_SLEEP_SECONDS)):
-                return
-        if not command.ends_within(0):
-            warn()
-
-    with suppress(OSError):  # no more processes: the command matters more than the warning
-        _in_background(watch)
 
 
 def _in_background(work: Callable[[_Command], None]) -> None:
@@ -228,11 +202,6 @@ def _above_the_standard_ones(descriptor: int) -> int:
     above = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(descriptor)
     return above
-
-
-def _is_full(descriptor: int) -> bool:
-    """Return whether a write would wait for a reader."""
-    return not select.select([], [descriptor], [], 0)[1]
 
 
 def remove(folder: str) -> None:
