@@ -315,7 +315,7 @@ def test_diff_finds_drift_between_config_files_git_and_cluster(
     file.write_text(text)
     plane.admin.delete(INGRESS)
     compared, _ = run("diff", "--output", "json", code=3)
-    (only,) = json.loads(compared)["objects"]
+    (only,) = json.loads(compared)["cluster"]["objects"]
     assert (only["kind"], only["action"]) == ("Ingress", "create")
 
     run(*QUICK_APPLY, "--yes")

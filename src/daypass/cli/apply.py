@@ -30,6 +30,7 @@ open now needs confirmation. What is no longer in the config is removed. If it w
 it again. See
 {docs_page("how-to/apply.md")}
 """
+OUTPUT = deployment.PlanOutput
 _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 
@@ -77,7 +78,7 @@ def _show(args: Namespace, plan: ApplyPlan) -> None:
         shown = deployment.diffs(plan, whole=bool(args.dry_run))
         write_changes(shown + deployment.overview(plan, args.dry_run))
     else:  # has the diffs of new objects, too
-        write_result(args, {**deployment.plan_json(plan), "dryRun": args.dry_run})
+        write_result(args, deployment.plan_output(plan))
     log(f"{plan.state.cluster.connection.server}: {deployment.counts(plan)}")
     for need in plan.missing:
         name = deployment.name_of_need(need)

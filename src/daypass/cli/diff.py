@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.hints import command
 from daypass.cli import deployment, log, options
@@ -22,6 +23,17 @@ examples:
 The API server shows in a dry run what it would make of each object: defaults and fields of other
 controllers are no differences. Secrets are never shown.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """How files, git and a cluster differ from the config."""
+
+    files: Annotated[deployment.FilesOutput, "in the files, and in git"]
+    cluster: Annotated[deployment.PlanOutput, "in the cluster"]
+
+
+OUTPUT = Compared
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,7 +60,9 @@ def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: lis
     changed = "".join(drift.diff() for drift in files)
     write_result(
         args,
-        {**deployment.files_json(files, uncommitted), **deployment.plan_json(plan)},
+        Compared(
+            files=deployment.files_output(files, uncommitted), cluster=deployment.plan_output(plan)
+        ),
         changed + deployment.diffs(plan, whole=True) + deployment.overview(plan),
     )
     from daypass.deploy.git import not_committed

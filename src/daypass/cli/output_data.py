@@ -6,11 +6,8 @@ only. The text in `Annotated` describes a field for users.
 
 from typing import Annotated, Any, Literal, TypedDict
 
-from daypass._core.findings import Finding
-from daypass.cli.output import KubernetesList, TokenOutput
-from daypass.config import Problem
+from daypass.cli.output import KubernetesList
 from daypass.kube.cluster import DryRun
-from daypass.rules.reasons import Reason
 
 ObjectNames = Annotated[list[str], "the objects, as `resource/name in namespace`"]
 Diff = Annotated[str, "what changes, as a unified diff"]
@@ -126,87 +123,9 @@ class Reaped(MayBeDry):
     errors: Annotated[list[str], "what could not be revoked, and why"]
 
 
-class Step(TypedDict):
-    number: Annotated[int, "the number of the check, from 1"]
-    found: Annotated[str, "what it found, as a sentence"]
-
-
-class Explained(TypedDict):
-    gate: Annotated[str, "the name of the gate"]
-    allowed: Annotated[bool, "whether no check refuses the token"]
-    reason: Annotated[Reason, "the code of the decision"]
-    message: Annotated[str, "the decision as a sentence"]
-    steps: Annotated[list[Step], "the checks that it passed, in order"]
-    notChecked: Annotated[list[str], "what was not checked, and why"]
-    user: Annotated[str | None, "the user that services would see; null: it is not known"]
-
-
-class Denied(MayBeDry):
-    namespace: Annotated[str, "the namespace of the ConfigMap"]
-    configMap: Annotated[str, "the ConfigMap with the deny list"]
-    key: Annotated[str, "the key of the entry: `jti.JTI` or `uid.UID`"]
-    gates: Annotated[list[str], "the gates of the config, at all of which it holds"]
-    until: Annotated[str | None, "when the denial expires (RFC 3339); null: it was removed"]
-
-
-class PolicyApplied(MayBeDry):
-    objects: Annotated[list[str], "the objects of the policy, as `resource/name`"]
-    mode: Annotated[str, "deny, warn or audit"]
-    seenIn: Annotated[str | None, "a namespace where it was seen to deny; null: none could show it"]
-
-
-class _Object(TypedDict):
-    group: Annotated[str, "the API group; empty: the core group"]
-    kind: Annotated[str, "the kind"]
-    namespace: Annotated[str, "the namespace; empty: the object belongs to none"]
-    name: Annotated[str, "the name"]
-
-
-class ChangedObject(_Object):
-    action: Annotated[Literal["create", "change", "take over"], "take over: only the field owner"]
-    diff: Diff
-
-
-class RemovedObject(_Object):
-    action: Annotated[Literal["remove", "release", "keep", "leave"], "what happens to it"]
-    why: Annotated[str, "why it stays; empty if it is removed or released"]
-
-
-class Removals(MayBeDry):
-    objects: Annotated[list[RemovedObject], "the objects"]
-    widens: Annotated[list[str], "what it opens"]
-    identities: Annotated[
-        list[str] | None, "those that stay, as NAMESPACE/NAME; null: you may not list them"
-    ]
-
-
-class Plan(TypedDict):
-    objects: Annotated[list[ChangedObject | RemovedObject], "the objects that change"]
-    unchanged: Annotated[int, "how many objects stay as they are"]
-    widens: Annotated[list[str], "what it opens more than is open now"]
-    findings: Annotated[
-        list[Finding],
-        "what works no longer after it, what is wrong in the cluster, and what you may not see",
-    ]
-    missing: Annotated[list[str], "what has to exist in addition, as `Kind namespace/name`"]
-
-
-class Applied(Plan, MayBeDry):
-    """What `daypass apply` is about to do, or in a dry run would do."""
-
-
 class ChangedFile(TypedDict):
     path: Annotated[str, "its path in the folder"]
     diff: Diff
-
-
-class FilesChecked(TypedDict):
-    files: Annotated[list[ChangedFile], "the files that differ from the config"]
-    uncommitted: Annotated[list[str], "the files that git does not have as they are"]
-
-
-class Compared(FilesChecked, Plan):
-    """What `daypass diff` finds: in the files, in git and in the cluster."""
 
 
 class Initialized(MayBeDry):
@@ -216,30 +135,7 @@ class Initialized(MayBeDry):
     next: Annotated[list[str], "the commands to run next"]
 
 
-class Verified(TypedDict):
-    domains: Annotated[dict[str, list[Finding]], "the findings, by the name or URL of the domain"]
-
-
-class Validated(TypedDict):
-    valid: Annotated[bool, "whether there is no mistake in the config file"]
-    problems: Annotated[list[Problem], "the first 20 mistakes, by line and column"]
-    omitted: Annotated[int, "how many more mistakes there are"]
-
-
-class Listening(TypedDict):
-    doors: Annotated[list[str], "the URLs of the door, one for each host"]
-    gates: Annotated[list[str], "the URLs of the gate; empty: there is none"]
-    listen: Annotated[dict[str, str], "HOST:PORT of each, by `door`, `gate` and `metrics`"]
-    certificateAuthority: Annotated[str, "the PEM file of the authority that signs certificates"]
-    kubeconfig: Annotated[str | None, "an administrator's, with the embedded API server"]
-
-
 OUTPUTS: dict[str, Any] = {
-    "apply": Applied,
-    "config validate": Validated,
-    "diff": Compared,
-    "gate deny": Denied,
-    "gate explain": Explained,
     "identity authorize": KubernetesList,
     "identity create": KubernetesList,
     "identity delete": Deleted,
@@ -251,12 +147,5 @@ OUTPUTS: dict[str, Any] = {
     "identity show": IdentityData,
     "identity unauthorize": Unauthorized,
     "init": Initialized,
-    "policy apply": PolicyApplied,
-    "policy render": KubernetesList,
-    "remove": Removals,
-    "render": KubernetesList | FilesChecked | Compared,
-    "token": TokenOutput,
-    "up": Listening,
-    "verify": Verified,
 }
 """By command: of those whose modules have no `OUTPUT` yet."""

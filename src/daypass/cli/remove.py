@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.hints import command
 from daypass.cli import deployment, log, options, warn
@@ -12,7 +14,6 @@ from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from daypass.cli.output_data import Removals
     from daypass.deploy.cluster_state import ClusterState
     from daypass.deploy.remove import Removal
 
@@ -26,6 +27,20 @@ examples:
 It uses the record in the cluster, not the config. Identities, their tokens and the files in git
 stay. So does an object that somebody else has recreated, and a namespace that holds other objects.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalOutput:
+    """What is removed, and what stays."""
+
+    objects: Annotated[Sequence[deployment.ObjectStep], "the objects"]
+    widens: Annotated[Sequence[str], "what it opens"]
+    identities: Annotated[
+        Sequence[str] | None, "those that stay, as NAMESPACE/NAME; null: you may not list them"
+    ]
+
+
+OUTPUT = RemovalOutput
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -68,13 +83,12 @@ def _show(args: Namespace, state: ClusterState, removals: list[Removal]) -> None
 
     opened = widened(state.exposed, NOTHING)
     identities = remaining_identities(state.cluster) if state.inventories else []
-    data: Removals = {
-        "objects": deployment.removals_json(removals),
-        "widens": opened,
-        "identities": None if identities is None else [name.key for name in identities],
-        "dryRun": args.dry_run,
-    }
-    write_result(args, data, deployment.removals_overview(removals, args.dry_run))
+    output = RemovalOutput(
+        objects=deployment.removal_steps(removals),
+        widens=opened,
+        identities=None if identities is None else [name.key for name in identities],
+    )
+    write_result(args, output, deployment.removals_overview(removals, args.dry_run))
     if opened:
         log("this opens more than is open now:", "\n".join(opened))
     if identities is None:

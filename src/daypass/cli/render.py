@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass.cli import deployment, log, options, write
-from daypass.cli.output import as_text, write_changes, write_objects
+from daypass.cli.output import KubernetesList, as_text, write_changes, write_objects
 
 if TYPE_CHECKING:
     from daypass.config import Config
@@ -24,6 +24,7 @@ examples:
 
 The same config gives the same bytes, without any secret. stderr lists what must exist in addition.
 """
+OUTPUT = KubernetesList | deployment.FilesOutput
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +95,7 @@ def _check(args: argparse.Namespace, tree: dict[str, str], config: "Config") -> 
     found = drifts(folder, tree)
     uncommitted = not_in_git(folder, (args.config, *config.cluster.files), tree)
     if args.output == "json":
-        write(as_text(deployment.files_json(found, uncommitted), "json", indent=None))
+        write(as_text(deployment.files_output(found, uncommitted), "json"))
     else:
         write_changes("".join(drift.diff() for drift in found))
     if found:

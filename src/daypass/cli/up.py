@@ -7,10 +7,11 @@ import os
 import sys
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK, parse_seconds
@@ -37,6 +38,20 @@ examples:
 
 A change of the file takes effect at the next start.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where door and gate listen on this machine."""
+
+    doors: Annotated[Sequence[str], "the URLs of the door, one for each host"]
+    gates: Annotated[Sequence[str], "the URLs of the gate; empty: there is none"]
+    listen: Annotated[Mapping[str, str], "HOST:PORT of each, by `door`, `gate` and `metrics`"]
+    certificate_authority: Annotated[str, "the PEM file of the authority that signs certificates"]
+    kubeconfig: Annotated[str | None, "an administrator's, with the embedded API server"]
+
+
+OUTPUT = Listening
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -187,13 +202,13 @@ def _report(
     listens = envoy.settings.listens.items()
     write_result(
         args,
-        {
-            "doors": doors,
-            "gates": gates,
-            "listen": {name: str(replace(listen, port=ports[name])) for name, listen in listens},
-            "certificateAuthority": str(authority),
-            "kubeconfig": None if kubeconfig is None else str(kubeconfig),
-        },
+        Listening(
+            doors=doors,
+            gates=gates,
+            listen={name: str(replace(listen, port=ports[name])) for name, listen in listens},
+            certificate_authority=str(authority),
+            kubeconfig=None if kubeconfig is None else str(kubeconfig),
+        ),
         indent=None,
     )
     for url in doors:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, exit_code, ok
@@ -34,6 +35,16 @@ Exit code 3 if a check fails. Only --credentials sends a token: the long-lived o
 """
 Findings = Mapping[str, Sequence[Finding]]
 """By the name of the domain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What `daypass verify` finds."""
+
+    domains: Annotated[Findings, "the findings, by the name or URL of the domain"]
+
+
+OUTPUT = Verified
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -86,7 +97,7 @@ def run(args: Namespace) -> int:
     elif args.output == "junit":
         write(findings_junit(findings))
     else:
-        write_result(args, {"domains": {name: list(each) for name, each in findings.items()}})
+        write_result(args, Verified(domains=findings))
     return exit_code(*findings.values())
 
 

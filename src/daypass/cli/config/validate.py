@@ -1,12 +1,15 @@
 """`daypass config validate`: whether the config file is valid, and each mistake in it."""
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from daypass._core.hints import command
 from daypass.cli import log, options
 from daypass.cli.output import write_result
+from daypass.config.errors import Problem
 
 SUMMARY = "show each mistake in the config file, with file, line and column"
 EPILOG = """examples:
@@ -15,6 +18,18 @@ EPILOG = """examples:
 
 It contacts no cluster. Exit code 2: the file is not valid.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validated:
+    """Whether a config is valid."""
+
+    valid: Annotated[bool, "whether there is no mistake in the config file"]
+    problems: Annotated[Sequence[Problem], "the first 20 mistakes, by line and column"] = ()
+    omitted: Annotated[int, "how many more mistakes there are"] = 0
+
+
+OUTPUT = Validated
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -31,10 +46,10 @@ def run(args: Namespace) -> int:
     except ConfigError as error:
         if args.output == "text":
             raise
-        problems = list(error.problems)
-        write_result(args, {"valid": False, "problems": problems, "omitted": error.omitted})
+        found = Validated(valid=False, problems=error.problems, omitted=error.omitted)
+        write_result(args, found)
         return error.exit_code
-    write_result(args, {"valid": True, "problems": [], "omitted": 0})
+    write_result(args, Validated(valid=True))
     if args.output == "text":
         log(f"{args.config} is valid", left_open)
     return 0

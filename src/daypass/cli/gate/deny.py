@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
@@ -34,6 +36,20 @@ DENIED = {
     "namespace": "every token of namespace {}",
 }
 """What each kind of denial refuses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """An entry of the deny list."""
+
+    namespace: Annotated[str, "the namespace of the ConfigMap"]
+    config_map: Annotated[str, "the ConfigMap with the deny list"]
+    key: Annotated[str, "the key of the entry: `jti.JTI` or `uid.UID`"]
+    gates: Annotated[Sequence[str], "the gates of the config, at all of which it holds"]
+    until: Annotated[str | None, "when the denial expires (RFC 3339); null: it was removed"]
+
+
+OUTPUT = Denied
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -85,14 +101,13 @@ def run(args: Namespace) -> int:
     until = None if args.undo else denial.until
     write_result(
         args,
-        {
-            "namespace": namespace,
-            "configMap": GATE_DENIED,
-            "key": denial.key,
-            "gates": [*config.every_gate],
-            "until": until,
-            "dryRun": args.dry_run,
-        },
+        Denied(
+            namespace=namespace,
+            config_map=GATE_DENIED,
+            key=denial.key,
+            gates=[*config.every_gate],
+            until=until,
+        ),
     )
     named = f"{DENIED[denial.kind].format(denial.name)} at {cluster.connection.server}"
     if len(config.every_gate) > 1:

@@ -6,9 +6,9 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
@@ -17,9 +17,9 @@ from daypass._core.text import mask_unprintable
 from daypass.cli import options, warn
 from daypass.cli.gate import load_gates, read_token
 from daypass.cli.output import write_result
+from daypass.rules.reasons import Reason
 
 if TYPE_CHECKING:
-    from daypass.cli.output_data import Explained
     from daypass.config import Config, Gate
     from daypass.gate.explain import Answers, Explanation
     from daypass.kube.cluster import Cluster
@@ -39,6 +39,22 @@ With --kubeconfig, --context or KUBECONFIG it reads the cluster's keys, what its
 published, and which models exist; with --keys it ignores KUBECONFIG. The token is sent nowhere.
 Exit code 3: it would be refused.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """What a gate would do with a token."""
+
+    gate: Annotated[str, "the name of the gate"]
+    allowed: Annotated[bool, "whether no check refuses the token"]
+    reason: Annotated[Reason, "the code of the decision"]
+    message: Annotated[str, "the decision as a sentence"]
+    steps: Annotated[Sequence[str], "what each check found that it passed, in order"]
+    not_checked: Annotated[Sequence[str], "what was not checked, and why"]
+    user: Annotated[str | None, "the user that services would see; null: it is not known"]
+
+
+OUTPUT = Explained
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -80,7 +96,7 @@ def run(args: Namespace) -> int:
         now = SYSTEM_CLOCK.unix()
         explained = explain(token, args.host, args.path, rules, now, keys, find_models=find)
     several = f"gate {name}\n" if len(config.every_gate) > 1 else ""
-    write_result(args, _document(name, explained), several + _text(explained), indent=None)
+    write_result(args, _output(name, explained), several + _text(explained), indent=None)
     return 0 if explained.passes else 3
 
 
@@ -131,17 +147,17 @@ def _read_cluster(
     return keys or keys_for(config, cluster), replace(rules, issuer=issuer, published=published)
 
 
-def _document(gate: str, explained: Explanation) -> Explained:
+def _output(gate: str, explained: Explanation) -> Explained:
     decision = explained.decision
-    return {
-        "gate": gate,
-        "allowed": explained.passes,
-        "reason": decision.reason,
-        "message": explained.message,
-        "steps": [{"number": n, "found": each} for n, each in enumerate(decision.found, 1)],
-        "notChecked": list(explained.not_checked),
-        "user": None if decision.identity is None else decision.identity.user,
-    }
+    return Explained(
+        gate=gate,
+        allowed=explained.passes,
+        reason=decision.reason,
+        message=explained.message,
+        steps=decision.found,
+        not_checked=explained.not_checked,
+        user=None if decision.identity is None else decision.identity.user,
+    )
 
 
 def _text(explained: Explanation) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 from daypass.cli import log, options
 from daypass.cli.output import did, write_result
@@ -22,6 +24,20 @@ EPILOG = """examples:
 It is enforced in namespaces with the label daypass.dev/policy=enforced, which `daypass identity
 create` sets.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyApplied:
+    """A policy that was applied."""
+
+    objects: Annotated[Sequence[str], "the objects of the policy, as `resource/name`"]
+    mode: Annotated[str, "deny, warn or audit"]
+    seen_in: Annotated[
+        str | None, "a namespace where it was seen to deny; null: none could show it"
+    ]
+
+
+OUTPUT = PolicyApplied
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,12 +62,7 @@ def run(args: Namespace) -> int:
                 seen_in = wait_for_policy(Waiter(cluster, args.timeout, status.show), policy)
     write_result(
         args,
-        {
-            "dryRun": args.dry_run,
-            "objects": names,
-            "mode": policy.mode,
-            "seenIn": seen_in,
-        },
+        PolicyApplied(objects=names, mode=policy.mode, seen_in=seen_in),
     )
     return 0
 

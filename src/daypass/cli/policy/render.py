@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from daypass.cli import options
-from daypass.cli.output import write_objects
+from daypass.cli.output import KubernetesList, write_objects
 from daypass.cli.policy import load_policy
 
 SUMMARY = "print the policy as Kubernetes objects"
@@ -11,6 +11,7 @@ EPILOG = """examples:
   daypass policy render > policy.yaml
   daypass policy render | kubectl diff -f -
 """
+OUTPUT = KubernetesList
 
 
 def add_arguments(parser: ArgumentParser) -> None:
