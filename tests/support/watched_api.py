@@ -28,6 +28,7 @@ class WatchedApi(httpx2.AsyncBaseTransport):
     are never answered. `installed`: the plurals of each GROUP/VERSION, the preferred version first.
     `lost`: versions whose events no watch gets. `breaks`: how often watches
     break off at the event of a version; `breaking`: the error, or half a line where it is None.
+    `date`: its clock, as lists say it.
     `asked`: all requests.
     """
 
@@ -41,6 +42,7 @@ class WatchedApi(httpx2.AsyncBaseTransport):
         self.lost: set[int] = set()
         self.breaks: dict[int, int] = {}
         self.breaking: type[httpx2.TransportError] | None = None
+        self.date = ""
         self.asked: list[httpx2.Request] = []
         self._events: list[tuple[int, str, Document | None, Document | None]] = []
         self._pages: dict[str, list[Document]] = {}
@@ -98,7 +100,8 @@ class WatchedApi(httpx2.AsyncBaseTransport):
             return httpx2.Response(200, stream=_Lines(self._watch(plural, place, request)))
         if self.hangs & {plural, f"{place}/{plural}"}:
             await asyncio.Event().wait()
-        return httpx2.Response(200, json=self._list(plural, place, request.url.params))
+        found, headers = self._list(plural, place, request.url.params), {"Date": self.date}
+        return httpx2.Response(200, json=found, headers=headers)
 
     def _discover(self, path: str) -> httpx2.Response:
         versions = [each for each in self.installed if each.startswith(f"{path}/")]

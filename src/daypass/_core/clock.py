@@ -84,6 +84,16 @@ def is_past(text: str | None, clock: Clock) -> bool:
     return parsed is not None and parsed.timestamp() <= clock.unix()
 
 
+def deadline_unix(text: str | None) -> float:
+    """Return when a deadline (RFC 3339) is, as seconds since the epoch: infinity for none, and
+    minus infinity for one that cannot be read, so that it counts as passed.
+    """
+    if text is None:
+        return float("inf")
+    parsed = parse_rfc3339(text)
+    return float("-inf") if parsed is None else parsed.timestamp()
+
+
 def age_seconds(created: str, clock: Clock) -> float:
     """Return the age of an object with this creationTimestamp; 0 if it has none."""
     parsed = parse_rfc3339(created)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import httpx2
 
-from daypass._core.clock import Clock
+from daypass._core.clock import Clock, parse_http_date
 from daypass._core.kubernetes.objects import Object
 from daypass._core.kubernetes.status import excerpt
 from daypass._core.secret import redact_response
@@ -29,6 +29,18 @@ forgets its revision after five to ten minutes."""
 
 METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
 """The media type of objects without anything but metadata; for lists, with `List` in the braces."""
+
+
+def clock_ahead_seconds(
+    response: httpx2.Response, began_unix: float, now_unix: float
+) -> float | None:
+    """Return how far this clock is ahead of the API server's, at least, by the date of a response:
+    a whole second, between the request and now. None without a date.
+    """
+    date = parse_http_date(response.headers.get("Date", ""))
+    if date is None:
+        return None
+    return max(0.0, began_unix - date - 1) or min(0.0, now_unix - date)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import httpx2
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.kubernetes.objects import Object
-from daypass.kube.answers import Answer, Pages, Selection
+from daypass.kube.answers import Answer, Pages, Selection, clock_ahead_seconds
 from daypass.kube.connection import (
     CONNECT_SECONDS,
     Authenticator,
@@ -62,6 +62,7 @@ class AsyncCluster:
     ) -> None:
         self.connection = connection
         self.clock = clock
+        self._clock_ahead_seconds = 0.0
         authenticator = Authenticator(connection, clock)
         self._transport = _Transport(connection, authenticator, transport)
         self._client = httpx2.AsyncClient(
@@ -82,6 +83,10 @@ class AsyncCluster:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+    def server_unix(self) -> float:
+        """Return the time by the API server's clock, as far as its last answer tells."""
+        return self.clock.unix() - self._clock_ahead_seconds
 
     async def find_resource(self, group: str, plural: str) -> Resource | None:
         """Return a kind of objects in its preferred version; None if it is not installed.
@@ -152,10 +157,12 @@ class AsyncCluster:
         # With initial events, Kubernetes 1.37 sends each burst as a gzip member of its own;
         # decoders of one member would stop after the first.
         headers = {"Accept-Encoding": "identity", **selection.accept(is_list=False)}
+        began = self.clock.unix()
         try:
             async with self._client.stream(
                 "GET", selection.path, params=params, headers=headers
             ) as response:
+                self._compare_clocks(began, response)
                 if response.status_code >= 300:
                     (await self._read(response, what)).document()
                 answer = Answer(response, what, self.connection, self.clock)
@@ -169,13 +176,20 @@ class AsyncCluster:
             raise explain_transport(error, self.connection) from None
 
     async def _get(self, path: str, what: str, *, again: bool = True, **request: Any) -> Answer:
+        began = self.clock.unix()
         try:
             async with self._client.stream("GET", path, **request) as response:
+                self._compare_clocks(began, response)
                 return await self._read(response, what)
         except httpx2.RequestError as error:
             if again and is_stale(error):
                 return await self._get(path, what, again=False, **request)
             raise explain_transport(error, self.connection) from None
+
+    def _compare_clocks(self, began_unix: float, response: httpx2.Response) -> None:
+        ahead = clock_ahead_seconds(response, began_unix, self.clock.unix())
+        if ahead is not None:
+            self._clock_ahead_seconds = ahead
 
     async def _read(self, response: httpx2.Response, what: str) -> Answer:
         answer = Answer(response, what, self.connection, self.clock)

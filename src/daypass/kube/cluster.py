@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeAlias
 
 import httpx2
 
-from daypass._core.clock import SYSTEM_CLOCK, Clock, parse_http_date
+from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.kubernetes.status import Status, parse_retry_after
-from daypass.kube.answers import METADATA, Answer, Pages, Selection
+from daypass.kube.answers import METADATA, Answer, Pages, Selection, clock_ahead_seconds
 from daypass.kube.connection import (
     CONNECT_SECONDS,
     Authenticator,
@@ -105,6 +105,10 @@ class Cluster:
     def namespace(self) -> str:
         """The namespace of objects that name none."""
         return self.connection.namespace
+
+    def server_unix(self) -> float:
+        """Return the time by the API server's clock, as far as its last answer tells."""
+        return self.clock.unix() - self.clock_ahead_seconds
 
     def close(self) -> None:
         """Close the connections."""
@@ -365,11 +369,10 @@ class Cluster:
                 return self._exchange(method, path, what, again=False, **request)
             raise explain_transport(error, self.connection) from None
 
-    def _compare_clocks(self, began: float, response: httpx2.Response) -> None:
-        date = parse_http_date(response.headers.get("Date", ""))
-        if date is not None:  # a whole second, some time since the request was sent
-            ahead = max(0.0, began - date - 1)
-            self.clock_ahead_seconds = ahead or min(0.0, self.clock.unix() - date)
+    def _compare_clocks(self, began_unix: float, response: httpx2.Response) -> None:
+        ahead = clock_ahead_seconds(response, began_unix, self.clock.unix())
+        if ahead is not None:
+            self.clock_ahead_seconds = ahead
 
 
 def _pause(response: httpx2.Response) -> float | None:

@@ -204,7 +204,7 @@ class View:
                 known = read_object(each, known)
                 lacking |= {*filter(None, read_lacking(each).split(", "))}
         closes_unix = min(known.denials.closes_unix, *(each.closes_unix for each in known.shards))
-        closes = closes_unix - self._now() if closes_unix else 0.0
+        closes = closes_unix - self.cluster.server_unix() if closes_unix else 0.0
         return PublishedState(
             leader=leader,
             credentials=known.count,
@@ -213,15 +213,11 @@ class View:
             lacking=", ".join(sorted(lacking)),
         )
 
-    def _now(self) -> float:
-        """Return the time by the API server's clock, which this machine's may differ from."""
-        return self.cluster.clock.unix() - self.cluster.clock_ahead_seconds
-
     def _leader(self, lease: Object) -> str:
         spec = lease.get("spec") or {}
         renewed = parse_rfc3339(str(spec.get("renewTime")))
         limit = DURATION_SECONDS + _CLOCKS_DIFFER_SECONDS
-        is_held = renewed is not None and self._now() - renewed.timestamp() < limit
+        is_held = renewed is not None and self.cluster.server_unix() - renewed.timestamp() < limit
         return str(spec.get("holderIdentity") or "") if is_held else ""
 
     def identities(self) -> IdentitiesState | None:

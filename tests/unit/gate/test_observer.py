@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daypass._core.kubernetes.labels import MANAGED_BY, MANAGER, POLICY, POLICY_ENFORCED
+from daypass._core.kubernetes.labels import (
+    DEADLINE,
+    MANAGED_BY,
+    MANAGER,
+    POLICY,
+    POLICY_ENFORCED,
+    RETIRE_AFTER,
+)
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube import async_cluster
@@ -46,10 +54,15 @@ class Cluster:
         shape = {"labels": OURS, "name": name, "namespace": namespace, **more}
         self.api.put("serviceaccounts", uid(number), **shape)
 
-    def secret(self, number: int, account: int, namespace: str = "team", **more: Any) -> None:
+    def secret(
+        self, number: int, account: int, namespace: str = "team",
+        more: Mapping[str, str] = {}, **fields: Any,
+    ) -> None:  # fmt: skip
+        """`more`: annotations."""
         shape: dict[str, Any] = {
             "name": f"bot-daypass-{number:020}", "namespace": namespace, "labels": OURS,
-            "annotations": {ACCOUNT_UID_ANNOTATION: uid(account)}, "creationTimestamp": NOW, **more,
+            "annotations": {ACCOUNT_UID_ANNOTATION: uid(account), **more},
+            "creationTimestamp": NOW, **fields,
         }  # fmt: skip
         self.api.put("secrets", uid(number), **shape)
 
@@ -76,6 +89,9 @@ class Observed:
             yield
         finally:
             self.observer.stop()
+
+    def set_time(self, text: str) -> None:
+        self.clock.move(datetime.fromisoformat(text).timestamp() - self.clock.unix())
 
     def now(self) -> Observation:
         return self.observer.observation()
@@ -372,6 +388,62 @@ def test_the_oldest_credentials_of_a_namespace_count_up_to_the_limit(cluster: Cl
         cluster.remove("secrets", 10)
         made.eventually_has(team={11, 12, 13})
         assert made.now().left_out == {}
+
+
+PASSED, COMES = "2026-11-28T11:59:59Z", "2026-11-28T13:00:00Z"
+UNREADABLE = "", "tomorrow", "2026-11-28T13:00:00", "9999-12-31T23:59:59-23:59"
+
+
+@pytest.mark.parametrize("time", [PASSED, *UNREADABLE])
+def test_after_its_deadline_an_identity_does_not_count_nor_do_its_unbound_tokens(
+    cluster: Cluster, time: str
+) -> None:
+    cluster.account(2, "other", annotations={DEADLINE: time})
+    cluster.secret(20, 2, name=f"other-daypass-{20:020}")
+    # Whatever its label says: somebody may have removed it.
+    cluster.account(3, "third", labels={}, annotations={DEADLINE: time})
+    now = once(cluster, accounts_too=True)
+    assert (numbers(now), accounts(now)) == ({"team": {10}}, {"team": {1}})
+
+
+@pytest.mark.parametrize("time", [PASSED, *UNREADABLE])
+def test_a_retired_secret_does_not_count(cluster: Cluster, time: str) -> None:
+    cluster.secret(11, 1, more={RETIRE_AFTER: time})
+    assert numbers(once(cluster)) == {"team": {10}}
+
+
+def test_what_has_expired_takes_no_room(cluster: Cluster) -> None:
+    cluster.secret(9, 1, more={RETIRE_AFTER: PASSED})
+    cluster.account(2, "other", annotations={DEADLINE: PASSED})
+    cluster.secret(8, 2, name=f"other-daypass-{8:020}")
+    now = once(cluster, per_namespace=1)
+    assert (numbers(now), now.left_out) == ({"team": {10}}, {})
+
+
+def test_a_deadline_passes_without_an_event_and_can_be_moved(cluster: Cluster) -> None:
+    made = Observed(cluster, accounts_too=True)
+    made.set_time(NOW)
+    cluster.secret(11, 1, more={RETIRE_AFTER: COMES})
+    cluster.account(2, "other", annotations={DEADLINE: COMES})
+    with made.started():
+        made.eventually_has(team={10, 11})
+        made.clock.move(3500)
+        assert (numbers(made.now()), accounts(made.now())) == ({"team": {10, 11}}, {"team": {1, 2}})
+        made.clock.move(100)
+        assert (numbers(made.now()), accounts(made.now())) == ({"team": {10}}, {"team": {1}})
+        cluster.account(2, "other", annotations={DEADLINE: "2027-01-01T00:00:00Z"})
+        made.eventually("it counts again", lambda now: accounts(now) == {"team": {1, 2}})
+
+
+def test_deadlines_are_by_the_clock_of_the_api_server(cluster: Cluster) -> None:
+    cluster.secret(11, 1, more={RETIRE_AFTER: COMES})
+    for date, has in (("12:59:58", {10, 11}), ("13:00:02", {10})):
+        cluster.api.date = f"Sat, 28 Nov 2026 {date} GMT"
+        for local in (PASSED, "2027-11-28T13:00:00Z"):
+            made = Observed(cluster)
+            made.set_time(local)
+            made.observer.sync()
+            assert numbers(made.now()) == {"team": has}
 
 
 def test_at_the_same_second_the_name_decides(cluster: Cluster) -> None:

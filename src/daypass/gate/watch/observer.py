@@ -1,6 +1,9 @@
 """Observes which credentials exist: the namespaces with the label, the Secrets of identities and
 the ServiceAccounts in them, and denials by hand.
 
+An identity whose deadline has passed does not count, nor does a Secret that is retired, by the API
+server's clock: no event tells of that, so an observation looks at the time.
+
 Everything is listed and watched in one event loop on one thread. Each namespace has informers of
 its own: the right to list its Secrets comes from a Role in it, and reaches no further; and a tenant
 with many or large objects slows down only its own lists.
@@ -9,10 +12,12 @@ with many or large objects slows down only its own lists.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from heapq import nsmallest
 from itertools import chain
 from sys import intern
@@ -20,7 +25,7 @@ from typing import Any
 
 import httpx2
 
-from daypass._core.clock import Clock
+from daypass._core.clock import Clock, deadline_unix
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass._core.server.loop_thread import LoopThread
@@ -52,6 +57,7 @@ loses only its own credentials."""
 class _Found:
     """What is kept of an object. Of a Secret, `account_uid` is that of the ServiceAccount that it
     is for, and `account_name` that one's name by the Secret's own; "" if they are of another form.
+    `ends_unix`: it does not count from then on.
     """
 
     name: str
@@ -59,15 +65,17 @@ class _Found:
     is_managed: bool
     account_uid: str
     account_name: str
+    ends_unix: float
 
     @classmethod
-    def read(cls, document: Object) -> _Found | None:
-        """Read an object."""
+    def read(cls, document: Object, *, deadline: str) -> _Found | None:
+        """Read an object. `deadline`: the annotation that has it."""
         if _is_deleted(document) or not UID.fullmatch(uid_of(document)):
             return None
         metadata = document["metadata"]
         named = IDENTITY_SECRET_NAME.fullmatch(name_of(document))
-        account_uid = str((metadata.get("annotations") or {}).get(ACCOUNT_UID_ANNOTATION, ""))
+        annotations = metadata.get("annotations") or {}
+        account_uid = str(annotations.get(ACCOUNT_UID_ANNOTATION, ""))
         is_uid = UID.fullmatch(account_uid) is not None  # anyone may write a long text instead
         return cls(
             name=name_of(document),
@@ -75,6 +83,7 @@ class _Found:
             is_managed=labels.is_managed(document),
             account_uid=intern(account_uid) if is_uid else "",
             account_name=intern(named[1]) if named else "",
+            ends_unix=deadline_unix(annotations.get(deadline)),
         )
 
 
@@ -102,6 +111,7 @@ class _Namespace:
         self.counting: tuple[frozenset[str], ...] = (frozenset(), frozenset())
         self.left_out = 0
         self._counted: tuple[_Objects, ...] = ({}, {})
+        self._valid_unix = -math.inf, math.inf  # from and until when, as far as deadlines go
 
     @property
     def is_awaited(self) -> bool:
@@ -117,18 +127,25 @@ class _Namespace:
             why = why or self.secrets.last_error
         return why
 
-    def count(self, limit: int, *, accounts_too: bool) -> None:
-        """Count again what was found, if it has changed."""
+    def count(self, limit: int, *, accounts_too: bool, now_unix: float) -> None:
+        """Count again what was found, if it has changed, or a deadline has passed."""
         secrets, accounts = self.secrets.objects, self.accounts.objects
-        if secrets is self._counted[0] and accounts is self._counted[1]:
+        is_same = secrets is self._counted[0] and accounts is self._counted[1]
+        if is_same and self._valid_unix[0] <= now_unix < self._valid_unix[1]:
             return
         self._counted = secrets, accounts
+        deadlines = [each.ends_unix for each in chain(secrets.values(), accounts.values())]
+        self._valid_unix = (
+            max((at for at in deadlines if at <= now_unix), default=-math.inf),
+            min((at for at in deadlines if at > now_unix), default=math.inf),
+        )
+        live = {uid: each for uid, each in accounts.items() if each.ends_unix > now_unix}
         existing = {
             credential_of(uid, each.account_uid): each
             for uid, each in secrets.items()
-            if _exists(each, accounts)
+            if each.ends_unix > now_unix and _exists(each, live)
         }
-        unbound = accounts.items() if accounts_too else ()
+        unbound = live.items() if accounts_too else ()
         both = existing, {credential_of(uid, uid): each for uid, each in unbound}
         self.counting = tuple(_oldest(each, limit) for each in both)
         self.left_out = sum(map(len, both)) - sum(map(len, self.counting))
@@ -155,7 +172,7 @@ class CredentialObserver:
       oldest ones do.
     - `accounts_too`: tokens that are bound to no Secret may pass.
     - `changed`: is set when something else exists, or something else fails, but not by a list that
-      finds the same.
+      finds the same, nor by a deadline.
     - `transport` replaces the network, for tests.
     """
 
@@ -260,12 +277,13 @@ class CredentialObserver:
         names = set(self._labelled.objects.values())
         is_complete = listed_at is not None and names == self._namespaces.keys()
         secrets, accounts, unwatched, left_out = {}, {}, {}, {}
+        now_unix = self._cluster.server_unix()
         for name, each in self._namespaces.items():
             if name not in names:
                 continue
             # Times come first: what is counted is at least as recent.
             of_secrets, of_accounts = each.secrets.listing, each.accounts.listing
-            each.count(self._per_namespace, accounts_too=self._accounts_too)
+            each.count(self._per_namespace, accounts_too=self._accounts_too, now_unix=now_unix)
             its_secrets, its_accounts = each.counting
             if of_accounts is not None and self._accounts_too:
                 at = of_accounts.began_at
@@ -315,14 +333,14 @@ class CredentialObserver:
         self.changed.set()
 
     def _namespace(self, name: str) -> _Namespace:
-        def informer(resource: Resource, selector: str | None) -> Informer[_Found]:
+        def informer(resource: Resource, selector: str | None, deadline: str) -> Informer[_Found]:
             selection = Selection(
                 resource=resource, namespace=name, labels=selector, metadata_only=True
             )
             return Informer(
                 self._cluster,
                 selection,
-                _Found.read,
+                partial(_Found.read, deadline=deadline),
                 valid_seconds=self._close_after_seconds,
                 notify=self.changed.set,
                 slots=self._slots,
@@ -331,8 +349,12 @@ class CredentialObserver:
 
         return _Namespace(
             # Of any type: whatever a token is bound to, its deletion revokes the token.
-            informer(SECRETS, labels.SELECTOR),
-            informer(SERVICE_ACCOUNTS, None if self._accounts_too else labels.SELECTOR),
+            informer(SECRETS, labels.SELECTOR, labels.RETIRE_AFTER),
+            informer(
+                SERVICE_ACCOUNTS,
+                None if self._accounts_too else labels.SELECTOR,
+                labels.DEADLINE,
+            ),
         )
 
 

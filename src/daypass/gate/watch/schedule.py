@@ -27,7 +27,7 @@ TOLERATED_SECONDS = 1
 """Closing times are whole seconds."""
 
 TICK_SECONDS = 0.5
-"""At least as often, a leader looks for what has to be published."""
+"""At least as often, a leader looks for what has to be published: a deadline may have passed."""
 
 Number: TypeAlias = int | None
 """Of a shard; None for the denials."""
