@@ -52,7 +52,7 @@ LINES = (
     "identity rotate bot -n team --credentials-out - --overlap 0",
     "identity rotate --all -A --credentials-out folder",
     "identity revoke bot -n team",
-    "identity reap -n team",
+    "identity delete --expired -n team",
     "identity delete bot -n team",
     f"identity federate ci -n team {DOOR} {TRUST} --credentials-out ci.json",
 )

@@ -18,15 +18,13 @@ from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.identity.create import dry_run
 from daypass.identity.credential_secrets import wait_for_token
-from daypass.identity.delete import delete
+from daypass.identity.delete import delete, delete_expired
 from daypass.identity.model import find_account, token_secret
-from daypass.identity.reap import reap, reaper_objects
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError
 from daypass.kube.resources import (
     ACCOUNT_ANNOTATION,
     ACCOUNT_UID_ANNOTATION,
-    CLUSTER_ROLES,
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
@@ -35,9 +33,10 @@ from daypass.kube.resources import (
 )
 from support import identities
 from support.admin_shell import AdminShell
-from support.clusters import cluster_as
+from support.clusters import cluster_as, write_kubeconfig
 from support.deadline import eventually
 from support.ekf import git_init
+from support.examples import EXAMPLES
 from support.lifecycle import (
     DISGUISES,
     GATE,
@@ -280,41 +279,40 @@ def test_with_an_account_that_stays_the_right_to_make_tokens_ends_first(shell: A
     assert shell.cluster.find(SERVICE_ACCOUNTS, "bot", shell.namespace) is not None
 
 
-def test_the_rendered_reaper_has_the_rights_it_needs_and_may_run_under_restricted_security(
+def test_the_cron_job_of_the_examples_deletes_what_has_expired_in_its_namespace_alone(
     shell: AdminShell,
 ) -> None:
-    objects = reaper_objects(home=shell.namespace, namespace=None, image="example.com/daypass:1")
-    suffix = shell.namespace
-    for each in objects[1:3]:  # what is of the whole cluster
-        each["metadata"]["name"] = f"daypass-reap-{suffix}"
-    objects[2]["roleRef"]["name"] = f"daypass-reap-{suffix}"
+    text = (EXAMPLES / "delete-expired.yaml").read_text()
+    text = re.sub(r"\bteam\b", shell.namespace, text)
+    *objects, cron_job = yaml.safe_load_all(text)
     label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
     shell.cluster.patch(NAMESPACES, shell.namespace, label)
-    for each in objects:
+    for each in (*objects, cron_job):
         shell.cluster.apply(each)
-    template = objects[3]["spec"]["jobTemplate"]["spec"]["template"]
-    metadata = {"name": "reap", "namespace": shell.namespace}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    spec = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    metadata = {"name": "once", "namespace": shell.namespace}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
     shell.cluster.apply(pod, dry_run=True)
 
     make(shell.cluster, shell.bot, deadline="2020-01-01T00:00:00Z")
-    reaper = identities.make_token_secret(
-        shell.plane.admin, shell.namespace, "daypass-reap", name="daypass-reap-token"
+    secret = identities.make_token_secret(
+        shell.plane.admin, shell.namespace, "delete-expired", name="delete-expired-token"
     )
-    cluster = cluster_as(shell.plane, identities.secret_token(reaper))
+    kubeconfig = shell.folder / "cron-job.yaml"
+    write_kubeconfig(shell.plane, identities.secret_token(secret), kubeconfig)
+    command, *line = spec["containers"][0]["command"][3:]
 
-    def reaped() -> bool:
-        try:
-            return reap(cluster, None, warn=silent).expired == [shell.bot.key]
-        except DaypassError as error:
-            raise AssertionError(error.fact) from error  # its rights are some milliseconds old
+    def deleted() -> bool:
+        out, _ = shell.run(command, *line, "--kubeconfig", str(kubeconfig))
+        return "deleted rolebindings/bot-daypass-token" in out
 
-    eventually("the reaper has its rights", reaped)
-    cluster.close()
+    eventually("it has its rights", deleted)
     assert own_secrets(shell.cluster, shell.bot) == []
     assert shell.cluster.list(ROLE_BINDINGS, shell.namespace, labels=labels.SELECTOR) == []
     assert find_account(shell.cluster, shell.bot) is not None
-    shell.cluster.delete(CLUSTER_ROLES, f"daypass-reap-{suffix}")
+    cluster = cluster_as(shell.plane, identities.secret_token(secret))
+    with closing(cluster), pytest.raises(ForbiddenError):
+        delete_expired(cluster, None, warn=silent)
 
 
 def test_an_admin_of_one_namespace_can_do_all_of_it_there(shell: AdminShell) -> None:

@@ -15,12 +15,10 @@ import yaml
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.identity.delete import delete
-from daypass.identity.grants import GRANTED
-from daypass.identity.reap import reap, reaper_objects
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES
 from support import identities
 from support.admin_shell import AdminShell
-from support.clusters import account_token, cluster_as, write_kubeconfig
+from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.crds import install_kserve
 from support.kserve import (
@@ -31,7 +29,7 @@ from support.kserve import (
     llm_inference_service,
 )
 from support.kubeflow import install_kubeflow, make_profile
-from support.lifecycle import identity_objects, make, silent
+from support.lifecycle import identity_objects, silent
 from support.messages import check, line_with, message_with
 
 IRIS = {"serving.kserve.io/inferenceservice": "iris"}
@@ -496,27 +494,6 @@ def test_a_deleted_identity_loses_its_models(shell: AdminShell, alice: str) -> N
     deleted = delete(shell.cluster, shell.bot, warn=silent)
     assert len([each for each in deleted.deleted if each.endswith(f" in {alice}")]) == 9
     assert made(shell, alice) == []
-
-
-def test_the_reaper_takes_the_models_of_an_expired_identity(shell: AdminShell, alice: str) -> None:
-    add_model(shell, alice, standard=True)
-    shell.identity("authorize", "--model", f"{alice}/iris")
-    admin = shell.plane.admin
-    for document in reaper_objects(home=shell.namespace, namespace=None, image="x"):
-        shell.cluster.apply(document)
-    user = f"system:serviceaccount:{shell.namespace}:daypass-reap"
-    group = "rbac.authorization.k8s.io"
-    identities.wait_until_allowed(
-        admin, user, {"verb": "delete", "resource": "roles", "group": group}
-    )
-    make(shell.cluster, shell.bot, deadline="2020-01-01T00:00:00Z")
-    reaper = cluster_as(shell.plane, account_token(shell.plane, shell.namespace, "daypass-reap"))
-    reaped = reap(reaper, shell.namespace, warn=silent)
-    reaper.close()
-    assert reaped.errors == []
-    assert made(shell, alice) == []
-    kinds_deleted = {each.resource for each in reaped.deleted if each.namespace == alice}
-    assert kinds_deleted == set(GRANTED)
 
 
 def test_models_are_completed_from_the_cluster(shell: AdminShell, alice: str) -> None:

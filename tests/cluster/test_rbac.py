@@ -26,7 +26,6 @@ from support.controlplane import ControlPlane
 from support.crds import install_kserve
 from support.deadline import eventually
 from support.kubeflow import install_kubeflow, make_profile
-from support.lifecycle import make
 from support.rendered import config_of
 from support.restricted_users import kubeconfig_with
 from support.rights import (
@@ -96,7 +95,6 @@ CASES = {
         lines=(f"# {CREATE}", f"# {GRANT}", "identity delete bot -n {namespace} --yes"),
         optional=("get namespaces",),
     ),
-    "identity reap": Case(lines=(f"# {GRANT}", "identity reap -n {namespace}")),
     "policy apply": Case(
         lines=("policy apply",),
         optional=("create serviceaccounts/token",),
@@ -110,10 +108,6 @@ CASES = {
     "trace": Case(lines=("trace {namespace}/bot audit.log",)),
     "gate deny": Case(lines=("gate deny --jti a", "gate deny --jti b", "gate deny --jti a --undo")),
 }
-
-
-def expired(shell: AdminShell) -> None:
-    make(shell.cluster, shell.bot, deadline="2020-01-01T00:00:00Z")
 
 
 def without_policy(shell: AdminShell) -> None:
@@ -153,7 +147,6 @@ def with_an_audit_log(shell: AdminShell) -> None:
 
 
 BEFORE: dict[str, Callable[[AdminShell], None]] = {
-    "identity reap": expired,
     "policy apply": without_policy,
     "gate deny": without_denials,
     "gate explain": with_a_token,

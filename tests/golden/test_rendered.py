@@ -22,7 +22,6 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import IdentityName, token_secret
-from daypass.identity.reap import reaper_objects
 from daypass.render.yaml import stream
 from golden import door_setting
 from golden.shared_subtrees import shared
@@ -105,9 +104,8 @@ def policy_of(policy: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def identities() -> dict[str, list[Object]]:
-    """The objects of identities and of the reaper."""
+    """The objects of identities."""
     bot, secret = IdentityName(namespace="team", name="bot"), "bot-daypass-" + "0123456789" * 2
-    image = "registry.example.com/daypass:0.1.0"
     annotations = CredentialsSettings(
         door="https://ekf.example.com/kubernetes",
         audience="istio-ingressgateway.istio-system.svc.cluster.local",
@@ -120,6 +118,4 @@ def identities() -> dict[str, list[Object]]:
         "identity": identity_objects(bot, secret, expiring),
         "adopted": identity_objects(bot, secret, adopted),
         "rotation": [token_secret(bot, secret, replaces=f"{secret[:-1]}x")],
-        "reap-everywhere": reaper_objects(home="daypass", namespace=None, image=image),
-        "reap-one-namespace": reaper_objects(home="team", namespace="team", image=image),
     }

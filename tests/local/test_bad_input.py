@@ -166,7 +166,8 @@ EXTRAS = (
     "identity authorize bot --in a --role view", "identity create bot", "identity delete bot",
     "identity federate bot --issuer https://i.example.com --subject s --source github --merge f"
     " --credentials-out f",
-    "identity list", "identity reap", "identity revoke bot", "identity rotate bot",
+    "identity list", "identity delete --expired --yes", "identity revoke bot",
+    "identity rotate bot",
     "identity show bot", "identity unauthorize bot --in a",
     "gate deny --uid u", "gate explain --host a --token-file t", "gate serve", "gate watch",
     "gate watch --once", "policy apply", "policy render",

@@ -115,7 +115,7 @@ def test_it_runs_as_65532_which_can_change_nothing_of_daypass(
 
 
 @pytest.mark.parametrize(
-    "role", ["gate serve", "gate watch", "agent", "identity reap"], ids=lambda role: role
+    "role", ["gate serve", "gate watch", "agent", "identity delete"], ids=lambda role: role
 )
 def test_every_role_starts(buildah: Buildah, container: str, role: str) -> None:
     assert f"usage: daypass {role}" in run(buildah, container, "daypass", *role.split(), "--help")

@@ -16,7 +16,7 @@ from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.identity import authorize as authorizing
 from daypass.identity.credential_secrets import live_secrets, secrets_of
-from daypass.identity.delete import delete, revoke
+from daypass.identity.delete import delete, delete_expired, revoke
 from daypass.identity.grants import GRANTED, KUBEFLOW, Grant, model_grant, role_grant
 from daypass.identity.model import (
     IdentityName,
@@ -24,7 +24,6 @@ from daypass.identity.model import (
     InactiveIdentityError,
     find_account,
 )
-from daypass.identity.reap import reap
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     ROLE_BINDINGS,
@@ -193,10 +192,10 @@ class Lifecycle(RuleBasedStateMachine):
             assert not accepts(self.cluster, token)
 
     @rule(crash=crashes)
-    def reap(self, crash: tuple[int, bool] | None) -> None:
+    def delete_expired(self, crash: tuple[int, bool] | None) -> None:
         """Delete retired Secrets once their time has come."""
         self.embedded.clock.advance(61)
-        self.interrupted(crash, lambda: reap(self.cluster, None, warn=silent))
+        self.interrupted(crash, lambda: delete_expired(self.cluster, None, warn=silent))
         secrets = [each for name in NAMES for each in secrets_of(self.cluster, name)]
         assert [each.name for each in secrets if each.retire_after] == []
 

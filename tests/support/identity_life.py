@@ -26,7 +26,7 @@ from daypass.gate.watch.schedule import ShardsPlanner
 from daypass.identity import authorize as authorizing
 from daypass.identity.create import FederatedIdentityError
 from daypass.identity.credential_secrets import FilledSecret
-from daypass.identity.delete import delete, revoke
+from daypass.identity.delete import delete, delete_expired, revoke
 from daypass.identity.grants import KUBEFLOW, role_grant
 from daypass.identity.model import (
     IdentityName,
@@ -34,7 +34,6 @@ from daypass.identity.model import (
     InactiveIdentityError,
     find_account,
 )
-from daypass.identity.reap import reap
 from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
@@ -100,18 +99,27 @@ class KnownSecret:
 @dataclass(slots=True)
 class Known:
     """An identity. `uid`: of its ServiceAccount, if it exists. `itself_may`, `job_may`: who may
-    request its tokens. `secrets`: by name.
+    request its tokens. `secrets`: by name. `deadline`: "" for none, or one that has passed, or that
+    cannot be read.
     """
 
     uid: str | None = None
+    deadline: str = ""
     itself_may: bool = False
     job_may: bool = False
     secrets: dict[str, KnownSecret] = field(default_factory=dict)
     grants: set[str] = field(default_factory=set)
 
+    def has_retired(self, uid: str, now: float) -> bool:
+        ends = [each.retire_after for each in self.secrets.values() if each.uid == uid]
+        return any(end is not None and end <= now for end in ends)
+
     def live(self) -> list[KnownSecret]:
         found = [each for each in self.secrets.values() if each.retire_after is None]
         return [each for each in found if each.is_anchor] or found
+
+    def is_active(self) -> bool:
+        return bool(self.live()) and not self.deadline
 
     def is_mixed(self) -> bool:
         kinds = {each.is_anchor for each in self.secrets.values() if each.retire_after is None}
@@ -143,6 +151,8 @@ class ShortLived:
 ANN, BEN = "ann", "ben"
 names = st.sampled_from([ANN, BEN])
 kinds = st.sampled_from(["token", "federated", "federated later"])
+PASSED, UNREADABLE = "2026-11-01T00:00:00Z", "tomorrow"
+deadlines = st.sampled_from(["", "", PASSED, UNREADABLE])
 bindings = st.sampled_from(["own", "other's", "none"])
 
 
@@ -176,24 +186,24 @@ class IdentityLife(RuleBasedStateMachine):
         for bound in ("own", "other's", "none"):
             self.ask(bound)
 
-    @rule(who=names)
-    def create(self, who: str) -> None:
+    @rule(who=names, deadline=deadlines)
+    def create(self, who: str, deadline: str = "") -> None:
         known = self.known[who]
         with self.refused(FederatedIdentityError, known.job_may):
-            self.take(who, make(self.world.cluster, self.name(who)))
-            known.itself_may = True
+            self.take(who, make(self.world.cluster, self.name(who), deadline=deadline))
+            known.itself_may, known.deadline = True, deadline
 
-    @rule(who=names)
-    def federate(self, who: str) -> None:
-        self.take(who, make_federated(self.world.cluster, self.name(who)))
-        self.known[who].job_may = True
+    @rule(who=names, deadline=deadlines)
+    def federate(self, who: str, deadline: str = "") -> None:
+        self.take(who, make_federated(self.world.cluster, self.name(who), deadline=deadline))
+        self.known[who].job_may, self.known[who].deadline = True, deadline
 
     @rule(who=names, overlap=st.sampled_from([0, 60, DAY]))
     def rotate(self, who: str, overlap: int) -> None:
         known, cluster = self.known[who], self.world.cluster
         with (
             self.refused(IdentityNotFoundError, known.uid is None),
-            self.refused(InactiveIdentityError, known.uid is not None and not known.live()),
+            self.refused(InactiveIdentityError, known.uid is not None and not known.is_active()),
         ):
             rotated = renew(cluster, self.name(who), overlap_seconds=overlap)
             assert rotated.filled is not None
@@ -206,7 +216,7 @@ class IdentityLife(RuleBasedStateMachine):
         wanted = [
             who
             for who, known in self.known.items()
-            if known.live() and (known.is_mixed() or not known.live()[0].is_anchor)
+            if known.is_active() and (known.is_mixed() or not known.live()[0].is_anchor)
         ]
         assert [each.name.name for each in found] == wanted
         rotate(cluster, found, deliver=lambda name, content: None, overlap_seconds=overlap)
@@ -248,14 +258,18 @@ class IdentityLife(RuleBasedStateMachine):
         self.world.pass_time()
 
     @rule()
-    def reap(self) -> None:
+    def delete_expired(self) -> None:
         self.world.pass_time()
-        reap(self.world.cluster, self.world.namespace, warn=silent)
+        delete_expired(self.world.cluster, self.world.namespace, warn=silent)
         now = self.world.clock.unix()
         for known in self.known.values():
             for name, secret in list(known.secrets.items()):
-                if secret.retire_after is not None and secret.retire_after < now:
+                if known.has_retired(secret.uid, now):
                     del known.secrets[name]
+            if known.deadline == PASSED:
+                known.secrets.clear()
+                known.grants.clear()
+                known.itself_may = known.job_may = False
         self.world.pass_time()
 
     # What clients do at the door, with any token that they have had
@@ -338,7 +352,14 @@ class IdentityLife(RuleBasedStateMachine):
     # The model
 
     def passes_the_gate(self, token: ShortLived) -> bool:
-        return token.bound is not None and token.bound[0] == token.owner and self.is_alive(token)
+        known = self.known[token.owner]
+        return (
+            token.bound is not None
+            and token.bound[0] == token.owner
+            and self.is_alive(token)
+            and not known.deadline
+            and not known.has_retired(token.bound[1], self.world.clock.unix())
+        )
 
     def is_alive(self, token: ShortLived) -> bool:
         if self.known[token.owner].uid != token.uid:
@@ -379,7 +400,7 @@ class IdentityLife(RuleBasedStateMachine):
         for name, secret in list(known.secrets.items()):
             if name == filled.secret.name:
                 continue
-            is_over = secret.retire_after is not None and secret.retire_after < now
+            is_over = self.known[who].has_retired(secret.uid, now)
             if not overlap or is_over:
                 del known.secrets[name]
             elif secret.retire_after is None:

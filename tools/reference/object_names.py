@@ -22,7 +22,6 @@ OTHERS = {
     f"NAME{labels.ANCHOR_INFIX}SUFFIX": "Secret without data: the anchor of a federated identity.",
     role_name("NAME"): "Role and RoleBinding: the identity may request its own tokens.",
     "NAME-daypass-federated": "RoleBinding: a user of another issuer may request them.",
-    "daypass-reap": "CronJob and what it needs, of `daypass identity reap --render`.",
 }
 """Names that no module lists."""
 

@@ -78,12 +78,6 @@ def time_in(clock: Clock, seconds: float) -> str:
     return rfc3339(utc(clock.unix() + seconds))
 
 
-def is_past(text: str | None, clock: Clock) -> bool:
-    """Return whether a time (RFC 3339) has passed; False for none, and for what is none."""
-    parsed = parse_rfc3339(text) if text else None
-    return parsed is not None and parsed.timestamp() <= clock.unix()
-
-
 def deadline_unix(text: str | None) -> float:
     """Return when a deadline (RFC 3339) is, as seconds since the epoch: infinity for none, and
     minus infinity for one that cannot be read, so that it counts as passed.

@@ -71,7 +71,6 @@ def add_identity(parser: ArgumentParser, summary: str = "the identity") -> None:
 
 def add_deletion(parser: ArgumentParser) -> None:
     """Add what `identity delete` and `identity revoke` take."""
-    add_identity(parser)
     add_dry_run(parser)
     add_yes(parser)
     add_gate_wait(parser)
@@ -114,7 +113,7 @@ def add_creation(parser: ArgumentParser) -> None:
         "--expires",
         type=_seconds_until_expiry,
         metavar="TIME",
-        help="when it expires, such as 90d (`daypass identity reap`); or never",
+        help="when it expires, such as 90d; or never",
     )
     parser.add_argument(
         "--create-namespace", action="store_true", help="create a missing namespace too"

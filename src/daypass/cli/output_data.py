@@ -112,17 +112,6 @@ class Revoked(Named, MayBeDry):
     ]
 
 
-class Deleted(Named, MayBeDry):
-    deleted: ObjectNames
-    left: Annotated[list[str], "objects that stay, since daypass did not create them"]
-
-
-class Reaped(MayBeDry):
-    ended: Annotated[list[str], "the identities after their deadline, as NAMESPACE/NAME"]
-    deleted: ObjectNames
-    errors: Annotated[list[str], "what could not be revoked, and why"]
-
-
 class ChangedFile(TypedDict):
     path: Annotated[str, "its path in the folder"]
     diff: Diff
@@ -138,10 +127,8 @@ class Initialized(MayBeDry):
 OUTPUTS: dict[str, Any] = {
     "identity authorize": KubernetesList,
     "identity create": KubernetesList,
-    "identity delete": Deleted,
     "identity federate": dict[str, Any],
     "identity list": Identities,
-    "identity reap": Reaped | KubernetesList,
     "identity revoke": Revoked,
     "identity rotate": Rotated | list[Rotated | RotationFailed],
     "identity show": IdentityData,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from daypass._core.clock import Clock, is_past, rfc3339, utc
+from daypass._core.clock import Clock, deadline_unix, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass._core.kubernetes.labels import RENEW_AFTER
@@ -58,7 +58,7 @@ def make_serving_certificate(
 
 def is_due(metadata: Object, clock: Clock) -> bool:
     """Return whether a certificate is due for renewal; False if daypass did not make it."""
-    return is_past((metadata.get("annotations") or {}).get(RENEW_AFTER), clock)
+    return deadline_unix((metadata.get("annotations") or {}).get(RENEW_AFTER)) <= clock.unix()
 
 
 def authority_in(document: Object) -> str:

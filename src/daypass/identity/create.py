@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from daypass._core.clock import Clock, is_past
+from daypass._core.clock import Clock, deadline_unix
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
@@ -174,7 +174,7 @@ def _account_annotations(
     deadline = spec.deadline
     if deadline is None and account is not None and account.is_ours:
         deadline = account.annotations.get(labels.DEADLINE)
-        if is_past(deadline, clock):
+        if deadline_unix(deadline) <= clock.unix():
             raise InactiveIdentityError(
                 f"identity {spec.name} has expired: its deadline was {deadline}",
                 "set another one, such as --expires 90d, or --expires never",

@@ -12,11 +12,13 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from typing import Any
 
+from daypass._core.clock import deadline_unix
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
 from daypass._core.kubernetes import labels
@@ -28,9 +30,11 @@ from daypass.identity.model import (
     IdentityName,
     anchor_secret,
     is_owned_by,
+    list_identities,
     token_secret,
 )
 from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ForbiddenError
 from daypass.kube.gates import find_room
 from daypass.kube.resources import (
     ACCOUNT_ANNOTATION,
@@ -122,19 +126,30 @@ class Room:
 
     def __init__(self, cluster: Cluster, namespace: str | None) -> None:
         self._limit = find_room(cluster)
-        secrets = [] if self._limit is None else list_secrets(cluster, namespace)
-        self._used = Counter(each.account.namespace for each in secrets if each.is_known)
+        self._used = Counter[str]()
         self._lock = Lock()
+        if self._limit is not None:
+            self._count(cluster, namespace)
+
+    def _count(self, cluster: Cluster, namespace: str | None) -> None:
+        """Count as the watch of a gate does: what has expired takes no room."""
+        expired, secrets = set[IdentityName](), list_secrets(cluster, namespace)
+        now_unix = cluster.server_unix()
+        with suppress(ForbiddenError):
+            accounts = list_identities(cluster, namespace)
+            expired = {each.name for each in accounts if each.has_expired(now_unix)}
+        for each in secrets:
+            is_live = deadline_unix(each.retire_after) > now_unix and each.account not in expired
+            self._used[each.account.namespace] += each.is_known and is_live
 
     def take(self, namespace: str) -> None:
         """Count one more Secret. Raises NoRoomError if there is no room for it."""
         with self._lock:
             if self._limit is not None and self._used[namespace] >= self._limit:
-                reap = command("identity", "reap", "-n", namespace)
                 raise NoRoomError(
                     f"namespace {namespace} has {self._used[namespace]} credentials, and the gate "
                     f"takes {self._limit} of one namespace (watch.credentialsPerNamespace)",
-                    f"delete what has expired: {reap}\nor raise that number in daypass.yaml",
+                    "delete identities that nobody uses, or raise that number in daypass.yaml",
                 )
             self._used[namespace] += 1
 

@@ -15,16 +15,19 @@ neither a time nor a number. So names are never reused.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
+from daypass._core.clock import deadline_unix
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command, kubectl
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass._core.secret import Secret
+from daypass._core.text import printable
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
 from daypass.identity.authorize import warn_of_open_pods
@@ -94,7 +97,7 @@ class OwnedObject:
     name: str
     uid: str
     owner: str
-    policy: Object | None = None
+    policy: Object | None = field(default=None, compare=False)
 
     @property
     def display(self) -> str:
@@ -197,6 +200,75 @@ def delete(
         account_uid=account_uid,
         has_ended=has_ended and not (stays and foreign),
         is_unmarked=account is not None and not account.is_ours,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletedExpired:
+    """The identities that have expired, what was deleted, and what could not be."""
+
+    identities: Sequence[IdentityName]
+    deleted: Sequence[OwnedObject]
+    errors: Sequence[DaypassError]
+
+
+def delete_expired(
+    cluster: Cluster,
+    namespace: str | None,
+    *,
+    warn: Warn,
+    show: Callable[[str], object] = lambda text: None,
+) -> DeletedExpired:
+    """Delete retired Secrets, and the Secrets, Roles and grants of identities whose deadline has
+    passed by the API server's clock, in a namespace or (None) in all.
+
+    ServiceAccounts stay, so that lists still show them; those that have lost daypass's label still
+    have their Secrets. `show` gets each object before it is deleted. Raises ApiError if objects
+    can't be listed. What cannot be deleted, and a time that cannot be read, is an error of the
+    result.
+    """
+    documents = cluster.list(SERVICE_ACCOUNTS, namespace, metadata_only=True)
+    accounts, secrets = [*map(Account.read, documents)], our_secrets(cluster, namespace)
+    now_unix, errors = cluster.server_unix(), list[DaypassError]()
+
+    def has_passed(display: str, annotation: str, time: str | None) -> bool:
+        at = deadline_unix(time)
+        if at == -math.inf:
+            errors.append(_unreadable(display, annotation, str(time)))
+        return -math.inf < at <= now_unix
+
+    names = [
+        each.name
+        for each in accounts
+        if has_passed(
+            f"identity {each.name}", labels.DEADLINE, each.annotations.get(labels.DEADLINE)
+        )
+    ]
+    found = find_owned_objects(cluster, namespace, warn) if names else []
+    expired = {name: owned for name in names if (owned := owned_by(name, found))}
+    wanted = [each for owned in expired.values() for each in owned]
+    for secret in secrets:
+        each = OwnedObject.secret(secret)
+        if has_passed(each.display, labels.RETIRE_AFTER, secret.retire_after):
+            wanted.append(each)
+    deleted = []
+    for each in dict.fromkeys(wanted):
+        show(f"deleting {each.display}")
+        try:
+            if each.remove(cluster):
+                deleted.append(each)
+        except ConflictError:
+            continue  # replaced in the meantime
+        except DaypassError as error:
+            errors.append(error)
+    warn_of_open_pods(cluster, policies_in(wanted), warn)
+    return DeletedExpired(identities=list(expired), deleted=deleted, errors=errors)
+
+
+def _unreadable(display: str, annotation: str, time: str) -> DaypassError:
+    return DaypassError(
+        f"{display}: {annotation} is not a valid time: {printable(time, 40)!r}",
+        "gates refuse its tokens; write it as 2026-11-24T16:00:00Z",
     )
 
 

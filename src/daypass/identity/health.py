@@ -6,11 +6,12 @@ call them problems and notes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
-from daypass._core.clock import Clock, age_seconds, is_past, parse_rfc3339
+from daypass._core.clock import Clock, age_seconds, deadline_unix, parse_rfc3339
 from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
@@ -147,18 +148,19 @@ def _check_times(
     record: IdentityRecord, live: tuple[CredentialSecret, ...], clock: Clock, unused_seconds: int
 ) -> Iterator[Finding]:
     deadline = record.annotations.get(labels.DEADLINE)
-    reap = command("identity", "reap", "-n", record.name.namespace)
+    end = command("identity", "delete", "--expired", "-n", record.name.namespace)
     yield from _check_time("its deadline", deadline)
-    if is_past(deadline, clock):
+    if _has_passed(deadline, clock):
         if live or record.roles or record.can_request_tokens:
-            yield failure("deadline-passed", f"its deadline was {deadline}", reap)
+            fact = f"its deadline was {deadline}: the API server still accepts its tokens"
+            yield failure("deadline-passed", fact, end)
         else:
             yield warning("ended", f"it expired on {deadline}")
     for secret in live:
         yield from _check_time(f"the end of Secret {secret.name}", secret.retire_after)
-        if is_past(secret.retire_after, clock):
-            fact = f"Secret {secret.name} should have been deleted at {secret.retire_after}"
-            yield failure("retirement-overdue", fact, reap)
+        if _has_passed(secret.retire_after, clock):
+            fact = f"Secret {secret.name} was retired at {secret.retire_after}"
+            yield failure("retirement-overdue", f"{fact}: the API server still accepts it", end)
         since = f"{secret.last_used}T23:59:59Z" if secret.last_used else secret.created
         unused = age_seconds(since, clock)
         is_current = secret.retire_after is None and not secret.is_anchor
@@ -167,10 +169,15 @@ def _check_times(
             yield failure("unused", f"the token of Secret {secret.name} is unused for {days}")
 
 
+def _has_passed(time: str | None, clock: Clock) -> bool:
+    """Return whether a time has passed that can be read."""
+    return -math.inf < deadline_unix(time) <= clock.unix()
+
+
 def _check_time(what: str, time: str | None) -> Iterator[Finding]:
-    if time and parse_rfc3339(time) is None:
-        fact = f"{what} is {time[:40]!r}, which is not a valid time and so never comes"
-        yield failure("unreadable-time", fact)
+    if time is not None and parse_rfc3339(time) is None:
+        fact = f"{what} is {time[:40]!r}, which is not a valid time: gates refuse its tokens"
+        yield failure("unreadable-time", fact, "write it as 2026-11-24T16:00:00Z")
 
 
 def _check_tokens(
@@ -278,7 +285,10 @@ def _check_published(
     """Find Secrets that a gate does not know; a new one may not be published yet."""
     rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
     account_uid = "" if record.account is None else record.account.uid
+    has_expired = record.account is not None and record.account.has_expired(clock.unix())
     for secret in live:
+        if has_expired or deadline_unix(secret.retire_after) <= clock.unix():
+            continue  # no gate knows it
         if not secret.is_ours or age_seconds(secret.created, clock) < _NEW_SECONDS:
             continue
         for home, known in published.items():

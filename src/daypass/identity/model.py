@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from daypass._core.clock import Clock, is_past
+from daypass._core.clock import deadline_unix
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
@@ -251,8 +251,9 @@ class Account:
         """Whether daypass did not create it, and so does not delete it."""
         return labels.ADOPTED in self.annotations
 
-    def has_expired(self, clock: Clock) -> bool:
-        return is_past(self.annotations.get(labels.DEADLINE), clock)
+    def has_expired(self, now_unix: float) -> bool:
+        """Return whether its deadline has passed; one that cannot be read has."""
+        return deadline_unix(self.annotations.get(labels.DEADLINE)) <= now_unix
 
 
 def is_owned_by(document: Object, identity: IdentityName) -> bool:

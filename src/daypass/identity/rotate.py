@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from daypass._core.clock import age_seconds, is_past, time_in
+from daypass._core.clock import age_seconds, deadline_unix, time_in
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
@@ -82,7 +82,7 @@ def find_rotations(
         secrets = by_account.get(account.name, [])
         live = live_secrets(secrets, account.uid)
         current = current_secret(live)
-        if current is None or account.has_expired(cluster.clock):
+        if current is None or account.has_expired(cluster.clock.unix()):
             continue
         if all(secret.is_anchor for secret in live):
             continue
@@ -156,7 +156,9 @@ def _finish(
     rotation.retired = retired
     rotation.retire_after = time_in(clock, overlap_seconds) if retired else ""
     rotation.deleted = [
-        each for each in others if not overlap_seconds or is_past(each.retire_after, clock)
+        each
+        for each in others
+        if not overlap_seconds or deadline_unix(each.retire_after) <= clock.unix()
     ]
     for secret in retired:
         annotations = {labels.RETIRE_AFTER: rotation.retire_after}
@@ -174,7 +176,7 @@ def _current(
     name = account.name
     current = current_secret(live)
     fact, options = "has no live token: it was revoked", []
-    if account.has_expired(cluster.clock):
+    if account.has_expired(cluster.clock.unix()):
         fact = f"has expired: its deadline was {account.annotations[labels.DEADLINE]}"
         options = ["--expires", "90d"]
     elif current is not None:

@@ -43,31 +43,6 @@ class Workload:
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def job_pod(self) -> Object:
-        """Return the spec of a pod that runs the container once, for a Job."""
-        return {
-            "serviceAccountName": self.name,
-            "restartPolicy": "Never",
-            "securityContext": self._pod_security(),
-            "containers": [
-                {
-                    "name": self.container,
-                    "image": self.image,
-                    "command": list(self.command),
-                    "env": self._env(),
-                    "resources": {
-                        "requests": {"cpu": "50m", "memory": "64Mi"},
-                        "limits": {"memory": "256Mi"},
-                    },
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                }
-            ],
-        }
-
     def _pod_security(self, **more: int) -> Object:
         return {
             "runAsNonRoot": True,

@@ -1,4 +1,4 @@
-"""The RBAC of daypass's own ServiceAccounts: what authorizer, watch and reaper may do.
+"""The RBAC of daypass's own ServiceAccounts: what authorizer and watch may do.
 
 The authorizer may create TokenReviews and SubjectAccessReviews, and watch the ConfigMaps of its
 namespace: what is published is some of them. It may watch the models that a gate authorizes, and
@@ -18,7 +18,6 @@ _VERSION = f"{RBAC_GROUP}/v1"
 _WRITE = ["get", "create", "patch"]
 """`create` is restricted to names, too: server-side apply has the name in the URL."""
 _WATCH = ["list", "watch"]
-_DELETE = ["list", "delete"]
 _TOKEN_REVIEWS = "system:auth-delegator"  # noqa: S105 - a ClusterRole
 """Kubernetes' own ClusterRole: to create TokenReviews (and SubjectAccessReviews)."""
 _KEYS = "system:service-account-issuer-discovery"
@@ -89,19 +88,6 @@ def namespace_rights(namespace: str, home: str) -> list[Object]:
     """
     rules = [_rule("", ["secrets"], _WATCH), _rule("", ["events"], ["create"])]
     return _role(GATE_WATCH, GATE_WATCH, namespace, home, rules)
-
-
-def reaper_rbac(name: str, home: str, namespace: str) -> list[Object]:
-    """Return what `identity reap` may do as the ServiceAccount `name` of `home`: in a namespace, or
-    ("") in all.
-    """
-    rules = [
-        _rule("", ["serviceaccounts"], ["list"]),
-        _rule("", ["secrets"], _DELETE),
-        _rule(RBAC_GROUP, ["roles", "rolebindings"], _DELETE),
-        _rule("security.istio.io", ["authorizationpolicies"], _DELETE),
-    ]
-    return _role(name, name, namespace, home, rules)
 
 
 def _rule(

@@ -62,8 +62,8 @@ def judge_identities(state: IdentitiesState | None) -> Iterator[Finding]:
     if state is None:
         return
     if state.overdue:
-        fact = f"tokens still work after their deadline: {_names(state.overdue)}"
-        yield failure("deadline", fact, command("identity", "reap", "-A"))
+        fact = f"the API server still accepts what has expired: {_names(state.overdue)}"
+        yield failure("deadline", fact, command("identity", "delete", "--expired", "-A"))
     if state.expiring:
         fact = f"expire within {SOON_DAYS} days: {_names(state.expiring)}"
         yield warning("deadline", fact, command("identity", "list", "-A"))

@@ -155,7 +155,7 @@ def assert_printable(text: str) -> None:
         ["identity", "revoke", "bot"],
         ["identity", "rotate", "bot", "--credentials-out", "-"],
         ["identity", "delete", "bot", "--dry-run"],
-        ["identity", "reap", "-A", "--dry-run"],
+        ["identity", "delete", "--expired", "-A", "--dry-run"],
         ["identity", "delete", "bot", "--dry-run", "-o", "yaml"],
         ["init", ".", "--host", "a.example.com", "--audience", "a", "--dry-run"],
         ["init", ".", "--host", "a.example.com", "--front", "istio", "--tls", "issuer:x"],

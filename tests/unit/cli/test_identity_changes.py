@@ -75,16 +75,18 @@ def test_the_credentials_file_of_a_federated_identity_is_replaced_by_its_own_com
     assert json.loads(file.read_text())["serviceAccount"] == "other"
 
 
-def test_a_retired_token_is_reported_to_work_until_something_deletes_it(
+def test_a_retired_token_is_reported_to_work_until_it_is_deleted(
     embedded: EmbeddedCluster, run: Run
 ) -> None:
     old = make(embedded.cluster).secret.name
-    message = message_with(run("identity rotate bot")[1], "rotated identity")
+    message = message_with(run("identity rotate bot --overlap 1d")[1], "rotated identity")
     secret = embedded.cluster.get(SECRETS, old, "team")
     time = secret["metadata"]["annotations"][labels.RETIRE_AFTER]
-    check(message, old, f"from {time} on", "daypass identity reap -n team", reason="rotated")
-    assert f"may be deleted from {time} on" in run("identity show bot")[0]
+    check(
+        message, old, f"until {time}", "daypass identity delete --expired -n team", reason="rotated"
+    )
+    assert f"retired at {time}" in run("identity show bot")[0]
     embedded.clock.advance(2 * 86_400)
     assert old in {each.name for each in own_secrets(embedded.cluster)}
-    run("identity reap -n team")
+    run("identity delete --expired -n team --yes")
     assert old not in {each.name for each in own_secrets(embedded.cluster)}

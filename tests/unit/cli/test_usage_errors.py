@@ -55,10 +55,9 @@ IDENTITY = {
     "rotate bot --older-than 1d": "--older-than",
     "rotate bot --credentials-out - -o json": "stdout",
     "rotate bot --overlap 9999999999d": "9999999999d",
-    "reap -n x -A": "-n and -A",
-    "reap --render -A": "--image",
-    "reap --render --image x": "-A",
-    "reap -n Ü": "'Ü'",
+    "delete": "--expired",
+    "delete bot --expired": "--expired",
+    "delete bot -A": "-A",
     "list -n ../kube-system": "'../kube-system'",
 }
 RENDER = {

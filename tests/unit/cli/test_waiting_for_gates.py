@@ -31,10 +31,10 @@ DENY = "gate deny --jti a --config gate.yaml --until 2030-01-01T00:00:00Z"
 COMMANDS = {
     "create": f"identity create new {DOOR}",
     "rotate": "identity rotate bot --overlap 0",
-    "rotate all": "identity rotate --all --credentials-out all",
+    "rotate all": "identity rotate --all --overlap 1d --credentials-out all",
     "revoke": "identity revoke bot",
     "delete": "identity delete bot --yes",
-    "reap": "identity reap",
+    "delete expired": "identity delete --expired --yes",
     "federate": FEDERATE,
     "deny": DENY,
 }
@@ -195,12 +195,12 @@ def test_a_denial_is_published_and_removed(embedded: EmbeddedCluster, run: Run) 
 def test_a_full_namespace_gets_no_credential_that_the_gate_would_leave_out(
     embedded: EmbeddedCluster, run: Run, command: str
 ) -> None:
-    StandInGate(embedded=embedded, room=2)
+    StandInGate(embedded=embedded, room=1)  # one of two has expired
     before = {each.uid for each in own_secrets(embedded.cluster)}
     err = run(COMMANDS[command], code=1)[1]
     check(
-        message_with(err, "watch.credentialsPerNamespace"), "team has 2", "takes 2",
-        "daypass identity reap -n team", reason="no-room",
+        message_with(err, "watch.credentialsPerNamespace"), "team has 1", "takes 1",
+        reason="no-room",
     )  # fmt: skip
     assert {each.uid for each in own_secrets(embedded.cluster)} == before
     assert embedded.cluster.find(ROLES, "new-daypass-token", "team") is None
@@ -211,7 +211,7 @@ def test_many_rotations_end_where_the_room_of_a_namespace_ends(
 ) -> None:
     for name in ("second", "third"):
         make(embedded.cluster, IdentityName(namespace="team", name=name))
-    StandInGate(embedded=embedded, room=6)  # of four, one expired, and two more
+    StandInGate(embedded=embedded, room=5)  # three that have not expired, and two more
     err = run(COMMANDS["rotate all"], code=1)[1]
     assert "rotated 2 of 3 identities" in err
 

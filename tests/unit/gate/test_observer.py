@@ -679,7 +679,7 @@ class Changing(Cluster):
             self.account(what, namespace=NAMESPACES[what % 2])
         else:
             more = {"deletionTimestamp": NOW} if kind == "leaving" else {}
-            self.secret(what, what // 2 - 4, NAMESPACES[what // 2 % 2], **more)
+            self.secret(what, what // 2 - 4, NAMESPACES[what // 2 % 2], {}, **more)
 
     def expected(self) -> dict[str, set[int]]:
         """What exists, by the objects alone."""

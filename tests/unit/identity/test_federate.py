@@ -15,10 +15,9 @@ from daypass._core.kubernetes.objects import uid_of
 from daypass.cli.identity.list import identity_json, table_row
 from daypass.identity.create import FederatedIdentityError, Federation
 from daypass.identity.credential_secrets import NoRoomError, our_secrets
-from daypass.identity.delete import delete, revoke
+from daypass.identity.delete import delete, delete_expired, revoke
 from daypass.identity.health import IdentityHealth, examine
 from daypass.identity.model import IdentityName, InactiveIdentityError, token_secret
-from daypass.identity.reap import reap
 from daypass.identity.records import list_objects
 from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.cluster import Cluster
@@ -127,7 +126,7 @@ def test_an_expired_federated_identity_needs_another_deadline(embedded: Embedded
     change = {"metadata": {"annotations": {labels.DEADLINE: "2027-01-15T08:00:01Z"}}}
     embedded.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
     embedded.clock.advance(2)
-    reap(embedded.cluster, None, warn=silent)
+    delete_expired(embedded.cluster, None, warn=silent)
     with raises(InactiveIdentityError, match="2027-01-15T08:00:01Z"):
         make_federated(embedded.cluster)
     make_federated(embedded.cluster, deadline="2027-02-15T08:00:00Z")
@@ -212,7 +211,9 @@ def test_a_rotation_makes_a_new_anchor_and_ends_the_old_one_after_the_overlap(
     assert bound_token(embedded, rotated.secret_name)()
     assert is_accepted()
     embedded.clock.advance(DAY)
-    assert [each.name for each in reap(embedded.cluster, "team", warn=silent).deleted] == [old]
+    assert [
+        each.name for each in delete_expired(embedded.cluster, "team", warn=silent).deleted
+    ] == [old]
     embedded.clock.advance(11)
     assert not is_accepted()
     again = renew(embedded.cluster, overlap_seconds=0)
@@ -251,7 +252,7 @@ def test_an_expired_identity_loses_its_anchor_and_its_users(embedded: EmbeddedCl
     change = {"metadata": {"annotations": {labels.DEADLINE: "2027-01-15T08:00:01Z"}}}
     embedded.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
     embedded.clock.advance(2)
-    assert reap(embedded.cluster, None, warn=silent).expired == ["team/bot"]
+    assert delete_expired(embedded.cluster, None, warn=silent).identities == [BOT]
     embedded.clock.advance(11)
     assert not is_accepted()
     assert embedded.cluster.list(ROLE_BINDINGS, "team", labels=labels.SELECTOR) == []
@@ -305,7 +306,7 @@ def test_a_token_left_of_a_federated_identity_is_retired_and_its_anchor_stays(
     assert accepts(embedded.cluster, long_lived.token) == bool(overlap_seconds)
     assert health(embedded).findings == ()
     embedded.clock.advance(overlap_seconds + 11)
-    reap(embedded.cluster, "team", warn=silent)
+    delete_expired(embedded.cluster, "team", warn=silent)
     embedded.clock.advance(11)
     assert not accepts(embedded.cluster, long_lived.token)
     token = exchange(embedded.cluster, BOT, bound_to=anchor)

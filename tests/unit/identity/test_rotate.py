@@ -14,9 +14,8 @@ from daypass.identity.credentials_file import (
     IncompleteCredentialsError,
     resolve_settings,
 )
-from daypass.identity.delete import revoke
+from daypass.identity.delete import delete_expired, revoke
 from daypass.identity.model import IdentityName, InactiveIdentityError, get_identity
-from daypass.identity.reap import reap
 from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
@@ -54,10 +53,10 @@ def test_both_tokens_work_until_the_overlap_ends(embedded: EmbeddedCluster) -> N
     assert rotated.credentials.door == SETTINGS.door
     assert accepts(embedded.cluster, old.token)
     embedded.clock.advance(DAY - 1)
-    assert reap(embedded.cluster, None, warn=silent).deleted == []
+    assert delete_expired(embedded.cluster, None, warn=silent).deleted == []
     assert accepts(embedded.cluster, old.token)
     embedded.clock.advance(1)
-    reaped = reap(embedded.cluster, "team", warn=silent)
+    reaped = delete_expired(embedded.cluster, "team", warn=silent)
     assert [each.name for each in reaped.deleted] == [old.secret.name]
     embedded.clock.advance(11)
     assert not accepts(embedded.cluster, old.token)

@@ -39,7 +39,7 @@ ADOPTED = f"{DOMAIN}/adopted"
 """On a ServiceAccount that daypass did not create, with the value `true`: `delete` keeps it."""
 
 DEADLINE = f"{DOMAIN}/deadline"
-"""On the ServiceAccount: when the identity expires (RFC 3339, UTC)."""
+"""On the ServiceAccount: until when gates accept its tokens (RFC 3339, UTC)."""
 
 MODEL = f"{DOMAIN}/model"
 """On a grant to call models: the model's name, or `*` for every model of the namespace."""
@@ -49,7 +49,7 @@ REPLACES = f"{DOMAIN}/replaces"
 """
 
 RETIRE_AFTER = f"{DOMAIN}/retire-after"
-"""On a retired Secret: when it may be deleted (RFC 3339, UTC)."""
+"""On a retired Secret: until when gates accept what is bound to it (RFC 3339, UTC)."""
 
 SOURCE = f"{DOMAIN}/token-source"
 """On an anchor: where the client finds its own token, as `github:AUDIENCE`, `file:PATH` or

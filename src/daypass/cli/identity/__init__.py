@@ -2,7 +2,7 @@
 
 SUMMARY = "create, list, rotate and revoke identities of clients"
 COMMANDS = (
-    "create", "list", "show", "authorize", "unauthorize", "rotate", "revoke", "reap", "delete",
+    "create", "list", "show", "authorize", "unauthorize", "rotate", "revoke", "delete",
     "federate",
 )  # fmt: skip
 EPILOG = """examples:

@@ -178,8 +178,9 @@ def _report(
     )
     if spec.deadline:
         log(
-            f"its deadline is {spec.deadline}; nothing expires automatically",
-            f"run this regularly, such as in a CronJob: {command('identity', 'reap')}",
+            f"its deadline is {spec.deadline}: from then on gates refuse its tokens",
+            "the API server accepts them until they are deleted:"
+            f" {command('identity', 'delete', '--expired', '-n', name.namespace)}",
         )
     if show_exchange:
         log(

@@ -1,7 +1,13 @@
 """`daypass identity delete`: delete everything that was created for an identity."""
 
-from argparse import Namespace
+from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from daypass._core.errors import UsageError
 from daypass._core.hints import kubectl
 from daypass.cli import log, options, warn
 from daypass.cli.output import confirm, did, write_result
@@ -11,14 +17,47 @@ SUMMARY = "delete an identity, with its tokens and grants everywhere"
 EPILOG = """examples:
   daypass identity delete bot -n team --dry-run
   daypass identity delete bot -n team --yes            without a terminal
+  daypass identity delete --expired -A
 
-An adopted ServiceAccount stays. If it was interrupted, run it again. Exit code 3: a gate has not
-published the deletion in time, or a ServiceAccount stays without daypass's label, or with tokens.
+--expired deletes retired Secrets, and the tokens and grants of identities after their deadline,
+which are still listed. An adopted ServiceAccount stays. If it was interrupted, run it again. Exit
+code 3: a gate has not published the deletion in time, or a ServiceAccount stays without daypass's
+label, or with tokens.
 """
-add_arguments = options.add_deletion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletion:
+    """What was deleted."""
+
+    dry_run: Annotated[str | None, "client or server: nothing was deleted; null: no dry run"]
+    identities: Annotated[Sequence[str], "those deleted, or expired, as NAMESPACE/NAME"]
+    deleted: Annotated[Sequence[str], "the objects, as `resource/name in namespace`"]
+    left: Annotated[Sequence[str], "objects that stay, since daypass did not create them"] = ()
+    errors: Annotated[Sequence[str], "what could not be deleted, and why"] = ()
+
+
+OUTPUT = Deletion
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="the identity")
+    parser.add_argument("--expired", action="store_true", help="what has expired instead")
+    parser.add_argument(
+        "-A", "--all-namespaces", action="store_true", help="with --expired: in all namespaces"
+    )
+    options.add_deletion(parser)
 
 
 def run(args: Namespace) -> int:
+    if args.expired == bool(args.name):
+        raise UsageError("name one identity, or --expired", "see --help")
+    if args.all_namespaces and not args.expired:
+        raise UsageError("-A is for --expired", "leave it out")
+    return _delete_expired(args) if args.expired else _delete(args)
+
+
+def _delete(args: Namespace) -> int:
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.delete import delete
 
@@ -28,18 +67,16 @@ def run(args: Namespace) -> int:
             gates = options.gate_wait(args, cluster)
             deleted = delete(cluster, name, warn=warn, wait=gates.wait_removed, show=status.show)
             gates.wait_removed([deleted.account_uid] if deleted.account_uid else [])
-    done = did(args.dry_run, "delete", "deleted")
-    write_result(
+    _report(
         args,
-        {
-            "namespace": name.namespace,
-            "name": name.name,
-            "dryRun": args.dry_run,
-            "deleted": deleted.deleted,
-            "left": deleted.left,
-        },
-        "".join(f"{done} {each}\n" for each in deleted.deleted),
+        Deletion(
+            dry_run=args.dry_run,
+            identities=[name.key],
+            deleted=deleted.deleted,
+            left=deleted.left,
+        ),
     )
+    done = did(args.dry_run, "delete", "deleted")
     log(f"{done} identity {there}: {len(deleted.deleted)} objects", gates.at_gates)
     for each in deleted.left:
         log(f"{each} stays: it is not marked as created by daypass")
@@ -50,3 +87,31 @@ def run(args: Namespace) -> int:
             f"delete it: {end}",
         )
     return 3 if deleted.is_unmarked or not deleted.has_ended else gates.exit_code
+
+
+def _delete_expired(args: Namespace) -> int:
+    with options.open_cluster(args) as cluster:
+        from daypass.identity.delete import delete_expired
+        from daypass.kube.resources import SECRETS
+
+        namespace = None if args.all_namespaces else cluster.namespace
+        where = "every namespace" if namespace is None else f"namespace {namespace}"
+        confirm(args, f"delete what has expired in {where} at {cluster.connection.server}?")
+        with progress(args, "reading identities") as status:
+            found = delete_expired(cluster, namespace, warn=warn, show=status.show)
+            gates = options.gate_wait(args, cluster)
+            gates.wait_removed(each.uid for each in found.deleted if each.resource is SECRETS)
+    names = [name.key for name in found.identities]
+    deleted = [each.display for each in found.deleted]
+    errors = [error.fact for error in found.errors]
+    _report(args, Deletion(dry_run=args.dry_run, identities=names, deleted=deleted, errors=errors))
+    done = did(args.dry_run, "delete", "deleted")
+    log(f"{done} {len(deleted)} objects that have expired in {where}", gates.at_gates)
+    for error in found.errors:
+        log(error.fact, error.hint)
+    return 1 if errors else gates.exit_code
+
+
+def _report(args: Namespace, result: Deletion) -> None:
+    done = did(args.dry_run, "delete", "deleted")
+    write_result(args, result, "".join(f"{done} {each}\n" for each in result.deleted))

@@ -1,6 +1,6 @@
 """`daypass identity revoke`: delete what the tokens of an identity are bound to."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 
 from daypass._core.hints import command, kubectl
@@ -16,7 +16,11 @@ A federated identity gets no more tokens until `federate` is run again. The iden
 stay; `delete` removes them. Exit code 3: another Secret holds a token of it, no policy is seen to
 deny tokens that are bound to nothing, or a gate has not published the revocation in time.
 """
-add_arguments = options.add_deletion
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    options.add_identity(parser)
+    options.add_deletion(parser)
 
 
 def run(args: Namespace) -> int:

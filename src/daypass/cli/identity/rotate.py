@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 SUMMARY = "give an identity new credentials, and retire the old ones"
 EPILOG = """examples:
   daypass identity rotate bot -n team --credentials-out bot.json
-  daypass identity rotate bot -n team --overlap 0
+  daypass identity rotate bot -n team --overlap 1d        the old one works for a day
   daypass identity rotate --all -A --older-than 90d --credentials-out files
 
-If a token may have leaked, use `daypass identity revoke`, then `create`. `daypass identity reap`
-deletes the old token after its time, and so does the next rotation. Exit code 3: a gate has not
-published the change in time.
+If a token may have leaked, use `daypass identity revoke`, then `create`. With --overlap, the old
+token can be bound to the new Secret until it is deleted: by `daypass identity delete --expired`,
+or the next rotation. Exit code 3: a gate has not published the change in time.
 """
 
 
@@ -44,8 +44,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--overlap",
         metavar="TIME",
-        default="1d",
-        help="delete the old one after this time (default: 1d); 0: now",
+        default="0",
+        help="keep the old one for this time, such as 1d (default: delete it now)",
     )
     many = parser.add_argument_group("many at once")
     many.add_argument("--all", action="store_true", help="all long-lived tokens of the namespace")
@@ -67,7 +67,7 @@ def run(args: Namespace) -> int:
 
     overlap_seconds = parse_seconds(args.overlap, "--overlap")
     if overlap_seconds > LONGEST_SECONDS:
-        raise UsageError(f"--overlap: {args.overlap} is too long", "try 1d, or 0")
+        raise UsageError(f"--overlap: {args.overlap} is too long", "try 1d")
     _check(args)
     with options.open_cluster(args) as cluster:
         from daypass.identity.rotate import rotate
@@ -219,7 +219,7 @@ def _document(args: Namespace, rotated: Rotation) -> Rotated | RotationFailed:
 
 def _ends(args: Namespace, rotated: Rotation) -> list[str]:
     done = did(args.dry_run, "delete", "deleted")
-    reap = command("identity", "reap", "-n", rotated.name.namespace)
-    when = f"from {rotated.retire_after} on: by `{reap}`, or the next rotation"
-    lines = [f"{each.name} may be deleted {when}" for each in rotated.retired]
+    end = command("identity", "delete", "--expired", "-n", rotated.name.namespace)
+    until = f"until {rotated.retire_after}; after that, delete it: {end}"
+    lines = [f"{each.name} works {until}" for each in rotated.retired]
     return [*lines, *(f"{done} {each.name}" for each in rotated.deleted)]

@@ -90,7 +90,7 @@ def _token(secret: CredentialSecret, found: IdentityHealth, clock: Clock) -> str
 
     state = "live" if secret in found.live else "not live"
     if secret.retire_after:
-        state = f"may be deleted from {secret.retire_after} on"
+        state = f"retired at {secret.retire_after}"
     used = f"last used {secret.last_used}" if secret.last_used else "never used"
     if secret.is_anchor:
         used = "last use unknown"

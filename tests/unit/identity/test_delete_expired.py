@@ -6,8 +6,8 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes import labels
+from daypass.identity.delete import delete_expired
 from daypass.identity.model import find_account
-from daypass.identity.reap import reap
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
@@ -32,14 +32,14 @@ def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
 ) -> None:
     created = make(embedded.cluster, deadline="2027-02-01T00:00:00Z")
     grant(embedded.cluster)
-    assert reap(embedded.cluster, None, warn=silent).expired == []
+    assert delete_expired(embedded.cluster, None, warn=silent).identities == []
     embedded.clock.advance(60 * DAY)
     with dry_run(embedded.cluster) as cluster:
-        planned = reap(cluster, None, warn=silent)
+        planned = delete_expired(cluster, None, warn=silent)
     assert len(own_secrets(embedded.cluster)) == 1
-    reaped = reap(embedded.cluster, None, warn=silent)
+    reaped = delete_expired(embedded.cluster, None, warn=silent)
     assert planned == reaped
-    assert reaped.expired == ["team/bot"]
+    assert reaped.identities == [BOT]
     assert isinstance(
         exchange(embedded.as_holder_of(created.token), BOT, bound_to=None), DaypassError
     )
@@ -47,8 +47,8 @@ def test_an_expired_identity_loses_tokens_and_grants_and_is_still_listed(
     assert embedded.cluster.list(AUTHORIZATION_POLICIES, labels=labels.SELECTOR) == []
     account = find_account(embedded.cluster, BOT)
     assert account is not None
-    assert account.has_expired(embedded.clock)
-    assert reap(embedded.cluster, None, warn=silent).expired == []
+    assert account.has_expired(embedded.clock.unix())
+    assert delete_expired(embedded.cluster, None, warn=silent).identities == []
 
 
 @pytest.mark.parametrize("kind", [kind for kind in DISGUISES if kind.startswith("Secret")])
@@ -57,7 +57,7 @@ def test_a_disguised_secret_is_deleted_after_its_time(embedded: EmbeddedCluster,
     renew(embedded.cluster, overlap_seconds=DAY)
     disguise(embedded.cluster, kind, BOT, old.secret.name)
     embedded.clock.advance(DAY)
-    deleted = reap(embedded.cluster, "team", warn=silent).deleted
+    deleted = delete_expired(embedded.cluster, "team", warn=silent).deleted
     assert [each.name for each in deleted] == [old.secret.name]
 
 
@@ -67,9 +67,9 @@ def test_an_identity_whose_account_lost_its_mark_still_expires(
 ) -> None:
     created = make(embedded.cluster, deadline="2027-02-01T00:00:00Z")
     disguise(embedded.cluster, kind, BOT, created.secret.name)
-    assert reap(embedded.cluster, "team", warn=silent).expired == []
+    assert delete_expired(embedded.cluster, "team", warn=silent).identities == []
     embedded.clock.advance(60 * DAY)
-    assert reap(embedded.cluster, "team", warn=silent).expired == ["team/bot"]
+    assert delete_expired(embedded.cluster, "team", warn=silent).identities == [BOT]
     assert own_secrets(embedded.cluster) == []
     assert embedded.cluster.list(ROLE_BINDINGS, "team", labels=labels.SELECTOR) == []
 
@@ -77,8 +77,8 @@ def test_an_identity_whose_account_lost_its_mark_still_expires(
 def test_an_expired_identity_of_another_namespace_is_not_reaped(embedded: EmbeddedCluster) -> None:
     make(embedded.cluster, deadline="2027-02-01T00:00:00Z")
     embedded.clock.advance(60 * DAY)
-    reaped = reap(embedded.cluster, "far", warn=silent)
-    assert (reaped.expired, reaped.deleted) == ([], [])
+    reaped = delete_expired(embedded.cluster, "far", warn=silent)
+    assert (reaped.identities, reaped.deleted) == ([], [])
     assert len(own_secrets(embedded.cluster)) == 1
 
 
@@ -92,7 +92,7 @@ def test_an_unreadable_time_is_an_error_and_deletes_nothing(
     change = {"metadata": {"annotations": {mark: "tomorrow"}}}
     place = (SERVICE_ACCOUNTS, "bot") if mark == labels.DEADLINE else (SECRETS, created.secret.name)
     embedded.cluster.patch(*place, change, "team")
-    reaped = reap(embedded.cluster, None, warn=silent)
+    reaped = delete_expired(embedded.cluster, None, warn=silent)
     (error,) = reaped.errors
     assert mark in error.fact
     assert "'tomorrow'" in error.fact
