@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from daypass._core.clock import SYSTEM_CLOCK, deadline_unix
+from daypass._core.kubernetes.labels import DEADLINE, RETIRE_AFTER
 from daypass.identity.credential_secrets import our_secrets
-from daypass.kube.resources import ROLES
+from daypass.kube.resources import ROLES, SECRETS, SERVICE_ACCOUNTS
 from daypass.render.names import GATE_WATCH
 from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
 from support.lifecycle import GATE, make
 from support.messages import check, message_with
-from support.watching import Watch, prepare, published, watched_config
+from support.watching import Watch, becomes_removed, prepare, published, watched_config
 
 DOOR = ("--door", "https://ekf.example.com/kubernetes", "--audience", GATE)
 
@@ -73,6 +75,31 @@ def test_a_fleet_is_handed_over_once_all_of_it_is_published(
     assert len(json.loads(out)) == len(list((shell.folder / "all").rglob("*.json"))) == 11
     assert uids(shell) <= published(plane)
     assert len(uids(shell)) == 11
+
+
+def test_access_ends_at_a_deadline_without_an_event_until_it_is_moved(
+    shell: AdminShell, plane: ControlPlane, watch: Watch
+) -> None:
+    shell.identity("create", *DOOR, "--expires", "20s")
+    old = uids(shell)
+    shell.identity("rotate", "--overlap", "3s", "--force")
+    assert old < published(plane)
+    took = {}
+    for what in (SECRETS, SERVICE_ACCOUNTS):
+        mark = RETIRE_AFTER if what is SECRETS else DEADLINE
+        (found,) = [
+            each
+            for each in shell.cluster.list(what, shell.namespace)
+            if mark in each["metadata"].get("annotations", {})
+        ]
+        ends = old if what is SECRETS else uids(shell)
+        becomes_removed(plane, *ends)
+        took[mark] = SYSTEM_CLOCK.unix() - deadline_unix(found["metadata"]["annotations"][mark])
+    # It is one machine, with one clock; a second, and what a busy machine takes.
+    assert {mark for mark, seconds in took.items() if not 0 <= seconds < 3} == set()
+    shell.identity("create", *DOOR, "--expires", "1d", "--force")
+    (current,) = uids(shell) - old
+    assert uids(shell) & published(plane) == {current}
 
 
 def test_without_a_watch_the_hint_leads_to_what_publishes(

@@ -19,7 +19,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 from daypass._core.clock import deadline_unix
 from daypass._core.errors import DaypassError
@@ -316,25 +315,22 @@ def policies_in(owned: Iterable[OwnedObject]) -> list[Object]:
 def _list_grants(
     cluster: Cluster, resource: Resource, namespace: str | None, warn: Warn
 ) -> list[Object]:
-    ours = partial(
-        cluster.list,
-        resource,
-        labels=labels.SELECTOR,
-        metadata_only=resource is not AUTHORIZATION_POLICIES,
-    )
-    try:
-        return ours()
-    except NotFoundError:
-        return []  # Istio is not installed
-    except ForbiddenError as error:
-        if namespace is None:
-            raise
-        warn(f"{resource.plural} of other namespaces cannot be listed and stay", error.hint)
-    try:
-        return ours(namespace=namespace)
-    except ForbiddenError as error:
-        warn(f"{resource.plural} cannot be listed and stay", error.hint)
-        return []
+    for where in dict.fromkeys((None, namespace)):
+        try:
+            return cluster.list(
+                resource,
+                where,
+                labels=labels.SELECTOR,
+                metadata_only=resource is not AUTHORIZATION_POLICIES,
+            )
+        except NotFoundError:
+            return []  # Istio is not installed
+        except ForbiddenError as error:
+            if namespace is None:
+                raise
+            of = " of other namespaces" if where is None else ""
+            warn(f"{resource.plural}{of} cannot be listed and stay", error.hint)
+    return []
 
 
 def _read(resource: Resource, documents: Iterable[Object]) -> list[OwnedObject]:

@@ -8,6 +8,7 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes import labels
+from daypass._core.secret import Secret
 from daypass.identity.create import IdentitySpec, create
 from daypass.identity.credentials_file import (
     CredentialsOptions,
@@ -61,6 +62,22 @@ def test_both_tokens_work_until_the_overlap_ends(embedded: EmbeddedCluster) -> N
     embedded.clock.advance(11)
     assert not accepts(embedded.cluster, old.token)
     assert [secret.name for secret in own_secrets(embedded.cluster)] == [rotated.secret_name]
+
+
+@pytest.mark.parametrize("overlap_seconds", [0, DAY])
+def test_during_an_overlap_alone_an_old_token_can_be_bound_to_the_new_secret(
+    embedded: EmbeddedCluster, overlap_seconds: int
+) -> None:
+    old = make(embedded.cluster)
+    new = renew(embedded.cluster, overlap_seconds=overlap_seconds).secret_name
+    embedded.clock.advance(11)
+    holder = embedded.as_holder_of(old.token)
+    assert isinstance(exchange(holder, BOT, bound_to=new), Secret) == bool(overlap_seconds)
+    embedded.clock.advance(DAY)  # at the API server, even after the overlap
+    assert isinstance(exchange(holder, BOT, bound_to=new), Secret) == bool(overlap_seconds)
+    delete_expired(embedded.cluster, None, warn=silent)
+    embedded.clock.advance(11)
+    assert not isinstance(exchange(holder, BOT, bound_to=new), Secret)
 
 
 def test_a_rotation_deletes_only_expired_secrets(embedded: EmbeddedCluster) -> None:
