@@ -129,8 +129,7 @@ def end_thread(authorizer: LocalAuthorizer) -> None:
 
 
 def end_work(authorizer: LocalAuthorizer) -> None:
-    ticker = authorizer._service.authorizer._ticker
-    assert ticker is not None
+    ticker = authorizer._service._background[0]
     authorizer._thread.call(ticker.cancel)
     eventually("its work has ended", ticker.done)
 

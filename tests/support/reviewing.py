@@ -12,10 +12,9 @@ from daypass.config import IstioGate
 from daypass.config.gate import DEFAULT_GATE
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
-from daypass.gate.authorizer.models import Models
+from daypass.gate.authorizer.destinations import Models, ServedGate
 from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.review_client import ReviewFailure
-from daypass.gate.authorizer.served_gate import ServedGate
+from daypass.gate.authorizer.review_client import ReviewFailedError
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import CallerIdentity
@@ -84,9 +83,9 @@ class AskedAuthorizer:
         self.asked_for: list[str] = []
         """The audience of each TokenReview."""
         self.asked_accesses: list[tuple[str, Access]] = []
-        self.says: Callable[[str], Review | ReviewFailure | float | None] = lambda token: GOOD
+        self.says: Callable[[str], Review | ReviewFailedError | float | None] = lambda token: GOOD
         """The API server's result; a number or None: it fails, with this Retry-After."""
-        self.may: Callable[[str, Access], bool | ReviewFailure] = lambda user, access: True
+        self.may: Callable[[str, Access], bool | ReviewFailedError] = lambda user, access: True
         gate = IstioGate(audience=AUDIENCE, check="review", **settings)
         self.gates = {
             name: ServedGate(name, gate, each, is_verified=verifier is None)
@@ -137,7 +136,7 @@ class AskedAuthorizer:
     ) -> AuthzResponse | None:  # fmt: skip
         """The response from the caches alone."""
         target = gate_prefix(gate) + path
-        return self.authorizer.cached(
+        return self.authorizer.look_up(
             target.encode("latin-1"), host.encode("latin-1"), line.encode("latin-1"),
             model_header=model_header,
         )  # fmt: skip
@@ -152,7 +151,7 @@ class AskedAuthorizer:
             )
             if found is not None:
                 return found
-        response = self.authorizer.check(
+        response = self.authorizer.ask(
             (gate_prefix(gate) + path).encode("latin-1"), host.encode("latin-1"),
             [value.encode("latin-1") for value in authorizations],
             source=source, model_header=model_header,
@@ -166,19 +165,18 @@ class AskedAuthorizer:
     def bearer(self, **changes: Any) -> AuthzResponse:
         return self.ask(f"Bearer {self.token(**changes)}")
 
-    async def _review(self, token: str, audience: str) -> Review | ReviewFailure:
+    async def _review(self, token: str, audience: str) -> Review:
         self.asked.append(token)
         self.asked_for.append(audience)
-        return _result(self.says(token))
+        says = self.says(token)
+        if isinstance(says, Review):
+            return says
+        if isinstance(says, ReviewFailedError):
+            raise says
+        raise ReviewFailedError("it fails", retry_after_seconds=says)
 
-    async def _review_access(
-        self, identity: CallerIdentity, access: Access
-    ) -> bool | ReviewFailure:
+    async def _review_access(self, identity: CallerIdentity, access: Access) -> bool:
         self.asked_accesses.append((identity.user, access))
-        return self.may(identity.user, access)
-
-
-def _result(says: Review | ReviewFailure | float | None) -> Review | ReviewFailure:
-    if isinstance(says, Review | ReviewFailure):
-        return says
-    return ReviewFailure(why="it fails", retry_after_seconds=says)
+        if isinstance(may := self.may(identity.user, access), ReviewFailedError):
+            raise may
+        return may

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.gate.authorizer import review_client, reviewer
+from daypass.gate.authorizer import review_client, review_queue
 from daypass.gate.authorizer.review_queue import ReviewQueue
 from daypass.render.envoy import authorizer_filters
 
@@ -39,7 +39,7 @@ def unlimited_reviews(*, envoy_seconds: float = 0.0) -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         queue = partial(ReviewQueue, timeout_seconds=math.inf)
-        patch.setattr(reviewer, "ReviewQueue", queue)
+        patch.setattr(review_queue, "ReviewQueue", queue)
         patch.setattr(review_client, "CONNECT_SECONDS", math.inf)
         patch.setattr(review_client, "ANSWER_SECONDS", math.inf)
         patch.setattr(authorizer_filters, "TIMEOUT_SECONDS", envoy_seconds)

@@ -12,8 +12,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from daypass.gate.authorizer import review_client
-from daypass.gate.authorizer.review_client import LIMIT_BYTES, ReviewClient, ReviewFailure
-from daypass.gate.authorizer.reviews import review_access, review_token
+from daypass.gate.authorizer.review_client import LIMIT_BYTES, ReviewClient, ReviewFailedError
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.claims import CallerIdentity
 from daypass.rules.decision import Review
@@ -49,11 +48,20 @@ def saying(*answers: bytes) -> Serve:
     return serve
 
 
-async def review(client: ReviewClient) -> Review | ReviewFailure:
-    return await review_token(client, "x.y.z", "a")
+async def review(client: ReviewClient) -> Review | ReviewFailedError:
+    return await result_of(client.review_token("x.y.z", "a"))
 
 
-def asked(serve: Serve, *, times: int = 1, scheme: str = "http") -> list[Review | ReviewFailure]:
+async def result_of(asked: Awaitable[T]) -> T | ReviewFailedError:
+    try:
+        return await asked
+    except ReviewFailedError as failure:
+        return failure
+
+
+def asked(
+    serve: Serve, *, times: int = 1, scheme: str = "http"
+) -> list[Review | ReviewFailedError]:
     """What comes of asking about a token so many times, one after another."""
     return asked_by(serve, review, times=times, scheme=scheme)
 
@@ -118,8 +126,9 @@ def test_tokens_and_accesses_are_reviewed_on_one_connection() -> None:
             writer.write(answer)
         assert await reader.read() == b""
 
-    async def ask(client: ReviewClient) -> list[Review | bool | ReviewFailure]:
-        return [await review_token(client, "x.y.z", "a"), await review_access(client, ALICE, IRIS)]
+    async def ask(client: ReviewClient) -> list[Review | bool | ReviewFailedError]:
+        token = await result_of(client.review_token("x.y.z", "a"))
+        return [token, await result_of(client.review_access(ALICE, IRIS))]
 
     (found,) = asked_by(serve, ask)
     assert found == [Review(authenticated=True, user="u", audiences=("a",)), True]
@@ -172,14 +181,14 @@ def test_refused_credentials_are_read_again_once() -> None:
     found = asked(saying(answered(b"{}", "401 Unauthorized"), answered(GOOD)))
     assert found == [Review(authenticated=True, user="u", audiences=("a",))]
     (refused,) = asked(saying(*[answered(b"{}", "401 Unauthorized")] * 2))
-    assert isinstance(refused, ReviewFailure)
+    assert isinstance(refused, ReviewFailedError)
     assert "system:auth-delegator" in refused.why
 
 
 def test_a_refused_review_returns_the_retry_after_seconds() -> None:
     more = "Retry-After: 7\r\n"
     (said,) = asked(saying(answered(b"{}", "429 Too Many Requests", more)))
-    assert isinstance(said, ReviewFailure)
+    assert isinstance(said, ReviewFailedError)
     assert said.retry_after_seconds == 7
 
 
@@ -202,7 +211,7 @@ BAD_ANSWERS = [
 @pytest.mark.parametrize("answer", BAD_ANSWERS)
 def test_an_invalid_review_answer_authenticates_no_one(answer: bytes) -> None:
     (said,) = asked(saying(answer))
-    assert isinstance(said, ReviewFailure) or not said.authenticated
+    assert isinstance(said, ReviewFailedError) or not said.authenticated
 
 
 @pytest.mark.parametrize(
@@ -210,8 +219,8 @@ def test_an_invalid_review_answer_authenticates_no_one(answer: bytes) -> None:
     [*BAD_ANSWERS, answered(GOOD), answered(b'{"status":{"allowed":true}}', "403 Forbidden")],
 )
 def test_an_invalid_review_answer_allows_no_access(answer: bytes) -> None:
-    (said,) = asked_by(saying(answer), lambda client: review_access(client, ALICE, IRIS))
-    assert isinstance(said, ReviewFailure)
+    (said,) = asked_by(saying(answer), lambda client: result_of(client.review_access(ALICE, IRIS)))
+    assert isinstance(said, ReviewFailedError)
 
 
 def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +232,7 @@ def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -
         await reader.read()
 
     (said,) = asked(silent)
-    assert isinstance(said, ReviewFailure)
+    assert isinstance(said, ReviewFailedError)
     assert said.about_request, "others may have their answer"
     check(said.why, reason="unanswered")
 
@@ -237,7 +246,7 @@ def test_an_api_server_that_takes_no_connection_fails_for_every_token(
         await reader.read()
 
     (said,) = asked(silent, scheme="https")  # the handshake gets no answer
-    assert isinstance(said, ReviewFailure)
+    assert isinstance(said, ReviewFailedError)
     assert not said.about_request
     check(said.why, reason="unreachable")
 

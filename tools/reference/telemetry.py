@@ -17,9 +17,8 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.agent.daemon import metrics
 from daypass.agent.file_renewer import RenewerStatus
 from daypass.cli.gate.watch import cluster_controller
-from daypass.gate.authorizer.served_gate import ServedGate
-from daypass.gate.authorizer.service import Service
-from daypass.gate.authorizer.serving_certificate import ReloadingCertificate
+from daypass.gate.authorizer.destinations import ServedGate
+from daypass.gate.authorizer.service import ReloadingCertificate, Service
 from daypass.gate.watch.controller import Leader
 from daypass.gate.watch.status import WatchStatus
 from daypass.kube.cluster import Cluster

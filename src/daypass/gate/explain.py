@@ -11,8 +11,8 @@ from daypass._core.hints import command
 from daypass._core.jwt import unverified_claims
 from daypass._core.kubernetes.objects import group_of, name_of
 from daypass._core.text import printable
+from daypass.gate.authorizer.reviews import ACCESS_PATH, access_review, is_allowed
 from daypass.gate.signing_keys import is_signed
-from daypass.kube.access_review import PATH, access_review, is_allowed
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.rules.claims import Bound, CallerIdentity, bound_to
@@ -144,7 +144,7 @@ def _may(cluster: Cluster, caller: CallerIdentity, access: Access) -> bool | Non
     """Return whether a caller has an access; None if the user may not ask."""
     what = f"ask whether {caller.user} may {_shown(access)}"
     try:
-        answer = cluster.request("POST", PATH, access_review(caller, access), what=what)
+        answer = cluster.request("POST", ACCESS_PATH, access_review(caller, access), what=what)
     except ForbiddenError:
         return None
     return is_allowed(answer)

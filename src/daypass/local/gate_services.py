@@ -20,7 +20,7 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.server.loop_thread import LoopThread
 from daypass.config import Config
-from daypass.gate.authorizer.served_gate import ServedGate
+from daypass.gate.authorizer.destinations import ServedGate
 from daypass.gate.authorizer.service import Listen, Service
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.controller import AtGate, Controller

@@ -15,10 +15,10 @@ from daypass._core.errors import DaypassError
 from daypass.config.gate import DEFAULT_GATE
 from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.gate.authorizer.authorizer import FRESH_SHARE
+from daypass.gate.authorizer.destinations import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES
 from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.review_client import ReviewFailure
-from daypass.gate.authorizer.reviewer import LIMIT_REFUSALS
-from daypass.gate.authorizer.served_gate import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES
+from daypass.gate.authorizer.review_client import ReviewFailedError
+from daypass.gate.authorizer.review_queue import LIMIT_REFUSALS
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import SKEW_SECONDS
@@ -182,9 +182,9 @@ def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_boun
     for number in range(LIMIT_DESTINATIONS + 100):
         assert tried.ask(line, host=f"EKF.example.com:{number}").code == 200
     destinations = tried.gates[DEFAULT_GATE].destinations
-    assert 0 < len(destinations.known) <= LIMIT_DESTINATIONS
+    assert 0 < len(destinations.remembered) <= LIMIT_DESTINATIONS
     assert tried.ask(line, host=f"{HOST}:{'9' * 60_000}").code == 200
-    assert max(len(host) for host, _ in destinations.known) < LIMIT_KEY_BYTES
+    assert max(len(host) for host, _ in destinations.remembered) < LIMIT_KEY_BYTES
     assert len(tried.asked) == 1
 
 
@@ -222,7 +222,7 @@ def test_any_number_of_invalid_tokens_uses_no_memory() -> None:
                 # One of ten is well-formed, from another issuer.
                 middle = foreign if kind == 0 else f"{number}{kind}"
                 line = f"Bearer e30.{middle}.sig".encode()
-                answer = authorizer.check(target, host, (line,), source="", model_header=False)
+                answer = authorizer.ask(target, host, (line,), source="", model_header=False)
                 codes[answer.code if isinstance(answer, AuthzResponse) else 0] += 1
 
     send(10_000)
@@ -441,7 +441,7 @@ def test_events_contain_no_token_and_mark_unverified_claims(tried: AskedAuthoriz
 def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews(
     tried: AskedAuthorizer,
 ) -> None:
-    tried.says = lambda token: ReviewFailure(why="no", about_request=True)
+    tried.says = lambda token: ReviewFailedError("no", about_request=True)
     assert tried.bearer().code == 503
     assert tried.authorizer.tokens.heard_at == tried.clock.monotonic()
     assert tried.authorizer.tokens.last_error == ""

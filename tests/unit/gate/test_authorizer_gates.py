@@ -88,8 +88,8 @@ def test_an_access_by_one_gate_says_nothing_about_another() -> None:
 def test_a_request_that_names_no_gate_is_unknown(tried: AskedAuthorizer, target: str) -> None:
     line = f"Bearer {tried.token()}".encode()
     assert tried.ask(line.decode(), gate="a").reason is Reason.ALLOWED
-    assert tried.authorizer.cached(target.encode(), HOST.encode(), line) is None
-    response = tried.authorizer.check(
+    assert tried.authorizer.look_up(target.encode(), HOST.encode(), line) is None
+    response = tried.authorizer.ask(
         target.encode(), HOST.encode(), (line,), source="", model_header=False
     )
     assert isinstance(response, AuthzResponse)

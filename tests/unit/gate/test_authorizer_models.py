@@ -10,8 +10,8 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.gate.authorizer.authorizer import FRESH_SHARE
-from daypass.gate.authorizer.review_client import ReviewFailure
-from daypass.gate.authorizer.reviewer import REFUSED_SECONDS
+from daypass.gate.authorizer.review_client import ReviewFailedError
+from daypass.gate.authorizer.review_queue import REFUSED_SECONDS
 from daypass.rules.decision import Review
 from daypass.rules.models import LIMIT_READINGS, Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
@@ -114,8 +114,8 @@ def test_a_model_that_the_caller_may_not_use_and_one_that_does_not_exist_are_ref
 def test_nothing_tells_a_caller_without_access_whether_a_model_exists(
     tried: AskedAuthorizer, line: str, at: dict[str, str], kind: str
 ) -> None:
-    def fail(user: str, access: Access) -> ReviewFailure:
-        return ReviewFailure(why="no")
+    def fail(user: str, access: Access) -> ReviewFailedError:
+        return ReviewFailedError("no")
 
     tried.may = fail if kind == "failing" else only()
     seen = []
@@ -139,7 +139,7 @@ def test_callers_that_try_out_names_leave_no_trace_in_the_cache_of_what_is_allow
         at = {"host": f"model-{number}.alice.example.com"}
         assert reasons(tried, line, at, at) == [Reason.MODEL] * 2
     assert len(tried.asked_accesses) == 50, "one review each, while its answer is cached"
-    assert len(tried.authorizer.accesses.cache) == 0
+    assert len(tried.authorizer.accesses.allowed) == 0
 
 
 def test_nothing_is_asked_about_a_model_before_the_token_is_accepted(
@@ -341,7 +341,7 @@ def test_the_time_counts_from_the_question_and_not_from_the_answer(
     assert reason(tried, line) is Reason.ALLOWED
     tried.may = only()
     tried.clock.advance(39)
-    assert tried.authorizer.accesses.cache.entries
+    assert tried.authorizer.accesses.allowed.entries
     tried.clock.advance(1)
     assert reason(tried, line) is Reason.MODEL
 
@@ -356,10 +356,10 @@ def test_an_access_in_use_is_reviewed_again_before_it_expires(
     tried.clock.advance(20)
     assert passes_from_cache(tried, line)
     tried.authorizer.tick()
-    assert len(tried.authorizer.accesses.cache) == 1
+    assert len(tried.authorizer.accesses.allowed) == 1
     tried.clock.advance(60)
     tried.authorizer.tick()
-    assert len(tried.authorizer.accesses.cache) == 0
+    assert len(tried.authorizer.accesses.allowed) == 0
 
 
 def test_a_refused_access_is_cached_briefly_and_a_granted_right_then_works(
@@ -393,9 +393,9 @@ def test_the_access_with_one_verb_says_nothing_about_another(line: str) -> None:
     assert reason(tried, line, host="iris.alice.two.example.com") is Reason.MODEL
 
 
-FAILURES: dict[str, ReviewFailure | Exception] = {
-    "about the request": ReviewFailure(why="no", about_request=True),
-    "of the API server": ReviewFailure(why="no", retry_after_seconds=7),
+FAILURES: dict[str, ReviewFailedError | Exception] = {
+    "about the request": ReviewFailedError("no", about_request=True),
+    "of the API server": ReviewFailedError("no", retry_after_seconds=7),
     "error": DaypassError("no"),
     "bug": KeyError("no"),
 }
@@ -403,9 +403,9 @@ FAILURES: dict[str, ReviewFailure | Exception] = {
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_a_review_of_an_access_that_fails_lets_nothing_pass(
-    tried: AskedAuthorizer, line: str, failure: ReviewFailure | Exception
+    tried: AskedAuthorizer, line: str, failure: ReviewFailedError | Exception
 ) -> None:
-    def fail(user: str, access: Access) -> ReviewFailure:
+    def fail(user: str, access: Access) -> ReviewFailedError:
         if isinstance(failure, Exception):
             raise failure
         return failure
@@ -423,7 +423,7 @@ def test_a_review_of_an_access_that_fails_lets_nothing_pass(
 def test_a_failing_review_of_an_access_pauses_no_review_of_a_token(
     tried: AskedAuthorizer, line: str
 ) -> None:
-    tried.may = lambda user, access: ReviewFailure(why="no", retry_after_seconds=7)
+    tried.may = lambda user, access: ReviewFailedError("no", retry_after_seconds=7)
     assert reason(tried, line) is Reason.UNKNOWN
     other = f"Bearer {tried.token(jti='j-2')}"
     assert reason(tried, other, host=SHARED, path="/") is Reason.ALLOWED
@@ -437,7 +437,7 @@ def test_a_failed_repeated_review_keeps_an_access_until_it_expires(
     tried: AskedAuthorizer, line: str
 ) -> None:
     assert reason(tried, line) is Reason.ALLOWED
-    tried.may = lambda user, access: ReviewFailure(why="no")
+    tried.may = lambda user, access: ReviewFailedError("no")
     tried.clock.advance(50)
     assert reason(tried, line) is Reason.ALLOWED
     tried.clock.advance(10)
@@ -465,7 +465,7 @@ def test_models_that_always_change_keep_no_request_waiting(
 
     def change(user: str, access: Access) -> bool:
         tried.have(IRIS)
-        tried.authorizer.accesses.cache.entries.clear()
+        tried.authorizer.accesses.allowed.entries.clear()
         tried.clock.advance(61 if next(counted) < 50 else 0)
         return True
 
@@ -524,7 +524,7 @@ def test_a_refusal_of_one_reading_waits_for_no_review_of_another(
     tried.may = only()
     assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
     tried.have(refused, other)
-    tried.may = lambda user, access: ReviewFailure(why="no")
+    tried.may = lambda user, access: ReviewFailedError("no")
     assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
 
 
@@ -586,11 +586,11 @@ def test_places_of_callers_that_try_out_hosts_and_paths_are_bounded(
     destinations = tried.gates["serving"].destinations
     for number in range(10_100):
         tried.ask(line, gate="serving", host=SHARED, path=f"/x/y/z{number}/rest/of/it")
-    assert len(destinations.known) <= 10_000
-    assert max(sum(map(len, key)) for key in destinations.known) < 100
+    assert len(destinations.remembered) <= 10_000
+    assert max(sum(map(len, key)) for key in destinations.remembered) < 100
     long = f"/serving/alice/{'x' * 5000}/"
     assert reason(tried, line, host=SHARED, path=long) is Reason.MODEL
-    assert max(sum(map(len, key)) for key in destinations.known) < 1000
+    assert max(sum(map(len, key)) for key in destinations.remembered) < 1000
 
 
 def test_a_review_of_a_token_that_is_refused_in_the_background_holds_for_models(

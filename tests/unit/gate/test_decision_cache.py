@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from daypass.config import IstioGate
 from daypass.gate.authorizer.decision_cache import (
-    ENTRY_BYTES,
     CachedDecision,
     CachedResponse,
     DecisionCache,
     ExpiringCache,
 )
+from daypass.gate.authorizer.destinations import ServedGate
 from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.rules.published import CLOSED_SHARD, credential_of, shard_of
 from daypass.rules.reasons import Reason
 from support.publishing import published
@@ -44,15 +43,6 @@ def test_a_full_cache_drops_the_oldest_entry() -> None:
     for name in "abcd":
         cache.put(name.encode(), entry(secret="a"))
     assert list(cache.entries) == [b"b", b"c", b"d"]
-    assert cache.size_bytes == 3 * ENTRY_BYTES
-
-
-def test_the_size_in_bytes_is_bounded() -> None:
-    cache = DecisionCache(limit_bytes=10 * ENTRY_BYTES)
-    for number in range(100):
-        cache.put(b"%d" % number, entry(jti="j" * 200))
-    assert cache.size_bytes <= 10 * ENTRY_BYTES
-    assert 0 < len(cache) < 10
 
 
 @pytest.fixture
@@ -76,7 +66,7 @@ def test_what_no_longer_exists_or_is_denied_is_removed_with_the_reason(
     (left,) = cache.remove_refused(after, published([UIDS["c"]], objects=["pod"]))
     assert left[1] is Reason.DENIED
     cache.remove(b"c")
-    assert (len(cache), cache.size_bytes) == (0, 0)
+    assert len(cache) == 0
 
 
 def test_what_is_closed_is_removed(cache: DecisionCache) -> None:
@@ -117,7 +107,7 @@ def response(until: float) -> CachedResponse:
     puts=st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abcd"))),
     kept=st.sets(st.sampled_from("abcd")),
 )
-def test_size_and_entries_stay_those_of_what_is_left(
+def test_the_entries_stay_those_of_what_is_left(
     puts: list[tuple[int, str]], kept: set[str]
 ) -> None:
     cache = DecisionCache(limit_entries=6)
@@ -130,4 +120,3 @@ def test_size_and_entries_stay_those_of_what_is_left(
         for each, _ in cache.remove_refused(published(UIDS.values()), published(left))
     } <= {*CREDENTIALS.values()} - {*left}
     assert {each.credential for each in cache.entries.values()} <= {*left}
-    assert cache.size_bytes == sum(each.size_bytes for each in cache.entries.values())

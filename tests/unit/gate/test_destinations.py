@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.gate.authorizer.models import Models
-from daypass.gate.authorizer.served_gate import Destination, Destinations
+from daypass.gate.authorizer.destinations import Destination, Destinations, Models
 from daypass.rules.models import ModelRule, may_mean_models, needed_accesses
 from daypass.rules.patterns import HostPattern, PathPattern, Place, is_plain_path
 from support.reviewing import rules
@@ -52,35 +50,44 @@ hosts = st.sampled_from(
 def test_a_destination_is_what_the_rules_say_of_the_whole_path(host: str, path: str) -> None:
     destinations = Destinations(RULES)
     destinations.take_models(EVERY_MODEL)
-    key = destinations.key(host.encode(), path.encode())
+    at = host.encode(), path.encode()
     place = RULES.authorize, host, path
     needed = needed_accesses(*place, EVERY_MODEL.names_in)
-    destination = destinations.find(key)
-    assert destination.has_readings is may_mean_models(*place)
+    assert destinations.look_up(*at, model_header=False) is None
+    destination = destinations.find(*at)
+    assert destination.may_mean_models is may_mean_models(*place)
     assert (None if destination.accesses is None else set(destination.accesses)) == needed
     opened = {name for name in RULES.audiences if RULES.opens(name, host, path)}
     assert destination.audiences == {RULES.audience, *opened}
-    assert destinations.known[key] is destination
+    assert destinations.look_up(*at, model_header=False) is destination
+    assert destinations.look_up(*at, model_header=True) is None
 
 
-@pytest.mark.parametrize("tail", ["", "/", "/x", "/x/y/z?q=1", "?q=/serving/a/b"])
-def test_paths_below_one_destination_have_one_key(tail: str) -> None:
+def remembered(destinations: Destinations, host: bytes, *paths: bytes) -> set[tuple[bytes, bytes]]:
+    for path in paths:
+        destinations.find(host, path)
+    return set(destinations.remembered)
+
+
+def test_paths_below_one_destination_have_one_key() -> None:
     destinations = Destinations(rules(HOSTS[0], authorize=(RULES.authorize[2],)))
-    below = destinations.key(b"serving.example.com", f"/serving/a/b{tail}".encode())
-    assert below == (b"serving.example.com", b"/serving/a/b")
+    tails = (b"", b"/", b"/x", b"/x/y/z?q=1", b"?q=/serving/a/b")
+    paths = [b"/serving/a/b" + tail for tail in tails]
+    assert remembered(destinations, b"serving.example.com", *paths) == {
+        (b"serving.example.com", b"/serving/a/b")
+    }
 
 
 def test_a_gate_that_reads_no_paths_knows_hosts_alone() -> None:
     destinations = Destinations(rules(HOSTS[0]))
-    keys = {destinations.key(b"serving.example.com", path) for path in (b"/a", b"//x;", b"*", b"")}
-    assert keys == {(b"serving.example.com", b"")}
-    destination = destinations.find(keys.pop())
-    assert destination == Destination(
-        audiences=frozenset({RULES.audience}), has_readings=False, accesses=None
+    found = remembered(destinations, b"serving.example.com", b"/a", b"//x;", b"*", b"")
+    assert found == {(b"serving.example.com", b"")}
+    assert destinations.look_up(b"serving.example.com", b"//x;", model_header=True) == Destination(
+        audiences=frozenset({RULES.audience}), may_mean_models=False, accesses=None
     )
 
 
 def test_models_that_are_read_from_hosts_alone_leave_paths_out_of_the_key() -> None:
     destinations = Destinations(rules(HOSTS[1], authorize=(RULES.authorize[0],)))
-    keys = {destinations.key(b"a.b.example.com", path) for path in (b"/v1", b"/v2/x?y", b"/")}
-    assert keys == {(b"a.b.example.com", b"")}
+    found = remembered(destinations, b"a.b.example.com", b"/v1", b"/v2/x?y", b"/")
+    assert found == {(b"a.b.example.com", b"")}

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from daypass._core.server.loop_thread import LoopThread
-from daypass.gate.authorizer.models import ModelFollower, Models
+from daypass.gate.authorizer.destinations import ModelFollower, Models
 from support.deadline import eventually
 from support.timing import FakeClock
 from support.watched_api import ACCESS, WatchedApi

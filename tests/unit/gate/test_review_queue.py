@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.net import source_of
-from daypass.gate.authorizer.review_queue import PendingReview, ReviewQueue
+from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.gate.authorizer.review_queue import Question, ReviewQueue
+from daypass.gate.metrics import ReviewMetrics
 
-Queue = ReviewQueue[str, str]
+Queue: TypeAlias = Any  # its waiters are texts here
 
 
-def pending(name: str, source: str = "a") -> PendingReview[str, Any]:
-    return PendingReview(key=name.encode(), source=source, question=f"token-{name}")
+def pending(name: str, source: str = "a") -> Question:
+    async def ask(now: float) -> AuthzResponse:
+        raise AssertionError
+
+    return Question(key=name, source=source, ask=ask, metrics=ReviewMetrics())
 
 
 def started(queue: Queue, now: float = 0.0) -> list[str]:
     found = []
     while (next_one := queue.next(now)) is not None:
-        found.append(next_one.question.removeprefix("token-"))
+        found.append(str(next_one.key))
     return found
 
 
-def begun(queue: Queue, now: float) -> PendingReview[str, str]:
+def begun(queue: Queue, now: float) -> Any:
     """The next review, which begins."""
     found = queue.next(now)
     assert found is not None
@@ -142,10 +147,6 @@ def test_a_source_is_an_address_or_an_ipv6_prefix(address: str, source: str) -> 
     assert source_of(address) == source
 
 
-def test_a_queued_review_does_not_print_its_token() -> None:
-    assert "token-" not in repr(pending("t"))
-
-
 steps = st.lists(
     st.tuples(
         st.sampled_from(["submit", "next", "answer", "fail", "tick"]),
@@ -158,9 +159,7 @@ steps = st.lists(
 
 @given(steps=steps)
 def test_every_request_is_answered_exactly_once(steps: list[tuple[str, int, str]]) -> None:
-    queue: ReviewQueue[str, int] = ReviewQueue(
-        limit_in_flight=3, limit_waiting=5, timeout_seconds=2.0
-    )
+    queue: Any = ReviewQueue(limit_in_flight=3, limit_waiting=5, timeout_seconds=2.0)
     now, count, in_flight = 0.0, 0, []
     answered: list[int] = []
     for action, number, source in steps:

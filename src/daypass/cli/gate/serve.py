@@ -76,7 +76,7 @@ def run(args: Namespace) -> int:
     """Serve until a signal; return 0 after an orderly end."""
     import uvloop
 
-    from daypass.gate.authorizer.served_gate import ServedGate
+    from daypass.gate.authorizer.destinations import ServedGate
     from daypass.gate.authorizer.service import Service
     from daypass.gate.signing_keys import TokenVerifier, issuer_for, keys_for
     from daypass.gate.watch.follower import PublishedFollower
@@ -167,8 +167,7 @@ async def _report_problems(service: Service, follower: PublishedFollower | None)
 
 
 def _listen(args: Namespace) -> Listen:
-    from daypass.gate.authorizer.service import Listen
-    from daypass.gate.authorizer.serving_certificate import ReloadingCertificate
+    from daypass.gate.authorizer.service import Listen, ReloadingCertificate
 
     if (args.certificate is None) != (args.key is None):
         raise UsageError("a certificate needs its key", "name both: --certificate and --key")

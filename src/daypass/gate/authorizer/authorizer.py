@@ -1,5 +1,5 @@
-"""The authorizer: answers a request from its caches, or after a TokenReview and, where it asks for
-a model, SubjectAccessReviews.
+"""The authorizer: answers a request from its caches, or asks: for a TokenReview and, where a model
+is meant, for SubjectAccessReviews.
 
 It runs in one event loop and is not safe to share between threads.
 """
@@ -23,12 +23,10 @@ from daypass.gate.authorizer.decision_cache import (
     DecisionCache,
     ExpiringCache,
 )
-from daypass.gate.authorizer.models import Models
+from daypass.gate.authorizer.destinations import Destination, Models, ServedGate
 from daypass.gate.authorizer.responses import AuthzResponse, unavailable
-from daypass.gate.authorizer.review_client import ReviewFailure
-from daypass.gate.authorizer.reviewer import Reviewer, Waiter
+from daypass.gate.authorizer.review_queue import CachedReviews, Question, Waiter
 from daypass.gate.authorizer.reviews import ACCESS_REVIEWS, TOKEN_REVIEWS
-from daypass.gate.authorizer.served_gate import Key, ServedGate
 from daypass.gate.signing_keys import WAIT_SECONDS, TokenVerifier, UnreadKeyError
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import BoundClaims, CallerIdentity
@@ -42,24 +40,21 @@ from daypass.rules.decision import (
     check_review,
 )
 from daypass.rules.models import Access
-from daypass.rules.patterns import is_plain_path
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 
 FRESH_SHARE = 0.8
 """What is in use is reviewed again after this share of the time for which it is cached."""
-TICK_SECONDS = 0.05
 SWEEP_EVERY_SECONDS = 1.0
-STALLED_SECONDS = 10.0
 PROBE_AFTER_SECONDS = 10.0
 PROBE_TOKEN = "e30.e30.e30"  # noqa: S105 - `{}` thrice, which every API server refuses
 LIMIT_ROUNDS = 4
 """How often the models that a request may mean are looked up, if they change while it waits."""
 _NAME_AT = gate_prefix("").index("//") + 1
 
-AskToken: TypeAlias = Callable[[str, str], Awaitable[Review | ReviewFailure]]
-"""Asks about a token, for an audience."""
-AskAccess: TypeAlias = Callable[[CallerIdentity, Access], Awaitable[bool | ReviewFailure]]
+AskToken: TypeAlias = Callable[[str, str], Awaitable[Review]]
+"""Asks about a token, for an audience. Raises ReviewFailedError."""
+AskAccess: TypeAlias = Callable[[CallerIdentity, Access], Awaitable[bool]]
 Later: TypeAlias = Coroutine[None, None, AuthzResponse]
 
 
@@ -67,7 +62,6 @@ class Authorizer:
     """Answers requests. `take_published` replaces `published` of the gates' rules, `take_models`
     what is known of the models that exist.
 
-    From `start` to `stop` it also sends a probe when there has been no TokenReview for a while.
     `verifier`: for gates whose proxy has not verified the tokens. `lost`: how many requests named
     no gate. `closed`: which shards of the published set are missing or out of date.
     """
@@ -84,10 +78,10 @@ class Authorizer:
     ) -> None:
         self.gates = gates
         self.cache = DecisionCache()
-        self.tokens: Reviewer[bytes, CachedDecision]
-        self.tokens = Reviewer(TOKEN_REVIEWS, self.cache, clock, audit)
-        self.accesses: Reviewer[AccessKey, CachedResponse]
-        self.accesses = Reviewer(ACCESS_REVIEWS, ExpiringCache(), clock, audit)
+        self.tokens: CachedReviews[bytes, CachedDecision]
+        self.tokens = CachedReviews(TOKEN_REVIEWS, self.cache, clock, audit)
+        self.accesses: CachedReviews[AccessKey, CachedResponse]
+        self.accesses = CachedReviews(ACCESS_REVIEWS, ExpiringCache(), clock, audit)
         self.lost = 0
         self.published_at: float | None = None
         self._ask_token = ask_token
@@ -98,40 +92,15 @@ class Authorizer:
         self._monotonic = clock.monotonic
         self._by_prefix = {gate_prefix(each.name).encode(): each for each in gates}
         self._entries = self.cache.entries
-        self._access_entries = self.accesses.cache.entries
+        self._access_entries = self.accesses.allowed.entries
         published = self.published
         self.closed = frozenset() if published is None else published.closed_shards(clock.unix())
-        self._ticker: asyncio.Task[None] | None = None
-        self._ticked_at = self._swept_at = self._probed_at = clock.monotonic()
+        self._swept_at = self._probed_at = clock.monotonic()
 
-    async def start(self) -> None:
-        """Send a first probe, and go on in the background."""
-        await self._probe()
-        self._ticked_at = self._monotonic()
-        self._ticker = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Cancel all reviews, after the end of all connections."""
-        tasks = [*self.tokens.tasks, *self.accesses.tasks]
-        tasks += [] if self._ticker is None else [self._ticker]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether its background task runs."""
-        return self._ticker is not None and not self._ticker.done()
-
-    @property
-    def is_stalled(self) -> bool:
-        """Whether its event loop has not run for STALLED_SECONDS. From any thread."""
-        return self._monotonic() - self._ticked_at > STALLED_SECONDS
-
-    def cached(
+    def look_up(
         self, target: bytes, host: bytes, authorization: bytes, *, model_header: bool = False
     ) -> AuthzResponse | None:
-        """Return the response to a request that passes from the caches; otherwise call `check`.
+        """Return the response to a request that passes from the caches; otherwise call `ask`.
 
         Nearly every request needs nothing else. `target`: the gate's `gate_prefix`, and the path
         that the client asks for. `model_header`: whether a header selects the model.
@@ -140,30 +109,28 @@ class Authorizer:
         prefix = target[:end]
         gate = self._by_prefix.get(prefix)
         entry = self._entries.get(sha256(prefix + authorization).digest())
-        if gate is None or entry is None:
+        if gate is None or entry is None or (now := self._monotonic()) >= entry.fresh_until:
             return None
-        destinations, now = gate.destinations, self._monotonic()
-        if now >= entry.fresh_until:
-            return None
-        path = target[end:]
-        if destinations.reads_paths and (model_header or not is_plain_path(path.decode("latin-1"))):
-            return None
-        destination = destinations.known.get(destinations.key(host, path))
+        destination = gate.destinations.look_up(host, target[end:], model_header=model_header)
         if destination is None or entry.audience not in destination.audiences:
             return None
-        if destination.has_readings:
-            accesses = destination.accesses
-            if now >= destinations.models_until or accesses == ():
-                return None
-            name, user, allowed = gate.name, entry.response.user, self._access_entries
-            for access in accesses or ():
-                found = allowed.get((name, user, access))
-                if found is None or now >= found.fresh_until:
-                    return None
+        if destination.may_mean_models and not self._may_use(destination, entry, now):
+            return None
         gate.metrics.passed += 1
         return entry.response
 
-    def check(
+    def _may_use(self, destination: Destination, entry: CachedDecision, now: float) -> bool:
+        """Return whether it is cached that a caller may use all models that a request means."""
+        gate, user, allowed = entry.gate, entry.response.user, self._access_entries
+        if now >= gate.destinations.models_until or destination.accesses == ():
+            return False
+        for access in destination.accesses or ():
+            found = allowed.get((gate.name, user, access))
+            if found is None or now >= found.fresh_until:
+                return False
+        return True
+
+    def ask(
         self,
         target: bytes,
         host: bytes,
@@ -172,7 +139,7 @@ class Authorizer:
         source: str,
         model_header: bool,
     ) -> AuthzResponse | Later:
-        """Return the response that `cached` has not, at once if the claims are refused.
+        """Return the response that `look_up` has not, at once if the claims are refused.
 
         `authorizations`: the values of all Authorization headers. `source`: the client's address.
         """
@@ -182,7 +149,7 @@ class Authorizer:
         if gate is None:
             self.lost += 1
             return unavailable(1)
-        question = GateRequest(
+        request = GateRequest(
             host=host.decode("latin-1"),
             path=path.decode("latin-1"),
             authorizations=tuple(value.decode("latin-1") for value in authorizations),
@@ -191,18 +158,17 @@ class Authorizer:
         verifier = None if gate.is_verified else self._verifier
         signed = (lambda _: None) if verifier is None else verifier.is_signed
         try:
-            claims = check_claims(question, gate.rules, self._clock.unix(), signed=signed)
+            claims = check_claims(request, gate.rules, self._clock.unix(), signed=signed)
         except UnreadKeyError as unknown:
-            check = partial(self.check, source=source, model_header=model_header)
-            return _check_after(unknown.reading, partial(check, target, host, authorizations))
+            ask = partial(self.ask, source=source, model_header=model_header)
+            return _ask_after(unknown.reading, partial(ask, target, host, authorizations))
         except RefusedError as refused:
-            first = next(iter(question.authorizations), "")
+            first = next(iter(request.authorizations), "")
             return _counted(gate, self._refusal(gate, refused.reason, first))
         authorization = next(filter(None, authorizations))  # the one that has been checked
         key = sha256(prefix + authorization).digest()
         token = authorization.removeprefix(b"Bearer ").decode("ascii")
-        destination = gate.destinations.key(host, path)
-        return self._decide(gate, claims, key, token, destination, source)
+        return self._decide(gate, claims, key, token, (host, path), source)
 
     async def _decide(
         self,
@@ -210,18 +176,19 @@ class Authorizer:
         claims: BoundClaims,
         key: bytes,
         token: str,
-        destination: Key,
+        place: tuple[bytes, bytes],
         source: str,
     ) -> AuthzResponse:
         """Return the response to a request whose claims have been checked. `key`: of its token in
-        the cache. `destination`: the key of what it asks for.
+        the cache. `place`: the host and the path that it asks for.
         """
         ask = partial(self._review_token, gate, claims, key, token, source)
-        answer = self.tokens.answer(key, source, ask, gate.metrics.token_reviews)
-        response = answer if isinstance(answer, AuthzResponse) else await answer
+        metrics = gate.metrics.token_reviews
+        question = Question(key=key, source=source, ask=ask, metrics=metrics)
+        response = self.tokens.look_up(key, question) or await self.tokens.review(question)
         if response.reason is Reason.ALLOWED:
             try:
-                response = await self._check_models(gate, claims, destination, source, response)
+                response = await self._check_models(gate, claims, place, source, response)
             except RefusedError as refused:
                 response = self._refusal(gate, refused.reason, token)
         return _counted(gate, response)
@@ -230,42 +197,42 @@ class Authorizer:
         self,
         gate: ServedGate,
         claims: BoundClaims,
-        key: Key,
+        place: tuple[bytes, bytes],
         source: str,
         allowed: AuthzResponse,
     ) -> AuthzResponse:
         """Return the response to a request whose token is allowed. Raises RefusedError."""
         for _ in range(LIMIT_ROUNDS):  # anything may have changed while it waited
             check_current(claims, gate.rules, self._clock.unix())
-            destination = gate.destinations.find(key)
-            if destination.has_readings and self._monotonic() >= gate.destinations.models_until:
+            destination = gate.destinations.find(*place)
+            if destination.may_mean_models and self._monotonic() >= gate.destinations.models_until:
                 return unavailable(1)
             if (accesses := destination.accesses) is None:
                 return allowed
             if not accesses:
                 self._note_no_model(gate, claims.identity, "")
-            answers = {each: self._access(gate, claims, each, source) for each in accesses}
-            known = {
-                access: each.reason is Reason.ALLOWED
-                for access, each in answers.items()
-                if isinstance(each, AuthzResponse)
-            }
-            if len(known) == len(answers) or False in known.values():
-                check_model(accesses, known.get)
+            may, waiters = dict[Access, bool](), list[Waiter]()
+            for access in accesses:
+                key, question = self._access_question(gate, claims.identity, access, source)
+                if (response := self.accesses.look_up(key, question)) is None:
+                    waiters.append(self.accesses.review(question))
+                else:
+                    may[access] = response.reason is Reason.ALLOWED
+            if not waiters or False in may.values():
+                check_model(accesses, may.get)
                 return allowed
-            for each in answers.values():
-                if not isinstance(each, AuthzResponse) and (await each).reason is Reason.UNKNOWN:
-                    return each.result()
+            for waiter in waiters:
+                if (response := await waiter).reason is Reason.UNKNOWN:
+                    return response
         return unavailable(1)
 
-    def _access(
-        self, gate: ServedGate, claims: BoundClaims, access: Access, source: str
-    ) -> AuthzResponse | Waiter:
-        """Return the response to a request that needs this access alone, or what gets it."""
-        identity = claims.identity
+    def _access_question(
+        self, gate: ServedGate, identity: CallerIdentity, access: Access, source: str
+    ) -> tuple[AccessKey, Question]:
         key = gate.name, identity.user, access
         ask = partial(self._review_access, gate, identity, access)
-        return self.accesses.answer(key, source, ask, gate.metrics.access_reviews)
+        metrics = gate.metrics.access_reviews
+        return key, Question(key=key, source=source, ask=ask, metrics=metrics)
 
     async def _review_token(
         self,
@@ -275,11 +242,9 @@ class Authorizer:
         token: str,
         source: str,
         asked_at: float,
-    ) -> AuthzResponse | ReviewFailure:
+    ) -> AuthzResponse:
         """Ask about a token whose claims have been checked, and cache the result."""
         review = await self._ask_token(token, claims.audience)
-        if isinstance(review, ReviewFailure):
-            return review
         try:
             check_current(claims, gate.rules, self._clock.unix())
             check_review(claims, review)
@@ -317,18 +282,16 @@ class Authorizer:
 
     async def _review_access(
         self, gate: ServedGate, identity: CallerIdentity, access: Access, asked_at: float
-    ) -> AuthzResponse | ReviewFailure:
+    ) -> AuthzResponse:
         """Ask whether a caller has an access, and cache the result."""
         is_allowed = await self._ask_access(identity, access)
-        if isinstance(is_allowed, ReviewFailure):
-            return is_allowed
         if is_allowed and access.exists:
             response = gate.responses.allowed(identity)
             until = asked_at + gate.remember_seconds
             fresh_until = _fresh_until(asked_at, until)
             entry = CachedResponse(response=response, fresh_until=fresh_until, until=until)
             # One text for all entries of a user.
-            self.accesses.cache.put((gate.name, response.user, access), entry)
+            self.accesses.allowed.put((gate.name, response.user, access), entry)
             return response
         response = gate.responses.refused(Reason.MODEL)
         self.accesses.refuse((gate.name, identity.user, access), response)
@@ -356,34 +319,37 @@ class Authorizer:
 
     def tick(self) -> None:
         """Reject requests that waited too long, start what may start now, and forget decisions
-        that are no longer used, or whose shard of the set has closed.
+        that are no longer used, or whose shard of the set has closed. Call it often.
         """
-        now = self._ticked_at = self._monotonic()
+        now = self._monotonic()
         self._forget_closed()
         self.tokens.tick()
         self.accesses.tick()
         if now - self._swept_at >= SWEEP_EVERY_SECONDS:
             self._swept_at = now
             self.cache.sweep(now)
-            self.accesses.cache.sweep(now)
+            self.accesses.allowed.sweep(now)
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            self.tick()
-            heard_at = max(self.tokens.heard_at or 0.0, self._probed_at)
-            if self._ticked_at - heard_at > PROBE_AFTER_SECONDS:
-                self._probe()
+    def needs_probe(self) -> bool:
+        """Return whether there has been no TokenReview for a while."""
+        heard_at = max(self.tokens.heard_at or 0.0, self._probed_at)
+        return self._monotonic() - heard_at > PROBE_AFTER_SECONDS
 
-    def _probe(self) -> Waiter:
+    def probe(self) -> Waiter:
         """Ask about a token that is none, to see whether the API server answers."""
         gate, self._probed_at = self.gates[0], self._monotonic()
 
-        async def ask(_: float) -> AuthzResponse | ReviewFailure:
-            review = await self._ask_token(PROBE_TOKEN, gate.rules.audience)
-            return review if isinstance(review, ReviewFailure) else unavailable(1)
+        async def ask(_: float) -> AuthzResponse:
+            await self._ask_token(PROBE_TOKEN, gate.rules.audience)
+            return unavailable(1)
 
-        return self.tokens.review(b"", "", ask, gate.metrics.token_reviews)
+        metrics = gate.metrics.token_reviews
+        return self.tokens.review(Question(key=b"", source="", ask=ask, metrics=metrics))
+
+    async def stop(self) -> None:
+        """Cancel all reviews, after the end of all connections."""
+        await self.tokens.stop()
+        await self.accesses.stop()
 
     def _forget_refused(self, before: Published, after: Published) -> None:
         """Forget the decisions on credentials that no longer exist or are denied."""
@@ -428,9 +394,9 @@ def _fresh_until(since: float, until: float) -> float:
     return since + FRESH_SHARE * (until - since)
 
 
-async def _check_after(
-    reading: asyncio.Future[None], check: Callable[[], AuthzResponse | Later]
+async def _ask_after(
+    reading: asyncio.Future[None], ask: Callable[[], AuthzResponse | Later]
 ) -> AuthzResponse:
     await asyncio.wait([reading], timeout=WAIT_SECONDS)
-    response = check()
+    response = ask()
     return response if isinstance(response, AuthzResponse) else await response

@@ -136,11 +136,11 @@ class HttpConnection(asyncio.Protocol):
         host, authorizations = self._hosts[0], self._authorizations
         response: AuthzResponse | Later | None = None
         if len(authorizations) == 1:
-            response = self._authorizer.cached(
+            response = self._authorizer.look_up(
                 self._target, host, authorizations[0], model_header=self._has_model_header
             )
         if response is None:
-            response = self._authorizer.check(
+            response = self._authorizer.ask(
                 self._target,
                 host,
                 authorizations,

@@ -1,18 +1,17 @@
-"""Reviews at the API server: their connections, requests and failures.
+"""Sends reviews to the API server: connections, requests and failures.
 
-A TokenReview and a SubjectAccessReview are created alike: the answer is a 201, and the caller reads
-its status. The HTTP client is its own, since a general one costs more CPU than everything else in a
-review. What it reads is bounded; TLS verifies the API server by the CA of the kubeconfig or the
-Pod.
+A TokenReview and a SubjectAccessReview are created alike: the answer is a 201. The HTTP client is
+its own, since a general one costs more CPU than everything else in a review. What it reads is
+bounded; TLS verifies the API server by the CA of the kubeconfig or the Pod.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 import urllib.parse
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -22,8 +21,21 @@ from daypass._core import VERSION
 from daypass._core.clock import Clock, random_fraction
 from daypass._core.kubernetes.status import Status, parse_retry_after
 from daypass._core.secret import Secret, redact_response
+from daypass.gate.authorizer.reviews import (
+    ACCESS_PATH,
+    ACCESS_REVIEWS,
+    TOKEN_PATH,
+    TOKEN_REVIEWS,
+    access_review,
+    read_access_review,
+    read_token_review,
+    token_review,
+)
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import KubeconfigError
+from daypass.rules.claims import CallerIdentity
+from daypass.rules.decision import Review
+from daypass.rules.models import Access
 
 LIMIT_BYTES = 256 * 1024
 CONNECT_SECONDS = 3.0
@@ -35,41 +47,43 @@ AUTHORIZED_SECONDS = 10.0
 _ABOUT_REQUEST = (400, 413, 414, 422)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewFailure:
+class ReviewFailedError(Exception):
     """The API server gave no result. `why` is for people, and holds no token.
 
     `about_request`: it failed because of what was asked, or is slow, and others may work.
     """
 
-    why: str
-    about_request: bool = False
-    retry_after_seconds: float | None = None
+    def __init__(
+        self, why: str, *, about_request: bool = False, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(why)
+        self.why = why
+        self.about_request = about_request
+        self.retry_after_seconds = retry_after_seconds
 
 
-def read_failure(
+def failure_of(
     kind: str, code: int, retry_after: str, body: bytes, *secrets: Secret
-) -> ReviewFailure:
+) -> ReviewFailedError:
     """Return the failure that an answer is. `kind`: what was created, such as TokenReviews.
     `retry_after`: that header, or "". `secrets`: what was sent.
     """
     status = Status.parse(redact_response(body, *secrets))
     message = status.message if status is not None else ""
     if code in (401, 403):
-        return ReviewFailure(
-            why=f"the gate may not create {kind}: {code} {message[:256]}; bind "
+        return ReviewFailedError(
+            f"the gate may not create {kind}: {code} {message[:256]}; bind "
             "ClusterRole system:auth-delegator to its ServiceAccount"
         )
-    seconds = parse_retry_after(retry_after) if code in (429, 503) else None
-    return ReviewFailure(
-        why=f"the API server answered {code} {message[:256]}",
-        retry_after_seconds=seconds,
+    return ReviewFailedError(
+        f"the API server answered {code} {message[:256]}",
+        retry_after_seconds=parse_retry_after(retry_after) if code in (429, 503) else None,
         about_request=code in _ABOUT_REQUEST,
     )
 
 
 class ReviewClient:
-    """Creates reviews; `create` may run many times at once, in one event loop.
+    """Asks the API server; many questions at once, in one event loop. Raises ReviewFailedError.
 
     Raises KubeconfigError if the connection can't be used.
     """
@@ -90,22 +104,34 @@ class ReviewClient:
         self._authorization = b""
         self._authorized_at: float | None = None
 
-    async def create(
-        self, kind: str, path: str, body: bytes, *secrets: Secret
-    ) -> bytes | ReviewFailure:
+    async def review_token(self, token: str, audience: str) -> Review:
+        """Return the API server's result for a token. `audience`: for what it is asked."""
+        before, after = token_review(audience)
+        body = b"".join((before, token.encode(), after))
+        answer = await self._create(TOKEN_REVIEWS, TOKEN_PATH, body, Secret(token))
+        if (review := read_token_review(answer)) is None:
+            raise ReviewFailedError("the API server's response is not a TokenReview")
+        return review
+
+    async def review_access(self, identity: CallerIdentity, access: Access) -> bool:
+        """Return whether the API server allows an access."""
+        body = json.dumps(access_review(identity, access)).encode()
+        result = read_access_review(await self._create(ACCESS_REVIEWS, ACCESS_PATH, body))
+        if result is None:
+            raise ReviewFailedError("the API server's response is not a SubjectAccessReview")
+        return result
+
+    async def _create(self, kind: str, path: str, body: bytes, *secrets: Secret) -> bytes:
         """Return the API server's answer to a review. `kind`: its plural, for messages. `path`: of
         its resource. `secrets`: what no message may quote of the body.
         """
-        answer = await self._answer(path, body, renew=False)
-        if not isinstance(answer, ReviewFailure) and answer[0] == 401:
-            answer = await self._answer(path, body, renew=True)  # its own may have expired
-        if isinstance(answer, ReviewFailure):
-            return answer
-        code, retry_after, content = answer
+        code, retry_after, content = await self._answer(path, body, renew=False)
+        if code == 401:  # its own credentials may have expired
+            code, retry_after, content = await self._answer(path, body, renew=True)
         if code in (200, 201):
             return content
         own = self._authorization.decode("latin-1").strip().rpartition(" ")[2]
-        return read_failure(kind, code, retry_after, content, *secrets, Secret(own))
+        raise failure_of(kind, code, retry_after, content, *secrets, Secret(own))
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -123,9 +149,7 @@ class ReviewClient:
             self._authorization = (await loop.run_in_executor(None, read)).encode("ascii")
         return self._authorization
 
-    async def _answer(
-        self, path: str, body: bytes, *, renew: bool
-    ) -> tuple[int, str, bytes] | ReviewFailure:
+    async def _answer(self, path: str, body: bytes, *, renew: bool) -> tuple[int, str, bytes]:
         authorization = await self._authorized(renew=renew)
         line = b"authorization: %b\r\n" % authorization if authorization else b""
         start = f"POST {self._base}{path} HTTP/1.1\r\n".encode("ascii")
@@ -150,11 +174,13 @@ class ReviewClient:
                 return answer
         except TimeoutError:
             # It took the request: a webhook may be slow about this one.
-            return ReviewFailure(why="the API server does not answer in time", about_request=True)
+            why = "the API server does not answer in time"
+            raise ReviewFailedError(why, about_request=True) from None
         except ssl.SSLCertVerificationError as error:
-            return ReviewFailure(why=f"the API server is not trusted: {error.verify_message}")
+            why = f"the API server is not trusted: {error.verify_message}"
+            raise ReviewFailedError(why) from None
         except (OSError, httptools.HttpParserError) as error:
-            return ReviewFailure(why=f"the API server cannot be reached: {error}")
+            raise ReviewFailedError(f"the API server cannot be reached: {error}") from None
 
     def _pooled(self) -> _Connection | None:
         now = asyncio.get_running_loop().time()

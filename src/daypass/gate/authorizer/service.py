@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
+from cryptography import x509
 from prometheus_client.core import Metric
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.files import fingerprint
 from daypass._core.net import bracketed
 from daypass._core.server.status_server import Routes, health_routes
+from daypass._core.tls import server_context
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
+from daypass.gate.authorizer.destinations import ModelFollower, ServedGate
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpConnection, HttpTransport
-from daypass.gate.authorizer.models import ModelFollower
 from daypass.gate.authorizer.review_client import ReviewClient
-from daypass.gate.authorizer.reviews import review_access, review_token
-from daypass.gate.authorizer.served_gate import ServedGate
-from daypass.gate.authorizer.serving_certificate import ReloadingCertificate
 from daypass.gate.metrics import counter, exposition, gate_families, gauge, model_families
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.published import Published
 
 BACKLOG = 1024
+TICK_SECONDS = 0.05
 HANDSHAKE_SECONDS = 10.0
 LEAST_READY_SECONDS = 30.0
 CERTIFICATE_EVERY_SECONDS = 5.0
@@ -52,6 +55,60 @@ class Listen:
 
     def __str__(self) -> str:
         return f"unix:{self.path}" if self.path else f"{bracketed(self.host or '*')}:{self.port}"
+
+
+class CertificateFilesError(DaypassError):
+    """A certificate and its key that cannot be used."""
+
+
+class ReloadingCertificate:
+    """A TLS context for a server, from PEM files: the certificate chain, and its key. `reload`
+    loads them again if they have changed. `expires_unix`: when the one in use expires.
+
+    Raises CertificateFilesError if they can't be used at the beginning; later on the old pair stays
+    in use, and `last_error` has the error.
+    """
+
+    def __init__(self, certificate: str, key: str) -> None:
+        self._files = certificate, key
+        self._seen = self._fingerprints()
+        self.last_error = ""
+        try:
+            self.context = server_context(certificate, key)
+            self.expires_unix = self._expires_unix()
+        except (OSError, ValueError) as error:
+            raise CertificateFilesError(
+                f"{certificate} and {key} cannot be used: {_words(error)}",
+                "both are PEM files: a certificate, and its key without a password",
+            ) from None
+
+    def reload(self) -> None:
+        """Load a new pair."""
+        seen = self._fingerprints()
+        if seen == self._seen:
+            return
+        try:
+            # Try another context first: a pair that does not match would break the one in use.
+            server_context(*self._files)
+            self.context.load_cert_chain(*self._files, password="")
+            self.expires_unix = self._expires_unix()
+        except (OSError, ValueError) as error:
+            self.last_error = f"the new certificate is not used: {_words(error)}"
+            return
+        self._seen, self.last_error = seen, ""
+
+    def _expires_unix(self) -> float:
+        chain = x509.load_pem_x509_certificates(Path(self._files[0]).read_bytes())
+        return chain[0].not_valid_after_utc.timestamp()
+
+    def _fingerprints(self) -> list[str]:
+        return list(map(fingerprint, self._files))
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return error.reason or "they do not belong together"
+    return getattr(error, "strerror", None) or "they do not belong together"
 
 
 class Service:
@@ -85,8 +142,8 @@ class Service:
             gate.rules = replace(gate.rules, published=published)
         self.authorizer = Authorizer(
             gates,
-            partial(review_token, self._client),
-            partial(review_access, self._client),
+            self._client.review_token,
+            self._client.review_access,
             clock,
             audit=self._audit,
             verifier=verifier,
@@ -101,6 +158,7 @@ class Service:
         self.http = HttpTransport(self.authorizer)
         self._server: asyncio.Server | None = None
         self._background: list[asyncio.Task[None]] = []
+        self._ticked_at = 0.0
         self.certificate: ReloadingCertificate | None = None
 
     @asynccontextmanager
@@ -110,11 +168,16 @@ class Service:
         Raises ListenError.
         """
         try:
-            await self.authorizer.start()
+            await self.authorizer.probe()
             self._server = await self._listen(listen)
             if self._verifier is not None:
                 self._verifier.start()
-            works = [_every(STALLED_SECONDS, self.http.close_stalled), self._models.run()]
+            self._ticked_at = self._clock.monotonic()
+            works = [
+                _every(TICK_SECONDS, self._tick),
+                _every(STALLED_SECONDS, self.http.close_stalled),
+                self._models.run(),
+            ]
             if self.certificate is not None:
                 works.append(_every(CERTIFICATE_EVERY_SECONDS, self.certificate.reload))
             self._background = [asyncio.create_task(each) for each in works]
@@ -166,8 +229,7 @@ class Service:
 
     def is_alive(self) -> bool:
         """Whether it works, or has not started yet; otherwise only a restart helps."""
-        has_ended = any(task.done() for task in self._background)
-        return self._server is None or (self.authorizer.is_alive and not has_ended)
+        return self._server is None or not any(task.done() for task in self._background)
 
     def why_not_ready(self) -> str:
         """Why it should get no requests, or ""."""
@@ -197,14 +259,13 @@ class Service:
     def collect(self) -> Iterator[Metric]:
         """Return all metrics for Prometheus."""
         authorizer, now = self.authorizer, self._clock.monotonic()
-        cache, accesses = authorizer.cache, len(authorizer.accesses.cache)
+        cache, accesses = authorizer.cache, len(authorizer.accesses.allowed)
         queues = (authorizer.tokens.queue, authorizer.accesses.queue)
         in_flight = sum(each.in_flight for each in queues)
         waiting = sum(each.waiting for each in queues)
         rejected = sum(each.rejected for each in queues)
         yield from gate_families({gate.name: gate.metrics for gate in authorizer.gates})
         yield gauge("cache_entries", "Cached decisions.", len(cache))
-        yield gauge("cache_bytes", "Approximate memory of the cached decisions.", cache.size_bytes)
         yield gauge("access_cache_entries", "Cached accesses to models.", accesses)
         yield gauge("reviews_in_flight", "Reviews of both kinds in flight.", in_flight)
         yield gauge("reviews_waiting", "Reviews of both kinds that wait.", waiting)
@@ -230,8 +291,15 @@ class Service:
         yield from model_families(self._models.counts(), now)
 
     def _why_not_alive(self) -> str:
-        is_stalled = self._server is not None and self.authorizer.is_stalled
+        age = 0.0 if self._server is None else self._clock.monotonic() - self._ticked_at
+        is_stalled = age > STALLED_SECONDS
         return "" if self.is_alive() and not is_stalled else "its event loop is stuck"
+
+    def _tick(self) -> None:
+        self._ticked_at = self._clock.monotonic()
+        self.authorizer.tick()
+        if self.authorizer.needs_probe():
+            self.authorizer.probe()
 
     async def drain(self, seconds: float) -> None:
         """Report not ready and serve for a while; each response closes its connection."""
