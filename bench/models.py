@@ -23,7 +23,7 @@ from bench.review import (
     resident_mib,
 )
 from bench.rounds import Comparison
-from daypass.kube.access_review import PATH
+from daypass.gate.authorizer.reviews import ACCESS_PATH
 from daypass.render.envoy.settings import Protected
 from daypass.rules.models import ModelRule
 from daypass.rules.patterns import HostPattern, PathPattern
@@ -144,7 +144,7 @@ def _unseen(bench: Bench, protected: Protected, models: int, rounds: int) -> Non
     review = {"kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": spec}
     worst = []
     for number in range(rounds):
-        reviews, accesses = bench.api_server_rate(), bench.rate_of(PATH, review)
+        reviews, accesses = bench.api_server_rate(), bench.rate_of(ACCESS_PATH, review)
         server = 1 / (1 / reviews + 1 / accesses)
         name = f"unseen-{number}"
         started = our_authorizer(bench, name, more=AUTHORIZE)
