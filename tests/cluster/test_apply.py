@@ -476,8 +476,11 @@ def test_apply_commits_first_and_applies_nothing_without_the_commit(
     _, told = run("apply", "--no-wait", "--yes")
     commit = git(folder, "rev-parse", "--short", "HEAD").strip()
     message = message_with(told, commit)
-    check(message, " main", reason="committed", hide=commit)
-    assert git(folder, "show", "-s", "--format=%s").strip() == "Publish ekf, serving"
+    check(message, "[main ", reason="committed", hide=commit)
+    assert (
+        git(folder, "show", "-s", "--format=%s").strip()
+        == "Apply base, domains/ekf, domains/serving, policy"
+    )
     run("diff")
     run("apply", "--no-wait")
     assert git(folder, "rev-list", "--count", "HEAD").strip() == "2"

@@ -36,8 +36,7 @@ LINES = (
     "apply --no-commit --directory other",
     "remove",
     "policy apply",
-    "init new --no-cluster --host a.example.com --front ingress-nginx --tls secret:x --audience g"
-    " --class-name nginx --dns none --commit",
+    "init new --host a.example.com --front ingress-nginx --tls secret:x --audience g",
     "kubeconfig --server https://api.example.com --credentials bot.json --kubeconfig-out new",
     "gate deny --jti 0b2c8d0e-5d0f",
     "gate deny --jti denied --undo",

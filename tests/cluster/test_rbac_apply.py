@@ -42,12 +42,6 @@ FLOW = "flowcontrol.apiserver.k8s.io"
 QUICK = "--yes --no-commit --no-wait"
 APPLY = {name: f"apply --config {name} {QUICK}" for name in CONFIGS}
 CASES = {
-    "init": Case(
-        lines=(
-            "init new --host a.example.com --front istio --tls outside --audience gate"
-            " --gateway istio-system/public --dns none",
-        )
-    ),
     "diff": Case(
         lines=(
             "# remove --yes",

@@ -77,7 +77,7 @@ TYPOS: dict[str, Row] = {
     "daypass token -o jsn": (2, "`-o json`"),
     "daypass identity list -o wid": (2, "`-o wide`"),
     "daypass token --lifetime abc": (2, "--lifetime: 'abc'"),
-    "daypass init --no-cluster --host a.example.com --front nginx": (
+    "daypass init --host a.example.com --front nginx --tls outside": (
         2,
         "did you mean ingress-nginx?",
     ),
@@ -141,8 +141,6 @@ STREAMS: dict[str, Row] = {
     "daypass --help >/dev/full": (1, "No space left on device"),
     "daypass --version >&-": (1, "stdout is closed"),
     "daypass render >&-": (1, "stdout is closed"),
-    "daypass init --no-cluster --host a.example.com </dev/null": (2, "--front"),
-    "daypass init --no-cluster <&-": (2, "--host HOST"),
     "daypass gate explain --host ekf.example.com --token-file - </dev/null": (2, "stdin"),
     "daypass gate explain --host ekf.example.com --token-file - <&-": (2, "stdin"),
 }

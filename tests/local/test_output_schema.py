@@ -22,7 +22,6 @@ LINES = (
     "policy render --config cluster.yaml",
     "render --config cluster.yaml",
     "render --config cluster.yaml --directory deploy --check",
-    "init new --no-cluster --host ekf.example.com --front istio --tls secret:tls --dry-run",
     "identity create bot --dry-run=client",
     "identity list",
     "identity list -A",

@@ -94,8 +94,8 @@ def make_ekf(root: Path, *, namespace: str = "rok", only: str | None = None) -> 
 
 
 def adopt(root: Path, what: str, *words: str) -> int:
-    """Run `daypass init --adopt` without a cluster; return its exit code."""
-    return main(["init", str(root), "--adopt", what, "--no-cluster", *words])
+    """Run `daypass init --adopt`; return its exit code."""
+    return main(["init", str(root), "--adopt", what, *words])
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -111,16 +111,12 @@ def _confirm_and_commit(args: Namespace, plan: ApplyPlan) -> None:
         from daypass.deploy.git import Checkout
 
         checkout = Checkout(folder, (args.config, *plan.config.cluster.files), tree)
-        checkout.verify()
     if plan.needs_confirmation:
         confirm(args, "apply it?")
     if drifts := write(folder, tree):
         log(f"files in {folder}: {len(drifts)} changed")
-    committed = checkout.commit(plan.widened) if checkout else None
-    if committed:
-        log(f"committed {committed.name} to {committed.branch}: push it when you like")
-        if committed.superproject:
-            log(f"it is a submodule: commit it in {committed.superproject}, too")
+    if checkout and (committed := checkout.commit(plan.widened)):
+        log(f"committed {committed}: push it when you like")
 
 
 def _execute(

@@ -1,42 +1,31 @@
-"""`daypass init`: start a deployments repository, or adopt an existing one."""
+"""`daypass init`: write a new daypass.yaml, or adopt an EKF repository."""
 
 from __future__ import annotations
 
 import shlex
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
 from os.path import relpath
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from daypass._core.errors import UsageError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
+from daypass._core.text import unified_diff
 from daypass.cli import log, options, warn
-from daypass.cli.output import write_result
-from daypass.cli.progress import progress
+from daypass.cli.output import did, write_changes
 
-if TYPE_CHECKING:
-    from argparse import _ArgumentGroup
-
-    from daypass.deploy.ekf import BuildError, Overlay
-    from daypass.deploy.init.plan import InitPlan
-    from daypass.deploy.init.wizard import Questions
-
-_CONFIG_OPTIONS = (
-    "front", "tls", "class_name", "gateway", "front_namespace", "dns", "prefix", "audience",
-)  # fmt: skip
-SUMMARY = "start a deployments repository, or adopt an existing one"
+SUMMARY = "write a new daypass.yaml, or adopt an EKF repository"
 EPILOG = """examples:
-  daypass init                           asks for what the cluster does not show
-  daypass init deployments --front ingress-nginx --tls outside \\
-    --host kubeflow.example.com
-  daypass init --no-cluster --dry-run --front istio --tls outside \\
-    --host kubeflow.example.com
+  daypass init --host kubeflow.example.com --front istio \\
+    --gateway kubeflow/kubeflow-gateway
+  daypass init deployments --host kubeflow.example.com --front ingress \\
+    --tls secret:kubeflow-tls
   daypass init --adopt hosts --ekf-host ekf.example.com     as EKF's guide does
   daypass init --adopt door --ekf-host ekf.example.com      EKF's host, through the door
 
-It changes all of its files or none, and the cluster only with --apply.
+It writes files, and changes the cluster only with --apply.
 """
+_MESSAGE = "Expose Kubernetes TokenRequest API under /kubernetes"
+"""The commit message of EKF's guide."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,13 +35,21 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="the repository's folder (default: here)",
+        help="the folder of daypass.yaml (default: here)",
     )
     options.add_dry_run(parser, server=False)
-    parser.add_argument("--force", action="store_true", help="replace an existing daypass.yaml")
-    parser.add_argument("--commit", action="store_true", help="commit the changes with git")
-    parser.add_argument("--no-cluster", action="store_true", help="look nothing up in a cluster")
-    _add_config_options(parser.add_argument_group("daypass.yaml"))
+    group = parser.add_argument_group("daypass.yaml")
+    group.add_argument("--host", metavar="HOST", help="the public name of the door")
+    group.add_argument(
+        "--front", metavar="FRONT", help="what serves it: istio, gateway-api, ingress, ..."
+    )
+    group.add_argument(
+        "--tls", metavar="TLS", help="secret:NAME, issuer:NAME (cert-manager) or outside"
+    )
+    group.add_argument("--gateway", metavar="NS/NAME", help="an existing Gateway, with TLS")
+    group.add_argument(
+        "--audience", metavar="AUDIENCE", help="the only audience of short-lived tokens"
+    )
     ekf = parser.add_argument_group("an EKF repository")
     ekf.add_argument(
         "--adopt",
@@ -61,192 +58,120 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     ekf.add_argument("--ekf-host", metavar="HOST", help="the EKF domain")
     ekf.add_argument("--serving-host", metavar="HOST", help="the Serving domain")
+    ekf.add_argument("--commit", action="store_true", help="commit the changed files")
     ekf.add_argument(
         "--apply",
         action="store_true",
         help="apply the adopted overlays with rok-deploy, or else kubectl",
     )
-    options.add_output(parser)
-    options.add_cluster(parser)
-
-
-def _add_config_options(group: _ArgumentGroup) -> None:
-    group.add_argument(
-        "--host", action="append", metavar="HOST", help="a public name; may be repeated"
-    )
-    group.add_argument(
-        "--front", metavar="FRONT", help="istio, ingress-nginx, ...: a `front` of daypass.yaml"
-    )
-    group.add_argument(
-        "--tls", metavar="TLS", help="secret:NAME, issuer:NAME (cert-manager) or outside"
-    )
-    group.add_argument("--class-name", metavar="NAME", help="IngressClass or GatewayClass")
-    group.add_argument("--gateway", metavar="NS/NAME", help="an existing Gateway")
-    group.add_argument(
-        "--front-namespace", metavar="NS", help="of the pods of the ingress or gateway"
-    )
-    group.add_argument("--dns", metavar="DNS", help="external-dns or none")
-    group.add_argument("--prefix", metavar="PATH", help="default: /kubernetes")
-    group.add_argument(
-        "--audience", metavar="AUDIENCE", help="the only audience of short-lived tokens"
-    )
 
 
 def run(args: Namespace) -> int:
-    from daypass.deploy.init.wizard import terminal
-
-    _check_options(args)
-    questions = terminal(lambda words: log(*words.split("\n", 1)))
-    plan = _plan_hosts(args, questions) if args.adopt == "hosts" else _plan_config(args, questions)
-    commit = None if args.dry_run else _write_and_commit(args, plan)
-    steps = [] if args.dry_run else _apply_and_list_next(args, plan)
-    changes = [(relpath(edit.path, args.folder), edit.diff(args.folder)) for edit in plan.edits]
-    write_result(
-        args,
-        {
-            "dryRun": args.dry_run,
-            "files": [{"path": path, "diff": diff} for path, diff in changes],
-            "commit": commit,
-            "applied": [each.folder for each in plan.overlays] if args.apply and steps else [],
-            "next": steps,
-        },
-        "".join(diff for _, diff in changes) if args.dry_run else "",
-    )
+    hosts = _hosts(args)
+    edits = {
+        path: text
+        for path, text in _edits(args, hosts).items()
+        if not path.is_file() or path.read_bytes() != text.encode()
+    }
     if args.dry_run:
-        for edit in plan.edits:
-            log(f"would {'remove' if edit.after is None else 'write'} {edit.path}")
-        if args.commit:
-            log(f"would commit: {plan.message}")
-        for overlay in plan.overlays if args.apply else ():
-            log(f"would apply {overlay.folder}")
-    if steps:
-        log("next:", "\n".join(steps))
+        write_changes("".join(_diff(path, text, args.folder) for path, text in edits.items()))
+    else:
+        _write(edits)
+    for path in edits:
+        log(f"{did(args.dry_run, 'write', 'written')} {path}")
+    if not edits:
+        log("nothing to change")
+    if not args.dry_run:
+        _go_on(args, hosts, edits)
     return 0
 
 
-def _check_options(args: Namespace) -> None:
-    if args.adopt is None:
-        _refuse(args, ("ekf_host", "serving_host", "apply"), "add --adopt hosts, or door")
-    elif args.adopt == "door":
-        _refuse(args, ("host",), "use --ekf-host or --serving-host")
-    else:
-        _refuse(
-            args,
-            ("host", *_CONFIG_OPTIONS, "force"),
-            "--adopt hosts takes --ekf-host and --serving-host",
+def _hosts(args: Namespace) -> dict[str, str]:
+    """Return the hosts by the names of their domains. Raises UsageError."""
+    named = {"ekf": args.ekf_host, "serving": args.serving_host}
+    hosts = {domain: host for domain, host in named.items() if host}
+    if args.adopt:
+        if args.host or not hosts:
+            raise UsageError("--adopt needs --ekf-host or --serving-host, instead of --host")
+        args.front = args.front or "ingress-nginx"
+        args.tls = args.tls or (None if args.gateway else "outside")
+        return hosts
+    if hosts or args.commit or args.apply:
+        raise UsageError(
+            "--ekf-host, --serving-host, --commit and --apply are for an EKF repository",
+            "add --adopt hosts, or door",
         )
-    if args.folder.exists() and not args.folder.is_dir():
-        raise UsageError(f"{args.folder} is not a folder", "name the repository's folder")
-    if args.apply and not args.dry_run:
-        from daypass.deploy.ekf import verify_appliable
+    from daypass._core.kubernetes.syntax import is_label
 
-        verify_appliable(args.context)
-
-
-def _refuse(args: Namespace, names: Sequence[str], hint: str) -> None:
-    for name in names:
-        if getattr(args, name):
-            raise UsageError(f"--{name.replace('_', '-')} cannot be used here", hint)
+    if not args.host or not args.front:
+        raise UsageError("which host, and what serves it?", "--host HOST --front istio")
+    first = args.host.partition(".")[0]
+    return {first if is_label(first) else "door": args.host}
 
 
-def _plan_hosts(args: Namespace, questions: Questions) -> InitPlan:
+def _edits(args: Namespace, hosts: dict[str, str]) -> dict[Path, str]:
+    """Return the texts of the files to write."""
     from daypass.deploy import ekf
-    from daypass.deploy.init.plan import plan_hosts
-
-    overlays = ekf.overlays(args.folder)
-    plan = plan_hosts(args.folder, overlays, _hosts(args, overlays, questions, keep=False))
-    for overlay in plan.overlays:
-        for place in overlay.patch.mentions():
-            if plan.hosts[overlay.domain] != overlay.patch.host:
-                log(f"{overlay.patch.name}: {place} is {overlay.patch.host} too; it stays")
-    return plan
-
-
-def _plan_config(args: Namespace, questions: Questions) -> InitPlan:
-    from daypass.deploy import ekf
-    from daypass.deploy.init import plan
-    from daypass.deploy.init.discover import DiscoveredCluster, discover
-    from daypass.deploy.init.wizard import InitOptions, resolve_options
+    from daypass.deploy.init import CONFIG, config_text
     from daypass.render.fronts import FRONTS
 
-    overlays = ekf.overlays(args.folder) if args.adopt else []
-    named = _hosts(args, overlays, questions, keep=True) if args.adopt else {}
-    overlays = [overlay for overlay in overlays if overlay.domain in named]
-    found = DiscoveredCluster()
-    if not args.no_cluster:
-        with progress(args, "looking for a cluster") as status:
-            found = discover(lambda: options.connect(args), status.show)
-    for note in found.notes:
-        log(note)
-    chosen = InitOptions(
-        hosts=args.host or (),
-        named=named,
-        handed_over=frozenset((overlay.target or {}).get("name", "") for overlay in overlays),
-        **{name: getattr(args, name) for name in _CONFIG_OPTIONS},
+    # Written or not, it verifies the hosts.
+    text = config_text(
+        hosts, front=args.front, tls=args.tls, gateway=args.gateway, audience=args.audience
     )
-    setup = resolve_options(chosen, found, questions)
-    planned = plan.plan_config(args.folder, setup, force=args.force, overlays=overlays)
-    used = {domain["front"] for domain in setup.domains.values()}
+    edits: dict[Path, str] = {}
+    if args.adopt == "hosts":
+        for domain, host in hosts.items():
+            edits |= ekf.set_host(args.folder, domain, host)
+        return edits
+    for domain in hosts if args.adopt else ():
+        edits |= ekf.hand_over(args.folder, domain)
+    path = args.folder / CONFIG
+    if path.exists() and not args.adopt:
+        raise UsageError(f"{path} is there already", "edit it, or move it away")
+    if path.exists():
+        log(f"{path} stays as it is: name {' and '.join(hosts.values())} in it")
+        return edits
     for front in FRONTS:
-        if front.kind() in used and front.warning is not None:
+        if front.kind() == args.front and front.warning is not None:
             warn(*front.warning)
-    return planned
+    return {path: text, **edits}
 
 
-def _hosts(
-    args: Namespace, overlays: Sequence[Overlay], questions: Questions, *, keep: bool
-) -> dict[str, str]:
-    from daypass.deploy.init.wizard import ekf_hosts
-
-    given = {"ekf": args.ekf_host, "serving": args.serving_host}
-    return ekf_hosts(given, overlays, questions, keep=keep)
+def _diff(path: Path, text: str, folder: Path) -> str:
+    before = path.read_text() if path.exists() else None
+    name = relpath(path, folder)
+    return unified_diff(before, text, f"a/{name}", f"b/{name}")
 
 
-def _write_and_commit(args: Namespace, plan: InitPlan) -> str | None:
-    from daypass.deploy.git import commit_edits
-
-    not_built: list[BuildError] = []
-    commit = commit_edits(
-        plan.edits,
-        folder=args.folder,
-        message=plan.message if args.commit else None,
-        verify=lambda: not_built.extend(plan.verify()),
-    )
-    for edit in plan.edits:
-        log(f"{'removed' if edit.after is None else 'written'} {edit.path}")
-    for error in not_built:
-        log(error.fact, error.hint)
-    if not plan.edits:
-        log("nothing to change")
-    if commit is not None:
-        log(f"committed as {commit.name}: {plan.message}")
-        if not commit.has_remote:
-            log(
-                "this repository has no remote: to share the commit, add one and push",
-                "git remote add origin URL\ngit push --set-upstream origin HEAD",
-            )
-    return commit.name if commit else None
+def _write(edits: dict[Path, str]) -> None:
+    try:
+        for path, text in edits.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+    except OSError as error:
+        raise DaypassError(f"{error.filename}: {error.strerror}", "name another folder") from None
 
 
-def _apply_and_list_next(args: Namespace, plan: InitPlan) -> list[str]:
-    from daypass.deploy.ekf import apply, apply_command
+def _go_on(args: Namespace, hosts: dict[str, str], edits: dict[Path, str]) -> None:
+    """Commit and apply, if that is wanted, and log what to type next."""
+    from daypass.deploy import ekf
+    from daypass.deploy.git import Repository
 
-    if args.apply:
-        for overlay in plan.overlays:
-            apply(args.folder, overlay.folder, kubeconfig=args.kubeconfig, context=args.context)
-            log(f"applied {overlay.folder}")
+    if args.commit and edits:
+        repository = Repository(args.folder)
+        line = repository.commit([repository.relative(path) for path in edits], _MESSAGE)
+        log(f"committed {line}")
     steps = []
     if args.folder.resolve() != Path.cwd():
         steps.append(shlex.join(["cd", str(args.folder)]))
-    if not args.commit and plan.edits:
-        steps.append(shlex.join(["git", "add", *plan.places]))
-        steps.append(f'git commit -m "{plan.message}"')
-    if not args.apply:
-        steps += [
-            shlex.join(apply_command(overlay.folder, args.kubeconfig, args.context))
-            for overlay in plan.overlays
-        ]
+    for domain in hosts if args.adopt else ():
+        if args.apply:
+            ekf.apply(args.folder, domain)
+            log(f"applied {ekf.FOLDERS[domain]}")
+        else:
+            steps.append(shlex.join(ekf.apply_command(domain)))
     if args.adopt != "hosts":
         steps.append(command("apply"))
-    steps += [command("verify", f"https://{host}{plan.prefix}") for host in plan.hosts.values()]
-    return steps
+    steps += [command("verify", f"https://{host}/kubernetes") for host in hosts.values()]
+    log("next:", "\n".join(steps))

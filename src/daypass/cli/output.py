@@ -217,12 +217,13 @@ def write_credentials(path: str, content: bytes) -> None:
 
 def warn_of_git(path: str) -> None:
     """Warn if git would add this file of credentials, or this folder of them."""
-    from daypass.deploy.git import exclude_file
+    from daypass.deploy.git import would_add
 
-    if path != "-" and (exclude := exclude_file(path)):
+    if path != "-" and would_add(path):
+        folder, name = os.path.split(path)
         warn(
             f"{path} holds a token, and git does not ignore it",
-            f"exclude it: echo {quote(os.path.basename(path))} >> {quote(exclude)}\n"
+            f"exclude it: echo {quote(name)} >> {quote(os.path.join(folder, '.gitignore'))}\n"
             "or write it to a folder outside the work tree: --credentials-out",
         )
 

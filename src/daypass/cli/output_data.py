@@ -112,18 +112,6 @@ class Revoked(Named, MayBeDry):
     ]
 
 
-class ChangedFile(TypedDict):
-    path: Annotated[str, "its path in the folder"]
-    diff: Diff
-
-
-class Initialized(MayBeDry):
-    files: Annotated[list[ChangedFile], "the files that change"]
-    commit: Annotated[str | None, "the short name of the commit; null: there is none"]
-    applied: Annotated[list[str], "the folders of the overlays that were applied"]
-    next: Annotated[list[str], "the commands to run next"]
-
-
 OUTPUTS: dict[str, Any] = {
     "identity authorize": KubernetesList,
     "identity create": KubernetesList,
@@ -133,6 +121,5 @@ OUTPUTS: dict[str, Any] = {
     "identity rotate": Rotated | list[Rotated | RotationFailed],
     "identity show": IdentityData,
     "identity unauthorize": Unauthorized,
-    "init": Initialized,
 }
 """By command: of those whose modules have no `OUTPUT` yet."""

@@ -76,24 +76,14 @@ def write(folder: Path, tree: Mapping[str, str]) -> list[Drift]:
         path = folder / drift.path
         if drift.rendered is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        put(path, drift.rendered)
-        for parent in path.relative_to(folder).parents[:-1] if drift.rendered is None else ():
+            mode = path.stat().st_mode & 0o7777 if path.exists() else _NEW_FILE_MODE
+            write_private(str(path), drift.rendered.encode(), mode=mode, durable=False)
+            continue
+        path.unlink()
+        for parent in path.relative_to(folder).parents[:-1]:
             with contextlib.suppress(OSError):  # a folder that others have files in stays
                 (folder / parent).rmdir()
     return changes
-
-
-def put(path: Path, text: str | None) -> None:
-    """Replace a file atomically, with the same mode; None: remove it, and its folder if it is empty
-    then. Raises OSError."""
-    if text is None:
-        path.unlink()
-        with contextlib.suppress(OSError):  # a folder that others have files in stays
-            path.parent.rmdir()
-        return
-    mode = path.stat().st_mode & 0o7777 if path.exists() else _NEW_FILE_MODE
-    content = text.encode("utf-8", "surrogateescape")
-    write_private(str(path), content, mode=mode, durable=False)
 
 
 def _order(drift: Drift) -> tuple[bool, bool, int]:

@@ -157,11 +157,6 @@ def assert_printable(text: str) -> None:
         ["identity", "delete", "bot", "--dry-run"],
         ["identity", "delete", "--expired", "-A", "--dry-run"],
         ["identity", "delete", "bot", "--dry-run", "-o", "yaml"],
-        ["init", ".", "--host", "a.example.com", "--audience", "a", "--dry-run"],
-        ["init", ".", "--host", "a.example.com", "--front", "istio", "--tls", "issuer:x"],
-        ["init", ".", "--host", "a.example.com", "--front", "istio", "--tls", "secret:x"],
-        ["init", ".", "--host", "a.example.com", "--front", "gateway-api", "--tls", "secret:x"],
-        ["init", ".", "--host", "a.example.com", "--front", "ingress", "--tls", "secret:x"],
     ],
     ids=" ".join,
 )
