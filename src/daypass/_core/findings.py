@@ -1,4 +1,4 @@
-"""What checks find: of a door, of identities, of a gate, of the policy."""
+"""What checks find: of a door, of identities, of a gate, of the policy, in a config file."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ class Finding:
     def sentence(self) -> str:
         """The fact, and what to do next, in one line."""
         return f"{self.fact}: {self.hint}" if self.hint else self.fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake in a file."""
+
+    file: Annotated[str, "the file"]
+    line: Annotated[int, "the line, from 1; 0: the file as a whole"]
+    column: Annotated[int, "the column, from 1; 0: the file as a whole"]
+    message: Annotated[str, "what is wrong"]
+    hint: Annotated[str, "what to write instead; may be empty"] = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.message}" + (f"; {self.hint}" if self.hint else "")
 
 
 def ok(check: str, fact: str) -> Finding:

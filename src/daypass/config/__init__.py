@@ -10,6 +10,7 @@ config names; the code that uses the config and `daypass verify` do, with `key_s
 `cluster.keys`.
 """
 
+from daypass._core.findings import Problem
 from daypass.config.domain import (
     ClassDomain,
     ClusterDomain,
@@ -22,7 +23,7 @@ from daypass.config.domain import (
     TlsIssuer,
     TlsSecret,
 )
-from daypass.config.errors import ConfigError, Problem
+from daypass.config.errors import ConfigError
 from daypass.config.gate import ClusterGate, EnvoyGatewayGate, Gate, IstioGate
 from daypass.config.load import load, parse
 from daypass.config.locations import Address

@@ -5,12 +5,12 @@ among the keys; `load` turns that into file, line and column.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import DaypassError
+from daypass._core.findings import Problem
 from daypass._core.text import mask_unprintable, suggest
 
 Mark: TypeAlias = tuple[int, int]
@@ -73,21 +73,6 @@ def not_among(values: Iterable[str], *, at: Iterable[str | int] = ()) -> Pydanti
     """Return the error for a value that is none of these, with pydantic's own error type."""
     words = one_of([f"'{value}'" for value in values])
     return PydanticCustomError("literal_error", "{expected}", {"expected": words, "at": tuple(at)})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One mistake."""
-
-    file: Annotated[str, "the file"]
-    line: Annotated[int, "the line, from 1; 0: the file as a whole"]
-    column: Annotated[int, "the column, from 1; 0: the file as a whole"]
-    message: Annotated[str, "what is wrong"]
-    hint: Annotated[str, "what to write instead; may be empty"] = ""
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.message}" + (f"; {self.hint}" if self.hint else "")
 
 
 class ConfigError(DaypassError):

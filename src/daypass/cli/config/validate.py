@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from daypass._core.findings import Problem
 from daypass._core.hints import command
 from daypass.cli import log, options
 from daypass.cli.output import write_result
-from daypass.config.errors import Problem
 
 SUMMARY = "show each mistake in the config file, with file, line and column"
 EPILOG = """examples:
@@ -57,7 +57,7 @@ def run(args: Namespace) -> int:
 
 def _judge(file: Path) -> str:
     """Return what of `daypass render` only a cluster can answer. Raises ConfigError."""
-    from daypass.config import ConfigError, Problem
+    from daypass.config import ConfigError
     from daypass.config.key_set import KeySetError
     from daypass.render import RenderError
     from daypass.render.cluster_facts import read_facts
