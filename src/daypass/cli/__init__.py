@@ -1,4 +1,4 @@
-"""The command `daypass`: the table of commands, stdout and stderr, and exit codes.
+"""The command `daypass`: the table of commands, their dispatch, and exit codes.
 
 A command is a module with `SUMMARY`, `EPILOG` (examples), `add_arguments(parser)` and `run(args)`,
 imported only when it is called. It needs the libraries of the extra `admin`, unless `EXTRA` names
@@ -18,6 +18,9 @@ import gc
 import os
 import sys
 
+from daypass.cli.console import flush_stderr, log, warn, write
+
+__all__ = ["log", "main", "warn", "write"]
 GROUPS = {
     "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential", "doctor"),
     "identities, and what their tokens may do": ("identity", "policy", "gate"),
@@ -35,43 +38,12 @@ _OPTIONS = {"audience=AUDIENCE": "--audience AUDIENCE", "lifetime_seconds=3600":
 """Arguments that hints of the library name, and the options that commands have for them."""
 
 
-class Progress:
-    """What a command shows while it works: nothing, unless it is a StatusLine.
-
-    As a context manager, it makes way for something else that is written.
-    """
-
-    def show(self, text: str) -> bool:
-        """Show what is going on now; return whether somebody sees it."""
-        return False
-
-    def wait(self, what: str) -> None:
-        """Show what is waited for; log it if nobody would see it."""
-        if not self.show(f"waiting: {what}"):
-            log(f"waiting: {what}")
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-status_line = Progress()
-"""What is shown now. See `progress`."""
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code. Raises only if DAYPASS_DEBUG=1 is set."""
     # At its exit, Python would look for garbage among all objects: an eighth of what `apply` takes.
     atexit.register(gc.freeze)
     words = sys.argv[1:] if argv is None else argv
-    has_colour = any(word.startswith("--color") for word in words)
     try:
-        if has_colour:
-            from daypass.cli.colour import take_option
-
-            words = take_option(words)
         code = _run(words)
         write("")  # flushes while an error can still be reported
         return code
@@ -86,67 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return _report(error, words)
     finally:
-        if has_colour:
-            from daypass.cli import colour
-
-            colour.choice = "auto"
-        _flush_stderr()
-
-
-def write(text: str) -> None:
-    """Write a result to stdout and flush it.
-
-    Raises BrokenPipeError if the reader is gone, DaypassError if stdout can't be written otherwise.
-    """
-    reason: str | None = "stdout is closed" if text else None
-    if sys.stdout is not None:  # None if stdout was closed before the start
-        try:
-            with status_line:
-                try:
-                    sys.stdout.write(text)
-                except UnicodeEncodeError:  # a locale without the character, or a lone surrogate
-                    sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
-                sys.stdout.flush()
-            return
-        except OSError as error:
-            # Discard the buffer, or the interpreter tries again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            if isinstance(error, BrokenPipeError):
-                raise
-            reason = error.strerror
-    if reason:
-        from daypass._core.errors import DaypassError
-
-        raise DaypassError(f"the output could not be written: {reason}", "send it somewhere else")
-
-
-def log(fact: str, hint: str = "", *, level: str = "") -> None:
-    """Write a message to stderr: the fact, and below it, indented, what to do next.
-
-    `level`: warning or failure, for its colour. Errors of stderr itself (a full disk, a closed
-    pipe) are ignored.
-    """
-    from daypass._core.text import mask_unprintable
-
-    if sys.stderr is None:
-        return
-    head = "daypass: warning:" if level == "warning" else "daypass:"
-    first, *rest = fact.split("\n")
-    lines = [f" {first}", *(f"\n  {line}" for line in (*rest, *hint.split("\n")) if line), "\n"]
-    try:
-        if level:
-            from daypass.cli.colour import paint
-
-            head = paint(level, head, sys.stderr)
-        with status_line:
-            sys.stderr.write(head + mask_unprintable("".join(lines), keep="\n"))
-    except (OSError, ValueError):
-        pass
-
-
-def warn(fact: str, hint: str = "") -> None:
-    """Write a warning to stderr: the command goes on."""
-    log(fact, hint, level="warning")
+        flush_stderr()
 
 
 def _run(arguments: list[str]) -> int:
@@ -205,14 +117,3 @@ def with_options(hint: str) -> str:
     for argument, option in _OPTIONS.items():
         hint = hint.replace(argument, option)
     return hint
-
-
-def _flush_stderr() -> None:
-    """Flush stderr and ignore failures, which would otherwise make the exit code 120."""
-    try:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    except ValueError:
-        pass  # it is closed

@@ -1,7 +1,7 @@
 """Colour: one rule for everything that commands print, and what the colours are.
 
---color decides; else NO_COLOR and CLICOLOR_FORCE (https://bixense.com/clicolors), else whether the
-stream is a terminal. Text from elsewhere is masked before it is painted. Formats for programs are
+NO_COLOR and CLICOLOR_FORCE (https://bixense.com/clicolors) decide, else whether the stream is a
+terminal. Text from elsewhere is masked before it is painted. Formats for programs are
 never painted.
 """
 
@@ -10,16 +10,10 @@ from __future__ import annotations
 import os
 import sys
 
-from daypass._core.errors import UsageError
-from daypass._core.text import did_you_mean
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-CHOICES = ("auto", "always", "never")
-choice = "auto"
-"""The value of --color in this run."""
 _CODES = {
     "bold": "1", "dim": "2", "place": "36",
     "ok": "32", "warning": "33", "failure": "31", "skipped": "2",
@@ -32,31 +26,6 @@ _LINES = {
 """How lines begin, and their styles."""
 
 
-def take_option(words: list[str]) -> list[str]:
-    """Apply the last --color before `--`, and return the words without that option.
-
-    The words of a command that another program is to run, or that are to be completed, are left
-    alone. Raises UsageError.
-    """
-    global choice
-    rest = list[str]()
-    if words[0] == "__complete" or (words[0] == "run" and "--" not in words):
-        return words
-    end = words.index("--") if "--" in words else len(words)
-    before = iter(words[:end])
-    for word in before:
-        name, equals, value = word.partition("=")
-        if name != "--color":
-            rest.append(word)
-            continue
-        found = value if equals else next(before, "")
-        if found not in CHOICES:
-            fact = f"--color: {found[:40]!r} is not one of {', '.join(CHOICES)}"
-            raise UsageError(fact, did_you_mean(found, CHOICES, "such as: --color never"))
-        choice = found
-    return [*rest, *words[end:]]
-
-
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal that knows more than plain text."""
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -64,8 +33,6 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def is_coloured(stream: TextIO | None) -> bool:
     """Return whether text on this stream has colours."""
-    if choice != "auto":
-        return choice == "always"
     if os.environ.get("NO_COLOR"):
         return False
     return os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0") or is_terminal(stream)

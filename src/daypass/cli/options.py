@@ -1,11 +1,10 @@
-"""Options that several commands share, each declared once, and what they stand for."""
+"""Options that several commands share, each declared once."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,8 @@ from daypass.cli.fast_path import parse_lifetime
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
     from daypass.config import Config
-    from daypass.identity.credentials_file import CredentialsSettings
-    from daypass.identity.model import Account, IdentityName
+    from daypass.identity.create import DoorOptions
+    from daypass.identity.model import IdentityName
     from daypass.kube.cluster import Cluster
     from daypass.kube.gates import GateWait
 
@@ -127,16 +126,9 @@ def create_namespace(args: Namespace, cluster: Cluster, namespace: str) -> bool:
 
     Return whether a dry run found it missing, and so can check nothing in it.
     """
-    from daypass.kube.errors import AlreadyExistsError
-    from daypass.kube.resources import NAMESPACES
+    from daypass.identity.namespaces import create
 
-    if not args.create_namespace:
-        return False
-    if cluster.dry_run and cluster.find(NAMESPACES, namespace) is not None:
-        return False
-    try:
-        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    except AlreadyExistsError:
+    if not args.create_namespace or not create(cluster, namespace):
         return False
     log(f"{'would create' if cluster.dry_run else 'created'} namespace {namespace}")
     if cluster.dry_run:
@@ -338,7 +330,7 @@ def add_credentials_out(
 
 
 def add_door(parser: ArgumentParser) -> None:
-    """Add the options of DoorOptions."""
+    """Add the options of `door_options`."""
     group = parser.add_argument_group("the door and its tokens")
     group.add_argument("--config", metavar="FILE", help="default: daypass.yaml, if it exists")
     group.add_argument("--domain", metavar="DOMAIN", help="a domain of the config")
@@ -353,74 +345,36 @@ def add_door(parser: ArgumentParser) -> None:
     group.add_argument("--lifetime", metavar="TIME", help="of the tokens (default: 1h)")
 
 
-class DoorOptions:
-    """The options of `add_door`, checked against the config: `--config`, or the one that is here.
+def door_options(args: Namespace, *, is_federated: bool = False) -> DoorOptions:
+    """Return the options of `add_door`, with the config: `--config`, or the one that is here.
 
-    `config`: None if there is none. Raises UsageError, ConfigError, CredentialsError.
+    Raises UsageError, ConfigError.
     """
+    from daypass._core.tls import read_authority
+    from daypass.identity.create import DoorOptions
+    from daypass.identity.credentials_file import CredentialsOptions
 
-    def __init__(self, args: Namespace, *, is_federated: bool = False) -> None:
-        from daypass._core.tls import read_authority
-        from daypass.identity.credentials_file import CredentialsOptions
-
-        self._args = args
-        for one, other in (("door", "domain"), ("audience", "gate")):
-            if getattr(args, one) is not None and getattr(args, other) is not None:
-                raise UsageError(f"--{one} and --{other} are both named", "leave one out")
-        self.config = find_config(args.config)
-        if self.config is None and (args.domain is not None or args.gate is not None):
-            raise UsageError("there is no daypass.yaml here", "name it with --config FILE")
-        if self.config is not None and args.domain is not None:
-            self.config.find_domain(args.domain)
-        if self.config is not None and args.gate is not None:
-            self.config.find_gate(args.gate)
-        file: str | None = args.certificate_authority
-        self._options = CredentialsOptions(
-            door=args.door,
-            domain=args.domain,
-            gate=args.gate,
-            authority=None if file is None else read_authority(file),
-            audience=args.audience,
-            lifetime_seconds=parse_lifetime(args.lifetime),
-            is_federated=is_federated,
-        )
-
-    @property
-    def watcher_namespace(self) -> str | None:
-        """Where the gate's watcher runs, if the config has a gate in a cluster."""
-        config = self.config
-        return config.door.namespace if config and config.cluster_gates else None
-
-    def settings(
-        self, name: IdentityName, account: Account | None, cluster: Cluster | None
-    ) -> CredentialsSettings:
-        """Return all fields of the credentials except the token.
-
-        What no option says comes from the config, then from the annotations of `account`. The
-        door's certificate authority may also be in the kubeconfig. Raises UsageError,
-        CredentialsError. UsageError is for tokens that the config's policy denies, too.
-        """
-        from daypass._core.tls import read_authority
-        from daypass.identity.credentials_file import resolve_settings
-
-        options = self._options
-        if options.authority is None and cluster is not None:
-            options = replace(options, authority=cluster.connection.door_authority)
-        settings, domain = resolve_settings(options, self.config, account)
-        if cluster is not None and self.config is not None and self.config.policy is not None:
-            from daypass.identity.enforcement import require_allowed
-
-            require_allowed(cluster, self.config.policy, name, settings, options.is_federated)
-        if settings.authority is None and domain is not None and domain.tls is None:
-            file = authority_file(self._args)
-            if not file.exists():
-                raise UsageError(
-                    "this door's certificate is issued by its machine's own certificate authority",
-                    "name it with --certificate-authority FILE: "
-                    f"`{command('up')}` shows where it is",
-                )
-            settings = replace(settings, authority=read_authority(file))
-        return settings
+    for one, other in (("door", "domain"), ("audience", "gate")):
+        if getattr(args, one) is not None and getattr(args, other) is not None:
+            raise UsageError(f"--{one} and --{other} are both named", "leave one out")
+    config = find_config(args.config)
+    if config is None and (args.domain is not None or args.gate is not None):
+        raise UsageError("there is no daypass.yaml here", "name it with --config FILE")
+    if config is not None and args.domain is not None:
+        config.find_domain(args.domain)
+    if config is not None and args.gate is not None:
+        config.find_gate(args.gate)
+    file: str | None = args.certificate_authority
+    named = CredentialsOptions(
+        door=args.door,
+        domain=args.domain,
+        gate=args.gate,
+        authority=None if file is None else read_authority(file),
+        audience=args.audience,
+        lifetime_seconds=parse_lifetime(args.lifetime),
+        is_federated=is_federated,
+    )
+    return DoorOptions(named=named, config=config, machine_authority=authority_file(args))
 
 
 def authority_file(args: Namespace) -> Path:

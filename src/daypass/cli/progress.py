@@ -6,24 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
 
-from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK, format_duration
 from daypass._core.text import mask_unprintable
+from daypass.cli import console
 from daypass.cli.colour import is_coloured, is_terminal
 
 
 @contextmanager
-def progress(args: Namespace, text: str) -> Iterator[cli.Progress]:
+def progress(args: Namespace, text: str) -> Iterator[console.Progress]:
     """Show this text, or what `show` gets later, for one block.
 
     Shows nothing if stderr is no terminal, or if --output is a format for programs.
     """
     is_text = getattr(args, "output", None) in (None, "text", "table", "wide")
     if not is_text or not is_terminal(sys.stderr):
-        yield cli.Progress()
+        yield console.Progress()
         return
     line = StatusLine(text)
-    cli.status_line = line
+    console.status_line = line
     try:
         line.start()
         yield line
@@ -31,7 +31,7 @@ def progress(args: Namespace, text: str) -> Iterator[cli.Progress]:
         line.stop()
 
 
-class StatusLine(cli.Progress):
+class StatusLine(console.Progress):
     """Progress on a terminal, in a line that is erased at the end, and while others write."""
 
     def __init__(self, text: str) -> None:
@@ -72,7 +72,7 @@ class StatusLine(cli.Progress):
 
     def stop(self) -> None:
         with self._writing:
-            cli.status_line = cli.Progress()
+            console.status_line = console.Progress()
             self._live.stop()
 
     def __enter__(self) -> None:
@@ -80,6 +80,6 @@ class StatusLine(cli.Progress):
         self._live.stop()
 
     def __exit__(self, *_: object) -> None:
-        if cli.status_line is self:
+        if console.status_line is self:
             self._live.start()
         self._writing.release()

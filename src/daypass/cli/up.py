@@ -13,11 +13,10 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
-from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK, parse_seconds
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, path_with_daypass
-from daypass.cli import log, options
+from daypass.cli import console, log, options
 from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 
@@ -179,7 +178,7 @@ def _close(stop: threading.Event) -> None:
     if not stop.is_set():
         stop.set()
         # sys.stderr is None if it was closed before the start.
-        if not cli.status_line.show("closing") and sys.stderr is not None:
+        if not console.status_line.show("closing") and sys.stderr is not None:
             with contextlib.suppress(OSError):
                 start = "\r" if sys.stderr.isatty() else ""  # over the ^C that a terminal shows
                 os.write(sys.stderr.fileno(), f"{start}daypass: {_time()} closing\n".encode())

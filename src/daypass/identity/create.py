@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from daypass._core.clock import Clock, deadline_unix
-from daypass._core.errors import DaypassError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass._core.text import printable
+from daypass._core.tls import read_authority
+from daypass.config import Config
 from daypass.identity.credential_secrets import (
     CredentialSecret,
     FilledSecret,
@@ -31,7 +34,12 @@ from daypass.identity.credential_secrets import (
     secrets_of,
     wait_for_token,
 )
-from daypass.identity.credentials_file import CredentialsSettings
+from daypass.identity.credentials_file import (
+    CredentialsOptions,
+    CredentialsSettings,
+    resolve_settings,
+)
+from daypass.identity.enforcement import require_allowed
 from daypass.identity.model import (
     Account,
     ForeignAccountError,
@@ -52,6 +60,49 @@ from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, ROLE_BINDINGS
 
 class FederatedIdentityError(DaypassError):
     """The identity is federated: a long-lived token would give it a second way in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorOptions:
+    """The door and the tokens of an identity, as options name them or a config has them.
+
+    `machine_authority`: where `daypass up` stores its certificate authority.
+    """
+
+    named: CredentialsOptions
+    config: Config | None
+    machine_authority: Path
+
+    @property
+    def watcher_namespace(self) -> str | None:
+        """Where the gate's watcher runs, if the config has a gate in a cluster."""
+        config = self.config
+        return config.door.namespace if config and config.cluster_gates else None
+
+    def settings(
+        self, name: IdentityName, account: Account | None, cluster: Cluster | None
+    ) -> CredentialsSettings:
+        """Return all fields of the credentials except the token.
+
+        What no option names comes from the config, then from the annotations of `account`. The
+        door's certificate authority may also be in the kubeconfig. Raises CredentialsError, and
+        UsageError, for tokens that the config's policy denies too.
+        """
+        named, config = self.named, self.config
+        if named.authority is None and cluster is not None:
+            named = replace(named, authority=cluster.connection.door_authority)
+        settings, domain = resolve_settings(named, config, account)
+        if cluster is not None and config is not None and config.policy is not None:
+            require_allowed(cluster, config.policy, name, settings, named.is_federated)
+        if settings.authority is None and domain is not None and domain.tls is None:
+            if not self.machine_authority.exists():
+                raise UsageError(
+                    "this door's certificate is issued by its machine's own certificate authority",
+                    "name it with --certificate-authority FILE: "
+                    f"`{command('up')}` shows where it is",
+                )
+            settings = replace(settings, authority=read_authority(self.machine_authority))
+        return settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

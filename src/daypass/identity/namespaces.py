@@ -15,7 +15,7 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.identity.model import IdentityName, Warn, list_identities
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ForbiddenError, NotFoundError
+from daypass.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError
 from daypass.kube.gates import gate_namespaces
 from daypass.kube.resources import (
     NAMESPACES,
@@ -140,3 +140,14 @@ def grant_watch(
                 raise  # else the RoleBinding's Role, which a dry run has not created
         except ForbiddenError as error:
             warn(f"the gate may not watch {namespace}, and will accept no token of it", error.hint)
+
+
+def create(cluster: Cluster, name: str) -> bool:
+    """Create a namespace; return whether it was missing."""
+    if cluster.dry_run and cluster.find(NAMESPACES, name) is not None:
+        return False
+    try:
+        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    except AlreadyExistsError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from daypass.cli import log, options, warn
 from daypass.cli.output import warn_of_git, write_credentials, write_objects
 
 if TYPE_CHECKING:
-    from daypass.identity.create import IdentitySpec
+    from daypass.identity.create import DoorOptions, IdentitySpec
     from daypass.identity.credential_secrets import CredentialSecret, FilledSecret
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
@@ -49,11 +49,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     options.check_output(args)
-    door = options.DoorOptions(args)
+    door = options.door_options(args)
     return _show(args, door) if args.dry_run else _create(args, door)
 
 
-def _create(args: Namespace, door: options.DoorOptions) -> int:
+def _create(args: Namespace, door: DoorOptions) -> int:
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.create import create
         from daypass.identity.credentials_file import check_file
@@ -78,7 +78,7 @@ def _create(args: Namespace, door: options.DoorOptions) -> int:
 def _spec(
     args: Namespace,
     name: IdentityName,
-    door: options.DoorOptions,
+    door: DoorOptions,
     account: Account | None,
     cluster: Cluster | None,
 ) -> IdentitySpec:
@@ -94,7 +94,7 @@ def _spec(
     )
 
 
-def _show(args: Namespace, door: options.DoorOptions) -> int:
+def _show(args: Namespace, door: DoorOptions) -> int:
     """Print the objects, or log what would be created."""
     from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import check, plan

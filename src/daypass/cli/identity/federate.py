@@ -68,7 +68,7 @@ def run(args: Namespace) -> int:
 
     file: str | None = args.issuer_authority
     authority = None if file is None else read_authority(file)
-    door = options.DoorOptions(args, is_federated=True)
+    door = options.door_options(args, is_federated=True)
     existing = _read_yaml(args.merge)
     with options.open_identity(args) as (cluster, name):
         from daypass.identity.create import (
