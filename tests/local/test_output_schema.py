@@ -31,7 +31,6 @@ LINES = (
     "gate deny --jti 0b2c8d0e",
     "gate deny --jti 0b2c8d0e --undo",
     "verify --credentials bot.json",
-    "kubeconfig --server https://k8s.example.com",
     "identity federate ci --issuer https://issuer.example --subject s --source github"
     " --credentials-out ci.json",
     "identity authorize bot --in default --cluster-role view --dry-run=server",

@@ -11,7 +11,7 @@ from typing import Any
 from daypass import cli
 from daypass.cli.error_data import data_format
 
-FILES = {"render": "--directory", "kubeconfig": "--kubeconfig-out"}
+FILES = {"render": "--directory"}
 """Options next to which -o names the format of files. Nothing goes to stdout, or a diff."""
 
 

@@ -80,7 +80,7 @@ def options(parser: Parser) -> list[Option]:
 
 
 def _without_common(found: Iterable[Option]) -> list[Option]:
-    return [each for each in found if {"--help", "--color"}.isdisjoint(each.names)]
+    return [each for each in found if "--help" not in each.names]
 
 
 def _option(action: argparse.Action) -> Option:

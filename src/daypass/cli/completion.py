@@ -5,8 +5,8 @@ for each, then `:` and a directive. Candidates and directives are those of cobra
 completes `kubectl daypass` too: its plugins have a program `kubectl_complete-NAME` for that.
 
 Everything is derived from the parsers. The metavar of an argument tells what it holds: FILE, DIR,
-PATH and (of `trace`) WHAT a file; CONTEXT, DOMAIN, GATE, NS, NS/MODEL and SA a name of that kind,
-and so the argument NAME. `NS[,NS]` is a list of them.
+PATH and (of `trace`) WHAT a file; CONTEXT, DOMAIN, GATE, NS and SA a name of that kind, and so the
+argument NAME.
 """
 
 import argparse
@@ -33,9 +33,8 @@ Create the folder first if it is missing (mkdir -p). It completes identities, na
 and contexts too. A cluster gets a second to answer. No credential plugin runs for it, since that
 may open a browser.
 """
-FILES, NOTHING_ELSE, COMMAND = 0, 4, 64
-"""The shell completes files; nothing but the candidates; a command and its arguments, after `--`.
-The first two are cobra's. It ignores the third, and completes files."""
+FILES, NOTHING_ELSE = 0, 4
+"""The shell completes files; nothing but the candidates."""
 CLUSTER_SECONDS = 1.0
 DEFAULT_GATE = "default"
 """The name of the gate in the short form, `gate`."""
@@ -85,13 +84,8 @@ def complete(words: list[str]) -> int:
 
 
 def _offer(typed: list[str], last: str) -> Offer:
-    from daypass.cli.colour import take_option
     from daypass.cli.parser import make_parser
 
-    if typed[-1:] != ["--color"]:
-        typed = take_option(["", *typed])[1:]
-    if re.fullmatch(r"[0-9&]?[<>]+", "".join(typed[-1:])) or re.match(r"[0-9&]?[<>]", last):
-        return {}, FILES  # of a redirection, which is a word in bash
     wants_help = typed[:1] == ["help"] and not last.startswith("-")
     path: list[str] = []
     module: Any = None
@@ -122,7 +116,7 @@ def _offer_argument(parser: argparse.ArgumentParser, typed: list[str], last: str
         if wanting is not None:
             given[wanting], wanting = word, None
         elif word == "--":
-            return {}, COMMAND if runs else NOTHING_ELSE
+            return {}, FILES if runs else NOTHING_ELSE
         elif option is not None:
             given[option] = value or ""
             wanting = option if value is None and option.nargs is None else None
@@ -130,11 +124,11 @@ def _offer_argument(parser: argparse.ArgumentParser, typed: list[str], last: str
             positional.pop(0)
     option, value = _option(parser, last)
     if wanting is not None:
-        return _offer_value(wanting, last, given)
+        return _offer_value(wanting, given)
     if option is not None and value is not None:
-        return _offer_value(option, value, given)
+        return _offer_value(option, given)
     if positional and not last.startswith("-"):
-        return _offer_value(positional[0], last, given)
+        return _offer_value(positional[0], given)
     options = {
         name: (action.help or "").partition(";")[0].partition(" (")[0]
         for action in parser._actions
@@ -150,25 +144,19 @@ def _option(
     """Return the option that a word names, and the value that it contains."""
     known = parser._option_string_actions
     name, equals, value = word.partition("=")
-    if name not in known and not word.startswith("--"):
-        name, equals, value = word[:2], word[2:], word[2:]  # -nteam
     return known.get(name), value if equals else None
 
 
-def _offer_value(
-    action: argparse.Action, begun: str, given: Mapping[argparse.Action, str]
-) -> Offer:
+def _offer_value(action: argparse.Action, given: Mapping[argparse.Action, str]) -> Offer:
     if action.choices is not None:
         return dict.fromkeys(map(str, action.choices), ""), NOTHING_ELSE
-    kind, several, _ = str(action.metavar).partition("|")[0].partition("[,")
+    kind = re.split(r"[|[]", str(action.metavar))[0]
     if kind in ("FILE", "DIR", "PATH", "WHAT"):
         return {}, FILES
     if kind == "NAME" and not action.option_strings:
         kind = "SA"
-    before, comma, _ = begun.rpartition(",") if several else ("", "", "")
     names = _names(kind, {option.dest: value for option, value in given.items()})
-    plain = set(filter(_PLAIN.fullmatch, names)).difference(before.split(","))
-    return dict.fromkeys([before + comma + each for each in sorted(plain)], ""), NOTHING_ELSE
+    return dict.fromkeys(sorted(filter(_PLAIN.fullmatch, names)), ""), NOTHING_ELSE
 
 
 def _names(kind: str, given: Mapping[str, str]) -> list[str]:
@@ -187,7 +175,7 @@ def _names(kind: str, given: Mapping[str, str]) -> list[str]:
         from daypass.kube.kubeconfig import context_names
 
         return context_names(os.environ, kubeconfig=kubeconfig)
-    if kind in ("NS", "NS/MODEL", "SA"):
+    if kind in ("NS", "SA"):
         context, namespace = given.get("context"), given.get("namespace")
         return _ask_cluster(kind, kubeconfig, context, namespace)
     return []
@@ -213,11 +201,8 @@ def _sections(file: str) -> dict[str, list[str]]:
 def _ask_cluster(
     kind: str, kubeconfig: str | None, context: str | None, namespace: str | None
 ) -> list[str]:
-    """Return the namespaces, the models of all, or the identities of the namespace; none after
-    CLUSTER_SECONDS.
-    """
+    """Return the namespaces, or the identities of the namespace; none after CLUSTER_SECONDS."""
     from daypass._core.kubernetes.objects import name_of
-    from daypass.identity.inference import list_models
     from daypass.identity.model import list_identities
     from daypass.kube.cluster import Cluster
     from daypass.kube.kubeconfig import find_connection_config
@@ -235,8 +220,6 @@ def _ask_cluster(
         with suppress(Exception), closing(cluster):
             if kind == "NS":
                 found.extend(map(name_of, cluster.list(NAMESPACES, metadata_only=True)))
-            elif kind == "NS/MODEL":
-                found.extend(map("/".join, list_models(cluster, None)))
             else:
                 found.extend(it.name.name for it in list_identities(cluster, cluster.namespace))
 
@@ -266,11 +249,6 @@ _daypass() {
             *) line=${line%%$'\t'*}; COMPREPLY+=("${line#"$glued"}") ;;
         esac
     done < <(command daypass __complete "${words[@]:1}" 2>/dev/null </dev/null)
-    if ((directive == 64)); then
-        for ((n = 1; n < COMP_CWORD; n++)); do if [[ ${COMP_WORDS[n]} == -- ]]; then break; fi; done
-        if declare -F _command_offset >/dev/null; then _command_offset $((n + 1)); return; fi
-        if ((n + 1 == COMP_CWORD)); then COMPREPLY=($(compgen -c -- "$piece")); return; fi
-    fi
     if ((directive != 4)); then compopt -o default 2>/dev/null; fi
 }
 complete -F _daypass daypass
@@ -287,10 +265,6 @@ _daypass() {
             (?*) offered+=("${${line//:/\\:}/$'\t'/:}") ;;
         esac
     done
-    if ((directive == 64)); then
-        integer n=${words[(i)--]}
-        shift $n words; ((CURRENT -= n)); _normal; return
-    fi
     if [[ $words[CURRENT] == -*=* ]]; then compset -P "*="; fi
     _describe -t daypass daypass offered || ((directive == 4)) || _files
 }
@@ -304,10 +278,6 @@ function __daypass_complete
     set -l option (string match -r -- '^-[^=]*=' "$current")
     set -l offered $lines[1..-2]
     switch "$lines[-1]"
-        case :64
-            set -l after (math 1 + (contains -i -- -- $typed))
-            set -l line (string escape -- $typed[$after..-1]) "$current"
-            set offered (complete -C "$line")
         case :0
             set offered (__fish_complete_path (string replace -- "$option" '' "$current"))
     end

@@ -6,14 +6,13 @@ import os
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass.cli import log, options, write
 from daypass.cli.fast_path import cached_token
-from daypass.cli.output import as_text, did
+from daypass.cli.output import as_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ EPILOG = """examples:
 The server is never the door, which exposes TokenRequest only. The audience is one of the API
 server's --api-audiences: its issuer, if it has no others.
 """
-OUTPUT = dict[str, Any]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -47,9 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="of cluster, user and context (default: ACCOUNT@HOST)")
     parser.add_argument("--kubeconfig-out", metavar="FILE", help="a new file (default: stdout)")
-    options.add_output(parser, "default: json", choices=("json", "yaml"))
     options.add_credentials(parser)
-    options.add_dry_run(parser, server=False)
 
 
 def run(args: Namespace) -> int:
@@ -64,7 +60,7 @@ def run(args: Namespace) -> int:
     command = [*_program(), "exec-credential"]
     if file:
         command += ["--credentials", os.path.abspath(file)]
-    audience = args.audience or (None if args.dry_run else _issuer(source))
+    audience = args.audience or _issuer(source)
     if audience is not None:
         command += ["--audience", audience]
     name = args.name or f"{settings.identity.service_account}@{host}"
@@ -76,21 +72,17 @@ def run(args: Namespace) -> int:
         authority_pem=None if authority is None else kubeconfig.read_public_authority(authority),
         command=command,
     )
-    content = as_text(document, args.output)
+    content = as_text(document, "yaml")
     if args.kubeconfig_out is None:
         write(content)
     else:
-        if not args.dry_run:
-            kubeconfig.write_new(args.kubeconfig_out, content)
+        kubeconfig.write_new(args.kubeconfig_out, content)
         line = kubectl("--context", name, "get", "pods")
         file_out = args.kubeconfig_out
-        wrote = did(args.dry_run, "write", "wrote")
-        log(f"{wrote} {file_out}", f"try: KUBECONFIG={shlex.quote(file_out)} {line}")
+        log(f"wrote {file_out}", f"try: KUBECONFIG={shlex.quote(file_out)} {line}")
     if not file:
         log("kubectl will read the credentials from its own environment")
-    if args.audience is None and args.dry_run:
-        log("would ask the door for a token, for the audience of the API server: its issuer")
-    elif args.audience is None:
+    if args.audience is None:
         log(
             f"tokens will be for {audience or settings.audience or 'no audience yet'}"
             + (", the issuer of this door's tokens" if audience else ""),

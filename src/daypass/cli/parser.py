@@ -9,14 +9,12 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from shlex import quote
 from typing import Any, NoReturn
 
 from daypass._core import hints
 from daypass._core.errors import MissingExtraError, UsageError
 from daypass._core.hints import command, docs_page
 from daypass._core.text import suggest
-from daypass.cli.colour import CHOICES
 
 HELP = ("-h", "--help")
 EPILOG = f"""examples:
@@ -25,27 +23,9 @@ EPILOG = f"""examples:
   daypass token --credentials bot.json    exchange them for a token
   daypass help identity create            describe a command
 
-Terminals get colours; --color always|never, NO_COLOR and CLICOLOR_FORCE change that everywhere.
+Terminals get colours; the variables NO_COLOR and CLICOLOR_FORCE change that.
 The documentation is in {docs_page("")}
 """
-SYNONYMS = {
-    "check": "validate",
-    "create": "add login new",
-    "delete": "remove rm",
-    "doctor": "diagnose debug",
-    "explain": "inspect whoami why",
-    "list": "get ls",
-    "run": "exec",
-    "show": "describe get inspect view",
-    "token": "auth login",
-    "validate": "check lint",
-    "verify": "check wait",
-    "--config": "-f --filename",
-    "--lifetime": "--duration --ttl",
-    "--output": "--format",
-    "--yes": "-y",
-}
-"""What kubectl, gh and others call commands and options: used in hints, never accepted."""
 _wrap = partial(textwrap.wrap, break_long_words=False, break_on_hyphens=False)
 
 
@@ -64,13 +44,10 @@ class Parser(argparse.ArgumentParser):
         """Return the arguments in these words. Raises UsageError; SystemExit after --help."""
         self._refuse_unknown(words)
         words = [self._with_optional_value(word) for word in words]
-        self._found = argparse.Namespace()
-        found, extra = self.parse_known_args(words, self._found)
+        found, extra = self.parse_known_args(words)
         if extra:
-            option = {".yaml": "--config", ".json": "--credentials"}.get(extra[0][-5:])
-            is_meant = option in self._option_string_actions
-            hint = f"did you mean `{option} {quote(extra[0])}`?" if is_meant else self._help_hint()
-            raise UsageError(f"`{self.prog}` takes no argument {extra[0][:40]!r}", hint)
+            fact = f"`{self.prog}` takes no argument {extra[0][:40]!r}"
+            raise UsageError(fact, self._help_hint())
         return found
 
     def _with_optional_value(self, word: str) -> str:
@@ -90,16 +67,11 @@ class Parser(argparse.ArgumentParser):
         return usage + gap + rest
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError. Called by argparse, which names only some of what is missing."""
-        missing = self._missing()
-        if message.startswith("argument ") or not missing:
-            fact = message.removeprefix("argument ")
-            fact = fact.replace(": expected one argument", " needs a value")
-            fact = fact.replace(": not allowed with argument", " cannot be combined with")
-            raise UsageError(fact, self._help_hint())
-        *others, last = [" or ".join(map(_with_value, each)) for each in missing]
-        needs = f"{', '.join(others)} and {last}" if others else last
-        raise UsageError(f"`{self.prog}` needs {needs}", f"for example: {self._example(missing)}")
+        """Raise UsageError. Called by argparse."""
+        fact = message.removeprefix("argument ")
+        fact = fact.replace(": expected one argument", " needs a value")
+        fact = fact.replace(": not allowed with argument", " cannot be combined with")
+        raise UsageError(fact, self._help_hint())
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         try:
@@ -130,33 +102,8 @@ class Parser(argparse.ArgumentParser):
                 fact = f"`{self.prog}` has no option {name[:40]!r}"
                 raise UsageError(fact, _did_you_mean(name, known, self._help_hint()))
 
-    def _missing(self) -> list[list[argparse.Action]]:
-        """Return what is required and not given, each with its alternatives."""
-        required = [[action] for action in self._actions if action.required]
-        groups = [it._group_actions for it in self._mutually_exclusive_groups if it.required]
-        return [
-            each
-            for each in (*required, *groups)
-            if all(getattr(self._found, it.dest, None) == it.default for it in each)
-        ]
-
-    def _example(self, wanted: list[list[argparse.Action]]) -> str:
-        """Return the first example of the help that names all of these, or else the first one."""
-        text = re.sub(r"\s*\\\n\s*", " ", self.epilog or "")
-        lines = [re.split(r" {2,}", line[2:])[0] for line in text.splitlines() if self.prog in line]
-        for line in lines:
-            words = set(line.split())
-            if all(any(words.issuperset(it.option_strings[-1:]) for it in each) for each in wanted):
-                return line
-        return lines[0]
-
     def _help_hint(self) -> str:
         return f"`{command(*self.prog.split()[1:], '--help')}` describes its arguments"
-
-
-def _with_value(action: argparse.Action) -> str:
-    value = action.metavar or ("" if action.choices or action.nargs == 0 else action.dest.upper())
-    return " ".join((*action.option_strings[-1:], str(value))).strip()
 
 
 def parse(name: str, module: Any, arguments: list[str]) -> argparse.Namespace:
@@ -257,34 +204,17 @@ def make_parser(name: str, module: Any) -> Parser:
         parser.epilog = f"{module.EPILOG}\n`{parser.prog} COMMAND --help` describes each of them.\n"
     else:
         module.add_arguments(parser)
-    # `main` takes it out of the words; here it has its help and its completion.
-    parser.add_argument("--color", choices=CHOICES, help="auto (default): only on a terminal")
     return parser
 
 
 def fold(text: str, width: int) -> str:
-    """Return help without lines that are too wide, except commands, which have to be pasted."""
+    """Return help whose paragraphs fit; commands stay whole, since they have to be pasted."""
     lines: list[str] = []
     for is_prose, block in groupby(text.split("\n"), lambda line: line[:1] not in ("", " ")):
         given = list(block)
-        if max(map(len, given)) <= width:
-            lines += given
-        elif is_prose:
-            lines += _wrap(" ".join(given), width)
-        else:
-            lines += [folded for line in given for folded in _fold_entry(line, width)]
+        is_wide = max(map(len, given)) > width
+        lines += _wrap(" ".join(given), width) if is_prose and is_wide else given
     return "\n".join(lines)
-
-
-def _fold_entry(line: str, width: int) -> list[str]:
-    """Fold the description after a command (next to it), or after an example (below it)."""
-    entry = re.fullmatch(r"( +\S.*?)  +(\S.*)", line)
-    if entry is None or len(line) <= width:
-        return [line]
-    start, first, later = [], entry[1].ljust(entry.start(2)), " " * entry.start(2)
-    if len(first) > 24:
-        start, first, later = [entry[1]], " " * 6, " " * 6
-    return [*start, *_wrap(entry[2], width, initial_indent=first, subsequent_indent=later)]
 
 
 def unknown_command(program: str, word: str, known: Iterable[str]) -> UsageError:
@@ -306,6 +236,5 @@ def unknown_command(program: str, word: str, known: Iterable[str]) -> UsageError
 def _did_you_mean(word: str, known: Iterable[str], otherwise: str, before: str = "") -> str:
     """Return a hint with the commands or options that were probably meant, or the other hint."""
     last = {each: each.rpartition(" ")[2] for each in known}
-    near = [each for each in last if word in (last[each], *SYNONYMS.get(last[each], "").split())]
-    near = near or [each for each in [suggest(word, last)] if each]
+    near = [each for each in last if last[each] == word] or [*filter(None, [suggest(word, last)])]
     return f"did you mean {' or '.join(f'`{before}{it}`' for it in near)}?" if near else otherwise

@@ -1,4 +1,4 @@
-"""When commands print in colours: --color, NO_COLOR, CLICOLOR_FORCE, terminals and pipes."""
+"""When commands print in colours: NO_COLOR, CLICOLOR_FORCE, terminals and pipes."""
 
 from __future__ import annotations
 
@@ -9,41 +9,32 @@ import pytest
 
 import daypass
 from daypass import cli
-from daypass.cli import colour
 from daypass.cli.colour import paint_lines
-from support.messages import check
 from support.terminal import Terminal
 
 VERIFY = ("verify", "https://127.0.0.1:9/kubernetes")
 MARK = "\x1b[31m✗\x1b[0m certificate"
-ALWAYS, NEVER, AUTO = (("--color", each) for each in ("always", "never", "auto"))
 
 
 @pytest.mark.parametrize(
-    ("env", "before", "after", "is_coloured"),
+    ("env", "is_coloured"),
     [
-        ({}, (), (), (True, False)),
-        ({"TERM": "dumb"}, (), (), (False, False)),
-        ({"NO_COLOR": "1"}, (), (), (False, False)),
-        ({"NO_COLOR": ""}, (), (), (True, False)),
-        ({"CLICOLOR_FORCE": "1"}, (), (), (True, True)),
-        ({"CLICOLOR_FORCE": "0"}, (), (), (True, False)),
-        ({"NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, (), (), (False, False)),
-        ({"NO_COLOR": "1"}, ALWAYS, (), (True, True)),
-        ({"CLICOLOR_FORCE": "1"}, (), NEVER, (False, False)),
-        ({}, ALWAYS, NEVER, (False, False)),
-        ({}, (), AUTO, (True, False)),
+        ({}, (True, False)),
+        ({"TERM": "dumb"}, (False, False)),
+        ({"NO_COLOR": "1"}, (False, False)),
+        ({"CLICOLOR_FORCE": "1"}, (True, True)),
+        ({"CLICOLOR_FORCE": "0"}, (True, False)),
+        ({"NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, (False, False)),
     ],
     ids=lambda value: (
         " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else None
     ),
 )
 @pytest.mark.parametrize("pipe", [False, True], ids=["terminal", "pipe"])
-def test_the_option_counts_before_the_variables_and_these_before_the_stream(
-    env: dict[str, str], before: tuple[str, ...], after: tuple[str, ...],
-    is_coloured: tuple[bool, bool], pipe: bool,
-) -> None:  # fmt: skip
-    with Terminal(*before, *VERIFY, *after, pipe=pipe, env=env) as shown:
+def test_the_variables_count_before_the_stream(
+    env: dict[str, str], is_coloured: tuple[bool, bool], pipe: bool
+) -> None:
+    with Terminal(*VERIFY, pipe=pipe, env=env) as shown:
         assert shown.wait() == 3
     results = shown.out if pipe else shown.written
     assert "certificate" in results
@@ -53,7 +44,7 @@ def test_the_option_counts_before_the_variables_and_these_before_the_stream(
 
 @pytest.mark.parametrize("output", ["json", "junit"])
 def test_formats_for_programs_have_no_colours(output: str) -> None:
-    with Terminal(*VERIFY, "--output", output, "--color", "always", pipe=True) as shown:
+    with Terminal(*VERIFY, "--output", output, env={"CLICOLOR_FORCE": "1"}, pipe=True) as shown:
         assert shown.wait() == 3
     assert shown.out[0] in "{<"
     assert "\x1b" not in shown.out
@@ -62,17 +53,17 @@ def test_formats_for_programs_have_no_colours(output: str) -> None:
 def test_errors_and_warnings_have_a_coloured_start(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cli.main(["token", "--color=always", "--audience", "\x1b[2J"]) == 2
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    assert cli.main(["token", "--audience", "\x1b[2J"]) == 2
     start, _, rest = capsys.readouterr().err.partition("\x1b[0m")
     assert start == "\x1b[31mdaypass:"
     assert "\x1b" not in rest
-    monkeypatch.setattr(colour, "choice", "always")
     cli.warn("careful", "so")
     assert capsys.readouterr().err == "\x1b[33mdaypass: warning:\x1b[0m careful\n  so\n"
 
 
 def test_diffs_and_findings_are_painted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(colour, "choice", "always")
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
     diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n same\n-old\n+new\n"
     diff += "create    Service a/b\n  note x: y\n  nothing\n"
     codes = ("1", "1", "36", "", "31", "32", "32", "33", "")
@@ -81,28 +72,6 @@ def test_diffs_and_findings_are_painted(monkeypatch: pytest.MonkeyPatch) -> None
         for c, line in zip(codes, diff.splitlines(), strict=True)
     ]
     assert paint_lines(diff).splitlines() == painted
-
-
-@pytest.mark.parametrize("command", ["token", "exec-credential", "run", "verify", "identity list"])
-@pytest.mark.parametrize("option", ["--color=alwys", "--color alwys", "--color"])
-def test_another_value_is_a_usage_error_before_or_after_the_command(
-    command: str, option: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for line in (f"{option} {command}", f"{command} {option} -- true"):
-        if option == "--color" and line.startswith(option):
-            continue  # then the command is its value
-        assert cli.main(line.split()) == 2
-        err = capsys.readouterr().err
-        assert "--color" in err
-        assert "always" in err
-        check(err, reason="usage")
-
-
-def test_words_of_another_program_are_left_alone(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert cli.main(["run", "ls", "--color=always"]) == 2
-    assert "daypass run -- ls --color=always" in capfd.readouterr().err
 
 
 def test_only_one_module_writes_colours() -> None:

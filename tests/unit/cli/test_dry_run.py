@@ -15,10 +15,11 @@ from support.lifecycle import dry_run
 
 READ_ONLY = """
     completion; config schema; config validate; demo; diff; doctor; exec-credential; gate explain;
-    help; identity list; identity show; policy render; render; status; token; trace; verify;
-    version
+    help; identity list; identity show; kubeconfig; policy render; render; status; token; trace;
+    verify; version
 """
-"""They print. `demo` has a cluster of its own, and removes it; `render` has --check."""
+"""They print. `demo` has a cluster of its own, and removes it; `render` has --check. `kubeconfig`
+writes nothing but a new file."""
 LONG_RUNNING = "agent; gate serve; gate watch; run; up"
 """They write for as long as they run, what their config says."""
 

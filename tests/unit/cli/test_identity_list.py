@@ -8,7 +8,7 @@ import re
 import pytest
 
 from daypass._core.kubernetes import labels
-from daypass.cli import colour, main
+from daypass.cli import main
 from daypass.cli.identity.list import display_age, identity_json, table
 from daypass.identity.health import examine
 from daypass.kube.cluster import Cluster
@@ -34,7 +34,7 @@ def test_the_table_fits_80_columns_with_usual_names_and_wide_has_the_rest() -> N
 
 
 def test_the_heading_is_bold_and_the_health_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(colour, "choice", "always")
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
     listed = ListedObjects()
     for health in ("\x1b[32mok\x1b[0m", "\x1b[31mhalf-grant\x1b[0m"):
         examined = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
