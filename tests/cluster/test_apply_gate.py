@@ -16,12 +16,10 @@ from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_cer
 from daypass.deploy.apply import execute, wait_for_policies, wait_for_publication
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.remove import PartialApplyError
-from daypass.kube.cluster import Cluster
-from daypass.kube.gates import gate_namespaces
+from daypass.gate.publication import denials_config_map, gate_namespaces, shard_config_map
+from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.published_objects import denials_config_map, shard_config_map
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
-from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.names import GATE, GATE_DENIED, GATE_PAIR, GATE_TRUST
 from daypass.rules.published import CLUSTER_SHARDS
 from daypass.testing.clock import MovableClock

@@ -20,10 +20,9 @@ from daypass.deploy.apply import execute, wait_for_publication
 from daypass.deploy.checks import find_if_possible
 from daypass.deploy.object_ref import ObjectRef
 from daypass.deploy.openings import RenamedGateError
-from daypass.kube.cluster import Cluster
-from daypass.kube.published_objects import denials_config_map, shard_config_map
+from daypass.gate.publication import denials_config_map, shard_config_map
+from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.resources import CONFIG_MAPS
-from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.engines import engines_of
 from daypass.render.names import GATE, GATE_DENIED
 from daypass.rules.published import CLUSTER_SHARDS, NAMES

@@ -10,7 +10,7 @@ from contract.calls import ApiServer
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from daypass._core.tls import client_context
-from daypass.kube.certificate_authority import Authority
+from daypass.deploy.certificate_authority import Authority
 from daypass.local.api_backend import EmbeddedApiServer
 from support import identities
 from support.admin import Admin

@@ -16,7 +16,7 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
-from daypass.kube.certificate_authority import Authority
+from daypass.deploy.certificate_authority import Authority
 from daypass.local.api_backend import SERVER_NAME, EmbeddedApiServer
 from daypass.local.echo import Echo
 from daypass.local.stack import AUDIENCE, stack_config

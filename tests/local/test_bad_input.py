@@ -14,12 +14,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.kube.certificate_authority import Authority
+from daypass.deploy.certificate_authority import Authority
 from daypass.local.api_backend import EmbeddedApiServer
 from support.fake_door import credentials_document, long_lived_token
 from support.messages import check
@@ -277,8 +278,12 @@ def test_a_mistake_ends_with_one_message_and_the_next_step(
     assert_message(run(line, here, **variables), *row)
 
 
-@pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("reader", "file"),
+    # A kubeconfig is the operator's own, of any size.
+    [each for each in product(READERS, FILES) if "UBECONFIG" not in each[0].upper()
+     or each[1] != "huge"],
+)  # fmt: skip
 def test_a_file_that_cannot_be_used_is_named(reader: str, file: str, here: Path) -> None:
     assert_message(run(reader.format(file), here), READERS[reader], file)
 

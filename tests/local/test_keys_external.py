@@ -15,7 +15,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass.config import Config
 from daypass.config.key_set import KeySetError
-from daypass.kube.certificate_authority import Authority
+from daypass.deploy.certificate_authority import Authority
 from daypass.kube.errors import (
     ClusterUnreachableError,
     KubeconfigError,

@@ -17,11 +17,11 @@ from cluster.conftest import Run
 from daypass._core.clock import SYSTEM_CLOCK, time_in
 from daypass._core.findings import Level
 from daypass._core.kubernetes.labels import PUBLISHED
+from daypass.deploy.certificate_authority import Authority
+from daypass.gate.publication import closing_time
 from daypass.identity.model import IdentityName
-from daypass.kube.certificate_authority import Authority
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import Authenticator, ConnectionConfig
-from daypass.kube.published_objects import closing_time
 from daypass.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS
 from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.names import DOOR, GATE_WATCH

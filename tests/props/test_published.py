@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.kube.published_objects import (
+from daypass.gate.publication import (
     LIMIT_BYTES,
     UnreadableShardError,
     denials_config_map,

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from daypass._core.clock import SYSTEM_CLOCK, utc
-from daypass.kube import certificate_authority
+from daypass.deploy import certificate_authority
 from support.timing import FakeClock
 
 DAY = timedelta(days=1)

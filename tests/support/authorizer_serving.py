@@ -11,7 +11,7 @@ from typing import Any
 from daypass._core.kubernetes.objects import new_object
 from daypass.config import Config
 from daypass.config.gate import DEFAULT_GATE
-from daypass.kube.published_objects import denials_config_map, shard_config_map
+from daypass.gate.publication import denials_config_map, shard_config_map
 from daypass.render.names import GATE, gate_prefix
 from daypass.render.rbac import authorizer_rbac
 from daypass.rules.published import CLUSTER_SHARDS, DENIALS, NAMES, Published

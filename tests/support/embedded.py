@@ -12,7 +12,7 @@ import httpx2
 
 from daypass._core.clock import Clock
 from daypass._core.secret import Secret
-from daypass.kube.cluster import Cluster
+from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICIES,
@@ -110,9 +110,13 @@ class EmbeddedCluster:
         self.sleep: Callable[[float], None] = self.clock.advance
         self.cluster = self._connect(CrashingCluster, self._admin_token)
 
-    def open(self, namespace: str | None = None) -> Cluster:
+    def open(
+        self, namespace: str | None = None, dry_run: DryRun | None = None, **_: object
+    ) -> Cluster:
         """Another Cluster of its administrator's, for a command that closes it."""
-        return self._connect(Cluster, self._admin_token, namespace or "team")
+        opened = self._connect(Cluster, self._admin_token, namespace or "team")
+        opened.dry_run = dry_run
+        return opened
 
     def as_holder_of(self, token: Secret) -> Cluster:
         return self._connect(Cluster, token)

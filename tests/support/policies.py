@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from daypass._core.kubernetes import labels
 from daypass.config.models import Policy
 from daypass.identity.enforcement import apply_policy, wait_until_enforced
-from daypass.kube.cluster import Cluster
+from daypass.kube.cluster import Cluster, Waiter
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
-from daypass.kube.waiting import Waiter
 from daypass.render.policy import Requester, TokenRequestAttributes, policy_objects
 from support import identities
 from support.clusters import admin_cluster

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import name_of
+from daypass.gate.publication import denials_config_map, shard_config_map
 from daypass.identity.credential_secrets import list_secrets
-from daypass.kube.published_objects import denials_config_map, shard_config_map
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.names import GATE_DENIED
 from daypass.rules.denials import Denials, read_denials

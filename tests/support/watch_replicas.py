@@ -13,18 +13,18 @@ from typing import Any
 
 from daypass._core.threads import Poller
 from daypass.config import IstioGate
+from daypass.gate.publication import (
+    UnreadableShardError,
+    read_lacking,
+    read_published_denials,
+    read_shard,
+)
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import ClusterPublisher
 from daypass.gate.watch.controller import Controller, State, WatchEvent
 from daypass.gate.watch.fenced_objects import term_of
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
-from daypass.kube.published_objects import (
-    UnreadableShardError,
-    read_lacking,
-    read_published_denials,
-    read_shard,
-)
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio.engine import IstioEngine
 from daypass.rules.denials import Denial, Denials

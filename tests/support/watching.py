@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED, PUBLISHED
 from daypass.config import Config
+from daypass.gate.publication import read_shard
 from daypass.kube.cluster import Cluster
-from daypass.kube.published_objects import read_shard
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import Phase, assume, given, settings
 
 from daypass._core.clock import SystemClock
-from daypass.kube.certificate_authority import Authority
+from daypass.deploy.certificate_authority import Authority
 from daypass.local.echo import Echo
 from daypass.local.envoy import ADMIN_SOCKET
 from daypass.local.settings import OwnCertificates, envoy_settings

@@ -16,7 +16,7 @@ from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.deploy.plan import ApplyPlan
-    from daypass.kube.waiting import Waiter
+    from daypass.kube.cluster import Waiter
 
 SUMMARY = "show what would change, commit, apply, wait and verify"
 EPILOG = f"""\
@@ -67,7 +67,7 @@ def run(args: Namespace) -> int:
                 _execute(args, plan)
                 return 0
             from daypass.deploy.apply import wait_for_publication
-            from daypass.kube.waiting import Waiter
+            from daypass.kube.cluster import Waiter
 
             waiter = Waiter(plan.state.cluster, args.timeout, status.wait)
             _execute(args, plan, partial(wait_for_publication, waiter, plan.config))

@@ -17,10 +17,10 @@ from daypass.cli.fast_path import parse_lifetime
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
     from daypass.config import Config
+    from daypass.gate.publication import GateWait
     from daypass.identity.create import DoorOptions
     from daypass.identity.model import IdentityName
     from daypass.kube.cluster import Cluster
-    from daypass.kube.gates import GateWait
 
 DEFAULT_CONFIG = Path("daypass.yaml")
 
@@ -45,9 +45,12 @@ def connect(args: Namespace) -> Cluster:
     """
     from daypass.kube.cluster import Cluster
 
-    found = Cluster.open(kubeconfig=args.kubeconfig, context=args.context, namespace=args.namespace)
-    found.dry_run = getattr(args, "dry_run", None)
-    return found
+    return Cluster.open(
+        kubeconfig=args.kubeconfig,
+        context=args.context,
+        namespace=args.namespace,
+        dry_run=getattr(args, "dry_run", None),
+    )
 
 
 def open_cluster(args: Namespace) -> closing[Cluster]:
@@ -259,7 +262,7 @@ def add_gate_wait(parser: ArgumentParser) -> None:
 
 def gate_wait(args: Namespace, cluster: Cluster, home: str | None = None) -> GateWait:
     """Return what waits for gates as the options say. `home`: a gate's namespace, if known."""
-    from daypass.kube.gates import GateWait
+    from daypass.gate.publication import GateWait
 
     return GateWait(cluster, args.timeout if args.wait else 0, warn, home=home)
 

@@ -56,7 +56,7 @@ def run(args: Namespace) -> int:
         from daypass.deploy.apply import wait_until_gone
         from daypass.deploy.cluster_state import read_cluster_state
         from daypass.deploy.remove import find_removals, remove_all
-        from daypass.kube.waiting import Waiter
+        from daypass.kube.cluster import Waiter
 
         state = read_cluster_state(cluster, instead="delete")
         removals = find_removals(cluster, state.entries)

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from daypass._core.files import write_private
     from daypass._core.server.daemon import allow_many_files, handle_end_signals
     from daypass.config import parse
-    from daypass.kube.certificate_authority import Authority
+    from daypass.deploy.certificate_authority import Authority
     from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer
     from daypass.local.envoy import verify_free
     from daypass.local.settings import listens_of

@@ -114,7 +114,7 @@ def _report_keys(config: Config | None, cluster: Cluster) -> None:
 
 def log_timeouts(args: Namespace, findings: Findings) -> None:
     """Log which targets still fail after the wait."""
-    from daypass.kube.waiting import timed_out
+    from daypass.kube.cluster import timed_out
 
     for name, found in findings.items() if args.wait else ():
         if failed := [each for each in found if each.level is Level.FAILURE]:

@@ -26,10 +26,9 @@ from daypass.deploy.inventory import NAME, AppliedObject, write_inventory
 from daypass.deploy.object_ref import ObjectRef, find_object
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, published_refs, remove
-from daypass.kube.cluster import Cluster
-from daypass.kube.published_objects import UnreadableShardError, closing_time, read_object
+from daypass.gate.publication import UnreadableShardError, closing_time, read_object
+from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.resources import CONFIG_MAPS
-from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.apply_order import Wave
 from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.engines.envoy_gateway import (

@@ -33,7 +33,7 @@ def make_serving_certificate(
     The authority's key is discarded, so that no other certificate can be made. `trusted`: PEM that
     `ca.crt` also holds, since doors and gateways do not load a new certificate at once.
     """
-    from daypass.kube.certificate_authority import Authority
+    from daypass.deploy.certificate_authority import Authority
 
     # A unique name: of two authorities with one name, OpenSSL tries only the first.
     name_of_authority = f"daypass door authority {secrets.token_hex(8)}"

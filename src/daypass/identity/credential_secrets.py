@@ -25,6 +25,7 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.secret import Secret
 from daypass.client.subject_token import read_identity
+from daypass.gate.publication import find_room
 from daypass.identity.model import (
     ForeignAccountError,
     IdentityName,
@@ -33,9 +34,8 @@ from daypass.identity.model import (
     list_identities,
     token_secret,
 )
-from daypass.kube.cluster import Cluster
+from daypass.kube.cluster import Cluster, Waiter
 from daypass.kube.errors import ForbiddenError
-from daypass.kube.gates import find_room
 from daypass.kube.resources import (
     ACCOUNT_ANNOTATION,
     ACCOUNT_UID_ANNOTATION,
@@ -45,7 +45,6 @@ from daypass.kube.resources import (
     TOKEN_SECRETS,
     TOKEN_TYPE,
 )
-from daypass.kube.waiting import Waiter
 
 WAIT_SECONDS = 30.0
 _LAST_USED_LABEL = "kubernetes.io/legacy-token-last-used"

@@ -24,14 +24,13 @@ from daypass._core.kubernetes.syntax import SHORTEST_TOKEN_SECONDS
 from daypass.config.models import Policy
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import Account, IdentityName, Warn
-from daypass.kube.cluster import Cluster
+from daypass.kube.cluster import Cluster, Waiter
 from daypass.kube.errors import ApiError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (
     NAMESPACES,
     SERVICE_ACCOUNTS,
     VALIDATING_ADMISSION_POLICIES,
 )
-from daypass.kube.waiting import Waiter
 from daypass.render.policy import (
     Requester,
     TokenRequestAttributes,

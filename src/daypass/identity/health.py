@@ -16,12 +16,12 @@ from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
+from daypass.gate.publication import UnreadableShardError, read_object
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
 from daypass.identity.grants import admits_only, grant_name
 from daypass.identity.model import account_objects
 from daypass.identity.namespaces import enforced_in, watched_by
 from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord, identity_records
-from daypass.kube.published_objects import UnreadableShardError, read_object
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
 from daypass.render.names import GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, Presence, Published, credential_of

@@ -13,10 +13,10 @@ from contextlib import suppress
 from daypass._core.hints import command, kubectl
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
+from daypass.gate.publication import gate_namespaces
 from daypass.identity.model import IdentityName, Warn, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError
-from daypass.kube.gates import gate_namespaces
 from daypass.kube.resources import (
     NAMESPACES,
     ROLE_BINDINGS,

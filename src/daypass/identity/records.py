@@ -16,6 +16,7 @@ from typing import TypeAlias
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.threads import in_parallel
+from daypass.gate.publication import GATE_NAMESPACES
 from daypass.identity.credential_secrets import CredentialSecret, read_secrets
 from daypass.identity.grants import Grant, display_role, read_grant
 from daypass.identity.inference import MODEL_KINDS, ModelPlural, callable_models
@@ -34,7 +35,6 @@ from daypass.identity.role_risks import find_risks, rules_of
 from daypass.kube.answers import Selection
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
-from daypass.kube.gates import GATE_NAMESPACES
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     CLUSTER_ROLE_BINDINGS,

@@ -4,11 +4,10 @@ Commands send their requests through `Cluster`; `AsyncCluster` lists and watches
 Objects are plain dictionaries. The client that users embed never imports this package. TLS
 verification cannot be switched off.
 
-cluster, async_cluster: the clients. resources: kinds of objects. answers: what is asked for and
-read, and how much. connection: TLS, proxy and credentials. kubeconfig and exec_plugin: where these
-come from. http2: connections for many watches. informer: list and watch. lease: leader election.
-gates: what the gates of a cluster have published. waiting: until it has done something. errors:
-what to do about a failure. certificate_authority: for certificates outside a cluster's own.
+cluster, async_cluster: the clients, and waiting for what the cluster does. resources: kinds of
+objects. answers: what is asked for and read, and how much. connection: TLS, proxy and credentials.
+kubeconfig: where these come from. http2: connections for many watches. informer: list and watch.
+lease: leader election. errors: what to do about a failure.
 
 Why httpx2 and not a Kubernetes client library: the official client (37.0) takes half a second to
 import, more than most commands here take in all. lightkube (1.0) and kr8s (0.20) are quick, but do

@@ -89,21 +89,19 @@ class Answer:
         what: str,
         connection: ConnectionConfig,
         clock: Clock,
-        limit_seconds: float | None = None,
     ) -> None:
         self.response = response
         self._what = what
         self._connection = connection
         self._clock = clock
-        self._limit_seconds = LIMIT_SECONDS if limit_seconds is None else limit_seconds
-        self._ends = clock.monotonic() + self._limit_seconds
+        self._ends = clock.monotonic() + LIMIT_SECONDS
         self._received = bytearray()
 
     def add(self, chunk: bytes) -> None:
         """Take a piece of the body."""
         self._receive(chunk)
         if self._clock.monotonic() > self._ends:
-            raise self._too_large(f"for more than {self._limit_seconds:.0f} s")
+            raise self._too_large(f"for more than {LIMIT_SECONDS:.0f} s")
 
     @property
     def size(self) -> int:
@@ -112,17 +110,9 @@ class Answer:
 
     def document(self) -> Object:
         """Return the object that is the body. Raises ApiError if the answer is an error."""
-        self._verify()
-        return self._parse(self._received)
-
-    def text(self) -> str:
-        """Return the body as text. Raises ApiError if the answer is an error."""
-        self._verify()
-        return self._received.decode("utf-8", "replace")
-
-    def _verify(self) -> None:
         if self.response.status_code >= 300:
             raise self._error(self.response.status_code, bytes(self._received))
+        return self._parse(self._received)
 
     def events(self, chunk: bytes) -> Iterator[tuple[str, Object]]:
         """Take a piece of the body of a watch, and yield the events that are whole now.

@@ -6,11 +6,11 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import httpx2
 
-from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.clock import SYSTEM_CLOCK, Backoff, Clock, format_duration
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.kubernetes.status import Status, parse_retry_after
@@ -42,6 +42,9 @@ APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 JSON = "application/json"
+POLL = Backoff(first_seconds=0.01, longest_seconds=1.0)
+
+T = TypeVar("T")
 
 DryRun: TypeAlias = Literal["client", "server"]
 """client: no change is sent. server: the API server checks each change, and stores none."""
@@ -50,13 +53,12 @@ DryRun: TypeAlias = Literal["client", "server"]
 class Cluster:
     """A connection to one API server. Every method raises the errors of `daypass.kube.errors`.
 
-    Safe to share between threads. `close` closes its connections. `dry_run`, to be set before any
-    request: by the client, changes return what they were given, and nothing is sent. `transport`
-    replaces the network, for tests.
+    Safe to share between threads. `close` closes its connections. `dry_run`: it only tries changes;
+    by the client, they return what they were given, and nothing is sent. `transport` replaces the
+    network, for tests.
     `clock_ahead_seconds`: how far the clock is ahead of the API server's, by its last response.
     """
 
-    dry_run: DryRun | None = None
     clock_ahead_seconds = 0.0
 
     def __init__(
@@ -66,8 +68,10 @@ class Cluster:
         transport: httpx2.BaseTransport | None = None,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], None] = time.sleep,
+        dry_run: DryRun | None = None,
     ) -> None:
         self.connection = connection
+        self.dry_run = dry_run
         self.clock = clock
         self.sleep = sleep
         authenticator = Authenticator(connection, clock)
@@ -90,16 +94,16 @@ class Cluster:
         kubeconfig: str | None = None,
         context: str | None = None,
         namespace: str | None = None,
+        dry_run: DryRun | None = None,
     ) -> Cluster:
         """Return the cluster that kubectl would use.
 
         No request is sent, but a credential plugin runs: it may have a client certificate.
         """
-        return cls(
-            find_connection_config(
-                os.environ, kubeconfig=kubeconfig, context=context, namespace=namespace
-            )
+        connection = find_connection_config(
+            os.environ, kubeconfig=kubeconfig, context=context, namespace=namespace
         )
+        return cls(connection, dry_run=dry_run)
 
     @property
     def namespace(self) -> str:
@@ -359,8 +363,7 @@ class Cluster:
         try:
             with self._client.stream(method, path, **request) as response:
                 self._compare_clocks(began, response)
-                seconds = request.get("timeout")
-                answer = Answer(response, what, self.connection, self.clock, seconds)
+                answer = Answer(response, what, self.connection, self.clock)
                 for chunk in response.iter_bytes():
                     answer.add(chunk)
                 return answer
@@ -373,6 +376,49 @@ class Cluster:
         ahead = clock_ahead_seconds(response, began_unix, self.clock.unix())
         if ahead is not None:
             self.clock_ahead_seconds = ahead
+
+
+class NotReadyError(DaypassError):
+    """What was waited for is not there yet."""
+
+    heals_by_itself = True
+
+
+def timed_out(what: str, seconds: float, missing: str) -> str:
+    """Return what was waited for, for how long, and what is still missing."""
+    return f"waited {format_duration(int(seconds))} for {what}: {missing}"
+
+
+class Waiter:
+    """Waits until a deadline, by the cluster's clock; `show` gets what is waited for."""
+
+    def __init__(
+        self, cluster: Cluster, seconds: float, show: Callable[[str], object] = lambda text: None
+    ) -> None:
+        self.cluster = cluster
+        self.show = show
+        self._ends = cluster.clock.monotonic() + seconds
+        self._seconds = seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left, at least 0."""
+        return max(0.0, self._ends - self.cluster.clock.monotonic())
+
+    def wait(self, what: str, check: Callable[[], T | str], hint: str) -> T:
+        """Return the first result that is not a string: a string says what is missing.
+
+        Shows each new string. Raises NotReadyError with the last one and `hint` after the deadline.
+        """
+        shown, polls = "", 0
+        while isinstance(result := check(), str):
+            if result != shown:
+                self.show(f"{what}: {result}")
+                shown = result
+            if not self.left():
+                raise NotReadyError(timed_out(what, self._seconds, result), hint)
+            polls += 1
+            self.cluster.sleep(POLL.seconds(polls))
+        return result
 
 
 def _pause(response: httpx2.Response) -> float | None:

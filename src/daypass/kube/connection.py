@@ -1,32 +1,167 @@
-"""An HTTP client for one API server: TLS, proxy, credentials, and errors of the connection."""
+"""An HTTP client for one API server: TLS, proxy, credentials, and errors of the connection.
+
+Credentials are those of a kubeconfig, or come from its client-go credential plugin, and are cached
+until they expire.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import ssl
+import sys
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx2
 
 from daypass._core import VERSION
 from daypass._core.clock import SYSTEM_CLOCK, Clock
+from daypass._core.process import ProgramError, run_program
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, KubeconfigError
-from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
 
 CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 30.0
 _IDLE_CONNECTIONS = 16
-_LIMIT_TOKEN_BYTES = 1024 * 1024
+_LIMIT_PLUGIN_BYTES = 1024 * 1024
+PLUGIN_SECONDS = 120.0
+_LOGIN_SECONDS = 900.0
+"""On a terminal, where the user may be logging in by a browser."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecPlugin:
+    """A client-go credential plugin (client.authentication.k8s.io).
+
+    `cluster`: the cluster information that it gets; None without `provideClusterInfo`.
+    """
+
+    api_version: str
+    command: str
+    arguments: tuple[str, ...] = field(default=(), repr=False)
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    install_hint: str = ""
+    interactive: bool = True
+    cluster: dict[str, object] | None = field(default=None, repr=False)
+
+
+class ExecPluginCredentials:
+    """A plugin's token, client certificate, or both; the plugin runs again when they expire.
+
+    Safe to share between threads. Every method raises KubeconfigError if the plugin fails.
+    """
+
+    def __init__(self, plugin: ExecPlugin, origin: str, clock: Clock) -> None:
+        self._plugin = plugin
+        self._origin = origin
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._status: dict[str, Any] | None = None
+        self._expires_at: float | None = None
+
+    def certificate(self) -> tuple[str, Secret] | None:
+        """Return the plugin's client certificate and key, PEM, or None."""
+        status = self._current()
+        certificate, key = status.get("clientCertificateData"), status.get("clientKeyData")
+        return (certificate, Secret(key)) if certificate and key else None
+
+    def token(self) -> Secret | None:
+        """Return the plugin's current bearer token, or None."""
+        token = self._current().get("token")
+        return Secret(token) if token else None
+
+    def forget(self, token: Secret) -> None:
+        """Run the plugin again next time: the API server refused this token."""
+        with self._lock:
+            if self._status is not None and Secret(self._status.get("token") or "") == token:
+                self._status = None
+
+    def _current(self) -> dict[str, Any]:
+        with self._lock:
+            has_expired = self._expires_at is not None and self._clock.unix() >= self._expires_at
+            if self._status is None or has_expired:
+                self._status = self._run()
+                self._expires_at = _expiry(self._status)
+            return self._status
+
+    def _run(self) -> dict[str, Any]:
+        plugin = self._plugin
+        terminal = plugin.interactive and sys.stdin is not None and sys.stdin.isatty()
+        environment = {
+            **os.environ,
+            **dict(plugin.environment),
+            "KUBERNETES_EXEC_INFO": self._info(terminal),
+        }
+        try:
+            output = run_program(
+                [plugin.command, *plugin.arguments],
+                timeout_seconds=_LOGIN_SECONDS if terminal else PLUGIN_SECONDS,
+                limit_bytes=_LIMIT_PLUGIN_BYTES,
+                clock=SYSTEM_CLOCK,
+                environment=environment,
+                attached=True,  # its stderr is for the user
+                interactive=terminal,
+            )
+        except ProgramError as error:
+            if error.is_missing:
+                raise KubeconfigError(
+                    f"the credential plugin {plugin.command} is not installed",
+                    plugin.install_hint or f"{self._origin} uses it",
+                ) from None
+            raise self._failed(error.reason) from None
+        return self._parsed(output)
+
+    def _failed(self, how: str) -> KubeconfigError:
+        hint = self._plugin.install_hint or "run it in a terminal to see its output"
+        return KubeconfigError(f"the credential plugin {self._plugin.command} {how}", hint)
+
+    def _info(self, interactive: bool) -> str:
+        spec: dict[str, object] = {"interactive": interactive}
+        if self._plugin.cluster is not None:
+            spec["cluster"] = self._plugin.cluster
+        document = {"apiVersion": self._plugin.api_version, "kind": "ExecCredential", "spec": spec}
+        try:
+            return json.dumps(document)
+        except (TypeError, ValueError):  # such as a date
+            raise self._failed("cannot be given the cluster's entry in the kubeconfig") from None
+
+    def _parsed(self, output: bytes) -> dict[str, Any]:
+        names = ("token", "clientCertificateData", "clientKeyData", "expirationTimestamp")
+        try:
+            document = json.loads(output)
+            status = {name: document["status"].get(name) or "" for name in names}
+            version = document["apiVersion"]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            version, status = "", {}
+        useful = status.get("token") or status.get("clientCertificateData")
+        if (
+            version != self._plugin.api_version
+            or not useful
+            or not all(isinstance(value, str) for value in status.values())
+        ):
+            version = printable(self._plugin.api_version)
+            raise self._failed(f"did not print a {version} ExecCredential with a status")
+        return status
+
+
+def _expiry(status: dict[str, Any]) -> float | None:
+    """Return when the credentials expire. A time without a zone counts, too, as local time."""
+    try:
+        return datetime.fromisoformat(status["expirationTimestamp"]).timestamp()
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,8 +383,7 @@ def _empty(response: httpx2.Response) -> None:
 
 def _read_token(path: str) -> Secret:
     try:
-        with Path(path).open("rb") as file:
-            return Secret(file.read(_LIMIT_TOKEN_BYTES).decode().strip())
+        return Secret(Path(path).read_text().strip())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise KubeconfigError(f"the token file {path} cannot be read: {reason}") from None

@@ -19,12 +19,9 @@ from daypass._core.kubernetes.syntax import LABEL_HINT, is_label
 from daypass._core.net import HostPort, bracketed, is_loopback, proxy_for
 from daypass._core.secret import Secret
 from daypass._core.text import printable
-from daypass.kube.connection import ConnectionConfig
+from daypass.kube.connection import ConnectionConfig, ExecPlugin
 from daypass.kube.errors import KubeconfigError
-from daypass.kube.exec_plugin import ExecPlugin
 
-LIMIT_BYTES = 4 * 1024 * 1024
-LIMIT_NUMBER_CHARACTERS = 100
 _SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _NAME_ANOTHER = "name an administrator's kubeconfig: --kubeconfig FILE"
 _EXEC_GROUP = "client.authentication.k8s.io"
@@ -33,6 +30,7 @@ _EXEC_EXTENSION = f"{_EXEC_GROUP}/exec"
 DOOR_EXTENSION = "daypass.dev/door"
 """The extension of a cluster entry with the door's `certificate-authority-data`."""
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Fields = dict[str, Any]
 Named = dict[str, tuple[Path, Fields]]
 """Entries by name, each with its file."""
@@ -42,7 +40,7 @@ def _read_yaml(path: Path) -> Fields:
     """Return the mapping in a file. Every function here raises KubeconfigError."""
     content = _content(path)
     try:
-        document = yaml.load(content, Loader=_BoundedLoader)  # noqa: S506 - a safe loader
+        document = yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe loader
     except Exception:
         # Constructors of unusual tags raise anything, and it may quote the secrets inside.
         raise KubeconfigError(
@@ -55,32 +53,12 @@ def _read_yaml(path: Path) -> Fields:
     return document
 
 
-class _BoundedLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Anchors are shared when they are used, but `<<` copies: a few lines become gigabytes. The
-    time for a long number is quadratic, such as `1:59:59:...`, which is one in YAML 1.1.
-    """
-
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
-        is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-        if is_number and len(node.value) > LIMIT_NUMBER_CHARACTERS:
-            raise yaml.YAMLError("a number is too long")
-        return super().construct_scalar(node)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
-            raise yaml.YAMLError("merge keys are not read")
-
-
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(LIMIT_BYTES + 1)
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a path"
         raise KubeconfigError(f"{path} cannot be read: {reason}", "is the path right?") from None
-    if len(content) > LIMIT_BYTES:
-        raise KubeconfigError(f"{path} is larger than 4 MiB", "check that it is the right file")
-    return content
 
 
 def _entries_of(fields: Fields, name: str, path: Path) -> list[Fields]:
@@ -107,21 +85,19 @@ def _texts_of(fields: Fields, name: str, path: Path) -> list[str]:
     return values
 
 
-def text_of(fields: Fields, name: str, path: Path) -> str | None:
+def _text_of(fields: Fields, name: str, path: Path) -> str | None:
     """Return a field that is a string; None if absent or empty."""
     value = fields.get(name)
     if value is None or value == "":
         return None
     if not isinstance(value, str):
         raise KubeconfigError(f"{path}: `{name}` is not a string", "put it in quotes")
-    if "\0" in value:
-        raise KubeconfigError(f"{path}: `{name}` contains a NUL")
     return value
 
 
 def _material_of(fields: Fields, name: str, path: Path) -> str | None:
     """Return PEM: inline (`NAME-data`, base64), or the file at path NAME."""
-    inline, file = text_of(fields, f"{name}-data", path), text_of(fields, name, path)
+    inline, file = _text_of(fields, f"{name}-data", path), _text_of(fields, name, path)
     try:
         if inline is not None:
             return base64.b64decode(inline, validate=True).decode("ascii")
@@ -191,19 +167,19 @@ def _from_files(
     if not name:
         raise KubeconfigError(f"{origin} has no current context", "name one: --context NAME")
     place, chosen = _named(sections, "contexts", name, origin)
-    cluster_name = text_of(chosen, "cluster", place) or ""
+    cluster_name = _text_of(chosen, "cluster", place) or ""
     cluster_file, cluster = _named(sections, "clusters", cluster_name, origin)
     user_file, user = place, Fields()
-    if user_name := text_of(chosen, "user", place):
+    if user_name := _text_of(chosen, "user", place):
         user_file, user = _named(sections, "users", user_name, origin)
-    namespace = namespace or text_of(chosen, "namespace", place) or "default"
+    namespace = namespace or _text_of(chosen, "namespace", place) or "default"
     server = _server(cluster, cluster_file)
     authority = _material_of(cluster, "certificate-authority", cluster_file)
     door = _extension(cluster, DOOR_EXTENSION, cluster_file)
-    proxy = text_of(cluster, "proxy-url", cluster_file)
+    proxy = _text_of(cluster, "proxy-url", cluster_file)
     info: Fields = {
-        "server": text_of(cluster, "server", cluster_file),
-        "tls-server-name": text_of(cluster, "tls-server-name", cluster_file),
+        "server": _text_of(cluster, "server", cluster_file),
+        "tls-server-name": _text_of(cluster, "tls-server-name", cluster_file),
         "certificate-authority-data": authority and base64.b64encode(authority.encode()).decode(),
         "proxy-url": proxy,
         "config": _extension(cluster, _EXEC_EXTENSION, cluster_file),
@@ -216,7 +192,7 @@ def _from_files(
         door_authority=_material_of(
             door if isinstance(door, dict) else {}, "certificate-authority", cluster_file
         ),
-        tls_server_name=text_of(cluster, "tls-server-name", cluster_file),
+        tls_server_name=_text_of(cluster, "tls-server-name", cluster_file),
         proxy=proxy or _proxy(server, environ),
         **_credentials(user, user_file, {k: v for k, v in info.items() if v is not None}),
     )
@@ -233,10 +209,10 @@ def _merged(files: list[Path]) -> tuple[str | None, dict[str, Named]]:
                 f"{path} is a credentials file of daypass, not a kubeconfig",
                 _NAME_ANOTHER,
             )
-        current = current or text_of(document, "current-context", path)
+        current = current or _text_of(document, "current-context", path)
         for section, kind in (("contexts", "context"), ("clusters", "cluster"), ("users", "user")):
             for entry in _entries_of(document, section, path):
-                name = text_of(entry, "name", path)
+                name = _text_of(entry, "name", path)
                 if name:
                     known = sections.setdefault(section, {})
                     known.setdefault(name, (path, _fields_of(entry, kind, path)))
@@ -251,7 +227,7 @@ def _server(cluster: Fields, path: Path) -> str:
             "give its cluster the `certificate-authority` instead of `insecure-skip-tls-verify`:\n"
             "long-lived tokens travel over this connection",
         )
-    server = text_of(cluster, "server", path)
+    server = _text_of(cluster, "server", path)
     if not server:
         raise KubeconfigError(f"{path}: the cluster has no `server`", "it looks like https://HOST")
     wrong = KubeconfigError(
@@ -287,8 +263,8 @@ def _credentials(user: Fields, path: Path, info: Fields) -> dict[str, Any]:
             f"{path} uses an auth-provider, which Kubernetes 1.26 has removed",
             "use its credential plugin (`exec`) instead",
         )
-    name, password = text_of(user, "username", path), text_of(user, "password", path)
-    token_file, token = text_of(user, "tokenFile", path), text_of(user, "token", path)
+    name, password = _text_of(user, "username", path), _text_of(user, "password", path)
+    token_file, token = _text_of(user, "tokenFile", path), _text_of(user, "token", path)
     key = _material_of(user, "client-key", path)
     return {
         "token": Secret(token) if token else None,
@@ -305,14 +281,14 @@ def _impersonation(user: Fields, path: Path) -> Iterator[tuple[str, str]]:
     if user.get("as-user-extra"):
         raise KubeconfigError(f"{path}: `as-user-extra` is not supported")
     for field, header in (("as", "Impersonate-User"), ("as-uid", "Impersonate-Uid")):
-        if value := text_of(user, field, path):
+        if value := _text_of(user, field, path):
             yield header, value
     for group in _texts_of(user, "as-groups", path):
         yield "Impersonate-Group", group
 
 
 def _plugin(fields: Fields, path: Path, info: Fields) -> ExecPlugin:
-    command, version = text_of(fields, "command", path), text_of(fields, "apiVersion", path)
+    command, version = _text_of(fields, "command", path), _text_of(fields, "apiVersion", path)
     if not command:
         raise KubeconfigError(f"{path}: `exec` has no command")
     if version not in (f"{_EXEC_GROUP}/v1", f"{_EXEC_GROUP}/v1beta1"):
@@ -327,10 +303,10 @@ def _plugin(fields: Fields, path: Path, info: Fields) -> ExecPlugin:
         command=command,
         arguments=tuple(_texts_of(fields, "args", path)),
         environment=tuple(
-            (text_of(each, "name", path) or "", text_of(each, "value", path) or "")
+            (_text_of(each, "name", path) or "", _text_of(each, "value", path) or "")
             for each in _entries_of(fields, "env", path)
         ),
-        install_hint=text_of(fields, "installHint", path) or "",
+        install_hint=_text_of(fields, "installHint", path) or "",
         interactive=fields.get("interactiveMode") != "Never",
         cluster=info if fields.get("provideClusterInfo") is True else None,
     )

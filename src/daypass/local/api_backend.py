@@ -23,8 +23,8 @@ from daypass._core.net import bracketed
 from daypass._core.tls import client_context, read_authority
 from daypass.config import Address, Config
 from daypass.config.key_set import key_set
+from daypass.deploy.certificate_authority import Authority
 from daypass.gate.signing_keys import issuer_for, keys_for
-from daypass.kube.certificate_authority import Authority
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.kubeconfig import DOOR_EXTENSION, find_connection_config

@@ -13,7 +13,7 @@ from daypass._core.files import write_private
 from daypass._core.net import is_address
 from daypass.config import Address, Config, Domain, TlsFiles
 from daypass.config.locations import split_origin
-from daypass.kube.certificate_authority import Authority, hosts_of
+from daypass.deploy.certificate_authority import Authority
 from daypass.local.envoy_instance import EnvoyInstanceSettings
 from daypass.render.envoy.settings import (
     Certificate,
@@ -25,6 +25,7 @@ from daypass.render.envoy.settings import (
     exposure_of,
 )
 from daypass.rules.patterns import HostPattern, literal_end
+from daypass.verification.certificate import hosts_of
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400

@@ -10,7 +10,7 @@ from daypass._core.clock import Backoff, Clock
 from daypass._core.errors import DaypassError
 from daypass._core.threads import Poller
 from daypass.config import Config
-from daypass.kube.certificate_authority import Authority
+from daypass.deploy.certificate_authority import Authority
 from daypass.local.api_backend import ApiBackend
 from daypass.local.echo import Echo
 from daypass.local.envoy_instance import EnvoyInstance

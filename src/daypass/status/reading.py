@@ -25,6 +25,7 @@ from daypass.config import Config, TlsFiles, TlsIssuer
 from daypass.deploy.checks import NOTHING_APPLIED, find_if_possible
 from daypass.deploy.cluster_state import read_cluster_state
 from daypass.deploy.plan import RejectedObjectsError, make_plan
+from daypass.gate.publication import UnreadableShardError, read_lacking, read_object
 from daypass.identity.health import examine_times
 from daypass.identity.records import ClusterObjects
 from daypass.kube import resources as kinds
@@ -36,7 +37,6 @@ from daypass.kube.errors import (
     UnauthorizedError,
 )
 from daypass.kube.lease import DURATION_SECONDS
-from daypass.kube.published_objects import UnreadableShardError, read_lacking, read_object
 from daypass.local.state import runs_from
 from daypass.render.fronts import AnyFront, fronts_of
 from daypass.render.monitoring.monitors import Scraped, scraped

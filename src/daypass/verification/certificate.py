@@ -81,8 +81,6 @@ def _judge_untrusted(
     target: VerificationTarget,
 ) -> Finding:
     """Judge a certificate that failed verification. `seen`: the certificate, if it can be read."""
-    from daypass.kube.certificate_authority import hosts_of  # most certificates are trusted
-
     host = target.door.address.host
     subject = "" if seen is None else _name(seen.subject)
     if subject and subject in {front.default_certificate for front in FRONTS}:
@@ -131,6 +129,18 @@ def _read_untrusted(address: HostPort) -> x509.Certificate | None:
         return x509.load_der_x509_certificate(content or b"")
     except (OSError, ValueError):
         return None
+
+
+def hosts_of(certificate: x509.Certificate) -> list[str]:
+    """Return the names and IP addresses that a certificate is for."""
+    from cryptography import x509  # most certificates are trusted
+
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return [*names.get_values_for_type(x509.DNSName), *map(str, addresses)]
 
 
 def _name(name: x509.Name) -> str:

@@ -10,7 +10,7 @@ import pytest
 from daypass._core.kubernetes.objects import Object
 from daypass.deploy.apply import wait_for_policies
 from daypass.deploy.object_ref import ObjectRef
-from daypass.kube.waiting import Waiter
+from daypass.kube.cluster import Waiter
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, DOOR_TRUST, GATE
 from daypass.rules.reasons import Reason

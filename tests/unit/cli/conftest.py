@@ -83,11 +83,7 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster
     """The cluster of all commands, with the namespace `team`; they run in an empty folder."""
     embedded = EmbeddedCluster()
     embedded.make_namespace("team")
-
-    def opened(**_: object) -> Cluster:
-        return embedded.open()
-
-    monkeypatch.setattr(Cluster, "open", opened)
+    monkeypatch.setattr(Cluster, "open", lambda *, dry_run, **_: embedded.open(dry_run=dry_run))
     monkeypatch.chdir(tmp_path)
     return embedded
 

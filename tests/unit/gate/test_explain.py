@@ -234,7 +234,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster:
     embedded = EmbeddedCluster()
     embedded.clock.now_unix = SYSTEM_CLOCK.unix()
     embedded.make_namespace("team")
-    monkeypatch.setattr(Cluster, "open", lambda **_: embedded.open())
+    monkeypatch.setattr(Cluster, "open", embedded.open)
     return embedded
 
 

@@ -15,8 +15,8 @@ from daypass.identity.credential_secrets import (
     wait_for_token,
 )
 from daypass.identity.model import ForeignAccountError, token_secret
+from daypass.kube.cluster import NotReadyError
 from daypass.kube.resources import SECRETS
-from daypass.kube.waiting import NotReadyError
 from support.embedded import EmbeddedCluster
 from support.fake_door import long_lived_token
 from support.lifecycle import BOT

@@ -12,10 +12,9 @@ import pytest
 from daypass._core.errors import DaypassError
 from daypass.config.models import Policy
 from daypass.identity.enforcement import ask, wait_until_enforced
-from daypass.kube.cluster import Cluster
+from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ApiError
-from daypass.kube.waiting import NotReadyError, Waiter
 from daypass.render.policy import BoundObject, Requester, TokenRequestAttributes
 from daypass.testing.clock import MovableClock
 from support.authority import ANY_AUTHORITY

@@ -10,8 +10,8 @@ import pytest
 
 from daypass._core.findings import Finding, Level
 from daypass._core.kubernetes import labels
+from daypass.gate.publication import shard_config_map
 from daypass.identity.health import examine
-from daypass.kube.published_objects import shard_config_map
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
 from daypass.render.rbac import namespace_rights
 from daypass.rules.published import CLUSTER_SHARDS, Shard, shard_of

@@ -170,7 +170,7 @@ def prepared_cluster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedC
     for namespace in ("team", "far", "default"):
         if embedded.cluster.find(NAMESPACES, namespace) is None:
             embedded.make_namespace(namespace)
-    monkeypatch.setattr(Cluster, "open", lambda *, namespace=None, **_: embedded.open(namespace))
+    monkeypatch.setattr(Cluster, "open", embedded.open)
     monkeypatch.chdir(folder)
     return embedded
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from daypass._core.secret import Secret
-from daypass.kube import exec_plugin
+from daypass.kube import connection
+from daypass.kube.connection import ExecPlugin, ExecPluginCredentials
 from daypass.kube.errors import KubeconfigError
-from daypass.kube.exec_plugin import ExecPlugin, ExecPluginCredentials
 from daypass.kube.kubeconfig import find_connection_config
 from support.messages import raises
 from support.timing import FakeClock
@@ -88,10 +88,7 @@ def test_a_plugin_gets_exactly_the_exec_info_that_kubectl_sends(
     assert ours == theirs
 
 
-@pytest.mark.parametrize(
-    "extension", ["&a [*a]", "2026-01-01", "[" + "[" * 60 + "]" * 60 + f", {'x' * 200_000}]"],
-    ids=["contains itself", "a date", "too long"],
-)  # fmt: skip
+@pytest.mark.parametrize("extension", ["&a [*a]", "2026-01-01"], ids=["contains itself", "a date"])
 def test_a_cluster_entry_that_cannot_be_passed_on_is_refused(
     write: Write, script: Callable[[str], str], tmp_path: Path, extension: str
 ) -> None:
@@ -177,7 +174,7 @@ def test_a_plugin_that_hangs_times_out(
     script: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
     """Itself, a child of it that keeps its output open, or without output."""
-    monkeypatch.setattr(exec_plugin, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "PLUGIN_SECONDS", 0.2)
     with raises(KubeconfigError, match="/plugin"):
         credentials(script(body)).token()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import subprocess
 import sys
@@ -189,7 +188,6 @@ def test_an_invalid_namespace_never_enters_a_url(write: Write, namespace: str) -
         ({"server": ["https://api.example.com"]}, "`server`"),
         ({"certificate-authority-data": "%%%"}, "`certificate-authority`"),
         ({"certificate-authority": "gone.crt"}, "gone.crt.*: No such file"),
-        ({"certificate-authority": "/dev/zero"}, "/dev/zero.*4 MiB"),
     ],
     ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
@@ -243,16 +241,6 @@ def test_impersonation_is_read_completely(write: Write) -> None:
     )  # fmt: skip
 
 
-def bomb(begin: str, line: str) -> str:
-    """Sixteen lines, each of which stands for nine times the one before."""
-    lines = [
-        f"{new}: &{new} " + line.format(", ".join([f"*{old}"] * 9))
-        for old, new in itertools.pairwise("abcdefghijklmnopq")
-    ]
-    return "\n".join([f"a: &a {begin}", *lines])
-
-
-ALIASES = bomb("[x]", "[{}]")
 NO_KUBECONFIG: dict[str, tuple[bytes, str]] = {
     "NUL": (b"clusters: [\x00", "YAML"),
     "not UTF-8": (b"\xff\xfe\x00", "YAML"),
@@ -264,20 +252,11 @@ NO_KUBECONFIG: dict[str, tuple[bytes, str]] = {
     "words": (b"just words", "kubeconfig"),
     "empty": (b"", "context"),
     "contexts a mapping": (b"contexts: {a: b}\n", "`contexts`"),
-    "large": (b"#" * (10 * 1024 * 1024), "4 MiB"),
-    "nested": (b"[" * 100_000, "YAML"),
-    "merge bomb": (bomb("{x: 1}", "{{<<: [{}]}}").encode(), "YAML"),
-    "base 60": (b"a: 1" + b":59" * 1_000_000, "YAML"),
-    "alias bomb": (f"{ALIASES}\ncurrent-context: *q\n".encode(), "`current-context`"),
-    "alias bomb of clusters": (f"{ALIASES}\nclusters: *q\n".encode(), "`clusters`"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("content", "key"), NO_KUBECONFIG.values(), ids=NO_KUBECONFIG)
-@pytest.mark.timeout(10)
-def test_a_file_that_is_no_kubeconfig_is_refused_quickly(
-    tmp_path: Path, content: bytes, key: str
-) -> None:
+def test_a_file_that_is_no_kubeconfig_is_refused(tmp_path: Path, content: bytes, key: str) -> None:
     file = tmp_path / "config"
     file.write_bytes(content)
     with raises(KubeconfigError, match=key):

@@ -9,7 +9,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass.config import Address, parse
-from daypass.kube.certificate_authority import Authority
+from daypass.deploy.certificate_authority import Authority
 from daypass.local.settings import CertificateError, OwnCertificates, envoy_settings
 from daypass.render.envoy.settings import GateSettings, Upstream
 from support.messages import raises

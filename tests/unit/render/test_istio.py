@@ -12,7 +12,7 @@ import pytest
 
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
-from daypass.kube.published_objects import shard_config_map
+from daypass.gate.publication import shard_config_map
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio.guarded import policy_operations, wide_operations

@@ -83,8 +83,8 @@ def run(args: Namespace) -> int:
     namespace = config.door.namespace
     with options.open_cluster(args) as cluster:
         from daypass.gate.deny import change_denial
+        from daypass.gate.publication import require_gate
         from daypass.kube.errors import ForbiddenError
-        from daypass.kube.gates import require_gate
         from daypass.kube.resources import NAMESPACES
         from daypass.render.names import GATE_DENIED
 

@@ -133,9 +133,9 @@ def _read_cluster(
     cluster: Cluster, token: str, rules: Rules, config: Config, keys: str | None
 ) -> tuple[str, Rules]:
     from daypass.gate.explain import credential_uid
+    from daypass.gate.publication import read_published
     from daypass.gate.signing_keys import issuer_for, keys_for
     from daypass.kube.errors import ForbiddenError
-    from daypass.kube.gates import read_published
 
     published = None
     try:

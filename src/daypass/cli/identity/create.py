@@ -13,11 +13,11 @@ from daypass.cli import log, options, warn
 from daypass.cli.output import warn_of_git, write_credentials, write_objects
 
 if TYPE_CHECKING:
+    from daypass.gate.publication import GateWait
     from daypass.identity.create import DoorOptions, IdentitySpec
     from daypass.identity.credential_secrets import CredentialSecret, FilledSecret
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
-    from daypass.kube.gates import GateWait
 
 SUMMARY = "create an identity and write its credentials file"
 EPILOG = """examples:

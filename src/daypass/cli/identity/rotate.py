@@ -18,10 +18,10 @@ from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.cli.output_data import Rotated, RotationFailed
+    from daypass.gate.publication import GateWait
     from daypass.identity.model import IdentityName
     from daypass.identity.rotate import Rotation
     from daypass.kube.cluster import Cluster
-    from daypass.kube.gates import GateWait
 
 SUMMARY = "give an identity new credentials, and retire the old ones"
 EPILOG = """examples:

@@ -14,7 +14,7 @@ from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.config import Policy
-    from daypass.kube.waiting import Waiter
+    from daypass.kube.cluster import Waiter
 
 SUMMARY = "apply the policy to the cluster, and wait until it is in force"
 EPILOG = """examples:
@@ -52,7 +52,7 @@ def run(args: Namespace) -> int:
     policy = load_policy(args.config)
     with options.open_cluster(args) as cluster:
         from daypass.identity.enforcement import apply_policy
-        from daypass.kube.waiting import Waiter
+        from daypass.kube.cluster import Waiter
 
         names, seen_in = apply_policy(cluster, policy), None
         for name in names:

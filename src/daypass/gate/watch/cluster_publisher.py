@@ -16,6 +16,13 @@ from daypass._core.clock import rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.threads import Poller
+from daypass.gate.publication import (
+    LACKING,
+    UnreadableShardError,
+    denials_config_map,
+    read_object,
+    shard_config_map,
+)
 from daypass.gate.signing_keys import EVERY_SECONDS, SigningKeys, signing_keys_for
 from daypass.gate.watch.controller import BACKOFF, AtGate
 from daypass.gate.watch.fenced_objects import FencedObjects, Item, is_as, term_of
@@ -23,13 +30,6 @@ from daypass.gate.watch.schedule import Number
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ApiError
 from daypass.kube.lease import Lease
-from daypass.kube.published_objects import (
-    LACKING,
-    UnreadableShardError,
-    denials_config_map,
-    read_object,
-    shard_config_map,
-)
 from daypass.render.engines import AnyEngine
 from daypass.render.names import GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Published, shard_name

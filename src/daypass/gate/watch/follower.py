@@ -14,11 +14,11 @@ from daypass._core.clock import Clock
 from daypass._core.hints import command
 from daypass._core.kubernetes.labels import PUBLISHED
 from daypass._core.kubernetes.objects import Object, name_of
+from daypass.gate.publication import UnreadableShardError, read_published_denials, read_shard
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import Informer, follow
-from daypass.kube.published_objects import UnreadableShardError, read_published_denials, read_shard
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.rules.denials import Denials
 from daypass.rules.published import CLOSED_SHARD, CLUSTER_SHARDS, DENIALS, NAMES, Published, Shard

@@ -17,7 +17,7 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.tls import client_context
-from daypass.kube.certificate_authority import Authority
+from daypass.deploy.certificate_authority import Authority
 from daypass.kube.cluster import Cluster
 from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.apiserver import ApiServer

@@ -6,7 +6,7 @@ import pytest
 
 from daypass._core.kubernetes import labels
 from daypass.gate.deny import change_denial
-from daypass.kube.gates import GateWait, find_room
+from daypass.gate.publication import GateWait, find_room
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.rules.denials import Denial, DeniedKind
 from daypass.rules.published import CLUSTER_SHARDS, DENIALS, NAMES, shard_name, shard_of

@@ -100,16 +100,6 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
 
 
-def hosts_of(certificate: x509.Certificate) -> list[str]:
-    """Return the names and IP addresses that a certificate is for."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    addresses = names.get_values_for_type(x509.IPAddress)
-    return [*names.get_values_for_type(x509.DNSName), *map(str, addresses)]
-
-
 def _common_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
