@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
-from tools.reference.markdown import code
-
 from daypass._core.hints import docs_page
 from daypass.cli import COMMANDS, GROUPS
-from daypass.cli.parser import Parser, fold, make_parser
+from daypass.cli.parser import Parser, make_parser
 
 WIDTH = 80
-SHARED_BY = 3
+SHARED_BY = 2
 """How many commands have an option that is described once, above all commands."""
 
 
@@ -99,72 +97,60 @@ def _option(action: argparse.Action) -> Option:
 
 
 def synopsis(name: str, parser: Parser) -> list[str]:
-    """Return the words of `daypass NAME ARGUMENT [--option VALUE] (--this | --that)`."""
-    together = [(it._group_actions, it.required) for it in parser._mutually_exclusive_groups]
-    grouped = {id(action) for actions, _ in together for action in actions}
-    alone = [([each], each.required) for each in parser._actions if id(each) not in grouped]
+    """Return the words of `daypass NAME ARGUMENT --required VALUE (--this | --that) [OPTIONS]`."""
+    groups = [it._group_actions for it in parser._mutually_exclusive_groups if it.required]
+    alone = [[it] for it in parser._actions if it.required or not it.option_strings]
     words = []
-    for actions, is_required in [*alone, *together]:
+    for actions in [*alone, *groups]:
         shown = _without_common(map(_option, actions))
         word = " | ".join("".join([*each.names[:1], each.value]).strip() for each in shown)
-        if len(shown) > 1 and is_required:
-            words.append(f"({word})")
-        elif shown:
-            words.append(word if is_required or not shown[0].names else f"[{word}]")
-    words.sort(key=_rank)
+        words.append(f"({word})" if len(shown) > 1 else word)
+    words.sort(key=lambda word: (word.startswith("-- "), word.startswith(("--", "(-"))))
     return [f"daypass {name}", *words]
 
 
-def _rank(word: str) -> int:
-    """Return the place of a word: arguments, what is required, the rest, and `-- COMMAND`."""
-    if word.startswith("-- "):
-        return 4
-    is_optional, is_option = word.startswith("[-"), word.startswith(("-", "(-"))
-    return 2 if is_option else 3 if is_optional else 1
-
-
-def examples(parser: Parser) -> str:
-    """Return the examples of a command as --help has them, below the line `examples:`."""
-    return fold(str(parser.epilog).partition("\n\n")[0].strip("\n"), WIDTH)
-
-
 def notes(parser: Parser) -> list[str]:
-    """Return the paragraphs after the examples; an indented one is code."""
+    """Return the paragraphs after the examples; an indented one is code.
+
+    Exit codes are left out: a page of their own has them.
+    """
     text = str(parser.epilog).partition("\n\n")[2].replace(docs_page(""), "docs/")
+    text = re.sub(r"\s*Exit\s+code \d.*?\.(?=\s|$)", "", text, flags=re.DOTALL)
     return [each.strip("\n") for each in re.split(r"\n\n|(?<=:)\n(?=  )", text) if each.strip()]
 
 
 def page() -> str:
-    """Return the contents of the page, the options of many commands, and each command."""
+    """Return the options of many commands, and each command."""
     found = parsers()
     counts = Counter(option for parser in found.values() for option in options(parser))
-    often = [it for it, count in counts.most_common() if count >= SHARED_BY and it.names]
+    often = [it for it, count in counts.most_common() if count >= SHARED_BY]
     shared = sorted({each.head: each for each in reversed(often)}.values(), key=_order)
-    contents, sections = [], []
-    for heading, groups in GROUPS.items():
-        names = [name for group in groups for name in found if name.split()[0] == group]
-        links = (f"[{code(name)}](#daypass-{name.replace(' ', '-')})" for name in names)
-        contents.append(f"{heading[0].upper()}{heading[1:]}: {', '.join(links)}.")
-        sections += [_section(name, found[name], shared) for name in names]
-    above = "Options that several commands share, described here alone:"
-    return "\n\n".join((*contents, above, _block(map(_entry, shared)), *sections))
+    sections = [
+        _section(name, found[name], shared)
+        for group in sum(GROUPS.values(), ())
+        for name, parser in found.items()
+        if name.split()[0] == group and not is_group(parser)
+    ]
+    above = "Options and arguments that several commands share, described here alone:"
+    return "\n\n".join((above, _block(map(_entry, shared)), *sections))
 
 
 def _section(name: str, parser: Parser, shared: list[Option]) -> str:
     head = f"## daypass {name}\n\n{sentence(parser)}"
-    if is_group(parser):
-        return head
-    usage = textwrap.fill(
-        " ".join(word.replace(" ", "\0") for word in synopsis(name, parser)),
-        width=WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False,
-    ).replace("\0", " ")  # fmt: skip
-    own = [_entry(each) for each in options(parser) if each not in shared]
-    shown = [usage, *(["", *own] if own else []), "", examples(parser)]
+    usage = "\n".join(_fill(" ".join(synopsis(name, parser))))
+    found = options(parser)
+    own = [_entry(each) for each in found if each not in shared]
+    more = ", ".join(each.names[-1] for each in found if each in shared and each.names)
+    shown = [usage, *(["", *own] if own else []), *(["", *_fill(f"and {more}")] if more else [])]
     return "\n\n".join([head, _block(shown), *map(_paragraph, notes(parser))])
 
 
+def _fill(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+
+
 def _order(option: Option) -> str:
-    return option.names[-1]
+    return option.head.rpartition("--")[2]
 
 
 def _block(lines: Iterable[str]) -> str:

@@ -43,9 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--force-conflicts", action="store_true", help="take over fields that others have set"
     )
     parser.add_argument("--no-commit", action="store_true", help="write the tree, but don't commit")
-    options.add_wait(
-        parser, "wait for the rollout, then verify the door", "wait for and verify nothing"
-    )
+    options.add_wait(parser, "wait for the rollout, then verify the door, which is the default")
     parser.add_argument("--no-verify", action="store_true", help="wait for the rollout only")
     options.add_output(parser)
     options.add_cluster(parser)

@@ -29,9 +29,8 @@ EPILOG = """examples:
   daypass completion zsh > ~/.zfunc/_daypass            (with ~/.zfunc in fpath, before compinit)
   daypass completion fish > ~/.config/fish/completions/daypass.fish
 
-Create the folder first if it is missing (mkdir -p). It completes identities, namespaces, domains
-and contexts too. A cluster gets a second to answer. No credential plugin runs for it, since that
-may open a browser.
+It completes identities, namespaces, domains and contexts too. A cluster gets a second to answer,
+and no credential plugin runs for it.
 """
 FILES, NOTHING_ELSE = 0, 4
 """The shell completes files; nothing but the candidates."""

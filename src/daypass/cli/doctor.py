@@ -19,7 +19,7 @@ EPILOG = """examples:
   daypass doctor --gate https://kubeflow.example.com/pipeline/
   daypass doctor --credentials bot.json --audience gate.example.com
 
-It needs no kubeconfig, takes 10 seconds at most, changes nothing, and prints no token. The
+It needs no kubeconfig, takes 10 seconds at most, and changes nothing. The
 long-lived token is sent only to its door, short-lived ones only to the URL of --gate.
 Exit code 3: there is a problem; below it is what to do next.
 """

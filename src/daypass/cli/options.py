@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -223,24 +223,11 @@ def add_dry_run(parser: ArgumentParser, *, server: bool = True) -> None:
 
 
 def add_wait(
-    parser: ArgumentParser,
-    wait: str,
-    no_wait: str = "return at once",
-    *,
-    default: bool = True,
-    timeout: str = "5m",
+    parser: ArgumentParser, summary: str, *, default: bool = True, timeout: str = "5m"
 ) -> None:
-    """Add --wait and --no-wait, with what each does, and --timeout."""
-    for option, text in (("--wait", wait), ("--no-wait", no_wait)):
-        is_wait = option == "--wait"
-        parser.add_argument(
-            option,
-            dest="wait",
-            default=default,
-            action="store_const",
-            const=is_wait,
-            help=f"{text} (the default)" if is_wait is default else text,
-        )
+    """Add --wait, --no-wait and --timeout."""
+    parser.add_argument("--wait", action=BooleanOptionalAction, help=summary)
+    parser.set_defaults(wait=default)
     parser.add_argument(
         "--timeout",
         type=parse_seconds,
@@ -252,12 +239,7 @@ def add_wait(
 
 def add_gate_wait(parser: ArgumentParser) -> None:
     """Add --wait, --no-wait and --timeout for what gates have to publish."""
-    add_wait(
-        parser,
-        "wait until each gate has published it",
-        "don't wait for gates",
-        timeout="5s",
-    )
+    add_wait(parser, "wait until each gate has published it, which is the default", timeout="5s")
 
 
 def gate_wait(args: Namespace, cluster: Cluster, home: str | None = None) -> GateWait:
@@ -335,7 +317,7 @@ def add_credentials_out(
 def add_door(parser: ArgumentParser) -> None:
     """Add the options of `door_options`."""
     group = parser.add_argument_group("the door and its tokens")
-    group.add_argument("--config", metavar="FILE", help="default: daypass.yaml, if it exists")
+    group.add_argument("--config", metavar="FILE", help="default: daypass.yaml")
     group.add_argument("--domain", metavar="DOMAIN", help="a domain of the config")
     group.add_argument("--door", metavar="URL", help="instead of a domain's URL")
     group.add_argument(

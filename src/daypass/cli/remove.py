@@ -46,7 +46,7 @@ OUTPUT = RemovalOutput
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_yes(parser)
     options.add_dry_run(parser)
-    options.add_wait(parser, "wait until it is gone")
+    options.add_wait(parser, "wait until it is gone, which is the default")
     options.add_output(parser)
     options.add_cluster(parser)
 

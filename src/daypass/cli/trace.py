@@ -25,9 +25,8 @@ EPILOG = """examples:
   daypass trace --audit-policy > audit-policy.yaml
 
 WHAT is the `jti` of a token, the ID of a request or of an audit event, NAMESPACE/NAME, or a user.
-Files are the logs of the door, of gates, and the API server's audit log, gzipped or not; `-` is
-stdin. With --kubeconfig, --context or KUBECONFIG it looks whether the Secret of the credential
-exists. Exit code 1: nothing was found.
+Files are the logs of door and gates, and the API server's audit log, gzipped or not. With a cluster
+it looks whether the credential's Secret exists. Exit code 1: nothing was found.
 """
 OUTPUT = Traced | dict[str, Any]
 _SHOWN = 20

@@ -61,7 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--context", metavar="CONTEXT", help="the same, by context")
     parser.set_defaults(namespace=None)
-    options.add_wait(parser, "retry failed checks until they pass", "check once", default=False)
+    options.add_wait(parser, "retry failed checks until they pass", default=False)
     options.add_output(parser, choices=("text", "json", "yaml", "junit"))
 
 

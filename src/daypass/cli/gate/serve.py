@@ -29,8 +29,8 @@ EPILOG = """examples:
 
 It answers for every gate with check: review, at the path /gate/NAME/ and what the client asks for.
 Its user needs the ClusterRoles system:auth-delegator and system:service-account-issuer-discovery
-and, with gate.authorize, the right to list and watch those resources. It listens with a
-certificate, on a Unix socket, or on loopback. Audit events are lines of JSON on stdout.
+and, with authorize, the right to list and watch models. It listens with a certificate, on a Unix
+socket, or on loopback.
 """
 DEFAULT_LISTEN = "127.0.0.1:9002"
 DEFAULT_STATUS = "127.0.0.1:9003"

@@ -31,8 +31,8 @@ EPILOG = """examples:
   daypass gate watch --once                            for cron and CI
   daypass gate watch --listen '*:9004'                 for probes and Prometheus
 
-Any number of replicas may run: one publishes, the others stand by. Audit events are lines of JSON
-on stdout. What is published with --once is valid for watch.closeAfter: repeat it before.
+Of several replicas one publishes, and the others stand by. What --once publishes is valid for
+watch.closeAfter: repeat it before.
 """
 DEFAULT_LISTEN = "127.0.0.1:9004"
 

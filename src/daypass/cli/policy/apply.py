@@ -43,7 +43,7 @@ OUTPUT = PolicyApplied
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_config(parser)
     options.add_dry_run(parser)
-    options.add_wait(parser, "wait until it is in force", timeout="1m")
+    options.add_wait(parser, "wait until it is in force, which is the default", timeout="1m")
     options.add_output(parser)
     options.add_cluster(parser)
 
