@@ -131,7 +131,7 @@ def page() -> str:
         for name, parser in found.items()
         if name.split()[0] == group and not is_group(parser)
     ]
-    above = "Options and arguments that several commands share, described here alone:"
+    above = "Of several commands:"
     return "\n\n".join((above, _block(map(_entry, shared)), *sections))
 
 
@@ -141,12 +141,12 @@ def _section(name: str, parser: Parser, shared: list[Option]) -> str:
     found = options(parser)
     own = [_entry(each) for each in found if each not in shared]
     more = ", ".join(each.names[-1] for each in found if each in shared and each.names)
-    shown = [usage, *(["", *own] if own else []), *(["", *_fill(f"and {more}")] if more else [])]
+    shown = [usage, *(["", *own] if own else []), *(["", *_fill(f"  {more}")] if more else [])]
     return "\n\n".join([head, _block(shown), *map(_paragraph, notes(parser))])
 
 
 def _fill(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _order(option: Option) -> str:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from tools.reference.commands import command_modules
-from tools.reference.markdown import code, table
+from tools.reference.markdown import code
 
 from daypass.cli.output import ErrorOutput, TokenOutput, camel_case
 from daypass.cli.output_data import OUTPUTS
@@ -93,13 +93,13 @@ def page() -> str:
     commands = {name: each for name, each in known.items() if name[0].islower()}
     kinds = {name: each for name, each in known.items() if name not in commands}
     error = commands.pop("error")
-    rows = [
-        (f"[{code(f'daypass {name}')}](commands.md#daypass-{name.replace(' ', '-')})", _type(each))
+    lines = [
+        f"- [{code(name)}](commands.md#daypass-{name.replace(' ', '-')}): {_type(each)}"
         for name, each in commands.items()
     ]
     return "\n\n".join(
         (
-            table(("command", "prints"), rows),
+            "\n".join(lines),
             f"{ERROR} It is {_type(error)}.",
             *(part for name, each in kinds.items() for part in _kind(name, each)),
         )
@@ -110,11 +110,10 @@ def _kind(name: str, described: Schema) -> Iterator[str]:
     """Yield the description of one type."""
     yield f"## {name}"
     yield described["description"]
-    rows = [
-        (code(key), _type(each), each["description"])
+    yield "\n".join(
+        f"- {code(key)}, {_type(each)}: {each['description']}"
         for key, each in described["properties"].items()
-    ]
-    yield table(("field", "type", "description"), rows)
+    )
 
 
 def _type(field: Schema) -> str:
