@@ -58,10 +58,10 @@ def test_every_command_that_exits_with_3_is_documented() -> None:
 
 
 def documented_in(heading: str) -> list[str]:
-    """The first cells of the tables below a heading."""
+    """What the lists below a heading describe."""
     text = (PAGES / "exit-codes-and-environment.md").read_text()
     section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    return re.findall(r"^\| `(.*?)` \|", section, re.M)
+    return re.findall(r"^- `(.*?)`:", section, re.M)
 
 
 def _source_of(name: str) -> str:

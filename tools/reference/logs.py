@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 import yaml
-from tools.reference.markdown import code, documented, table
+from tools.reference.markdown import code, definitions, documented
 
 from daypass.agent.log import AgentEvent
 from daypass.gate.authorizer.audit_log import EVENTS_PER_SECOND, AuditEvent
@@ -91,7 +91,7 @@ def agent() -> str:
 
 
 def _fields(fields: Iterable[str]) -> str:
-    return table(("field", "meaning"), ((code(name), _MEANINGS[name]) for name in fields))
+    return definitions((code(name), _MEANINGS[name]) for name in fields)
 
 
 def _block(document: object) -> str:
@@ -109,7 +109,7 @@ def _block(document: object) -> str:
 
 def _events(events: type[Enum]) -> str:
     meaning = documented(events)
-    return table(("event", "meaning"), ((_event(each), meaning[each.name]) for each in events))
+    return definitions((_event(each), meaning[each.name]) for each in events)
 
 
 def _event(event: Enum) -> str:

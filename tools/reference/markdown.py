@@ -26,6 +26,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(map(_row, (head, ["---"] * len(head), *rows)))
 
 
+def definitions(rows: Iterable[tuple[str, str]]) -> str:
+    """Return a list of names and what they mean."""
+    return "\n".join(f"- {name}: {' '.join(meaning.split())}" for name, meaning in rows)
+
+
 def _row(cells: Sequence[str]) -> str:
     lines = (" ".join(cell.replace("|", r"\|").split()) for cell in cells)
     return f"| {' | '.join(lines)} |"
