@@ -14,7 +14,7 @@ import pytest
 from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
 from daypass.deploy.apply import execute, wait_for_policies, wait_for_publication
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef
 from daypass.deploy.remove import PartialApplyError
 from daypass.gate.publication import denials_config_map, gate_namespaces, shard_config_map
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter

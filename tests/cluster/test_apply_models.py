@@ -18,7 +18,7 @@ from daypass._core.kubernetes.objects import Object, name_of
 from daypass.config import Config
 from daypass.deploy.apply import execute, wait_for_publication
 from daypass.deploy.checks import find_if_possible
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef
 from daypass.deploy.openings import RenamedGateError
 from daypass.gate.publication import denials_config_map, shard_config_map
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter

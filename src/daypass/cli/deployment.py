@@ -14,7 +14,7 @@ from daypass.cli import log, options, warn
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from daypass.deploy.object_ref import ObjectRef
+    from daypass.deploy.objects import ObjectRef
     from daypass.deploy.output_tree import Drift
     from daypass.deploy.plan import ApplyPlan
     from daypass.deploy.remove import Removal

@@ -23,7 +23,7 @@ from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.threads import in_parallel
 from daypass.config import Config
 from daypass.deploy.inventory import NAME, AppliedObject, write_inventory
-from daypass.deploy.object_ref import ObjectRef, find_object
+from daypass.deploy.objects import ObjectRef, find_object
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, published_refs, remove
 from daypass.gate.publication import UnreadableShardError, closing_time, read_object

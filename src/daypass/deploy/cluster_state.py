@@ -12,7 +12,7 @@ from daypass._core.kubernetes.labels import HOLDS_INVENTORY
 from daypass._core.kubernetes.objects import Object, group_of, name_of
 from daypass.config import Config
 from daypass.deploy.inventory import AppliedObject, Inventory, read_inventories
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef
 from daypass.deploy.openings import Openings
 from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.cluster import Cluster

@@ -19,7 +19,7 @@ from daypass._core.hints import command
 from daypass._core.kubernetes.labels import EXPOSED
 from daypass._core.kubernetes.objects import Object, name_of, new_object, uid_of
 from daypass._core.threads import in_parallel
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef
 from daypass.deploy.openings import Openings
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError

@@ -17,8 +17,7 @@ from daypass.config import Config
 from daypass.deploy.checks import NOT_APPLIED, find_in_cluster
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import AppliedObject
-from daypass.deploy.object_diff import comparable, is_applied, managed_fields, object_diff
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef, comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.openings import (
     REFUSES,
     Openings,

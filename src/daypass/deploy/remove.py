@@ -15,8 +15,7 @@ from daypass.config import Config
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME as INVENTORY
 from daypass.deploy.inventory import AppliedObject, write_inventory
-from daypass.deploy.object_diff import managed_fields
-from daypass.deploy.object_ref import ObjectRef, find_object
+from daypass.deploy.objects import ObjectRef, find_object, managed_fields
 from daypass.identity.model import IdentityName, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError

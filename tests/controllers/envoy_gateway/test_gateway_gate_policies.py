@@ -9,7 +9,7 @@ import pytest
 
 from daypass._core.kubernetes.objects import Object
 from daypass.deploy.apply import wait_for_policies
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef
 from daypass.kube.cluster import Waiter
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, DOOR_TRUST, GATE

@@ -14,8 +14,7 @@ from daypass._core.kubernetes import labels
 from daypass.cli import log, main
 from daypass.cli.output import as_text, write_changes
 from daypass.cli.verify import Findings, findings_junit, findings_text
-from daypass.deploy.object_diff import object_diff
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef, object_diff
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from support.authority import ANY_AUTHORITY

@@ -10,7 +10,7 @@ from daypass._core.kubernetes.objects import Object, new_object
 from daypass.deploy.apply import execute
 from daypass.deploy.cluster_state import ClusterState
 from daypass.deploy.inventory import NAME, AppliedObject
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef
 from daypass.deploy.openings import openings
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import Removal, remove

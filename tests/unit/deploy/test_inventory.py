@@ -10,7 +10,7 @@ import pytest
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes.objects import Object
 from daypass.deploy.inventory import NAME, AppliedObject, read_inventories
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef
 from daypass.deploy.remove import is_applied_object
 from support.embedded import EmbeddedCluster
 from support.manifest_cases import CASES

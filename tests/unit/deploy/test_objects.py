@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from daypass.deploy.object_diff import is_applied, object_diff
-from daypass.deploy.object_ref import ObjectRef
+from daypass.deploy.objects import ObjectRef, is_applied, object_diff
 from support.messages import check
 
 DOCUMENT: dict[str, Any] = {
