@@ -16,8 +16,7 @@ from cluster.conftest import Run
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes.labels import MANAGED_BY
 from daypass.deploy.apply import execute
-from daypass.deploy.cluster_state import MissingError, read_cluster_state
-from daypass.deploy.inventory import NAME as INVENTORY
+from daypass.deploy.cluster_state import INVENTORY, MissingError, read_cluster_state
 from daypass.deploy.plan import RejectedObjectsError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError

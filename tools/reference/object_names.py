@@ -5,7 +5,7 @@ from __future__ import annotations
 from tools.reference.markdown import code, documented, table
 
 from daypass._core.kubernetes import labels
-from daypass.deploy import inventory
+from daypass.deploy.cluster_state import INVENTORY
 from daypass.identity.model import role_name
 from daypass.render import flow_control
 from daypass.render import names as rendered
@@ -14,7 +14,7 @@ OTHERS = {
     labels.POLICY_NAME: "ValidatingAdmissionPolicy and its binding.",
     flow_control.NAME: "FlowSchema and PriorityLevelConfiguration: the share of the API server that"
     " TokenRequests get.",
-    inventory.NAME: "ConfigMap: what `daypass apply` has applied, so that `daypass remove` removes"
+    INVENTORY: "ConfigMap: what `daypass apply` has applied, so that `daypass remove` removes"
     " exactly that.",
     "NAME": "ServiceAccount of an identity.",
     f"NAME{labels.SECRET_INFIX}SUFFIX": f"Secret with a long-lived token; SUFFIX is"

@@ -57,7 +57,6 @@ def run(args: Namespace) -> int:
         if not args.force_conflicts:
             plan.verify_unowned()
         if args.dry_run:
-            _check(args, plan)
             return 0
         _confirm_and_commit(args, plan)
         with progress(args, "applying it") as status:
@@ -86,17 +85,6 @@ def _show(args: Namespace, plan: ApplyPlan) -> None:
         fact = f"{name} is not there: the certificate of {need.host} and its key"
         log(fact, f"create it: {make}")
     deployment.log_risks(plan, "this opens more than is open now:")
-
-
-def _check(args: Namespace, plan: ApplyPlan) -> None:
-    from daypass.deploy.apply import check
-    from daypass.deploy.output_tree import drifts
-    from daypass.render.manifests import render_tree
-
-    check(plan, force=args.force_conflicts)
-    folder = options.tree_folder(args)
-    if found := drifts(folder, render_tree(plan.parts)):
-        log(f"would change {len(found)} files in {folder}")
 
 
 def _confirm_and_commit(args: Namespace, plan: ApplyPlan) -> None:
@@ -143,13 +131,11 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
     from daypass.cli.policy.apply import wait_for_policy
     from daypass.cli.verify import findings_text, log_timeouts
     from daypass.deploy import apply
-    from daypass.deploy.cluster_state import read_cluster_state
-    from daypass.deploy.plan import make_plan
 
     config = plan.config
     if plan.waiting:
         apply.wait_for_certificate(waiter, plan.pair)
-        again = make_plan(read_cluster_state(plan.state.cluster), config)
+        again = deployment.read_plan(plan.state.cluster, config)
         _execute(args, again, partial(apply.wait_for_publication, waiter, config))
     for change in plan.changes:
         if change.ref.kind == "Deployment":

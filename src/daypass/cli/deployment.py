@@ -14,28 +14,37 @@ from daypass.cli import log, options, warn
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
+    from daypass.config import Config
     from daypass.deploy.objects import ObjectRef
     from daypass.deploy.output_tree import Drift
     from daypass.deploy.plan import ApplyPlan
     from daypass.deploy.remove import Removal
+    from daypass.kube.cluster import Cluster
     from daypass.render.prerequisites import Prerequisite
 
 
 @contextmanager
-def open_plan(args: Namespace, *, instead: str = "apply") -> Iterator[ApplyPlan]:
+def open_plan(args: Namespace) -> Iterator[ApplyPlan]:
     """Compare the config with the cluster, for one block. Nothing is changed.
 
-    `instead`: the verb of kubectl to suggest if the cluster can't be used. Raises ConfigError,
-    KubeconfigError, DaypassError.
+    Raises ConfigError, KubeconfigError, DaypassError.
     """
     with options.open_cluster(args) as cluster:
-        from daypass.deploy.cluster_state import read_cluster_state
-        from daypass.deploy.plan import make_plan
-
         config = options.load_config(args.config)
         with progress(args, "comparing the config with the cluster"):
-            plan = make_plan(read_cluster_state(cluster, instead=instead), config)
+            plan = read_plan(cluster, config)
         yield plan
+
+
+def read_plan(cluster: Cluster, config: Config) -> ApplyPlan:
+    """Return what an apply would do. Raises DaypassError."""
+    from daypass.deploy.cluster_state import read_cluster_state
+    from daypass.deploy.plan import make_plan
+    from daypass.render.manifests import render_parts
+
+    state = read_cluster_state(cluster)
+    facts = state.facts(config)
+    return make_plan(state, config, facts, render_parts(config, facts))
 
 
 def diffs(plan: ApplyPlan, *, whole: bool) -> str:

@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
     from daypass.deploy.output_tree import drifts
     from daypass.render.manifests import render_tree
 
-    with deployment.open_plan(args, instead="diff") as plan:
+    with deployment.open_plan(args) as plan:
         folder, tree = options.tree_folder(args), render_tree(plan.parts)
         files = drifts(folder, tree)
         uncommitted = not_in_git(folder, (args.config, *plan.config.cluster.files), tree)

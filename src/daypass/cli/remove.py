@@ -58,7 +58,7 @@ def run(args: Namespace) -> int:
         from daypass.deploy.remove import find_removals, remove_all
         from daypass.kube.cluster import Waiter
 
-        state = read_cluster_state(cluster, instead="delete")
+        state = read_cluster_state(cluster)
         removals = find_removals(cluster, state.entries)
         _show(args, state, removals)
         if not state.inventories:

@@ -22,7 +22,7 @@ from daypass._core.kubernetes.labels import PUBLISHED
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.threads import in_parallel
 from daypass.config import Config
-from daypass.deploy.inventory import NAME, AppliedObject, write_inventory
+from daypass.deploy.cluster_state import INVENTORY, AppliedObject, write_inventory
 from daypass.deploy.objects import ObjectRef, find_object
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, published_refs, remove
@@ -79,7 +79,7 @@ def execute(
         write_inventory(cluster, current, entries, plan.exposed)
         for old in plan.state.inventories:
             if old.namespace != plan.namespace:
-                cluster.delete(CONFIG_MAPS, NAME, old.namespace, uid=old.uid)
+                cluster.delete(CONFIG_MAPS, INVENTORY, old.namespace, uid=old.uid)
     except DaypassError as error:
         raise PartialApplyError(
             error.fact,
@@ -87,21 +87,6 @@ def execute(
             f"`{command('apply')}` continues from there",
         ) from error
     return replace(done, applied=total)
-
-
-def check(plan: ApplyPlan, *, force: bool = False) -> None:
-    """Carry out a plan in a cluster's dry run, except in namespaces that do not exist yet.
-
-    Raises ApiError.
-    """
-    cluster = plan.state.cluster
-    new = {it.ref.name for it in plan.to_apply if it.ref.kind == "Namespace" and it.live is None}
-    changes = [change for change in plan.to_apply if change.ref.namespace not in new]
-    _apply(cluster, changes, {}, force=force)
-    if plan.namespace not in new:
-        current = plan.state.inventory_of(plan.namespace)
-        write_inventory(cluster, current, plan.entries, plan.exposed)
-    remove(cluster, plan.removals)
 
 
 def _apply(

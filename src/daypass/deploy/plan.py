@@ -15,8 +15,7 @@ from daypass._core.text import printable
 from daypass._core.threads import in_parallel
 from daypass.config import Config
 from daypass.deploy.checks import NOT_APPLIED, find_in_cluster
-from daypass.deploy.cluster_state import ClusterState
-from daypass.deploy.inventory import AppliedObject
+from daypass.deploy.cluster_state import AppliedObject, ClusterState
 from daypass.deploy.objects import ObjectRef, comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.openings import (
     REFUSES,
@@ -31,8 +30,9 @@ from daypass.deploy.remove import Removal, find_removals, is_applied_object, pub
 from daypass.deploy.routes import COLLISIONS, ROUTE_KINDS
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.render.apply_order import in_order
+from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.routes import ObjectQuery
-from daypass.render.manifests import Parts, objects_of, render_parts
+from daypass.render.manifests import Parts, objects_of
 from daypass.render.names import DOOR_PAIR
 from daypass.render.prerequisites import Prerequisite, prerequisites
 
@@ -151,8 +151,8 @@ class ApplyPlan:
         return [*changes, *(each for each in self.removals if each.action in ("remove", "release"))]
 
 
-def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
-    """Compare a config with a cluster.
+def make_plan(state: ClusterState, config: Config, facts: ClusterFacts, parts: Parts) -> ApplyPlan:
+    """Compare a config, and what is rendered from it with these facts, with a cluster.
 
     Raises MissingError for missing kinds and namespaces; RenamedGateError; RejectedObjectsError,
     with all errors at once, for missing permissions and whatever else the API server refuses.
@@ -160,8 +160,6 @@ def make_plan(state: ClusterState, config: Config) -> ApplyPlan:
     require_same_names(state.exposed, config)
     cluster, namespace = state.cluster, config.door.namespace
     provided = provide_prerequisites(cluster, prerequisites(config), namespace)
-    facts = state.facts(config)
-    parts = render_parts(config, facts)
     documents = in_order([*_documents(config, objects_of(parts)), *provided.objects])
     state.require(documents)
     changes = _changes(state, documents)

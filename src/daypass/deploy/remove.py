@@ -12,9 +12,7 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass._core.threads import in_parallel
 from daypass.config import Config
-from daypass.deploy.cluster_state import ClusterState
-from daypass.deploy.inventory import NAME as INVENTORY
-from daypass.deploy.inventory import AppliedObject, write_inventory
+from daypass.deploy.cluster_state import INVENTORY, AppliedObject, ClusterState, write_inventory
 from daypass.deploy.objects import ObjectRef, find_object, managed_fields
 from daypass.identity.model import IdentityName, list_identities
 from daypass.kube.cluster import Cluster

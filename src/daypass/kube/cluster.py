@@ -270,21 +270,20 @@ class Cluster:
         except ForbiddenError:
             return True  # the request that needs it finds out
 
-    def kinds(self, *, refresh: bool = False, hint: Callable[[], str] = str) -> ServedKinds:
+    def kinds(self, *, refresh: bool = False) -> ServedKinds:
         """Return all kinds that the API server serves, cached unless `refresh`.
 
-        Raises DaypassError, with what `hint` returns, if it cannot list them at once.
+        Raises DaypassError if it cannot list them at once.
         """
         if self._kinds is None or refresh:
             from daypass._core.threads import in_parallel  # most commands need no discovery
 
             answers = in_parallel(self._discover, ("/api", "/apis"))
             if any(answer.get("kind") != "APIGroupDiscoveryList" for answer in answers):
-                other = "name another cluster: --kubeconfig FILE"
                 raise DaypassError(
                     f"the API server {self.connection.server} does not list all its kinds at once,"
                     " as Kubernetes 1.30 and later do",
-                    f"{hint()}\nor {other}".removeprefix("\nor "),
+                    "name another cluster: --kubeconfig FILE",
                 )
             self._kinds = served_kinds([g for each in answers for g in each.get("items") or ()])
         return self._kinds

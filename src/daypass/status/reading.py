@@ -39,6 +39,7 @@ from daypass.kube.errors import (
 from daypass.kube.lease import DURATION_SECONDS
 from daypass.local.state import runs_from
 from daypass.render.fronts import AnyFront, fronts_of
+from daypass.render.manifests import render_parts
 from daypass.render.monitoring.monitors import Scraped, scraped
 from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, Published
@@ -251,7 +252,9 @@ class View:
     def drift(self) -> list[str] | None:
         """Return the objects that differ from the config; what else is wrong with them is found."""
         try:
-            plan = make_plan(read_cluster_state(self.cluster), self.config)
+            state = read_cluster_state(self.cluster)
+            facts = state.facts(self.config)
+            plan = make_plan(state, self.config, facts, render_parts(self.config, facts))
         except ClusterUnreachableError:
             raise
         except (ForbiddenError, RejectedObjectsError) as error:

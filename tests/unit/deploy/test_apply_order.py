@@ -8,8 +8,7 @@ import pytest
 
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass.deploy.apply import execute
-from daypass.deploy.cluster_state import ClusterState
-from daypass.deploy.inventory import NAME, AppliedObject
+from daypass.deploy.cluster_state import INVENTORY, AppliedObject, ClusterState
 from daypass.deploy.objects import ObjectRef
 from daypass.deploy.openings import openings
 from daypass.deploy.plan import ApplyPlan, ObjectChange
@@ -89,7 +88,7 @@ def plan_of(case: str, cluster: Any) -> ApplyPlan:
 
 
 def is_in_waves(refs: list[ObjectRef]) -> bool:
-    waves = [ref.wave for ref in refs if ref.name != NAME]
+    waves = [ref.wave for ref in refs if ref.name != INVENTORY]
     return bool(waves) and waves == sorted(waves)
 
 

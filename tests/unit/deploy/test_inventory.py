@@ -9,7 +9,7 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes.objects import Object
-from daypass.deploy.inventory import NAME, AppliedObject, read_inventories
+from daypass.deploy.cluster_state import INVENTORY, AppliedObject, read_inventories
 from daypass.deploy.objects import ObjectRef
 from daypass.deploy.remove import is_applied_object
 from support.embedded import EmbeddedCluster
@@ -55,7 +55,7 @@ def test_an_entry_can_be_parsed_from_its_text(entry: AppliedObject) -> None:
 def test_an_inventory_that_was_edited_is_refused(entry: str, exposed: str) -> None:
     cluster = EmbeddedCluster().cluster
     metadata = {
-        "name": NAME,
+        "name": INVENTORY,
         "namespace": "default",
         "annotations": {"daypass.dev/exposed": exposed},
     }

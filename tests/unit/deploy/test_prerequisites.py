@@ -69,7 +69,6 @@ def test_a_certificate_is_renewed_before_it_expires_and_a_foreign_one_never() ->
     clock.move(120)
     assert is_due(metadata, clock)
     assert not is_due({"annotations": {}}, clock)
-    assert not is_due({"annotations": {"daypass.dev/renew-after": "soon"}}, clock)
 
 
 def test_only_certificates_of_an_authority_are_copied() -> None:
