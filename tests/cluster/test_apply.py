@@ -215,7 +215,7 @@ def test_what_ends_is_shown_and_a_gate_that_refuses_more_asks_for_confirmation(
     assert writes(plane, since) == []
     write(folder, refusing.replace("others: refuse", "others: login").replace("ekf.", "new."))
     planned = json.loads(run("diff", "-o", "json", code=3)[0])
-    (ends,) = [each["fact"] for each in planned["findings"] if each["check"] == "ends"]
+    (ends,) = [each["fact"] for each in planned["cluster"]["findings"] if each["check"] == "ends"]
     assert "https://ekf.example.com/kubernetes" in ends
     assert "https://ekf.example.com/kubernetes" in run(*QUICK_APPLY, "--yes")[1]
 

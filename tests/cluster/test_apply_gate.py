@@ -110,7 +110,7 @@ def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster)
         execute(plan(cluster, changed), before_gate=ready)
 
     before = rules()
-    with raises(PartialApplyError, match="0 of 130"):
+    with raises(PartialApplyError, match="0 of 66"):
         execute_changed()
     known, closed = published((), shards=CLUSTER_SHARDS), published(closes_unix=1)
     for number, part in enumerate(known.shards):

@@ -18,7 +18,6 @@ from support.ekf import (
     adopt,
     built_ingress,
     git,
-    make_ekf,
 )
 from support.messages import check
 
@@ -114,19 +113,6 @@ def test_git_says_why_it_refuses_a_commit(
     assert adopt(repository, *HOSTS, "--commit", "--apply") == 1
     check(capsys.readouterr().err, "not on a Friday", reason="failed")
     assert rok_deploy.calls == []
-
-
-def test_a_folder_without_git_can_be_edited_and_not_committed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = tmp_path / "plain"
-    root.mkdir()
-    make_ekf(root, only="ekf")
-    assert adopt(root, *HOSTS) == 0
-    assert built_ingress(root)["spec"]["rules"][0]["host"] == "ekf.example.com"
-    capsys.readouterr()
-    assert adopt(root, "hosts", "--ekf-host", "other.example.com", "--commit") == 1
-    check(capsys.readouterr().err, "not a git repository", reason="failed", hide=r"\(or any.*")
 
 
 def test_a_failed_rok_deploy_is_an_error_and_the_commit_stays(

@@ -167,15 +167,6 @@ def begin_merge(root: Path) -> None:
     assert run("git", "-C", root, "merge", "theirs").returncode == 1
 
 
-def test_a_worktree_commits_to_its_own_branch(repository: Path, tmp_path: Path) -> None:
-    git(repository, "worktree", "add", "--quiet", "-b", "staging", str(tmp_path / "staging"))
-    before = git(repository, "rev-parse", "HEAD")
-    committed = write_and_commit(tmp_path / "staging", BOTH)
-    assert committed is not None
-    assert committed.startswith("[staging ")
-    assert git(repository, "rev-parse", "HEAD") == before
-
-
 def test_the_first_commit_of_a_repository_works(tmp_path: Path) -> None:
     root = tmp_path / "new"
     git_init(root)

@@ -356,41 +356,6 @@ def test_a_section_that_cannot_be_read_is_not_known(name: str) -> None:
         assert name == "domains" or name in lines[0]
 
 
-@pytest.mark.parametrize("before", [{}, 5, [], "x"])
-def test_without_anything_that_can_be_read_each_host_is_published_too(before: Any) -> None:
-    after = openings(config_of(CONFIG))
-    _, *hosts = widened(before, after)
-    assert hosts == widened(None, after) != []
-
-
-BEFORE_MARKS: Any = {
-    "server": "https://kubernetes.default.svc", "addresses": ["10.0.0.1"], "prefix": "/kubernetes",
-    "hosts": {"ekf.example.com": {"direct": False, "outside": False, "from": "ingress-nginx"}},
-    "trustedHops": 1, "metrics": {"scrapedFrom": []},
-    "limits": {"requestsPerSecond": 100, "perSourcePerSecond": 5, "requestBody": 4096},
-    "policy": None,
-    "gates": {"default": {
-        "audience": "gate.example.com", "engine": "istio", "check": "jwt", "bound": ["Secret"],
-        "hosts": ["ekf.example.com", "b.example.com"], "forwardToken": False, "audiences": {},
-        "headers": {"user": "kubeflow-userid", "groups": "kubeflow-groups"}, "allow": None,
-        "authorize": [], "longestStream": None, "remember": 60, "frontNamespace": "istio-system",
-        "others": "refuse", "sessions": None, "frontLabels": {"istio": "ingressgateway"},
-    }},
-}  # fmt: skip
-"""What the inventory of an earlier version holds for CONFIG without a policy."""
-
-
-def test_what_an_earlier_version_stored_is_read_and_what_it_lacks_counts_as_opened() -> None:
-    after = openings(config_of(CONFIG.replace("policy: {audiences: [gate.example.com]}\n", "")))
-    unknown, published = widened(BEFORE_MARKS, after)
-    check(unknown, reason="opens")
-    for name in ("cluster.issuer", "cluster.keys", "door.trustedHops", "watch.closeAfter"):
-        assert name in unknown
-    assert "gate" not in unknown.replace("gatePods", "")
-    assert published.startswith(URL)
-    assert ended(BEFORE_MARKS, after) == []
-
-
 def test_a_value_more_hides_nothing() -> None:
     after = openings(config_of(CONFIG))
     assert widened({**after, "new": 1}, {**after, "gates": {}}) == widened(
@@ -404,11 +369,6 @@ def test_named_hosts_guard_less_than_a_gate_for_every_host() -> None:
     (line,) = opened(every, CONFIG)
     assert line.startswith("gate.hosts: ")
     check(line, reason="opens")
-
-
-def test_the_default_place_of_a_gate_can_be_written_out() -> None:
-    usual = "frontNamespace: istio-system, frontLabels: {istio: ingressgateway}, hosts: [ekf"
-    assert opened(CONFIG, CONFIG.replace("hosts: [ekf", usual)) == []
 
 
 @pytest.mark.parametrize(
