@@ -369,7 +369,7 @@ def test_a_fleet_is_rotated_with_a_summary(shell: AdminShell) -> None:
     occupied.parent.parent.chmod(0o700)
     rotate = ("identity", "rotate", "--all", "-n", shell.namespace)
     out, words = shell.run(*rotate, "--credentials-out", "out", "--output", "json", code=1)
-    summary = {each["name"]: each for each in json.loads(out)}
+    summary = {each["name"]: each for each in json.loads(out)["identities"]}
     assert [name for name, each in summary.items() if each["error"]] == ["bot-2"]
     assert occupied.read_text() == "other"
     check(message_with(words, "4 of 5"), reason="rotated")

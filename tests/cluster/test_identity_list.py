@@ -170,11 +170,11 @@ def test_orphaned_grants_are_listed_until_they_are_removed(shell: AdminShell, al
     shell.cluster.delete(SERVICE_ACCOUNTS, "bot", shell.namespace)
     orphan = listed(shell, "-n", shell.namespace)[shell.namespace]
     assert orphan["exists"] is False
-    assert [each["code"] for each in orphan["findings"]] == ["orphan"]
-    assert alice in orphan["findings"][0]["text"]
+    assert [each["check"] for each in orphan["findings"]] == ["orphan"]
+    assert alice in orphan["findings"][0]["fact"]
     shell.identity("unauthorize", "--everywhere")
     left = listed(shell, "-n", shell.namespace)[shell.namespace]
-    assert alice not in left["findings"][0]["text"]
+    assert alice not in left["findings"][0]["fact"]
 
 
 @pytest.fixture
@@ -242,10 +242,10 @@ def test_list_with_watch_shows_changes_as_they_happen(shell: AdminShell) -> None
                     break
             assert [each["namespace"] for each in seen["grants"]] == [alice]
             shell.cluster.delete(SERVICE_ACCOUNTS, "bot", shell.namespace)
-            while not any(each["code"] == "orphan" for each in seen["findings"]):
+            while not any(each["check"] == "orphan" for each in seen["findings"]):
                 (seen,) = json.loads(watching.stdout.readline())["identities"]
             assert seen["exists"] is False
-            assert alice in seen["findings"][0]["text"]
+            assert alice in seen["findings"][0]["fact"]
         finally:
             watching.send_signal(signal.SIGINT)
             _, errors = watching.communicate(timeout=30)

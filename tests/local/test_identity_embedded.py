@@ -108,7 +108,8 @@ def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
     )
     rotated = json.loads((tmp_path / "bot.json").read_text())["token"]
     assert rotated != document["token"]
-    assert len(json.loads(summary)["retired"]) == 1
+    (done,) = json.loads(summary)["identities"]
+    assert len(done["deleted"]) == 1
     assert daypass(up, "token", credentials=bot)[0] != token
 
     _, revoking = daypass(up, "identity", "revoke", "bot", "-n", "default", "--yes", code=3)

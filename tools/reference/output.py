@@ -14,7 +14,6 @@ from tools.reference.commands import command_modules
 from tools.reference.markdown import code
 
 from daypass.cli.output import ErrorOutput, TokenOutput, camel_case
-from daypass.cli.output_data import OUTPUTS
 from daypass.rules.reasons import Reason
 
 Schema = dict[str, Any]
@@ -40,7 +39,7 @@ def output_types() -> dict[str, Any]:
     """Return what each command prints as data, by its name; `error`: what any of them may."""
     modules = {" ".join(path): module for path, module in command_modules().items()}
     found = {name: it.OUTPUT for name, it in modules.items() if hasattr(it, "OUTPUT")}
-    return dict(sorted({**OUTPUTS, **found, "token": TokenOutput}.items())) | {"error": ErrorOutput}
+    return dict(sorted({**found, "token": TokenOutput}.items())) | {"error": ErrorOutput}
 
 
 def _schema(kind: Any, found: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import pytest
 
 from daypass._core.kubernetes import labels
 from daypass.cli import main
-from daypass.cli.identity.list import display_age, identity_json, table
+from daypass.cli.identity.list import display_age, identity_output, table
+from daypass.cli.output import as_text
 from daypass.identity.health import examine
 from daypass.kube.cluster import Cluster
 from support.embedded import EmbeddedCluster
@@ -68,7 +69,7 @@ def test_the_table_has_no_control_characters() -> None:
 def test_the_identity_json_has_all_fields_and_no_secret() -> None:
     listed = ListedObjects()
     (examined,) = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
-    whole = json.loads(json.dumps(identity_json(examined)))
+    whole = json.loads(as_text(identity_output(examined), "json"))
     assert whole["findings"] == []
     assert whole["grants"] == [
         {

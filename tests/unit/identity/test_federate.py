@@ -12,7 +12,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Level
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import uid_of
-from daypass.cli.identity.list import identity_json, table_row
+from daypass.cli.identity.list import identity_output, table_row
+from daypass.cli.output import as_data
 from daypass.identity.create import FederatedIdentityError, Federation
 from daypass.identity.credential_secrets import NoRoomError, our_secrets
 from daypass.identity.delete import delete, delete_expired, revoke
@@ -193,7 +194,7 @@ def test_a_long_lived_token_in_a_secret_with_the_name_of_an_anchor_is_reported(
     disguised = f"bot-daypass-anchor-{'0' * 20}"
     embedded.cluster.create(token_secret(BOT, disguised))
     assert [each.check for each in health(embedded).findings] == ["rotation-unfinished"]
-    shown = {each["secret"]: each["anchor"] for each in identity_json(health(embedded))["tokens"]}
+    shown = {each.secret: each.anchor for each in identity_output(health(embedded)).tokens}
     assert shown[disguised] is False
     assert disguised in {each.name for each in revoke(embedded.cluster, BOT)[0]}
 
@@ -266,7 +267,7 @@ def test_the_users_of_a_federated_identity_are_named_and_its_last_use_is_unknown
     examined = health(embedded)
     assert examined.findings == ()
     assert table_row(examined, embedded.clock)["LAST USED"] == "unknown"
-    document = identity_json(examined)
+    document = as_data(identity_output(examined))
     assert document["federated"]
     (user,) = document["users"]
     assert user.startswith("federated:")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass.cli import log, options, warn
-from daypass.cli.output import did, write_objects
+from daypass.cli.output import KubernetesList, did, write_objects
 
 if TYPE_CHECKING:
     from daypass._core.kubernetes.objects import Object
@@ -31,6 +31,7 @@ access management. Kubeflow's UI lists them. For models it creates a Role, too: 
 InferenceServices and LLMInferenceServices, which a gate with `authorize` asks for.
 """
 ROLES = ("view", "edit", "admin")
+OUTPUT = KubernetesList
 
 
 def add_arguments(parser: ArgumentParser) -> None:

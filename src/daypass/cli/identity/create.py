@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from daypass._core.hints import command, kubectl
 from daypass._core.kubernetes import labels
 from daypass.cli import log, options, warn
-from daypass.cli.output import warn_of_git, write_credentials, write_objects
+from daypass.cli.output import KubernetesList, warn_of_git, write_credentials, write_objects
 
 if TYPE_CHECKING:
     from daypass.gate.publication import GateWait
@@ -31,6 +31,7 @@ EPILOG = """examples:
 Run again, it creates what is missing and keeps what exists. Exit code 3: a gate has not published
 the credentials in time, and may refuse them at first.
 """
+OUTPUT = KubernetesList
 
 
 def add_arguments(parser: ArgumentParser) -> None:

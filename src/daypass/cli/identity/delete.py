@@ -30,7 +30,6 @@ label, or with tokens.
 class Deletion:
     """What was deleted."""
 
-    dry_run: Annotated[str | None, "client or server: nothing was deleted; null: no dry run"]
     identities: Annotated[Sequence[str], "those deleted, or expired, as NAMESPACE/NAME"]
     deleted: Annotated[Sequence[str], "the objects, as `resource/name in namespace`"]
     left: Annotated[Sequence[str], "objects that stay, since daypass did not create them"] = ()
@@ -70,7 +69,6 @@ def _delete(args: Namespace) -> int:
     _report(
         args,
         Deletion(
-            dry_run=args.dry_run,
             identities=[name.key],
             deleted=deleted.deleted,
             left=deleted.left,
@@ -104,7 +102,7 @@ def _delete_expired(args: Namespace) -> int:
     names = [name.key for name in found.identities]
     deleted = [each.display for each in found.deleted]
     errors = [error.fact for error in found.errors]
-    _report(args, Deletion(dry_run=args.dry_run, identities=names, deleted=deleted, errors=errors))
+    _report(args, Deletion(identities=names, deleted=deleted, errors=errors))
     done = did(args.dry_run, "delete", "deleted")
     log(f"{done} {len(deleted)} objects that have expired in {where}", gates.at_gates)
     for error in found.errors:

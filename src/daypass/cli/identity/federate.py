@@ -25,6 +25,7 @@ Run it next to daypass.yaml, which has the door and the audience. stdout gets th
 --authentication-config, which an administrator of the control plane has to install; after an error,
 a file that it is redirected to is empty.
 """
+OUTPUT = dict[str, Any]
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, exit_code
@@ -15,7 +16,6 @@ from daypass.cli.output import as_text, columns, watch
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
-    from daypass.cli.output_data import IdentityData
     from daypass.identity.health import IdentityHealth
     from daypass.identity.model import Warn
     from daypass.identity.records import ClusterObjects
@@ -35,6 +35,78 @@ _SHOWN_GRANTS = 2
 _NOTHING = "-"
 _UNKNOWN = "unknown"
 """The last use of an anchor: the API server notes none. The models of a role that can't be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOutput:
+    """A model that an identity may call."""
+
+    resource: Annotated[str, "what it may get: `inferenceservices` or `llminferenceservices`"]
+    name: Annotated[str | None, "the name of the model; null: every model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantOutput:
+    """A role of an identity."""
+
+    namespace: Annotated[str | None, "where it holds; null: in every namespace"]
+    role: Annotated[str, "the name of the role"]
+    kind: Annotated[str, "Role or ClusterRole"]
+    binding: Annotated[str, "the name of the RoleBinding or ClusterRoleBinding"]
+    daypass: Annotated[bool, "whether daypass created it"]
+    authorization_policy: Annotated[bool | None, "whether it has its policy; null: it needs none"]
+    models: Annotated[
+        Sequence[ModelOutput] | None,
+        "the models that it lets the identity call; null: you may not see the role",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretOutput:
+    """A long-lived token of an identity, or its anchor."""
+
+    secret: Annotated[str, "the name of its Secret"]
+    anchor: Annotated[bool, "whether it is an anchor of a federated identity, without a token"]
+    created: Annotated[str, "when it was created (RFC 3339)"]
+    last_used: Annotated[
+        str | None, "the date of its last use; null: never, or of an anchor: unknown"
+    ]
+    retire_after: Annotated[
+        str | None, "from when a replaced token may be deleted (RFC 3339); null: not replaced"
+    ]
+    daypass: Annotated[bool, "whether daypass created it"]
+    live: Annotated[bool, "whether the API server accepts it"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityOutput:
+    """One identity."""
+
+    namespace: Annotated[str, "its namespace"]
+    name: Annotated[str, "its name, and that of its ServiceAccount"]
+    exists: Annotated[bool, "whether its ServiceAccount exists"]
+    federated: Annotated[bool, "whether it is for users with tokens of another issuer"]
+    users: Annotated[Sequence[str], "the users of another issuer that may request its tokens"]
+    door: Annotated[str | None, "the URL of its door; null: not known"]
+    audience: Annotated[str | None, "the audience of its tokens; null: not known"]
+    created: Annotated[str | None, "when its ServiceAccount was created (RFC 3339)"]
+    deadline: Annotated[str | None, "when it expires (RFC 3339); null: never"]
+    last_used: Annotated[
+        str | None, "the last date on which a token was used; null: never, or unknown"
+    ]
+    grants: Annotated[Sequence[GrantOutput], "its roles"]
+    tokens: Annotated[Sequence[SecretOutput], "its long-lived tokens and anchors"]
+    findings: Annotated[Sequence[Finding], "its problems (failure), and notes about it"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identities:
+    """The identities of a namespace, or of all. With --watch, one document after each change."""
+
+    identities: Annotated[Sequence[IdentityOutput], "the identities, by namespace and name"]
+
+
+OUTPUT = Identities
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -100,7 +172,7 @@ def _text(
     json_indent: int | None = 2,
 ) -> str:
     if output in ("json", "yaml"):
-        whole = {"identities": [identity_json(each) for each in examined]}
+        whole = Identities(identities=[*map(identity_output, examined)])
         return as_text(whole, output, indent=json_indent)
     if not examined:
         return ""
@@ -165,53 +237,54 @@ def display_age(seconds: float) -> str:
     return f"{days:.0f}d" if days < 730 else f"{days // 365:.0f}y"
 
 
-def identity_json(health: IdentityHealth) -> IdentityData:
-    from daypass.identity.inference import EVERY_MODEL
+def identity_output(health: IdentityHealth) -> IdentityOutput:
+    """Return an identity for programs."""
     from daypass.identity.records import EVERYWHERE
 
     record, annotations = health.record, health.record.annotations
-    return {
-        "namespace": record.name.namespace,
-        "name": record.name.name,
-        "exists": record.account is not None,
-        "federated": record.is_federated,
-        "users": list(record.users or ()),
-        "door": annotations.get(labels.DOOR),
-        "audience": annotations.get(labels.AUDIENCE),
-        "created": record.created or None,
-        "deadline": annotations.get(labels.DEADLINE),
-        "lastUsed": health.last_used,
-        "grants": [
-            {
-                "namespace": None if role.namespace == EVERYWHERE else role.namespace,
-                "role": role.role,
-                "kind": role.role_kind,
-                "binding": role.binding,
-                "daypass": role.is_ours,
-                "authorizationPolicy": role.has_policy,
-                "models": None
-                if role.models is None
-                else [
-                    {"resource": plural, "name": None if name == EVERY_MODEL else name}
-                    for plural, name in role.models
-                ],
-            }
-            for role in sorted(record.roles)
-        ],
-        "tokens": [
-            {
-                "secret": secret.name,
-                "anchor": secret.is_anchor,
-                "created": secret.created,
-                "lastUsed": secret.last_used,
-                "retireAfter": secret.retire_after,
-                "daypass": secret.is_ours,
-                "live": secret in health.live,
-            }
-            for secret in record.secrets
-        ],
-        "findings": [
-            {"code": each.check, "problem": is_problem(each), "text": each.sentence}
-            for each in health.findings
-        ],
-    }
+    grants = [
+        GrantOutput(
+            namespace=None if role.namespace == EVERYWHERE else role.namespace,
+            role=role.role,
+            kind=role.role_kind,
+            binding=role.binding,
+            daypass=role.is_ours,
+            authorization_policy=role.has_policy,
+            models=None if role.models is None else [*map(_model_output, role.models)],
+        )
+        for role in sorted(record.roles)
+    ]
+    tokens = [
+        SecretOutput(
+            secret=secret.name,
+            anchor=secret.is_anchor,
+            created=secret.created,
+            last_used=secret.last_used,
+            retire_after=secret.retire_after,
+            daypass=secret.is_ours,
+            live=secret in health.live,
+        )
+        for secret in record.secrets
+    ]
+    return IdentityOutput(
+        namespace=record.name.namespace,
+        name=record.name.name,
+        exists=record.account is not None,
+        federated=record.is_federated,
+        users=record.users or (),
+        door=annotations.get(labels.DOOR),
+        audience=annotations.get(labels.AUDIENCE),
+        created=record.created or None,
+        deadline=annotations.get(labels.DEADLINE),
+        last_used=health.last_used,
+        grants=grants,
+        tokens=tokens,
+        findings=health.findings,
+    )
+
+
+def _model_output(model: tuple[str, str]) -> ModelOutput:
+    from daypass.identity.inference import EVERY_MODEL
+
+    resource, name = model
+    return ModelOutput(resource=resource, name=None if name == EVERY_MODEL else name)

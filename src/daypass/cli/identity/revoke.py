@@ -1,7 +1,10 @@
 """`daypass identity revoke`: delete what the tokens of an identity are bound to."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated
 
 from daypass._core.hints import command, kubectl
 from daypass.cli import log, options, warn
@@ -16,6 +19,22 @@ A federated identity gets no more tokens until `federate` is run again. The iden
 stay; `delete` removes them. Exit code 3: another Secret holds a token of it, no policy is seen to
 deny tokens that are bound to nothing, or a gate has not published the revocation in time.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """What was revoked."""
+
+    namespace: Annotated[str, "the namespace of the identity"]
+    name: Annotated[str, "its name"]
+    deleted: Annotated[Sequence[str], "the Secrets that were deleted"]
+    left: Annotated[Sequence[str], "Secrets with a token of it that daypass did not create"]
+    unbound_denied: Annotated[
+        bool | None, "whether the policy denies it tokens that no revocation ends; null: a dry run"
+    ]
+
+
+OUTPUT = Revoked
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,14 +67,13 @@ def run(args: Namespace) -> int:
     deleted = [secret.name for secret in revoked]
     write_result(
         args,
-        {
-            "namespace": name.namespace,
-            "name": name.name,
-            "dryRun": args.dry_run,
-            "deleted": deleted,
-            "left": left,
-            "unboundDenied": denied,
-        },
+        Revoked(
+            namespace=name.namespace,
+            name=name.name,
+            deleted=deleted,
+            left=left,
+            unbound_denied=denied,
+        ),
     )
     if deleted:
         done = did(args.dry_run, "revoke", "revoked")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.clock import parse_seconds
 from daypass._core.errors import UsageError
@@ -17,7 +18,6 @@ from daypass.cli.output import did, warn_of_git, write_credentials, write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from daypass.cli.output_data import Rotated, RotationFailed
     from daypass.gate.publication import GateWait
     from daypass.identity.model import IdentityName
     from daypass.identity.rotate import Rotation
@@ -33,6 +33,31 @@ If a token may have leaked, use `daypass identity revoke`, then `create`. With -
 token can be bound to the new Secret until it is deleted: by `daypass identity delete --expired`,
 or the next rotation. Exit code 3: a gate has not published the change in time.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotatedIdentity:
+    """An identity with new credentials, or why it has none."""
+
+    namespace: Annotated[str, "the namespace of the identity"]
+    name: Annotated[str, "its name"]
+    secret: Annotated[str | None, "the Secret of the new token"] = None
+    door: Annotated[str | None, "the URL of the door in the credentials file"] = None
+    credentials: Annotated[str | None, "the path of the credentials file"] = None
+    retired: Annotated[Sequence[str], "the Secrets of earlier tokens that still work"] = ()
+    retire_after: Annotated[str | None, "from when those may be deleted (RFC 3339)"] = None
+    deleted: Annotated[Sequence[str], "the Secrets of earlier tokens that were deleted"] = ()
+    error: Annotated[str | None, "why it could not be rotated; null: it was"] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotations:
+    """What was rotated."""
+
+    identities: Annotated[Sequence[RotatedIdentity], "the identity, or with --all each of them"]
+
+
+OUTPUT = Rotations
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -173,7 +198,7 @@ def _report(args: Namespace, rotated: Rotation, server: str, gates: GateWait) ->
         log(f"{written} {path} (mode 0600)", hint)
         if not is_public:
             warn_of_git(path)
-    write_result(args, _document(args, rotated))
+    write_result(args, Rotations(identities=[_output(args, rotated)]))
     return gates.exit_code
 
 
@@ -187,7 +212,7 @@ def _report_all(
         + "\n"
         for each in rotations
     ]
-    found: list[Rotated | RotationFailed] = [_document(args, each) for each in rotations]
+    found = Rotations(identities=[_output(args, each) for each in rotations])
     write_result(args, found, "".join(lines))
     failed = [(each.name, each.error) for each in rotations if each.error is not None]
     done = did(args.dry_run, "rotate", "rotated")
@@ -198,23 +223,20 @@ def _report_all(
     return 1 if failed else gates.exit_code
 
 
-def _document(args: Namespace, rotated: Rotation) -> Rotated | RotationFailed:
+def _output(args: Namespace, rotated: Rotation) -> RotatedIdentity:
     namespace, name = rotated.name.namespace, rotated.name.name
     if rotated.error is not None:
-        error = rotated.error.fact
-        return {"namespace": namespace, "name": name, "dryRun": args.dry_run, "error": error}
-    return {
-        "dryRun": args.dry_run,
-        "namespace": namespace,
-        "name": name,
-        "secret": rotated.secret_name,
-        "door": rotated.credentials.door,
-        "credentials": _file(args, rotated.name),
-        "retired": [secret.name for secret in rotated.retired],
-        "retireAfter": rotated.retire_after or None,
-        "deleted": [secret.name for secret in rotated.deleted],
-        "error": None,
-    }
+        return RotatedIdentity(namespace=namespace, name=name, error=rotated.error.fact)
+    return RotatedIdentity(
+        namespace=namespace,
+        name=name,
+        secret=rotated.secret_name,
+        door=rotated.credentials.door,
+        credentials=_file(args, rotated.name),
+        retired=[secret.name for secret in rotated.retired],
+        retire_after=rotated.retire_after or None,
+        deleted=[secret.name for secret in rotated.deleted],
+    )
 
 
 def _ends(args: Namespace, rotated: Rotation) -> list[str]:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from daypass._core.findings import exit_code
 from daypass._core.text import mask_unprintable
 from daypass.cli import log, options
-from daypass.cli.identity.list import display_age, find_health, identity_json, is_problem
+from daypass.cli.identity.list import (
+    IdentityOutput,
+    display_age,
+    find_health,
+    identity_output,
+    is_problem,
+)
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
@@ -20,6 +26,8 @@ SUMMARY = "all about one identity: its grants, models, tokens and health"
 EPILOG = """examples:
   daypass identity show bot -n team
 """
+
+OUTPUT = IdentityOutput
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,22 +46,20 @@ def run(args: Namespace) -> int:
         found = next((each for each in examined if each.record.name == name), None)
         if found is None:
             raise identity_not_found(cluster, name)
-        write_result(args, identity_json(found), _text(found, cluster.clock))
+        write_result(args, identity_output(found), _text(found, cluster.clock))
         return exit_code(found.findings) if args.check else 0
 
 
 def _text(found: IdentityHealth, clock: Clock) -> str:
-    whole = dict(identity_json(found))
-    facts = [
-        f"{label:<10} {whole[key] or '-'}"
-        for label, key in (
-            ("door", "door"),
-            ("audience", "audience"),
-            ("created", "created"),
-            ("deadline", "deadline"),
-            ("last used", "lastUsed"),
-        )
-    ]
+    whole = identity_output(found)
+    known = {
+        "door": whole.door,
+        "audience": whole.audience,
+        "created": whole.created,
+        "deadline": whole.deadline,
+        "last used": whole.last_used,
+    }
+    facts = [f"{label:<10} {value or '-'}" for label, value in known.items()]
     if found.record.is_federated:
         facts.append(f"{'users':<10} {', '.join(found.record.users or ()) or '-'}")
     width = max((len(role.display) for role in found.record.roles), default=0)

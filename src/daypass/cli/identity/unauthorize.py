@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 from daypass.cli import log, options, warn
 from daypass.cli.identity.authorize import add_grant, grant_in, named_models, named_namespaces
@@ -22,6 +24,18 @@ EPILOG = """examples:
 Without a role or a model, all grants there go. Grants by others stay; `daypass identity show` shows
 them.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unauthorized:
+    """The grants that were removed."""
+
+    namespace: Annotated[str, "the namespace of the identity"]
+    name: Annotated[str, "its name"]
+    removed: Annotated[Sequence[str], "the objects, as `resource/name in namespace`"]
+
+
+OUTPUT = Unauthorized
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,12 +63,7 @@ def run(args: Namespace) -> int:
         removed = unauthorize(cluster, identity, namespaces or None, is_meant, warn=warn)
         write_result(
             args,
-            {
-                "namespace": identity.namespace,
-                "name": identity.name,
-                "dryRun": args.dry_run,
-                "removed": removed,
-            },
+            Unauthorized(namespace=identity.namespace, name=identity.name, removed=removed),
         )
         for each in removed:
             log(f"{did(args.dry_run, 'remove', 'removed')} {each}")
