@@ -29,13 +29,13 @@ def example_engine(**keys: Any) -> AnyEngine:
 
 
 def gate_watch() -> str:
-    """Return the objects of a watch, and those in a namespace of identities."""
+    """Return the roles of a watch, and that in a namespace of identities."""
     config = example_engine().config
     return _yaml([*watcher_rbac(config), *namespace_rights("team", config.door.namespace)])
 
 
 def gate_serve() -> str:
-    """Return the objects of an authorizer, with those for models and for Envoy Gateway alone."""
+    """Return the roles of an authorizer, with that for models."""
     resources = get_args(ModelResource)
     engine = example_engine(
         engine="envoy-gateway",
@@ -54,7 +54,10 @@ def gate_serve() -> str:
 
 
 def _yaml(objects: Iterable[Object]) -> str:
-    return "```yaml\n" + "---\n".join(map(_compact, objects)) + "```"
+    roles = [each for each in objects if each["kind"] in ("Role", "ClusterRole")]
+    for each in roles:
+        del each["metadata"]["labels"]
+    return "```yaml\n" + "---\n".join(map(_compact, roles)) + "```"
 
 
 def _compact(value: Object) -> str:

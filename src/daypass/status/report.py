@@ -36,7 +36,7 @@ class PublishedState:
     leader: Annotated[str | None, "the Pod of the watch that publishes; empty: none"] = None
     credentials: Annotated[int | None, "how many credentials there are; null: not known"] = None
     age: Annotated[float | None, "seconds since the oldest listing; null: not known"] = None
-    closes: Annotated[float | None, "seconds until the first part closes; null: not known"] = None
+    closes: Annotated[float | None, "seconds until the first shard closes; null: not known"] = None
     lacking: Annotated[str, "the gates that do not have all of it; empty: none"] = ""
 
 
