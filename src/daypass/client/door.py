@@ -160,3 +160,13 @@ class TokenRequest(Record):
             ),
             body=body,
         )
+
+
+def require_tls(scheme: str, host: str | None) -> None:
+    """Raise CredentialsError if a token would pass a network in the clear."""
+    if scheme in ("http", "ws") and not is_loopback(host or ""):
+        raise CredentialsError(
+            f"{scheme}://{host} would get the token in the clear",
+            f"use {scheme}s://{host}; plain {scheme} is for loopback addresses only",
+            reason="no-tls",
+        )

@@ -6,9 +6,7 @@ import logging
 from functools import partial
 from urllib.parse import urlsplit
 
-from daypass._core.net import is_loopback
 from daypass.client.credentials import Credentials, not_credentials
-from daypass.client.errors import CredentialsError
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 
 TYPE_CHECKING = False
@@ -119,16 +117,6 @@ def log_refusal(
         origin = f"{to.scheme}://{to.netloc.rpartition('@')[2]}"
         message = f"{MESSAGES[Reason(reason)]} ({reason}){hint}"
         _LOGGER.warning("the gate refused %s %s: %s", method, origin, message)
-
-
-def require_tls(scheme: str, host: str | None) -> None:
-    """Raise CredentialsError if a token would pass a network in the clear."""
-    if scheme in ("http", "ws") and not is_loopback(host or ""):
-        raise CredentialsError(
-            f"{scheme}://{host} would get the token in the clear",
-            f"use {scheme}s://{host}; plain {scheme} is for loopback addresses only",
-            reason="no-tls",
-        )
 
 
 def rewinder(body: Any) -> Rewind:

@@ -6,8 +6,9 @@ from contextlib import suppress
 from functools import partial
 
 from daypass.client.credentials import Credentials
+from daypass.client.door import require_tls
 from daypass.client.token import AUTHORIZATION, authorization
-from daypass.integrations._bearer import UNAUTHORIZED, Adapter, log_refusal, require_tls
+from daypass.integrations._bearer import UNAUTHORIZED, Adapter, log_refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
+from daypass.client.door import require_tls
 from daypass.client.token import authorization
-from daypass.integrations._bearer import UNAUTHORIZED, Bearer, log_refusal, require_tls
+from daypass.integrations._bearer import UNAUTHORIZED, Bearer, log_refusal
 
 try:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from daypass._core.errors import MissingExtraError
+from daypass.client.door import require_tls
 from daypass.client.token import AUTHORIZATION, Token, authorization
-from daypass.integrations._bearer import UNAUTHORIZED, Adapter, log_refusal, require_tls, rewinder
+from daypass.integrations._bearer import UNAUTHORIZED, Adapter, log_refusal, rewinder
 
 try:
     from requests import PreparedRequest, Response

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from daypass._core.errors import MissingExtraError
 from daypass.client.credentials import Credentials
+from daypass.client.door import require_tls
 from daypass.client.token import AUTHORIZATION, authorization
-from daypass.integrations._bearer import UNAUTHORIZED, Bearer, log_refusal, require_tls, rewinder
+from daypass.integrations._bearer import UNAUTHORIZED, Bearer, log_refusal, rewinder
 
 try:
     import urllib3

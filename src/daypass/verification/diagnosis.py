@@ -14,7 +14,6 @@ import ssl
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -32,7 +31,7 @@ from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import FIELD_VARIABLES, FILE_VARIABLE, read_source
-from daypass.client.door import DoorUrl, TokenRequest
+from daypass.client.door import DoorUrl, TokenRequest, require_tls
 from daypass.client.error_mapping import (
     REPORTED_SKEW_SECONDS,
     explain_refusal,
@@ -54,7 +53,6 @@ from daypass.client.transport import (
     route_to,
     send,
 )
-from daypass.integrations._bearer import require_tls
 from daypass.rules.reasons import REASON_HEADER, Reason
 
 LIMIT_SECONDS = 10.0
@@ -132,7 +130,7 @@ def diagnose(case: Diagnosis) -> Iterator[Finding]:
         if not case.passed.issuperset(needs) or case.deadline.seconds_left() <= 0:
             left.append(name)
             continue
-        finding = _bounded(case, name, step)
+        finding = _tried(case, name, step)
         if finding.level is not Level.FAILURE:
             case.passed.add(name)
         yield replace(finding, fact=redact(finding.fact), hint=redact(finding.hint))
@@ -140,26 +138,14 @@ def diagnose(case: Diagnosis) -> Iterator[Finding]:
         yield skipped("not tried", ", ".join(left))
 
 
-def _bounded(case: Diagnosis, name: str, step: Step) -> Finding:
-    """Return what a step finds, or that it did not end in time. Raises what a bug in it raises."""
-    outcome = Future[Finding]()
-
-    def work() -> None:
-        try:
-            outcome.set_result(step(case))
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    case.timing.start("daypass-doctor", work)
+def _tried(case: Diagnosis, name: str, step: Step) -> Finding:
+    """Return what a step finds, or what it raises as a failure."""
     try:
-        return outcome.result(max(0.0, min(STEP_SECONDS + 0.5, case.deadline.seconds_left())))
+        return step(case)
     except TransportError as error:
         problem = explain_transport(error, case.request, case.timing.clock.unix())
     except DaypassError as error:
         problem = error
-    except TimeoutError:
-        hint = "does a file system not answer, or is this machine overloaded?"
-        problem = DaypassError("it did not end in time", hint)
     return failure(name, problem.fact, problem.hint)
 
 
@@ -299,7 +285,7 @@ def check_gate(case: Diagnosis) -> Finding:
 
 
 def check_cache(case: Diagnosis) -> Finding:
-    """Look for tokens that commands use although the credentials or the gate say otherwise."""
+    """Look for tokens that commands use although the credentials were revoked."""
     clock, clear = case.timing.clock, command("token", "--clear-cache")
     try:
         folder = cache_folder(os.environ)
@@ -319,14 +305,6 @@ def check_cache(case: Diagnosis) -> Finding:
     if own and case.refusal in _REVOKED:
         until = max(each.expires_at for each in own)
         return failure("cache", f"{fact}\nrevoked since then, and used until {until}", clear)
-    if case.gate is None or not case.passed >= {"exchange", "gate"}:
-        return ok("cache", fact)
-    for each in own:
-        if each.token.audiences == case.token.audiences and each.is_fresh(clock):
-            finding = _ask(case, case.gate, each.token.value)
-            if finding.level is Level.FAILURE:
-                fact += f"\nthe new token passes, and of this one: {finding.fact}"
-                return failure("cache", fact, f"{clear}, then start your program again")
     return ok("cache", fact)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,16 +12,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
-from daypass._core.findings import Finding, Level, failure, ok, skipped
-from daypass._core.hints import command
+from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
+from daypass._core.hints import command, kubectl
 from daypass._core.net import HostPort
 from daypass._core.secret import Secret
+from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.error_mapping import no_response
+from daypass.client.error_mapping import EXPIRED, OTHER_NAMES, UNKNOWN_ISSUER, no_response
 from daypass.client.http1 import USER_AGENT, HttpRequest, HttpResponse
 from daypass.client.transport import Deadline, Route, TransportError, route_to, send
-from daypass.verification.certificate import check_certificate
 from daypass.verification.checks import (
     GATE_CLOSED,
     NO_ISSUER,
@@ -45,6 +46,7 @@ PLAIN_HTTP_SECONDS = 3.0
 REQUEST_SECONDS = 10.0
 POLL_SECONDS = 5.0
 THREADS = 12
+_RENEWAL_DAYS = 14
 RETRIES = 3
 
 
@@ -139,7 +141,7 @@ class Verifier:
             return
         checking("certificate")
         prober = self._prober(target, target.door.address)
-        certificate = check_certificate(prober.route, target, self.clock.unix())
+        certificate = _check_certificate(prober.route, target, self.clock.unix())
         yield certificate
         if certificate.level in (Level.FAILURE, Level.SKIPPED):
             yield skipped("api-server", "nothing is sent over an untrusted connection")
@@ -271,6 +273,52 @@ def _check_name(target: VerificationTarget) -> Finding:
         return failure("name", f"could not resolve {address.host}", hint)
     addresses = sorted({str(each[4][0]) for each in found})
     return ok("name", f"{address.host} is {', '.join(addresses)}")
+
+
+def _check_certificate(route: Route, target: VerificationTarget, now_unix: float) -> Finding:
+    """Connect to the door without sending anything, and judge its certificate."""
+    check, address, context = "certificate", target.door.address, route.context
+    if route.proxy is not None or context is None:
+        return ok(check, "verified with each request (through a proxy)")
+    try:
+        to = socket.create_connection((address.host, address.port), REQUEST_SECONDS)
+        with context.wrap_socket(to, server_hostname=address.host) as connection:
+            fields = connection.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        fact = f"the certificate of {address.host} is not trusted: {error.verify_message}"
+        return failure(check, fact, _certificate_hint(error.verify_code))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return failure(
+            check,
+            f"no TLS with {address}: {printable(reason)}",
+            "does the ingress or gateway listen there, and does a firewall let you through?",
+        )
+    days = int((ssl.cert_time_to_seconds(str(fields["notAfter"])) - now_unix) // 86400)
+    fact = f"trusted, valid for {days} more days"
+    if days >= _RENEWAL_DAYS:
+        return ok(check, fact)
+    hint = "renew it: cert-manager does that automatically (`tls: {issuer: NAME}`)"
+    if target.has_issuer:
+        described = kubectl("describe", "certificates", "-A")
+        hint = f"cert-manager should have renewed it: {described}"
+    return warning(check, fact, hint)
+
+
+def _certificate_hint(verify_code: int) -> str:
+    """Return what to do about a certificate, by OpenSSL's code of its verification."""
+    if verify_code in OTHER_NAMES:
+        return "does the name lead to this cluster, and is the Secret's certificate for this host?"
+    if verify_code == EXPIRED:
+        return "renew it, and check this machine's clock"
+    if verify_code not in UNKNOWN_ISSUER:
+        return "check the certificate, and this machine's clock"
+    return (
+        "without a certificate for this host, an ingress controller presents its own: `tls:"
+        " {secret: NAME}` or `tls: {issuer: NAME}`\nfor your own authority: --certificate-authority"
+        f" FILE, and the same in the credentials of clients\n`{command('up')}` prints the path of"
+        " its authority"
+    )
 
 
 def _judged(

@@ -21,7 +21,6 @@ from daypass._core.findings import Finding, Level
 from daypass.cli import main
 from daypass.client.transport import SYSTEM_TIMING, Deadline, Timing
 from daypass.rules.reasons import Reason
-from daypass.verification import diagnosis
 from daypass.verification.diagnosis import STEPS, Diagnosis, GateUrl, diagnose
 from support.authority import Authority
 from support.fake_door import (
@@ -355,31 +354,6 @@ def test_a_resolver_that_hangs_is_given_up(
     may_end.set()
     assert failed(found) == ["dns"]
     assert "door.example.com" in found["dns"].fact
-
-
-def test_a_file_that_nobody_writes_is_cut_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fifo = tmp_path / "ca"
-    os.mkfifo(fifo)
-    monkeypatch.setenv("DAYPASS_DOOR", "https://127.0.0.1:9/kubernetes")
-    monkeypatch.setenv("DAYPASS_TOKEN", long_lived_token())
-    monkeypatch.setenv("DAYPASS_CA_FILE", str(fifo))
-    found = examine(seconds=0.5)
-    fifo.open("wb").close()  # so that the thread ends
-    assert failed(found) == ["credentials"]
-    assert found["not tried"].fact.split(", ") == [name for name, _, _ in STEPS[2:]]
-
-
-def test_a_bug_in_a_step_is_raised_where_the_command_reports_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def broken() -> tuple[list[str], list[str]]:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(diagnosis, "extras", broken)
-    with pytest.raises(ZeroDivisionError):
-        examine()
 
 
 # -- the gate
