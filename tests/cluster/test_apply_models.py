@@ -15,9 +15,9 @@ import pytest
 from cluster.conftest import Run
 from daypass._core.findings import Finding, Level
 from daypass._core.kubernetes.objects import Object, name_of
+from daypass.analysis.checks import find_if_possible
 from daypass.config import Config
 from daypass.deploy.apply import execute, wait_for_publication
-from daypass.deploy.checks import find_if_possible
 from daypass.deploy.objects import ObjectRef
 from daypass.deploy.openings import RenamedGateError
 from daypass.gate.publication import denials_config_map, shard_config_map

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from daypass._core.findings import Finding, Level
-from daypass.deploy.checks import find_in_cluster
-from daypass.render.engines.bypass import GATE_HOSTS
+from daypass.analysis.bypass import GATE_HOSTS
+from daypass.analysis.checks import find_in_cluster
 from daypass.rules.reasons import MESSAGES, Reason
 from support.deadline import eventually
 from support.gate_differences import seen

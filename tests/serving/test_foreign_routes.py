@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from daypass._core.kubernetes.objects import Object
+from daypass.analysis.bypass import AUDIENCE_ROUTES
+from daypass.analysis.checks import find_in_cluster
 from daypass.config import Config
-from daypass.deploy.checks import AUDIENCE_ROUTES, find_in_cluster
 from support.deadline import eventually
 from support.istio_gates import service
 from support.istio_gateway import service_entry

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import AnyEngine, engines_of
-from daypass.render.fronts.routes import ListedObjects
 from daypass.rules.denials import Denials
 from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Published, Shard, shard_name
-from support.listed_objects import listed_of
 
 
 def the_engine(config: Config, facts: ClusterFacts | None = None) -> AnyEngine:
@@ -36,10 +33,3 @@ def denials_object(config: Config, denials: Denials) -> Object:
 def keys_object(config: Config, issuer: str, key_set: str) -> Object:
     """The gateway's object with the API server's keys."""
     return the_engine(config).keys_object(issuer, key_set)
-
-
-def listed_at(engine: AnyEngine, pods: Sequence[Object], *documents: Object) -> ListedObjects:
-    """The objects of a cluster that has these, and these Pods of the engine's gateway."""
-    listed = listed_of(*documents)
-    seen = {query: pods for query in engine.served_queries if query.kind == "Pod"}
-    return replace(listed, objects={**listed.objects, **seen})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from daypass._core.kubernetes.objects import Object, group_of
+from daypass.analysis.snapshot import Look
+from daypass.analysis.snapshot import ObjectQuery as Query
 from daypass.render.fronts import FRONTS
 from daypass.render.fronts.gateway_api import GRPC_ROUTE
 from daypass.render.fronts.routes import ListedObjects, ObjectQuery
@@ -30,12 +32,32 @@ def listed_of(
     return ListedObjects(objects=objects, unseen=frozenset(unseen))
 
 
+def look_of(
+    *documents: Object, pods: Sequence[Object] | None = None, unseen: Collection[str] = ()
+) -> Look:
+    """What a snapshot reads of a cluster that has these objects alone. `pods`: all that any
+    selector finds. `unseen`: the kinds that the user may not list.
+    """
+
+    for each in documents:
+        each["metadata"].setdefault("uid", "1")
+
+    def look(query: Query) -> Sequence[Object] | None:
+        if query.kind in unseen:
+            return None
+        if pods is not None and query.kind == "Pod":
+            return pods
+        return [_seen(query, each) for each in documents if _selects(query, each)]
+
+    return look
+
+
 def is_listed(queries: Collection[ObjectQuery], document: Object) -> bool:
     """Whether some of these queries find an object."""
     return any(_selects(query, document) for query in queries)
 
 
-def _selects(query: ObjectQuery, document: Object) -> bool:
+def _selects(query: ObjectQuery | Query, document: Object) -> bool:
     kind, metadata = (group_of(document["apiVersion"]), document["kind"]), document["metadata"]
     labels = metadata.get("labels") or {}
     wanted = (each.partition("=") for each in filter(None, query.labels.split(",")))
@@ -50,7 +72,7 @@ def _selects(query: ObjectQuery, document: Object) -> bool:
     )
 
 
-def _seen(query: ObjectQuery, document: Object) -> Object:
+def _seen(query: ObjectQuery | Query, document: Object) -> Object:
     if not query.metadata_only:
         return document
     return {key: document[key] for key in ("apiVersion", "kind", "metadata")}

@@ -66,3 +66,12 @@ def unified_diff(before: str | None, after: str | None, old_name: str, new_name:
         "/dev/null" if after is None else new_name,
     )
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def join_names(names: Iterable[str], most: int = 3) -> str:
+    """Return names as a phrase; of many, the first ones and how many more there are."""
+    listed = list(names)
+    more = len(listed) - most
+    if more > 1:
+        listed = [*listed[:most], f"{more} more"]
+    return " and ".join(filter(None, [", ".join(listed[:-1]), *listed[-1:]]))

@@ -85,7 +85,7 @@ def run(args: Namespace) -> int:
             _report_keys(config, cluster)
         findings = verifier.verify(targets)
         if config is not None and config.cluster_domains and (cluster or config.every_gate):
-            from daypass.deploy.checks import find_if_possible
+            from daypass.analysis.checks import find_if_possible
 
             found = find_if_possible(cluster, config) or [
                 ok("cluster", "its objects are as needed")

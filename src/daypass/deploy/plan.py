@@ -13,8 +13,9 @@ from daypass._core.kubernetes.labels import HOLDS_INVENTORY, is_ours
 from daypass._core.kubernetes.objects import Object, name_of, new_object
 from daypass._core.text import printable
 from daypass._core.threads import in_parallel
+from daypass.analysis.checks import find_in_cluster
+from daypass.analysis.gateways import COLLISIONS, NOT_APPLIED, ROUTE_KINDS
 from daypass.config import Config
-from daypass.deploy.checks import NOT_APPLIED, find_in_cluster
 from daypass.deploy.cluster_state import AppliedObject, ClusterState
 from daypass.deploy.objects import ObjectRef, comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.openings import (
@@ -27,11 +28,9 @@ from daypass.deploy.openings import (
 )
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
-from daypass.deploy.routes import COLLISIONS, ROUTE_KINDS
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.render.apply_order import in_order
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.manifests import Parts, objects_of
 from daypass.render.names import DOOR_PAIR
 from daypass.render.prerequisites import Prerequisite, prerequisites
@@ -124,7 +123,7 @@ class ApplyPlan:
         """Whether it needs confirmation: it opens more, a gate refuses what passed before, or it
         adds a route that collides with others. Routes that have not changed need none.
         """
-        routes = [c for c in self.changes if ObjectQuery(c.ref.group, c.ref.kind) in ROUTE_KINDS]
+        routes = [c for c in self.changes if (c.ref.group, c.ref.kind) in ROUTE_KINDS]
         is_new = any(change.action in ("create", "change") for change in routes)
         refuses = any(finding.check == REFUSES for finding in self.ended)
         collides = any(each.check == COLLISIONS for each in self.found)

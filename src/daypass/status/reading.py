@@ -21,8 +21,9 @@ from daypass._core.hints import Placeholder, command, kubectl
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass._core.threads import in_parallel
+from daypass.analysis.checks import find_if_possible
+from daypass.analysis.gateways import NOTHING_APPLIED
 from daypass.config import Config, TlsFiles, TlsIssuer
-from daypass.deploy.checks import NOTHING_APPLIED, find_if_possible
 from daypass.deploy.cluster_state import read_cluster_state
 from daypass.deploy.plan import RejectedObjectsError, make_plan
 from daypass.gate.publication import UnreadableShardError, read_lacking, read_object

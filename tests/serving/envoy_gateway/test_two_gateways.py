@@ -12,7 +12,7 @@ import pytest
 
 from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
-from daypass.deploy.checks import find_in_cluster
+from daypass.analysis.checks import find_in_cluster
 from daypass.local.echo import Echo
 from daypass.rules.reasons import Reason
 from support import identities, raw

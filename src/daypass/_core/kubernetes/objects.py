@@ -1,11 +1,19 @@
 """Kubernetes objects as plain dictionaries: how they are made and read."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from daypass._core.kubernetes.labels import OWNED
 
 Object = dict[str, Any]
+
+
+class GroupKind(NamedTuple):
+    """A kind of objects, in whatever version."""
+
+    group: str
+    kind: str
+
 
 _SERVER_FIELDS = (
     "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",

@@ -7,6 +7,7 @@ read is refused.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import uuid
 from pathlib import Path
@@ -17,12 +18,15 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import read_private, write_private
 from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
-from daypass.local.apiserver.kinds import BY_NAME
+from daypass.local.apiserver.kinds import STORED
+from daypass.local.apiserver.schema import ShapeError, read
 from daypass.local.apiserver.store import Store
-from daypass.local.apiserver.tokens import Issuer, SigningKey, TokenAuthenticator
+from daypass.local.apiserver.tokens import Issuer, KeyRing, SigningKey, TokenAuthenticator
 
-FORMAT = 2
+FORMAT = 1
 LIMIT_BYTES = 256 * 1024 * 1024
+_KINDS = {(kind.api_version, kind.kind): kind for kind in STORED}
+_ADMIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class StateFileError(DaypassError):
@@ -30,9 +34,9 @@ class StateFileError(DaypassError):
 
 
 class ServerState:
-    """Objects and the signing key, those of `file` or new ones, which are saved.
+    """Objects, keys and what every handler needs: those of `file`, or new ones, which are saved.
 
-    `certificate_authority`: PEM, for token Secrets. `url`: its own.
+    `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `url`: its own.
     `file`: None to keep nothing. Raises StateFileError, UnsafeFileError, OSError.
     """
 
@@ -46,14 +50,14 @@ class ServerState:
         self._file = file
         document = None if file is None else _load(file)
         if document is None:
-            token, key = Secret(secrets.token_urlsafe(32)), SigningKey.generate()
+            token, keys = Secret(secrets.token_urlsafe(32)), KeyRing([SigningKey.generate()])
         else:
-            token, key = Secret(document["adminToken"]), document["key"]
+            token, keys = Secret(document["adminToken"]), KeyRing(document["keys"])
             for obj in document["objects"]:
-                self.store.load(BY_NAME[obj["apiVersion"], obj["kind"]], obj)
+                self.store.load(_KINDS[obj["apiVersion"], obj["kind"]], obj)
             # No watch can start before this point.
             self.store.version = self.store.forgotten = document["resourceVersion"]
-        self.issuer = Issuer(self.store, key, clock)
+        self.issuer = Issuer(self.store, keys, clock)
         self.authenticator = TokenAuthenticator(self.issuer, token)
         if document is None:
             self.save()
@@ -65,7 +69,7 @@ class ServerState:
         document = {
             "format": FORMAT,
             "adminToken": self.authenticator.admin_token.reveal(),
-            "key": self.issuer.key.unsafe_pem(),
+            "keys": [key.unsafe_pem() for key in self.issuer.keys.keys],
             "resourceVersion": self.store.version,
             "objects": self.store.everything(),
         }
@@ -81,7 +85,7 @@ class ServerState:
 
 
 def _load(file: Path) -> dict[str, Any] | None:
-    """Return the content of a state file, with its key loaded, or None if there is no file."""
+    """Return the content of a state file, with its keys loaded, or None if there is no file."""
     try:
         raw = read_private(str(file), limit_bytes=LIMIT_BYTES)
     except FileNotFoundError:
@@ -89,19 +93,24 @@ def _load(file: Path) -> dict[str, Any] | None:
     hint = f"start afresh with: rm {file} (identities made here are then gone)"
     try:
         return _checked(json.loads(raw))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapeError):
         fact = f"{file} is damaged, or was written by another version"
         raise StateFileError(fact, hint) from None
 
 
 def _checked(document: dict[str, Any]) -> dict[str, Any]:
-    if document["format"] != FORMAT or not document["adminToken"]:
+    if document["format"] != FORMAT or not document["keys"]:
         raise ValueError("format")
+    if not _ADMIN_TOKEN.fullmatch(document["adminToken"]):
+        raise ValueError("adminToken")
     for obj in document["objects"]:
-        if fault := BY_NAME[obj["apiVersion"], obj["kind"]].mismatch(obj):
-            raise ValueError(fault)
+        metadata = obj["metadata"]
+        if not all(isinstance(metadata[key], str) for key in ("name", "uid", "resourceVersion")):
+            raise ValueError("metadata")
+        read(obj, _KINDS[obj["apiVersion"], obj["kind"]].shape, "", [])
     return {
-        **document,
-        "key": SigningKey.load(document["key"]),
+        "adminToken": document["adminToken"],
+        "keys": [SigningKey.load(pem) for pem in document["keys"]],
         "resourceVersion": int(document["resourceVersion"]),
+        "objects": document["objects"],
     }

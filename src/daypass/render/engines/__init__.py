@@ -1,8 +1,8 @@
 """The gateway that has the gate in a cluster.
 
-One module or package is one kind: the objects that make a gateway check tokens, what they need, and
-what may bypass them. `engine` says what a kind has to answer, `bypass` reads routes past the gate.
-A new kind is a section of `config/gate.py`, a module here, and an entry in `engines`.
+One module or package is one kind: the objects that make a gateway check tokens, and what they need.
+`engine` says what a kind has to answer. A new kind is a section of `config/gate.py`, a module here,
+an entry in `engines`, and what such a gateway serves in `analysis.routes`.
 """
 
 from typing import Any

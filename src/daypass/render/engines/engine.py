@@ -1,17 +1,13 @@
-"""The gateway that has the gate: what every kind of it makes, and what may bypass it."""
+"""The gateway that has the gate: what every kind of it makes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
-from daypass._core.findings import Finding
-from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.objects import GroupKind, Object
 from daypass.config import ClusterGate, Config
 from daypass.config.gate import DEFAULT_GATE
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.engines.bypass import HostOwner
-from daypass.render.fronts.routes import ListedObjects, ObjectQuery
 from daypass.render.names import GATE_KEYS
 from daypass.render.tls_server import AuthorityLocation
 from daypass.rules.published import NAMES, Published
@@ -36,24 +32,21 @@ class ProxyMetrics:
 class Engine(ABC, Generic[G]):
     """The gateway of a cluster that has a gate. `name`: the gate's, in the config.
 
-    A subclass is a kind: the gateway's objects, what they need, and what may bypass the gate.
+    A subclass is a kind: the gateway's objects, and what they need.
     """
 
     gate_type: ClassVar[type[ClusterGate]]
     """The section of the config that selects this kind."""
 
-    published_as: ClassVar[ObjectQuery | None] = None
+    applied_as: ClassVar[GroupKind]
+    """The kind of the object, named as the gate, by which it is known to be applied."""
+
+    published_as: ClassVar[GroupKind | None] = None
     """The kind of the objects in which the gateway reads what is published, to verify tokens
     itself. None: the authorizer does both, with ConfigMaps and keys that it reads."""
 
     metrics: ClassVar[ProxyMetrics]
     """Of the gateway's pods: what is about the gate, since others scrape the rest."""
-
-    route_queries: ClassVar[tuple[ObjectQuery, ...]] = ()
-    """The kinds that route requests at such gateways."""
-
-    route_readers: ClassVar[tuple[Callable[[ListedObjects], Iterator[HostOwner]], ...]] = ()
-    """What read of them what any such gateway serves."""
 
     name: str
     gate: G
@@ -82,34 +75,6 @@ class Engine(ABC, Generic[G]):
     @abstractmethod
     def authority_location(self) -> AuthorityLocation:
         """Return where the gateway looks for the authority of the authorizer."""
-
-    @property
-    def served_queries(self) -> Sequence[ObjectQuery]:
-        """What to list to know what is served at the gateway."""
-        return self.route_queries
-
-    @abstractmethod
-    def served(self, listed: ListedObjects) -> list[HostOwner]:
-        """Return what is served at the gateway, of the listed `served_queries`."""
-
-    def of_others(self, served: Iterable[HostOwner]) -> list[HostOwner]:
-        """Return what daypass has not made: anybody can write its labels, but not at its home."""
-        home = self.config.door.namespace
-        return [one for one in served if not (one.is_ours and one.namespace == home)]
-
-    @property
-    def bypass_queries(self) -> Sequence[ObjectQuery]:
-        """What to list to find what bypasses the gate; nothing if nothing can."""
-        return ()
-
-    def bypasses(self, listed: ListedObjects) -> list[Finding]:
-        """Return what bypasses the gate, of the listed `bypass_queries`."""
-        return []
-
-    @property
-    def passes_sessions(self) -> bool:
-        """Whether users of a browser login pass, and the config does not say that this is meant."""
-        return False
 
     def keys_object(self, issuer: str, key_set: str) -> Object:
         """Return the object of `published_as` with the API server's JSON Web Key Set.

@@ -11,39 +11,21 @@ identity headers are removed, and that `daypass apply` reports such a policy.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from daypass._core.findings import Finding, warning
-from daypass._core.kubernetes.objects import Object, new_object
+from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass._core.text import printable
 from daypass.config import EnvoyGatewayGate
-from daypass.render.engines.bypass import (
-    GATE_HOSTS,
-    HostOwner,
-    describe_hosts,
-    read_routes,
-    shares_hosts,
-)
 from daypass.render.engines.engine import Engine, ProxyMetrics
 from daypass.render.fronts import fronts_of
-from daypass.render.fronts.gateway_api import (
-    GATEWAY,
-    GROUP,
-    GRPC_ROUTE,
-    HTTP_ROUTE,
-    GatewayApiFront,
-    backend_tls_policy,
-)
-from daypass.render.fronts.routes import ListedObjects, ObjectQuery, path_of
+from daypass.render.fronts.gateway_api import GROUP, GatewayApiFront, backend_tls_policy
 from daypass.render.names import GATE, SERVICE_PORT, gate_prefix
 from daypass.render.tls_server import AuthorityLocation, authorizer_server
 from daypass.rules.models import MODEL_HEADERS
-from daypass.rules.patterns import HostPattern
 from daypass.rules.reasons import REASON_HEADER
 
 POLICY_GROUP = "gateway.envoyproxy.io"
-SECURITY_POLICY = ObjectQuery(POLICY_GROUP, "SecurityPolicy")
 _VERSION = f"{POLICY_GROUP}/v1alpha1"
 _TIMEOUT = "5s"
 """For the authorizer's response. Its own deadline is shorter, and its response explains it."""
@@ -56,14 +38,13 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
     """A Gateway of Envoy Gateway, or one listener of it, which asks about every request."""
 
     gate_type: ClassVar = EnvoyGatewayGate
+    applied_as: ClassVar = GroupKind(POLICY_GROUP, "SecurityPolicy")
     metrics: ClassVar = ProxyMetrics(
         port="metrics",
         number=19001,
         path="/stats/prometheus",
         relabelings=({"action": "keep", "sourceLabels": ["__name__"], "regex": _ABOUT_THE_GATE},),
     )
-    route_queries: ClassVar = (HTTP_ROUTE, GRPC_ROUTE, GATEWAY)
-    route_readers: ClassVar = (read_routes,)
 
     @property
     def _gateway(self) -> tuple[str, str]:
@@ -98,41 +79,6 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
     def authority_location(self) -> AuthorityLocation:
         """Return a ConfigMap next to the authorizer."""
         return AuthorityLocation(kind="ConfigMap", namespace=self.config.door.namespace)
-
-    @property
-    def bypass_queries(self) -> Sequence[ObjectQuery]:
-        """What routes requests on another listener, if only one is guarded."""
-        return () if self._listener is None else self.route_queries
-
-    def served(self, listed: ListedObjects) -> list[HostOwner]:
-        """Return what is served at the Gateway or listener."""
-        return list(self._routes(listed, lambda name: self._listener in (None, name)))
-
-    def _routes(self, listed: ListedObjects, has: Callable[[str], bool]) -> Iterator[HostOwner]:
-        gateway = "/".join(self._gateway)
-        return read_routes(
-            listed, lambda other, listener: path_of(other) == gateway and has(listener["name"])
-        )
-
-    def bypasses(self, listed: ListedObjects) -> list[Finding]:
-        """Return each guarded host that listeners without a gate serve, also by a wildcard."""
-        patterns = [HostPattern.parse(host) for host in self.gate.hosts]
-        gates = self.config.cluster_gates.values()
-        guarded = {gate.gateway for gate in gates if isinstance(gate, EnvoyGatewayGate)}
-        here = "/".join(self._gateway)
-        past = [
-            each
-            for each in self.of_others(
-                self._routes(listed, lambda name: guarded.isdisjoint({f"{here}/{name}", here}))
-            )
-            if any(shares_hosts(each.host, pattern) for pattern in patterns)
-        ]
-        only = f"{self.key}.gateway names only the listener {self._listener}"
-        hint = f"guard all of the Gateway: {self.key}.gateway without a listener"
-        return [
-            warning(GATE_HOSTS, f"{line}, too; {only}: requests there aren't checked", hint)
-            for _, line in describe_hosts(past)
-        ]
 
     def _policy(self, kind: str, **spec: Any) -> Object:
         """Return a policy for the guarded Gateway or listener."""

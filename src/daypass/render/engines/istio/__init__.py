@@ -2,7 +2,7 @@
 
 `guarded` says which requests are guarded, `render.envoy.token_rules` which of them pass, as on one
 machine. `filters` says where that is in the gateway's chain, `engine` makes Kubernetes objects of
-it, and `other_names` reads what leads past it.
+it.
 
 RequestAuthentication is not used: it can't be limited to hosts, and refuses every bearer token of
 an unknown issuer on its gateway.

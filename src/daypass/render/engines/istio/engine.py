@@ -11,35 +11,17 @@ refused.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from daypass._core.findings import Finding, warning
-from daypass._core.kubernetes.labels import selector
-from daypass._core.kubernetes.objects import Object, new_object
+from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass.config import IstioGate
-from daypass.render.engines.bypass import GATE_HOSTS, HostOwner, read_routes
 from daypass.render.engines.engine import Engine, ProxyMetrics
 from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
 from daypass.render.engines.istio.guarded import policy_operations, wide_operations
-from daypass.render.engines.istio.other_names import (
-    Pods,
-    name_them,
-    read_gateway,
-    read_ingresses,
-    read_virtual_services,
-    report_other_names,
-)
 from daypass.render.envoy.authorizer_filters import authorizer_replies
 from daypass.render.envoy.credentials import denials_config, shard_config
 from daypass.render.envoy.listener import stream_bound
 from daypass.render.envoy.token_rules import DECISION, OTHERS_POLICY, refusal_replies
 from daypass.render.envoy.xds import Json, has_mark, mark_entry
-from daypass.render.fronts.gateway_api import GATEWAY, GRPC_ROUTE, HTTP_ROUTE
-from daypass.render.fronts.ingress_controller import INGRESS
-from daypass.render.fronts.istio import (
-    ISTIO_GATEWAY,
-    VIRTUAL_SERVICE,
-    destination_rule,
-)
-from daypass.render.fronts.routes import ListedObjects, ObjectQuery
+from daypass.render.fronts.istio import destination_rule
 from daypass.render.names import GATE, GATE_KEYS
 from daypass.render.tls_server import AuthorityLocation, authorizer_server
 from daypass.rules.claims import LONG_LIVED_ISSUER
@@ -78,16 +60,8 @@ class IstioEngine(Engine[IstioGate]):
     metrics: ClassVar = ProxyMetrics(
         port="http-envoy-prom", number=15090, path="/stats/prometheus", relabelings=_RELABELINGS
     )
-    published_as: ClassVar = ObjectQuery("networking.istio.io", "EnvoyFilter")
-    route_queries: ClassVar = (
-        VIRTUAL_SERVICE,
-        ISTIO_GATEWAY,
-        HTTP_ROUTE,
-        GRPC_ROUTE,
-        GATEWAY,
-        INGRESS,
-    )
-    route_readers: ClassVar = (read_virtual_services, read_routes, read_ingresses)
+    applied_as: ClassVar = GroupKind("networking.istio.io", "EnvoyFilter")
+    published_as: ClassVar = applied_as
 
     @property
     def pods_labels(self) -> dict[str, str]:
@@ -116,39 +90,6 @@ class IstioEngine(Engine[IstioGate]):
         if name == DENIALS:
             return self._published(name, denials_config(published.denials))
         return self._published(name, shard_config(published.shards[NAMES.index(name)]))
-
-    @property
-    def bypass_queries(self) -> Sequence[ObjectQuery]:
-        """What is served on Istio; nothing if every host is guarded."""
-        return () if self.gate.guards_every_host else self.served_queries
-
-    @property
-    def _pods_query(self) -> ObjectQuery:
-        labels = selector(self.pods_labels)
-        return ObjectQuery("", "Pod", self.gate.front_namespace, labels, metadata_only=True)
-
-    @property
-    def served_queries(self) -> Sequence[ObjectQuery]:
-        """What routes requests, and the gateway's pods, whose labels are selected."""
-        return (*self.route_queries, self._pods_query)
-
-    def served(self, listed: ListedObjects) -> list[HostOwner]:
-        """Return what is served at the gateway."""
-        seen = [pod["metadata"].get("labels") or {} for pod in listed.of(self._pods_query)]
-        known = Pods(labels=seen or [self.pods_labels], complete=bool(seen))
-        return read_gateway(listed, self.gate.front_namespace, known)
-
-    def bypasses(self, listed: ListedObjects) -> list[Finding]:
-        """Return each other name that leads to what is guarded."""
-        served = self.of_others(self.served(listed))
-        lines = report_other_names(served, self.gate.hosts, self.key)
-        hint = name_them(self.key, has_audiences=bool(self.gate.audiences))
-        return [warning(GATE_HOSTS, line, hint) for line in lines]
-
-    @property
-    def passes_sessions(self) -> bool:
-        """Whether users of a browser login pass, and the config does not say that this is meant."""
-        return self.gate.has_login and self.gate.sessions is None
 
     def _envoy_filter(self, name: str, patches: list[Json]) -> Object:
         """Return an EnvoyFilter for the gateway's pods."""

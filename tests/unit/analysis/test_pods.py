@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from daypass._core.kubernetes.objects import Object
-from daypass.deploy.model_pods import EVERYBODY, callers_of
+from daypass.analysis.pods import EVERYBODY, callers_of
 from support.objects import make
 
 GATEWAY = "cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"

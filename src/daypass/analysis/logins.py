@@ -16,15 +16,15 @@ from daypass._core.hints import docs_page
 from daypass._core.kubernetes.labels import MANAGED_BY, MANAGER
 from daypass._core.kubernetes.objects import Object
 from daypass._core.kubernetes.syntax import PROBE_PATH
+from daypass._core.text import join_names
+from daypass.analysis.pods import applies
+from daypass.analysis.snapshot import ISTIO_GATEWAYS, ObjectQuery, Snapshot, owner_of, path_of
 from daypass.config import Config, IstioGate
-from daypass.deploy.model_pods import applies
 from daypass.identity.role_risks import selects
-from daypass.render.engines.bypass import join_names
 from daypass.render.envoy.token_rules import DECISION
 from daypass.render.envoy.xds import mark_entry
 from daypass.render.fronts import fronts_of
-from daypass.render.fronts.istio import ISTIO_GATEWAY, IstioFront
-from daypass.render.fronts.routes import ListedObjects, ObjectQuery, owner_of, path_of
+from daypass.render.fronts.istio import IstioFront
 from daypass.rules.patterns import EVERY_HOST, HostPattern
 
 _KINDS = tuple(
@@ -62,17 +62,10 @@ class _Guard(NamedTuple):
         )
 
 
-def login_queries(config: Config) -> Sequence[ObjectQuery]:
-    """Return what to list to find logins; nothing without a gate or a door at such a gateway."""
-    places = {gate.front_namespace for gate in _gates(config).values()}
-    places |= {front.pods_namespace for front in _doors(config)}
-    return [*_KINDS, ISTIO_GATEWAY, *map(_pods, places)] if places else []
-
-
-def find_logins(listed: ListedObjects, config: Config) -> Iterator[Finding]:
+def find_logins(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
     """Yield logins without their condition, and doors whose requests something else refuses."""
     for key, gate in _gates(config).items():
-        guards = [*_guards(_applied(listed, gate.front_namespace, gate.front_labels))]
+        guards = [*_guards(_applied(snapshot, gate.front_namespace, gate.front_labels))]
         hosts = ["" if h == EVERY_HOST else HostPattern.parse(h).example("x") for h in gate.hosts]
         if asked := [g for g in guards if any(g.asks(host, is_accepted=True) for host in hosts)]:
             yield failure(
@@ -85,10 +78,10 @@ def find_logins(listed: ListedObjects, config: Config) -> Iterator[Finding]:
         if gate.guards_every_host and not gate.has_login and logins:
             fact = f"{key}.others is refuse, so the users of the login {_names(logins)} are refused"
             yield warning("login", fact, f"write {key}.others: login")
-    gateways = {path_of(each): each.get("spec") or {} for each in listed.of(ISTIO_GATEWAY)}
+    gateways = {path_of(each): each.get("spec") or {} for each in snapshot.of(ISTIO_GATEWAYS)}
     for front in _doors(config):
         labels = gateways.get(front.domain.gateway or "", {}).get("selector")
-        applied = _applied(listed, front.pods_namespace, labels or front.domain.front_labels)
+        applied = _applied(snapshot, front.pods_namespace, labels or front.domain.front_labels)
         routes = [it for each in applied for it in _patches(each, "HTTP_ROUTE", front.object_name)]
         passed = {name for route in routes for name in route.get("typed_per_filter_config") or ()}
         host, path = front.domain.host, front.config.prefix + PROBE_PATH
@@ -115,10 +108,12 @@ def _pods(namespace: str) -> ObjectQuery:
     return ObjectQuery("", "Pod", namespace, metadata_only=True)
 
 
-def _applied(listed: ListedObjects, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+def _applied(snapshot: Snapshot, namespace: str, labels: Mapping[str, str]) -> list[Object]:
     """Return what applies to the Pods of a gateway."""
-    pods = [each for each in listed.of(_pods(namespace)) if selects({"matchLabels": labels}, each)]
-    found = (document for kind in _KINDS for document in listed.of(kind))
+    pods = [
+        each for each in snapshot.of(_pods(namespace)) if selects({"matchLabels": labels}, each)
+    ]
+    found = (document for kind in _KINDS for document in snapshot.of(kind))
     return [document for document in found if any(applies(document, pod) for pod in pods)]
 
 

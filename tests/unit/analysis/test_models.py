@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from daypass._core.findings import Finding
 from daypass._core.kubernetes.objects import Object
-from daypass.deploy.model_access import access_queries, find_access_bypass
-from daypass.render.fronts.routes import ListedObjects
+from daypass.analysis.checks import judge
 from support.kserve import (
     LanguageModel,
     Model,
@@ -14,6 +17,7 @@ from support.kserve import (
     knative_service_routes,
     llm_inference_service,
 )
+from support.listed_objects import look_of
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
@@ -34,12 +38,8 @@ gate:
 
 def found(*documents: Object) -> list[Finding]:
     """What is found in a cluster that has these objects alone."""
-    config = config_of(CONFIG)
-    listed = {
-        query: [each for each in documents if each["kind"] == query.kind]
-        for query in access_queries(config)
-    }
-    return find_access_bypass(ListedObjects(objects=listed), config)
+    found = judge(look_of(*documents), config_of(CONFIG))
+    return [each for each in found if each.check.startswith("model-")]
 
 
 def gateway(name: str, istio: str) -> Object:
@@ -86,3 +86,28 @@ def test_a_tenants_route_for_a_wildcard_takes_models_and_that_of_an_application_
     )
     (finding,) = found(inference_service(IRIS), gateway("serving", "serving"), tenants, dashboard)
     check(finding.fact, "VirtualService bob/x ", "alice/iris", reason="model-routes")
+
+
+@pytest.mark.parametrize(
+    ("kserves", "knatives", "is_found"),
+    [
+        ("example.com", {}, False),
+        ("models.test", {}, True),
+        ("models.test", {"example.com": "", "_example": "x"}, False),
+        (None, {"models.test": ""}, True),
+        (None, {"_example": "x"}, False),
+    ],
+)
+def test_a_domain_of_models_that_no_rule_names_is_found(
+    kserves: str | None, knatives: dict[str, str], *, is_found: bool
+) -> None:
+    ingress = json.dumps({"ingressDomain": kserves} if kserves else {})
+    name = "inferenceservice-config"
+    maps = (
+        make("v1", "ConfigMap", name, "kubeflow", data={"ingress": ingress}),
+        make("v1", "ConfigMap", "config-domain", "knative-serving", data=knatives),
+    )
+    lines = found(*maps)
+    assert bool(lines) is is_found
+    for each in lines:
+        check(each.sentence, "models.test", "gate.authorize", reason="model-domain")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import yaml
 
+from daypass._core.findings import Finding
 from daypass._core.kubernetes.labels import OWNED
 from daypass._core.kubernetes.objects import Object
-from daypass.deploy.checks import AUDIENCE_ROUTES, find_gate_bypass, find_if_possible
-from daypass.render.engines import engines_of
-from daypass.render.engines.bypass import in_common
-from support.engines import listed_at, the_engine
+from daypass.analysis.bypass import AUDIENCE_ROUTES, GATE_HOSTS
+from daypass.analysis.checks import find_if_possible, judge
+from daypass.analysis.routes import in_common
+from support.listed_objects import look_of
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
@@ -28,10 +30,22 @@ def gate_of(text: str) -> str:
     )
 
 
+def found(
+    text: str, documents: Sequence[Object], pods: Sequence[Object], reason: str = GATE_HOSTS
+) -> list[Finding]:
+    """What is found of one kind, a finding for each line. `pods`: those of the gateway."""
+    judged = judge(look_of(*documents, pods=pods), config_of(text))
+    return [
+        replace(each, fact=line)
+        for each in judged
+        if each.check == reason
+        for line in each.fact.splitlines()
+    ]
+
+
 def bypasses(gate: str, documents: Sequence[Object], *pods: Object) -> tuple[str, ...]:
     """The lines reported about objects. `pods`: of the gateway that has the gate."""
-    engine = the_engine(config_of(gate_of(gate)))
-    return tuple(each.fact for each in engine.bypasses(listed_at(engine, pods, *documents)))
+    return tuple(each.fact for each in found(gate_of(gate), documents, pods))
 
 
 def pod(**labels: str) -> Object:
@@ -246,22 +260,6 @@ def test_routes_of_the_gateway_api_are_reported(route: str, names: list[list[str
         check(line, reason="unguarded")
 
 
-@pytest.mark.parametrize(
-    ("text", "looks"),
-    [
-        ("hosts: [ekf.example.com]", True),
-        ("hosts: ['*']", False),
-        ("engine: envoy-gateway, gateway: a/b/c", True),
-        ("engine: envoy-gateway, gateway: a/b", False),
-    ],
-)
-def test_kinds_are_listed_only_for_gates_that_can_be_bypassed(text: str, looks: bool) -> None:
-    engines = engines_of(config_of(gate_of(text)))
-    assert any(engine.bypass_queries for engine in engines) is looks
-    without_gate, _, _ = gate_of(text).partition("gate:")
-    assert engines_of(config_of(without_gate)) == ()
-
-
 def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
     gate = f"engine: envoy-gateway, gateway: istio-system/public/https, hosts: [{HOST}]"
     everywhere = ROUTE.replace(", sectionName: https", "")
@@ -280,9 +278,7 @@ def test_a_listener_that_another_gate_guards_is_not_reported() -> None:
         "  web: {engine: envoy-gateway, audience: b, hosts: [x.test],"
         " gateway: istio-system/public/web}\n"
     )
-    for engine in engines_of(config_of(text)):
-        listed = listed_at(engine, (), *with_gateways(ROUTE.replace(", sectionName: https", "")))
-        assert engine.bypasses(listed) == []
+    assert found(text, with_gateways(ROUTE.replace(", sectionName: https", "")), ()) == []
 
 
 @pytest.mark.parametrize(
@@ -342,9 +338,8 @@ def test_the_key_of_one_of_several_gates_is_named() -> None:
         "gates:\n  default: {audience: a, hosts: [x.example.com], frontLabels: {istio: x}}\n"
         f"  ekf: {{audience: b, hosts: [{HOST}]}}\n"
     )
-    _, engine = engines_of(config_of(text))
-    (found,) = engine.bypasses(listed_at(engine, [USUAL], gateway("*"), STAR))
-    check(f"{found.fact}\n{found.hint}", "gates.ekf.hosts names only", reason="unguarded")
+    _, line = found(text, [gateway("*"), STAR], [USUAL])
+    check(f"{line.fact}\n{line.hint}", "gates.ekf.hosts names only", reason="unguarded")
 
 
 def test_a_match_for_another_gateway_or_host_serves_nothing_here() -> None:
@@ -383,10 +378,8 @@ def opened_too(
 ) -> list[tuple[str, str]]:
     """What is reported of an audience that opens these places: facts and hints."""
     gate = f"hosts: [{HOST}, '{hosts}'], audiences: {{alice: [{places}]}}"
-    config = config_of(AUDIENCE + gate_of(gate))
-    listed = listed_at(the_engine(config), [USUAL], *documents)
-    found = find_gate_bypass(listed, config)
-    return [(each.fact, each.hint) for each in found if each.check == AUDIENCE_ROUTES]
+    lines = found(AUDIENCE + gate_of(gate), documents, [USUAL], AUDIENCE_ROUTES)
+    return [(each.fact, each.hint) for each in lines]
 
 
 def paths_of(document: Object, *prefixes: str) -> Object:
@@ -419,25 +412,24 @@ ALICE, BELOW = "'{name}.alice.example.com'", f"{HOST}/serving/alice/"
 def test_a_wildcards_route_that_an_audience_opens_too_is_reported(
     document: Object, places: str, hosts: str, is_more: bool
 ) -> None:
-    found = opened_too(gateway("*"), document, places=places, hosts=hosts.strip("'"))
-    assert len(found) == is_more
-    for fact, hint in found:
+    lines = opened_too(gateway("*"), document, places=places, hosts=hosts.strip("'"))
+    assert len(lines) == is_more
+    for fact, hint in lines:
         assert is_about(fact, document["metadata"]["name"], "gate.audiences", " alice ")
         check(f"{fact}\n{hint}", reason=AUDIENCE_ROUTES)
 
 
 def test_audiences_are_looked_at_even_where_every_name_is_guarded() -> None:
     gate = f"hosts: ['*', '{DASHED}'], audiences: {{alice: ['{DASHED}']}}"
-    config = config_of(AUDIENCE + gate_of(gate))
-    (unknown,) = find_if_possible(None, config)
+    text = AUDIENCE + gate_of(gate)
+    (unknown,) = find_if_possible(None, config_of(text))
     check(unknown.fact, "ways past a gate", "--kubeconfig FILE", reason=unknown.check)
-    listed = listed_at(the_engine(config), [USUAL], gateway("*"), STAR)
-    assert [each.check for each in find_gate_bypass(listed, config)] == [AUDIENCE_ROUTES]
+    assert len(found(text, [gateway("*"), STAR], [USUAL], AUDIENCE_ROUTES)) == 1
+    assert found(text, [gateway("*"), STAR], [USUAL]) == []
 
 
 def test_a_gate_with_audiences_is_not_told_to_guard_every_name() -> None:
-    config = config_of(AUDIENCE + gate_of(f"hosts: [{HOST}], audiences: {{alice: [{HOST}/a/]}}"))
-    engine = the_engine(config)
-    (found,) = engine.bypasses(listed_at(engine, [USUAL], gateway("*"), STAR))
-    check(f"{found.fact}\n{found.hint}", reason="unguarded")
-    assert "'*'" not in found.hint
+    text = AUDIENCE + gate_of(f"hosts: [{HOST}], audiences: {{alice: [{HOST}/a/]}}")
+    (line,) = found(text, [gateway("*"), STAR], [USUAL])
+    check(f"{line.fact}\n{line.hint}", reason="unguarded")
+    assert "'*'" not in line.hint

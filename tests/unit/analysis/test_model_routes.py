@@ -6,9 +6,10 @@ import pytest
 
 from daypass._core.kubernetes.labels import OWNED
 from daypass._core.kubernetes.objects import Object
-from daypass.render.engines.bypass import literal_beginning
-from daypass.render.engines.model_routes import ModelNames, foreign_routes, is_read
-from support.engines import listed_at, the_engine
+from daypass.analysis.models import ModelNames, foreign_routes, is_read
+from daypass.analysis.routes import Route, literal_beginning, routes_of
+from daypass.analysis.snapshot import Snapshot
+from daypass.config import Config
 from support.kserve import (
     LanguageModel,
     Model,
@@ -19,6 +20,7 @@ from support.kserve import (
     llm_route,
     virtual_service,
 )
+from support.listed_objects import look_of
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
@@ -63,11 +65,15 @@ POD = make(
     "istio": "ingressgateway", "gateway.networking.k8s.io/gateway-name": "public"}}}  # fmt: skip
 
 
+def served_at(config: Config, *documents: Object) -> set[Route]:
+    """What is served at the gateway that has the gate."""
+    return routes_of(Snapshot(look_of(*documents, pods=[POD])), config.cluster_gates["default"])
+
+
 def reported(*routes: Object, rules: tuple[str, ...] = (HOST, PATH)) -> list[str]:
     """The lines about these routes at the gateway that has the gate."""
     config = config_of(gate(*rules))
-    engine = the_engine(config)
-    served = engine.served(listed_at(engine, [POD], KUBEFLOW_GATEWAY, PUBLIC, *routes))
+    served = served_at(config, KUBEFLOW_GATEWAY, PUBLIC, *routes)
     own = [each.rule for each in config.every_gate["default"].authorize]
     return list(foreign_routes(served, own, MODELS))
 
@@ -218,9 +224,8 @@ def test_a_gate_reads_every_model_if_each_of_its_hosts_has_a_rule(
     rules: tuple[str, ...], read: bool
 ) -> None:
     config = config_of(gate(*rules))
-    engine = the_engine(config)
     route = virtual_service(IRIS, ROUTING)
-    served = engine.served(listed_at(engine, [POD], KUBEFLOW_GATEWAY, route))
+    served = served_at(config, KUBEFLOW_GATEWAY, route)
     assert {each.host for each in served} == {"iris.alice.example.com", "example.com"}
     own = [each.rule for each in config.every_gate["default"].authorize]
     assert all(is_read(each, own) for each in served) is read
@@ -229,12 +234,11 @@ def test_a_gate_reads_every_model_if_each_of_its_hosts_has_a_rule(
 def test_a_rule_for_paths_reads_no_model_of_another_hosts_every_path() -> None:
     """KServe's Ingresses in Standard mode have `/`, which is near `/{namespace}/{name}/`."""
     config = config_of(gate(LLM_PATH))
-    engine = the_engine(config)
     own = [each.rule for each in config.every_gate["default"].authorize]
-    served = engine.served(listed_at(engine, [POD], PUBLIC, ingress(MNIST, ROUTING)))
+    served = served_at(config, PUBLIC, ingress(MNIST, ROUTING))
     assert served
     assert not any(is_read(each, own) for each in served)
-    of_llms = engine.served(listed_at(engine, [POD], PUBLIC, llm_route(LLAMA, ROUTING)))
+    of_llms = served_at(config, PUBLIC, llm_route(LLAMA, ROUTING))
     assert of_llms
     assert all(is_read(each, own) for each in of_llms)
 

@@ -10,27 +10,24 @@ from daypass._core.hints import Placeholder, command
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import name_of
 from daypass._core.kubernetes.syntax import RBAC_GROUP
-from daypass._core.text import printable
+from daypass._core.text import join_names, printable
+from daypass.analysis.snapshot import NAMESPACES, ObjectQuery, Snapshot
 from daypass.client.door import DoorUrl
 from daypass.client.errors import CredentialsError
 from daypass.config import Config
 from daypass.identity.model import Account
 from daypass.identity.namespaces import watched_by
-from daypass.render.engines.bypass import join_names
-from daypass.render.fronts.routes import ListedObjects, ObjectQuery
 from daypass.render.names import GATE_WATCH
 
 _ACCOUNTS = ObjectQuery("", "ServiceAccount", labels=labels.SELECTOR, metadata_only=True)
-_NAMESPACES = ObjectQuery("", "Namespace", metadata_only=True)
 _WATCHES = ObjectQuery(RBAC_GROUP, "RoleBinding", fields=f"metadata.name={GATE_WATCH}")
-IDENTITIES = (_ACCOUNTS, _NAMESPACES, _WATCHES)
 
 
-def find_stranded(listed: ListedObjects, config: Config) -> Iterator[Finding]:
+def find_stranded(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
     """Yield which identities have another door, an audience that nothing takes, or a namespace that
     the gate does not watch. They are warnings: users who may create ServiceAccounts can cause them.
     """
-    accounts = [each for each in map(Account.read, listed.of(_ACCOUNTS)) if each.is_ours]
+    accounts = [each for each in map(Account.read, snapshot.of(_ACCOUNTS)) if each.is_ours]
     if others := [each for each in accounts if _is_elsewhere(each, config)]:
         yield warning(
             "identity-door",
@@ -39,12 +36,12 @@ def find_stranded(listed: ListedObjects, config: Config) -> Iterator[Finding]:
         )
     enforced = {
         name_of(each): each["metadata"].get("annotations") or {}
-        for each in listed.of(_NAMESPACES)
+        for each in snapshot.of(NAMESPACES)
         if labels.has_policy_label(each)
     }
     yield from _audiences(accounts, enforced, config)
     home = config.door.namespace
-    watched = enforced.keys() & watched_by({home}, listed.of(_WATCHES))
+    watched = enforced.keys() & watched_by({home}, snapshot.of(_WATCHES))
     if config.cluster_gates and (left := {each.name.namespace for each in accounts} - watched):
         yield warning(
             "refused",
