@@ -17,13 +17,13 @@ from cluster.conftest import Run
 from daypass._core.clock import SYSTEM_CLOCK, time_in
 from daypass._core.findings import Level
 from daypass._core.kubernetes.labels import PUBLISHED
+from daypass._core.kubernetes.objects import GroupKind
 from daypass.deploy.certificate_authority import Authority
 from daypass.gate.publication import closing_time
 from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS
-from daypass.render.fronts.routes import ObjectQuery
 from daypass.render.names import DOOR, GATE_WATCH
 from daypass.rules.published import NAMES
 from daypass.status.reading import read_cluster
@@ -134,7 +134,7 @@ def run(
 
 
 def test_what_differs_from_the_config_is_found(run: Run, cluster: Cluster) -> None:
-    other = ObjectQuery("policy", "PodDisruptionBudget")
+    other = GroupKind("policy", "PodDisruptionBudget")
     resource = cluster.find_kind(other.group, other.kind)
     assert resource is not None
     cluster.delete(resource, DOOR, "daypass")

@@ -1,35 +1,11 @@
-"""What is listed in a cluster, as fronts, engines and checks read it, made of objects."""
+"""What a check reads of a cluster, made of objects."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
 from daypass._core.kubernetes.objects import Object, group_of
-from daypass.analysis.snapshot import Look
-from daypass.analysis.snapshot import ObjectQuery as Query
-from daypass.render.fronts import FRONTS
-from daypass.render.fronts.gateway_api import GRPC_ROUTE
-from daypass.render.fronts.routes import ListedObjects, ObjectQuery
-
-_QUERIES = tuple(
-    dict.fromkeys([*(each for front in FRONTS for each in (front.api, *front.queries)), GRPC_ROUTE])
-)
-
-
-def listed_of(
-    *documents: Object,
-    queries: Collection[ObjectQuery] = _QUERIES,
-    unseen: Collection[ObjectQuery] = (),
-    absent: Collection[ObjectQuery] = (),
-) -> ListedObjects:
-    """The objects of a cluster that has these alone. `absent`: what the API does not serve."""
-    assert all(is_listed(queries, each) for each in documents)
-    objects = {
-        query: [_seen(query, each) for each in documents if _selects(query, each)]
-        for query in queries
-        if query not in unseen and query not in absent
-    }
-    return ListedObjects(objects=objects, unseen=frozenset(unseen))
+from daypass.analysis.snapshot import Look, ObjectQuery
 
 
 def look_of(
@@ -42,7 +18,7 @@ def look_of(
     for each in documents:
         each["metadata"].setdefault("uid", "1")
 
-    def look(query: Query) -> Sequence[Object] | None:
+    def look(query: ObjectQuery) -> Sequence[Object] | None:
         if query.kind in unseen:
             return None
         if pods is not None and query.kind == "Pod":
@@ -52,12 +28,7 @@ def look_of(
     return look
 
 
-def is_listed(queries: Collection[ObjectQuery], document: Object) -> bool:
-    """Whether some of these queries find an object."""
-    return any(_selects(query, document) for query in queries)
-
-
-def _selects(query: ObjectQuery | Query, document: Object) -> bool:
+def _selects(query: ObjectQuery, document: Object) -> bool:
     kind, metadata = (group_of(document["apiVersion"]), document["kind"]), document["metadata"]
     labels = metadata.get("labels") or {}
     wanted = (each.partition("=") for each in filter(None, query.labels.split(",")))
@@ -72,7 +43,7 @@ def _selects(query: ObjectQuery | Query, document: Object) -> bool:
     )
 
 
-def _seen(query: ObjectQuery | Query, document: Object) -> Object:
+def _seen(query: ObjectQuery, document: Object) -> Object:
     if not query.metadata_only:
         return document
     return {key: document[key] for key in ("apiVersion", "kind", "metadata")}

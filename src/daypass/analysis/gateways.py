@@ -28,7 +28,7 @@ from daypass.render.names import GATE
 from daypass.rules.patterns import EVERY_HOST, HostPattern
 
 COLLISIONS = "collisions"
-ROUTE_KINDS = {front.api[:2] for front in FRONTS}
+ROUTE_KINDS = {front.route_kind for front in FRONTS}
 """Group and kind of what routes paths, of all fronts."""
 NOT_APPLIED = "not-applied"
 NOTHING_APPLIED = failure(NOT_APPLIED, "nothing of this config is applied", command("apply"))
@@ -38,7 +38,7 @@ def find_unapplied(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
     """Find domains and gates that are not there."""
     there = {each.key: bool(snapshot.of(_filters(each))) for each in engines_of(config)}
     for front in fronts_of(config):
-        names = map(path_of, snapshot.of(ObjectQuery(*front.api[:2])))
+        names = map(path_of, snapshot.of(ObjectQuery(*front.route_kind)))
         there[f"domains.{front.name}"] = f"{front.namespace}/{front.object_name}" in names
     if there and not any(there.values()):
         yield NOTHING_APPLIED

@@ -25,7 +25,6 @@ from daypass.render.envoy.settings import (
     exposure_of,
 )
 from daypass.rules.patterns import HostPattern, literal_end
-from daypass.verification.certificate import hosts_of
 
 DEBIAN_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 REISSUE_AFTER_SECONDS = 30 * 86400
@@ -216,7 +215,19 @@ def _verify_pair(certificate_file: Path, key_file: Path, host: str, clock: Clock
         raise CertificateError(
             f"{certificate_file} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
         )
-    if host not in (names := hosts_of(certificate)):
+    if host not in (names := _hosts_of(certificate)):
         raise CertificateError(
             f"{certificate_file} is not for {host}", f"it names {', '.join(names) or 'no host'}"
         )
+
+
+def _hosts_of(certificate: x509.Certificate) -> list[str]:
+    """Return the names and IP addresses that a certificate is for."""
+    from cryptography import x509  # most certificates are trusted
+
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return [*names.get_values_for_type(x509.DNSName), *map(str, addresses)]

@@ -1,9 +1,8 @@
 """The ingress or gateway that publishes a domain and routes the prefix to the door.
 
-One module is one kind: the objects that publish a domain, what they need, and how the kind is
-recognised in a cluster. `front` has what they share (`ingress_controller`: those with an Ingress),
-`routes` what they read in a cluster. A new kind is a section of `config/domain.py`, a module here,
-and an entry in FRONTS; or in OWN_KINDS of `ingress`, if it is an ingress controller.
+One module is one kind: the objects that publish a domain, and what they need. `front` has what
+they share (`ingress_controller`: those with an Ingress). A new kind is a section of
+`config/domain.py`, a module here, and an entry in FRONTS.
 
 All of them speak TLS to the door; those that can verify it do so by authority and name. None serves
 or redirects the prefix over plain http: redirects are turned off, and the door refuses requests
@@ -16,14 +15,19 @@ from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.front import Front
 from daypass.render.fronts.gateway_api import GatewayApiFront
-from daypass.render.fronts.ingress import OWN_KINDS, IngressFront
+from daypass.render.fronts.ingress import IngressFront
+from daypass.render.fronts.ingress_nginx import IngressNginxFront
 from daypass.render.fronts.istio import IstioFront
-from daypass.render.fronts.routes import ListedObjects, ServedHost, ServedRoute
 
 AnyFront = Front[Any]
 _NO_FACTS = ClusterFacts()
 
-FRONTS: tuple[type[AnyFront], ...] = (*OWN_KINDS, IngressFront, IstioFront, GatewayApiFront)
+FRONTS: tuple[type[AnyFront], ...] = (
+    IngressNginxFront,
+    IngressFront,
+    IstioFront,
+    GatewayApiFront,
+)
 """In the order in which a user may choose one."""
 
 
@@ -42,11 +46,3 @@ def fronts_of(config: Config, facts: ClusterFacts = _NO_FACTS) -> list[AnyFront]
 def fronts_behind_door(config: Config) -> list[AnyFront]:
     """Return the fronts that forward to the door."""
     return [front for front in fronts_of(config) if not front.is_direct]
-
-
-def served(listed: ListedObjects) -> tuple[list[ServedHost], list[ServedRoute]]:
-    """Return the hosts and routes that the fronts of a cluster serve."""
-    return (
-        [host for front in FRONTS for host in front.hosts(listed)],
-        [route for front in FRONTS for route in front.routes(listed)],
-    )

@@ -1,19 +1,12 @@
-"""The ingress or gateway of a domain: what every kind of it makes, and is recognised by."""
+"""The ingress or gateway of a domain: what every kind of it makes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar, get_args
 
-from daypass._core.kubernetes.objects import Object
+from daypass._core.kubernetes.objects import GroupKind, Object
 from daypass.config import ClusterDomain, Config, TlsIssuer, TlsSecret
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.fronts.routes import (
-    ListedObjects,
-    ObjectQuery,
-    ServedHost,
-    ServedRoute,
-)
 from daypass.render.tls_server import AuthorityLocation, TlsServer
 
 D = TypeVar("D", bound=ClusterDomain)
@@ -26,7 +19,7 @@ TIMEOUT = "30s"
 class Front(ABC, Generic[D]):
     """The ingress or gateway of one domain of a config, in a cluster. `name`: the domain's.
 
-    A subclass is a kind: what it publishes, what it needs, and how it is recognised in a cluster.
+    A subclass is a kind: what it publishes, and what it needs.
     """
 
     domain_type: ClassVar[type[ClusterDomain]]
@@ -35,20 +28,8 @@ class Front(ABC, Generic[D]):
     usual_namespace: ClassVar[str | None] = None
     """Namespace of its pods, where the config names none; None: unknown."""
 
-    api: ClassVar[ObjectQuery]
+    route_kind: ClassVar[GroupKind]
     """The kind of the objects that route paths."""
-
-    queries: ClassVar[tuple[ObjectQuery, ...]]
-    """What else is listed in a cluster to recognise it."""
-
-    provider: ClassVar[str] = ""
-    """Who provides `api`, if a cluster may lack it."""
-
-    needs_class: ClassVar[bool] = False
-    """Whether a new one cannot do without the name of a class."""
-
-    default_certificate: ClassVar[str] = ""
-    """Subject of the certificate that it presents without one for the host; "" if it has none."""
 
     notes: ClassVar[tuple[str, ...]] = ()
     """What must be configured and is not rendered, in words."""
@@ -125,45 +106,3 @@ class Front(ABC, Generic[D]):
         if self.domain.dns == "none":
             return {}
         return {"external-dns.alpha.kubernetes.io/hostname": self.domain.host}
-
-    @classmethod
-    @abstractmethod
-    def hosts(cls, listed: ListedObjects) -> Iterator[ServedHost]:
-        """Yield the hosts that it serves in a cluster."""
-
-    @classmethod
-    @abstractmethod
-    def routes(cls, listed: ListedObjects) -> Iterator[ServedRoute]:
-        """Yield the routes that it serves in a cluster."""
-
-    @classmethod
-    @abstractmethod
-    def is_running(cls, listed: ListedObjects) -> bool:
-        """Return whether a cluster probably has it."""
-
-    @classmethod
-    def classes(cls, listed: ListedObjects) -> list[str] | None:
-        """Return the names of its classes in a cluster; None if they are unknown."""
-        return None
-
-    @classmethod
-    def default_class(cls, listed: ListedObjects) -> str | None:
-        """Return the class that it has if the config names none."""
-        return None
-
-    @classmethod
-    def has_classes(cls) -> bool:
-        """Return whether a config may name its class."""
-        return "class_name" in cls.domain_type.model_fields
-
-    @classmethod
-    def seen_namespace(cls, listed: ListedObjects) -> str | None:
-        """Return where its pods are in a cluster, if that is known and not the usual place."""
-        return None
-
-    @classmethod
-    def shadowed_routes(
-        cls, routes: Sequence[ServedRoute], hosts: Sequence[ServedHost], name: str
-    ) -> list[str]:
-        """Return the owners of routes that would no longer serve a name once it is published."""
-        return []

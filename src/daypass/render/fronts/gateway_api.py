@@ -3,31 +3,17 @@
 A BackendTLSPolicy verifies the door, one for all domains.
 """
 
-from collections.abc import Iterator
 from typing import ClassVar
 
-from daypass._core.kubernetes.objects import Object, name_of, new_object
+from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass.config import GatewayApiDomain
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.front import Front
-from daypass.render.fronts.routes import (
-    ListedObjects,
-    ObjectQuery,
-    RouteKind,
-    ServedHost,
-    ServedRoute,
-    owner_of,
-    path_of,
-)
 from daypass.render.names import DOOR, SERVICE_PORT
 from daypass.render.tls_server import AuthorityLocation, TlsServer
 
 GROUP = "gateway.networking.k8s.io"
-HTTP_ROUTE = ObjectQuery(GROUP, "HTTPRoute")
-GRPC_ROUTE = ObjectQuery(GROUP, "GRPCRoute")
-GATEWAY = ObjectQuery(GROUP, "Gateway")
-GATEWAY_CLASS = ObjectQuery(GROUP, "GatewayClass")
 _LISTENER = "https"
 
 
@@ -35,10 +21,7 @@ class GatewayApiFront(Front[GatewayApiDomain]):
     """An implementation of the Gateway API, where an HTTPRoute leads the prefix to the door."""
 
     domain_type: ClassVar = GatewayApiDomain
-    api: ClassVar = HTTP_ROUTE
-    queries: ClassVar = (GATEWAY, GATEWAY_CLASS)
-    provider: ClassVar = "Gateway API"
-    needs_class: ClassVar = True
+    route_kind: ClassVar = GroupKind(GROUP, "HTTPRoute")
 
     @property
     def gateway(self) -> tuple[str, str, str]:
@@ -98,53 +81,6 @@ class GatewayApiFront(Front[GatewayApiDomain]):
             annotations=self.dns_annotations,
             spec=spec,
         )
-
-    @classmethod
-    def hosts(cls, listed: ListedObjects) -> Iterator[ServedHost]:
-        """Yield the hosts of listeners that terminate TLS; `*` for one without a hostname."""
-        for gateway in listed.of(GATEWAY):
-            for listener in (gateway.get("spec") or {}).get("listeners") or ():
-                if listener.get("protocol") == "HTTPS":
-                    yield ServedHost(
-                        host=listener.get("hostname") or "*",
-                        front=cls.kind(),
-                        ends_tls=True,
-                        gateway=f"{path_of(gateway)}/{listener['name']}",
-                    )
-
-    @classmethod
-    def routes(cls, listed: ListedObjects) -> Iterator[ServedRoute]:
-        """Yield the paths of HTTPRoutes."""
-        for route in listed.of(HTTP_ROUTE):
-            yield from _routes(route)
-
-    @classmethod
-    def is_running(cls, listed: ListedObjects) -> bool:
-        """Return whether a cluster has a class of it."""
-        return bool(cls.classes(listed))
-
-    @classmethod
-    def classes(cls, listed: ListedObjects) -> list[str] | None:
-        """Return the names of the GatewayClasses; None if they are unknown."""
-        if GATEWAY_CLASS not in listed.objects:
-            return None
-        return sorted(map(name_of, listed.of(GATEWAY_CLASS)))
-
-
-def _routes(route: Object) -> Iterator[ServedRoute]:
-    """Yield the paths of an HTTPRoute."""
-    kinds: dict[str, RouteKind] = {"PathPrefix": "prefix", "RegularExpression": "pattern"}
-    spec = route.get("spec") or {}
-    for host in spec.get("hostnames") or ():
-        for rule in spec.get("rules") or ():
-            for match in rule.get("matches") or ():
-                path = match.get("path") or {}
-                yield ServedRoute(
-                    host=host,
-                    path=path.get("value", "/"),
-                    kind=kinds.get(path.get("type", "PathPrefix"), "exact"),
-                    owner=owner_of(route),
-                )
 
 
 def backend_tls_policy(facts: ClusterFacts, server: TlsServer) -> Object:

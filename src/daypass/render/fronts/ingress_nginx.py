@@ -19,15 +19,14 @@ _TAIL = "/api/v1/namespaces/[a-z0-9-]+/serviceaccounts/[a-z0-9.-]+/token"
 """In characters that the controller allows in a path. It ignores case, and `$` also matches before
 a line feed at the end."""
 
+_USUAL_CLASS = "nginx"
+
 
 class IngressNginxFront(ControllerFront[IngressNginxDomain]):
     """ingress-nginx, which verifies the door by annotations of the Ingress."""
 
     domain_type: ClassVar = IngressNginxDomain
     usual_namespace: ClassVar = "ingress-nginx"
-    controller: ClassVar = "k8s.io/ingress-nginx"
-    usual_class: ClassVar = "nginx"
-    default_certificate: ClassVar = "Kubernetes Ingress Controller Fake Certificate"
     notes: ClassVar = (
         'ConfigMap of ingress-nginx: upstream-keepalive-connections: "0", or a connection that'
         " another Ingress opened to the same address is reused without verification",
@@ -50,7 +49,7 @@ class IngressNginxFront(ControllerFront[IngressNginxDomain]):
 
     def objects(self) -> list[Object]:
         """Return the Ingress."""
-        class_name = self.domain.class_name or self.usual_class
+        class_name = self.domain.class_name or _USUAL_CLASS
         if self.is_direct:
             return [self._direct(class_name)]
         secret, host = f"{self.namespace}/{DOOR_PAIR}", door_server(self.config).host
