@@ -59,30 +59,23 @@ def fast_path(argv: list[str]) -> int | None:
     Words after `--` are passed on unparsed: what `argparse` does with a second `--`, or with
     options after the first word, differs between versions of Python.
     """
+    if "--" not in argv and {"-h", "--help"}.isdisjoint(argv):
+        raise _no_command()
     at = argv.index("--") if "--" in argv else len(argv)
     args, command = parse_simple(argv[:at], _DEFAULTS), argv[at + 1 :]
     if args is None or not command:
-        _refuse_misplaced(argv[:at], command)
         return None
     _run(args, command)
 
 
-def _refuse_misplaced(before: list[str], after: list[str]) -> None:
-    """Raise UsageError if the command begins before `--`, or there is no `--`."""
-    for at, word in enumerate(before):
-        if not word.startswith("-") and parse_simple(before[:at], _DEFAULTS) is not None:
-            fact, words = "the command does not follow --", ["--", *before[at:], *after]
-            if after and word.endswith(".json"):
-                fact = f"`{hints.command('run')}` takes no argument {word[:40]!r}"
-                words = ["--credentials", *before[at:], "--", *after]
-            line = hints.command("run", *before[:at], *words)
-            raise UsageError(fact, f"write: {line}")
-
-
 def run(args: Namespace) -> int:
     """Raise UsageError: `fast_path` runs every command line that has a command after `--`."""
+    raise _no_command()
+
+
+def _no_command() -> UsageError:
     line = hints.command("run", "--", hints.Placeholder("COMMAND"))
-    raise UsageError("no command is named", f"write: {line}")
+    return UsageError("no command follows --", f"write: {line}")
 
 
 def _run(args: SimpleNamespace, command: list[str]) -> NoReturn:

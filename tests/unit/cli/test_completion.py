@@ -133,12 +133,6 @@ def test_an_optional_value_is_offered_after_an_equals_sign_only(
     assert offered("version", "--dry-run", "", directive=FILES) == {}
 
 
-@pytest.mark.parametrize("line", ["completion zsh ", "run ", "token "])
-def test_options_are_offered_if_there_is_nothing_else(offered: Offered, line: str) -> None:
-    *command, last = line.split(" ")
-    assert offered(*command, last) == offered(*command, "-") != {}
-
-
 @pytest.mark.parametrize("line", ["verify {}", "identity create {}--domain="])
 @pytest.mark.parametrize("option", ["", "--config ~/other.yaml ", "--config='$HOME/other.yaml' "])
 def test_domains_are_those_of_the_config(

@@ -122,19 +122,9 @@ def test_mistakes_are_data_with_an_output_format(
     assert yaml.safe_load(capsys.readouterr().out)["valid"] is True
 
 
-def test_a_missing_file_is_not_valid(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "validate", "--config", "no.yaml", "-o", "json"]) == 2
-    (problem,) = json.loads(capsys.readouterr().out)["problems"]
-    assert (problem["file"], problem["line"]) == ("no.yaml", 0)
-
-
 def test_the_printed_schema_is_that_of_the_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out) == json_schema()
-
-
-def test_the_schema_has_a_name_that_nobody_else_can_register() -> None:
-    assert json_schema()["$id"].startswith("urn:daypass:")
 
 
 @pytest.mark.parametrize("name", ["cluster.yaml", "daypass.yaml"])

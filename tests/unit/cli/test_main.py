@@ -93,7 +93,6 @@ def test_the_version_is_printed_and_the_arguments_of_the_process_are_the_default
         ("\x1b[2J", "command '\\x1b[2J'", "`daypass --help`"),
         ("policy aply -n x", "command 'aply'", "`daypass policy apply`"),
         ("identity help create", "command 'help'", "write: daypass help identity create"),
-        ("run bot.json -- job", "'bot.json'", "daypass run --credentials bot.json -- job"),
     ],
 )
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(

@@ -128,22 +128,6 @@ def test_the_credentials_option_takes_precedence_over_the_environment(
     assert run_token("--credentials", str(file)) == (FIRST, "")
 
 
-def test_environment_variables_can_replace_the_credentials_file(
-    open_door: OpenDoor, run_token: RunToken, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    authority: Any,
-) -> None:  # fmt: skip
-    door, _ = open_door(good_answer(1), good_answer(2))
-    monkeypatch.delenv("DAYPASS_CREDENTIALS")
-    (tmp_path / "ca.pem").write_text(authority.pem)
-    monkeypatch.setenv("DAYPASS_DOOR", door.url)
-    monkeypatch.setenv("DAYPASS_TOKEN", long_lived_token())
-    monkeypatch.setenv("DAYPASS_AUDIENCE", AUDIENCE)
-    monkeypatch.setenv("DAYPASS_CA_FILE", str(tmp_path / "ca.pem"))
-    assert [run_token()[0] for _ in range(2)] == [FIRST, FIRST]
-    monkeypatch.setenv("DAYPASS_TOKEN", long_lived_token() + "x")
-    assert run_token() == (SECOND, "")
-
-
 def test_changed_credentials_do_not_use_the_cached_token(
     open_door: OpenDoor, run_token: RunToken
 ) -> None:
@@ -161,18 +145,6 @@ def test_a_token_is_cached_until_its_token_file_changes(
         private_file(tmp_path / "long", long_lived_token() + "x" * number)
         assert [run_token()[0] for _ in range(2)] == [printed, printed]
         assert len(door.requests) == number
-
-
-def test_equal_credentials_files_in_two_folders_share_no_token(
-    open_door: OpenDoor, run_token: RunToken, tmp_path: Path
-) -> None:
-    door, file = open_door(good_answer(1), good_answer(2), token={"file": "long"})
-    for folder, printed in (("a", FIRST), ("b", SECOND)):
-        (tmp_path / folder).mkdir()
-        private_file(tmp_path / folder / "c.json", file.read_text())
-        private_file(tmp_path / folder / "long", long_lived_token(secret=folder))
-        assert run_token("--credentials", str(tmp_path / folder / "c.json"))[0] == printed
-    assert [each["spec"]["boundObjectRef"]["name"] for each in door.bodies()] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -201,14 +173,6 @@ def test_a_stale_token_is_used_with_a_warning_while_the_door_is_down_but_not_if_
     assert (": warning: " in err) is (code == 0)
     assert named in err
     check(err, reason="failed" if code else "warning", hide=r"\b\d+ (s|seconds)\b")
-
-
-def test_the_servers_warnings_go_to_stderr(open_door: OpenDoor, run_token: RunToken) -> None:
-    open_door(good_answer(1, 'Warning: 299 - "shortened to 3600 seconds"'))
-    assert run_token() == (FIRST, "daypass: warning: shortened to 3600 seconds\n")
-
-
-# -- problems with the cache
 
 
 def test_credentials_that_others_can_read_are_refused_even_if_a_token_is_cached(
@@ -361,13 +325,6 @@ def test_a_refusal_goes_to_stderr_and_exits_with_1(
     assert cached_files(tmp_path) == []
 
 
-def test_missing_credentials_exit_with_2(run_token: RunToken) -> None:
-    out, err = run_token(code=2)
-    assert out == ""
-    assert err.splitlines()[1].startswith("  set DAYPASS_CREDENTIALS")
-    check(err, reason="usage")
-
-
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
 )
@@ -410,32 +367,3 @@ def test_cleared_tokens_are_replaced_and_other_files_stay(
     check(err, str(file.parent))
     assert (out, cached_files(tmp_path)) == ("", [other])
     assert run_token() == (SECOND, "")
-
-
-def test_a_cache_without_tokens_is_cleared_too(run_token: RunToken) -> None:
-    out, err = run_token("--clear-cache")
-    check(err)
-    assert out == ""
-
-
-@pytest.mark.parametrize("option", [("-o", "json"), ("--no-cache",), ("--credentials", "bot.json")])
-def test_clearing_takes_no_other_option(
-    option: tuple[str, ...], open_door: OpenDoor, run_token: RunToken, tmp_path: Path
-) -> None:
-    open_door()
-    run_token()
-    _, err = run_token("--clear-cache", *option, code=2)
-    assert "--clear-cache" in err
-    assert len(cached_files(tmp_path)) == 1
-
-
-def test_what_cannot_be_cleared_is_named(run_token: RunToken, tmp_path: Path) -> None:
-    tokens = tmp_path / "home" / ".cache" / "daypass" / "tokens"
-    tokens.parent.mkdir(parents=True)
-    tokens.touch()
-    _, err = run_token("--clear-cache", code=1)
-    check(err, str(tokens))
-    tokens.unlink()
-    (tokens / ("a" * 64)).mkdir(parents=True)
-    _, err = run_token("--clear-cache", code=1)
-    check(err, str(tokens))

@@ -11,7 +11,6 @@ from daypass._core.kubernetes import labels
 from daypass.identity.model import IdentityName
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, ROLES
 from daypass.render.names import GATE_WATCH
-from daypass.rules.published import DENIALS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import make, own_secrets
 from support.messages import check, message_with
@@ -97,15 +96,6 @@ def test_a_command_waits_no_longer_than_its_options_say_if_no_watch_publishes(
     assert ("a gate of daypass may refuse them at first" in err) is bool(is_new)
 
 
-@pytest.mark.parametrize("command", [each for each in COMMANDS if each != "deny"])
-def test_without_a_gate_a_command_does_not_wait(
-    embedded: EmbeddedCluster, run: Run, command: str
-) -> None:
-    began = embedded.clock.monotonic()
-    assert "published after" not in run(COMMANDS[command], code=CODES.get(command, 0))[1]
-    assert embedded.clock.monotonic() == began
-
-
 @pytest.mark.parametrize("options", ["", "--undo", "--dry-run"])
 def test_where_there_is_no_gate_nothing_is_denied(
     embedded: EmbeddedCluster, run: Run, options: str
@@ -170,25 +160,6 @@ def test_the_watch_keeps_its_rights_until_a_deletion_is_published(
     run("identity delete bot --yes")
     assert gate.seen == [True]
     assert not gate.look()
-
-
-def test_a_denial_is_published_and_removed(embedded: EmbeddedCluster, run: Run) -> None:
-    StandInGate(embedded=embedded)
-    uid = "0b2c8d0e-5d0f-4d8e-9b1a-6a52f1c0a0c4"
-    for option, name, key in (
-        ("--jti", "a", "jti.a"),
-        ("--uid", uid, f"uid.{uid}"),
-        ("--of-namespace", "a", "namespace.a"),
-    ):
-        err = run(f"gate deny {option} {name} --config gate.yaml --until 2030-01-01T00:00:00Z")[1]
-        check(
-            message_with(err, "denied"), f"{option} {name} --undo", reason="denied", hide=r"20\S+Z"
-        )
-        published = embedded.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
-        assert published["data"]["entries"] == key
-        run(f"gate deny {option} {name} --undo --config gate.yaml")
-        published = embedded.cluster.get(CONFIG_MAPS, DENIALS, "daypass")
-        assert published["data"]["entries"] == ""
 
 
 @pytest.mark.parametrize("command", ["create", "rotate", "rotate all"])
