@@ -42,7 +42,7 @@ class ApiServer:
 
 
 def only_kubernetes(why: str) -> pytest.MarkDecorator:
-    """Mark a test of what the embedded API server need not do: `ONLY_IN_A_CLUSTER` has it."""
+    """Mark a test of what the embedded API server need not do, as its package lists."""
     return pytest.mark.only_kubernetes(why)
 
 

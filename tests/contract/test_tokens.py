@@ -93,6 +93,13 @@ def test_a_lifetime_of_ten_minutes_to_the_longest_is_granted_without_a_warning(
     assert (lifetime(claims(answer)), answer.warnings) == (seconds, [])
 
 
+def test_a_longer_lifetime_is_shortened(api_server: ApiServer, bot: Identity) -> None:
+    answer = request_token(api_server, bot, expirationSeconds=2**32)
+    assert lifetime(claims(answer)) == LONGEST_LIFETIME_SECONDS
+    assert answer.json["spec"]["expirationSeconds"] == LONGEST_LIFETIME_SECONDS
+
+
+@only_kubernetes("the embedded one does not warn")
 @pytest.mark.parametrize("seconds", [LONGEST_LIFETIME_SECONDS + 1, 2**32])
 def test_a_longer_lifetime_is_shortened_with_a_warning(
     api_server: ApiServer, bot: Identity, seconds: int
@@ -247,6 +254,7 @@ def test_use_of_a_long_lived_token_labels_its_secret_with_the_day(
     assert used in days
 
 
+@only_kubernetes("it has the cleaner of unused tokens, which sets the label")
 def test_a_token_is_invalid_while_its_secret_is_labelled_invalid(
     api_server: ApiServer, bot: Identity
 ) -> None:

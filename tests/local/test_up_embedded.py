@@ -19,7 +19,6 @@ from daypass.client.credentials import Credentials
 from daypass.local.stack import stack_config
 from daypass.rules.reasons import Reason
 from support import network_of_its_own
-from support.admin import Admin
 from support.authority import Authority
 from support.deadline import eventually
 from support.gate_differences import reason_in
@@ -126,7 +125,7 @@ def test_a_shutdown_is_reported_as_soon_as_it_is_requested(tmp_path: Path) -> No
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda whole: whole[: len(whole) // 2],
-    "another version": lambda whole: whole.replace(b'"format": 1', b'"format": 999'),
+    "another version": lambda whole: whole.replace(b'"format": 2', b'"format": 999'),
 }
 
 
@@ -317,14 +316,9 @@ def test_a_kubeconfig_for_the_embedded_api_server_needs_no_audience(tmp_path: Pa
         user = json.loads((tmp_path / "kube").read_text())["users"][0]["user"]["exec"]
         answer = output_of(user["command"], *user["args"], environment=environment)
         token = json.loads(answer)["status"]["token"]
-        bot = Admin(
-            url=admin.url, context=admin.context, headers={"Authorization": f"Bearer {token}"}
-        )
-        review = bot.create(
-            "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-            {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"},
-        )
-        assert review["status"]["userInfo"]["username"] == "system:serviceaccount:team:bot"
+        review = {"spec": {"token": token}}
+        found = admin.create("/apis/authentication.k8s.io/v1/tokenreviews", review)
+        assert found["status"]["user"]["username"] == "system:serviceaccount:team:bot"
 
 
 FOLLOWED = """

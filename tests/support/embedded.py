@@ -19,7 +19,7 @@ from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
 from daypass.local.apiserver.api import Api
-from daypass.local.apiserver.objects import Watch
+from daypass.local.apiserver.handlers import Watch
 from daypass.local.apiserver.requests import ApiRequest
 from daypass.local.apiserver.state import ServerState
 from daypass.local.apiserver.tokens import SigningKey
@@ -81,7 +81,7 @@ class InProcess(httpx2.BaseTransport):
             )
         )
         assert not isinstance(answer, Watch), "a watch"
-        return httpx2.Response(answer.status, headers=list(answer.headers), content=answer.body)
+        return httpx2.Response(answer.status, content=answer.body)
 
     def _refusal(self, path: str) -> dict[str, object] | None:
         *_, kind, name = ["", *path.split("/")]

@@ -60,7 +60,6 @@ NOT_TYPED = {
     "client/credentials_source.py::fields_of": "says which command wrote the right file",
     "deploy/git.py::commit_message": "the message of a commit says who made it",
     "cli/completion.py::<module>": "comments of generated scripts",
-    "local/apiserver/kinds.py::<module>": "a table of what the embedded API server leaves out",
 }
 
 

@@ -1,24 +1,65 @@
-"""HTTP requests and responses of the API server, and a request on its way to a handler."""
+"""HTTP requests and responses of the API server, its errors, and a request on its way to a handler.
+
+Errors are worded as in k8s.io/apimachinery/pkg/api/errors.
+"""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from daypass._core.kubernetes.objects import Object
-from daypass.local.apiserver import errors, protobuf
-from daypass.local.apiserver.errors import quote
-from daypass.local.apiserver.kinds import AUTHORIZATION_POLICY, Kind
+from daypass._core.kubernetes.status import failure
+from daypass.local.apiserver.kinds import Kind
 from daypass.local.apiserver.rbac import Attributes, User
-from daypass.local.apiserver.schema import JSON, ShapeError, parse, read
 from daypass.local.apiserver.state import ServerState
 
+BODY_LIMIT_BYTES = 3 * 1024 * 1024
+JSON = "application/json"
 _VERBS = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _COLLECTION_VERBS = {"get": "list", "delete": "deletecollection"}
+
+
+_REASONS = {
+    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict",
+    405: "MethodNotAllowed", 410: "Expired", 413: "RequestEntityTooLarge", 422: "Invalid",
+    415: "UnsupportedMediaType", 500: "InternalError",
+}  # fmt: skip
+
+
+class StatusError(Exception):
+    """A v1.Status that reports a failure."""
+
+    def __init__(self, code: int, message: str, reason: str = "") -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.status = failure(code, reason or _REASONS[code], message)
+
+
+def quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def not_found(kind: Kind, name: str) -> StatusError:
+    return StatusError(404, f"{kind.resource} {quote(name)} not found")
+
+
+def unsupported_media_type(accepted: str) -> StatusError:
+    what = "the body of the request was in an unknown format - accepted media types include: "
+    return StatusError(415, what + accepted)
+
+
+def conflict(resource: str, name: str, why: str) -> StatusError:
+    """Return the 409 for an object that is not as the caller expects."""
+    return StatusError(409, f"Operation cannot be fulfilled on {resource} {quote(name)}: {why}")
+
+
+def invalid(kind: Kind, name: str, field: str, why: str) -> StatusError:
+    """Return the 422 for a field of an object."""
+    what = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    return StatusError(422, f"{what} {quote(name)} is invalid: {field}: {why}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,31 +81,26 @@ class ApiRequest:
         return self.header("content-type").partition(";")[0].strip().lower()
 
     @property
-    def is_well_formed(self) -> bool:
-        """Whether the target is a path in which every percent sign begins an escape."""
-        path = self.target.partition("?")[0]
-        return path.startswith("/") and not re.search("%(?![0-9A-Fa-f]{2})", path)
-
-    @property
     def wants_metadata(self) -> bool:
         """Whether the answer is to contain only the metadata of its objects."""
-        first = self.header("accept").partition(",")[0].replace(" ", "")
-        kinds = ("PartialObjectMetadata", "PartialObjectMetadataList")
-        wanted = [{"application/json", f"as={kind}", "g=meta.k8s.io", "v=v1"} for kind in kinds]
-        return set(first.split(";")) in wanted
+        return "as=PartialObjectMetadata" in self.header("accept")
 
     @property
     def path(self) -> str:
         return unquote(self.target.partition("?")[0])
 
+    def parameter(self, name: str) -> str:
+        """Return a parameter's first value, or an empty string."""
+        return parse_qs(self.target.partition("?")[2]).get(name, [""])[0]
+
+    def number(self, name: str) -> int:
+        """Return a parameter as a whole number, 0 if it is none."""
+        text = self.parameter(name)[:18]
+        return int(text) if text.isdecimal() else 0
+
     @property
-    def query(self) -> Query:
-        """The parameters, without what cannot be parsed."""
-        try:
-            text = self.target.partition("?")[2]
-            return Query(parse_qs(text, keep_blank_values=True, max_num_fields=100))
-        except ValueError:
-            return Query({})
+    def is_watch(self) -> bool:
+        return self.parameter("watch") in ("1", "true")
 
     def attributes(self, user: User) -> Attributes:
         """Return what the authorizer judges and the router follows.
@@ -89,7 +125,7 @@ class ApiRequest:
         if resource == "namespaces":
             namespace = name
         if not name:
-            is_watch = verb == "get" and self.query.flag("watch")
+            is_watch = verb == "get" and self.is_watch
             verb = "watch" if is_watch else _COLLECTION_VERBS.get(verb, verb)
         return Attributes(
             user=user,
@@ -102,57 +138,21 @@ class ApiRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The parameters of a request; of a repeated one the first is used."""
-
-    values: dict[str, list[str]]
-
-    def text(self, name: str) -> str:
-        """Return a parameter, or an empty string."""
-        return self.values.get(name, [""])[0]
-
-    def flag(self, name: str) -> bool:
-        """Return a parameter as apimachinery reads a bool: true unless it is `false` or `0`."""
-        return name in self.values and self.text(name).lower() not in ("false", "0")
-
-    def number(self, name: str) -> int | None:
-        """Return a whole number, or None if the parameter is absent. Raises the 400."""
-        text = self.text(name)
-        if not text:
-            return None
-        if not re.fullmatch("[0-9]{1,18}", text):
-            raise errors.bad_request(f"{name}: {quote(text[:64])} is not a number")
-        return int(text)
-
-
 @dataclass(slots=True, kw_only=True)
 class ApiResponse:
+    """A response in JSON."""
+
     status: int
     body: bytes
-    content_type: str = "application/json"
-    headers: list[tuple[str, str]] = field(default_factory=list)
 
     @classmethod
     def of(cls, document: Any, status: int = 200) -> ApiResponse:
         return cls(status=status, body=to_json(document))
 
-    @classmethod
-    def of_text(cls, text: str, status: int = 200) -> ApiResponse:
-        content_type = "text/plain; charset=utf-8"
-        return cls(status=status, body=text.encode(), content_type=content_type)
-
 
 def to_json(document: Any) -> bytes:
     """Return a line of JSON."""
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
-    return text.encode("utf-8", "replace")
-
-
-def warning_headers(warnings: Iterable[str]) -> list[tuple[str, str]]:
-    """Return Warning headers (RFC 9111), each text once."""
-    texts = ("".join(c for c in text if c.isprintable()) for text in dict.fromkeys(warnings))
-    return [("Warning", f"299 - {quote(text)}") for text in texts]
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -161,67 +161,64 @@ class ApiCall:
 
     state: ServerState
     request: ApiRequest
-    query: Query
-    user: User
     kind: Kind
     namespace: str
     name: str
-    warnings: list[str] = field(default_factory=list)
 
     def live(self) -> Object:
         """Return the object that the request names. Raises the 404."""
         found = self.state.store.get(self.kind, self.namespace, self.name)
         if found is None:
-            raise errors.not_found(self.kind.group, self.kind.plural, self.name)
+            raise not_found(self.kind, self.name)
         return found
 
     @property
     def is_dry_run(self) -> bool:
         """Whether nothing is to be stored."""
-        return bool(self.query.values.get("dryRun"))
+        return bool(self.request.parameter("dryRun"))
 
-    def decode(self, kind: Kind | None = None) -> Object:
-        """Return the body as an object of a kind, by default the call's. Raises the 4xx."""
-        kind, media = kind or self.kind, self.request.media_type
-        is_built_in = kind is not AUTHORIZATION_POLICY
-        if media not in ("", JSON) and not (is_built_in and media == protobuf.MEDIA_TYPE):
-            raise errors.unsupported_media_type(
-                "the body of the request was in an unknown format - accepted media types include: "
-                + ", ".join((JSON, protobuf.MEDIA_TYPE)[: 1 + is_built_in])
-            )
-        return self.convert(self.parse(kind), kind)
+    def decode(self, kind: Kind) -> Object:
+        """Return the body as an object of a kind. Raises the 4xx."""
+        if self.request.media_type not in ("", JSON):
+            raise unsupported_media_type(JSON)
+        return self.convert(self.parse(), kind)
 
-    def parse(self, kind: Kind) -> Any:
-        """Return the body as JSON has it. Raises the 400."""
+    def parse(self) -> Object:
+        """Return the JSON object in the body. Raises the 400."""
         try:
-            if self.request.media_type == protobuf.MEDIA_TYPE:
-                return protobuf.parse(self.request.body, kind.shape)
-            return parse(self.request.body)
-        except (ShapeError, protobuf.ProtobufError) as error:
-            what = f"the object provided is unrecognized (must be of type {kind.kind})"
-            raise errors.bad_request(f"{what}: {error}") from None
+            value = json.loads(self.request.body)
+        except (ValueError, RecursionError) as error:
+            raise StatusError(400, f"the body is unrecognized: json parse error: {error}") from None
+        if not isinstance(value, dict):
+            raise StatusError(400, "the body is not an object")
+        return value
 
-    def convert(self, value: Any, kind: Kind) -> Object:
-        """Return a parsed body as an object of a kind in this call's namespace. Raises the 400."""
-        head = value if isinstance(value, dict) else {}
-        version, name = head.get("apiVersion") or kind.api_version, head.get("kind") or kind.kind
+    def convert(self, value: Object, kind: Kind) -> Object:
+        """Return an object of a kind in this call's namespace. Raises the 400."""
+        document = _without_nulls(value)
+        version = document.get("apiVersion") or kind.api_version
+        name = document.get("kind") or kind.kind
         what = f"{name} in version {quote(str(version))} cannot be handled as a {kind.kind}: "
         if (version, name) != (kind.api_version, kind.kind):
-            raise errors.bad_request(what + "the path is for another kind")
-        unknown: list[str] = []
-        try:
-            obj = read(value, kind.shape, "", unknown)
-        except ShapeError as error:
-            raise errors.bad_request(what + str(error)) from None
-        if unknown and self.query.text("fieldValidation") == "Strict":
-            raise errors.bad_request(f"{what}strict decoding error: {', '.join(unknown)}")
-        self.warnings += unknown
-        metadata = dict(obj.get("metadata", {}))
-        if metadata.pop("namespace", self.namespace) not in ("", self.namespace):
-            raise errors.bad_request(
+            raise StatusError(400, what + "the path is for another kind")
+        if fault := kind.mismatch(document):
+            raise StatusError(400, what + f"{fault} has another type")
+        metadata = dict(document.get("metadata", {}))
+        metadata.pop("managedFields", None)
+        if (metadata.pop("namespace", "") or self.namespace) != self.namespace:
+            raise StatusError(
+                400,
                 "the namespace of the provided object does not match the namespace sent on the "
-                "request"
+                "request",
             )
-        if self.namespace and kind.namespaced:
+        if self.namespace:
             metadata["namespace"] = self.namespace
-        return {"kind": kind.kind, "apiVersion": kind.api_version, **obj, "metadata": metadata}
+        return {**document, "apiVersion": version, "kind": name, "metadata": metadata}
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_without_nulls(each) for each in value if each is not None]
+    return value

@@ -7,7 +7,6 @@ read is refused.
 from __future__ import annotations
 
 import json
-import re
 import secrets
 import uuid
 from pathlib import Path
@@ -18,15 +17,12 @@ from daypass._core.errors import DaypassError
 from daypass._core.files import read_private, write_private
 from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
-from daypass.local.apiserver.kinds import STORED
-from daypass.local.apiserver.schema import ShapeError, read
+from daypass.local.apiserver.kinds import BY_NAME
 from daypass.local.apiserver.store import Store
-from daypass.local.apiserver.tokens import Issuer, KeyRing, SigningKey, TokenAuthenticator
+from daypass.local.apiserver.tokens import Issuer, SigningKey, TokenAuthenticator
 
-FORMAT = 1
+FORMAT = 2
 LIMIT_BYTES = 256 * 1024 * 1024
-_KINDS = {(kind.api_version, kind.kind): kind for kind in STORED}
-_ADMIN_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class StateFileError(DaypassError):
@@ -34,9 +30,9 @@ class StateFileError(DaypassError):
 
 
 class ServerState:
-    """Objects, keys and what every handler needs: those of `file`, or new ones, which are saved.
+    """Objects and the signing key, those of `file` or new ones, which are saved.
 
-    `certificate_authority`: PEM, for token Secrets and kube-root-ca.crt. `url`: its own.
+    `certificate_authority`: PEM, for token Secrets. `url`: its own.
     `file`: None to keep nothing. Raises StateFileError, UnsafeFileError, OSError.
     """
 
@@ -50,14 +46,14 @@ class ServerState:
         self._file = file
         document = None if file is None else _load(file)
         if document is None:
-            token, keys = Secret(secrets.token_urlsafe(32)), KeyRing([SigningKey.generate()])
+            token, key = Secret(secrets.token_urlsafe(32)), SigningKey.generate()
         else:
-            token, keys = Secret(document["adminToken"]), KeyRing(document["keys"])
+            token, key = Secret(document["adminToken"]), document["key"]
             for obj in document["objects"]:
-                self.store.load(_KINDS[obj["apiVersion"], obj["kind"]], obj)
+                self.store.load(BY_NAME[obj["apiVersion"], obj["kind"]], obj)
             # No watch can start before this point.
             self.store.version = self.store.forgotten = document["resourceVersion"]
-        self.issuer = Issuer(self.store, keys, clock)
+        self.issuer = Issuer(self.store, key, clock)
         self.authenticator = TokenAuthenticator(self.issuer, token)
         if document is None:
             self.save()
@@ -69,7 +65,7 @@ class ServerState:
         document = {
             "format": FORMAT,
             "adminToken": self.authenticator.admin_token.reveal(),
-            "keys": [key.unsafe_pem() for key in self.issuer.keys.keys],
+            "key": self.issuer.key.unsafe_pem(),
             "resourceVersion": self.store.version,
             "objects": self.store.everything(),
         }
@@ -85,7 +81,7 @@ class ServerState:
 
 
 def _load(file: Path) -> dict[str, Any] | None:
-    """Return the content of a state file, with its keys loaded, or None if there is no file."""
+    """Return the content of a state file, with its key loaded, or None if there is no file."""
     try:
         raw = read_private(str(file), limit_bytes=LIMIT_BYTES)
     except FileNotFoundError:
@@ -93,24 +89,19 @@ def _load(file: Path) -> dict[str, Any] | None:
     hint = f"start afresh with: rm {file} (identities made here are then gone)"
     try:
         return _checked(json.loads(raw))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         fact = f"{file} is damaged, or was written by another version"
         raise StateFileError(fact, hint) from None
 
 
 def _checked(document: dict[str, Any]) -> dict[str, Any]:
-    if document["format"] != FORMAT or not document["keys"]:
+    if document["format"] != FORMAT or not document["adminToken"]:
         raise ValueError("format")
-    if not _ADMIN_TOKEN.fullmatch(document["adminToken"]):
-        raise ValueError("adminToken")
     for obj in document["objects"]:
-        metadata = obj["metadata"]
-        if not all(isinstance(metadata[key], str) for key in ("name", "uid", "resourceVersion")):
-            raise ValueError("metadata")
-        read(obj, _KINDS[obj["apiVersion"], obj["kind"]].shape, "", [])
+        if fault := BY_NAME[obj["apiVersion"], obj["kind"]].mismatch(obj):
+            raise ValueError(fault)
     return {
-        "adminToken": document["adminToken"],
-        "keys": [SigningKey.load(pem) for pem in document["keys"]],
+        **document,
+        "key": SigningKey.load(document["key"]),
         "resourceVersion": int(document["resourceVersion"]),
-        "objects": document["objects"],
     }

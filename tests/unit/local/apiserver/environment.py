@@ -83,8 +83,7 @@ class Env:
             ApiRequest(method=method, target=target, headers=tuple(sent), body=content)
         )
         assert isinstance(answer, ApiResponse), "a watch"
-        named = tuple((name.lower(), value) for name, value in answer.headers)
-        return Answer(code=answer.status, headers=named, body=answer.body)
+        return Answer(code=answer.status, headers=(), body=answer.body)
 
     def mint(self, **spec: Any) -> str:
         """A token of `bot`, requested with its long-lived token."""

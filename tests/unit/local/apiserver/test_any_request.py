@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daypass.local.apiserver.objects import Watch
-from daypass.local.apiserver.protobuf import MEDIA_TYPE as PROTOBUF
+from daypass.local.apiserver.handlers import Watch
 from daypass.local.apiserver.requests import ApiRequest
 from unit.local.apiserver.environment import (
     JSON,
@@ -23,8 +22,7 @@ from unit.local.apiserver.environment import (
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "FOO"]
 MEDIA = [
     "", JSON, "application/yaml", "application/merge-patch+json", "application/json-patch+json",
-    "application/strategic-merge-patch+json", "application/apply-patch+yaml", "text/plain",
-    PROTOBUF, PROTOBUF,
+    "application/apply-patch+yaml", "text/plain",
 ]  # fmt: skip
 PATHS = [
     TOKEN_PATH,
@@ -45,7 +43,7 @@ KEYS = st.sampled_from([
     "metadata", "name", "namespace", "labels", "spec", "data", "type", "rules", "subjects",
     "roleRef", "kind", "apiVersion", "audiences", "token", "boundObjectRef", "expirationSeconds",
     "resourceAttributes", "verbs", "containers", "annotations", "uid", "op", "path", "value",
-    "generateName", "stringData", "managedFields", "preconditions", "$patch", "finalizers",
+    "stringData", "managedFields", "preconditions", "dryRun",
 ]) | st.text(max_size=3)  # fmt: skip
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
@@ -53,36 +51,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
     max_leaves=12,
 )  # fmt: skip
-
-
-def field(number: int, value: bytes | str | int) -> bytes:
-    """A field of a message in protobuf, of fewer than 128 bytes."""
-    if isinstance(value, int):
-        return bytes([number << 3, value])
-    raw = value.encode() if isinstance(value, str) else value
-    return bytes([number << 3 | 2, len(raw) & 127]) + raw
-
-
-def as_bytes(value: bytes | str) -> bytes:
-    return value.encode() if isinstance(value, str) else value
-
-
-NUMBERS = st.integers(0, 15)
-MESSAGES = st.recursive(
-    st.binary(max_size=8) | st.sampled_from(["v1", "Secret", "bot", "team", "a"]),
-    lambda inner: st.lists(
-        st.builds(field, NUMBERS, inner | st.integers(0, 127)), max_size=4
-    ).map(b"".join),
-    max_leaves=12,
-)  # fmt: skip
-PROTOBUF_BODIES = st.builds(
-    lambda kind, raw: b"k8s\0" + field(1, field(1, "v1") + field(2, kind)) + field(2, raw),
-    st.sampled_from(["Secret", "ServiceAccount", "Namespace", "ConfigMap", ""]),
-    st.builds(lambda *parts: b"".join(parts), MESSAGES.map(as_bytes), st.binary(max_size=9)),
-)
-BODIES = (
-    st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()) | PROTOBUF_BODIES
-)
+BODIES = st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode())
 QUERIES = st.sampled_from([
     "", "?dryRun=All", "?fieldValidation=Strict", "?fieldManager=m&force=true", "?timeoutSeconds=1",
     "?labelSelector=a%20in%20(b", "?fieldSelector=type=x", "?resourceVersion=1", "?limit=%C3%A9",
@@ -124,10 +93,8 @@ def test_any_request_of_the_admin_is_answered(
     )
     if isinstance(answer, Watch):
         return
-    document = json.loads(answer.body) if answer.content_type == JSON else {}
-    assert isinstance(document, dict)
-    # Kubernetes has two 5xx of its own; an unexpected error is an InternalError.
-    assert answer.status < 500 or document["reason"] != "InternalError"
+    assert isinstance(json.loads(answer.body), dict | str)
+    assert answer.status < 500
 
 
 @settings(max_examples=300)

@@ -8,49 +8,33 @@ import pytest
 
 from daypass.kube.errors import ApiError, NotFoundError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICE_ACCOUNTS
-from daypass.local.apiserver.objects import Watch
+from daypass.local.apiserver.handlers import Watch
 from daypass.local.apiserver.requests import ApiRequest
 from daypass.local.apiserver.store import REMEMBERED_EVENTS
 from unit.local.apiserver.environment import TEAM, Env, config_map, token_secret
 
 MERGE = "application/merge-patch+json"
-STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 MAP = f"{TEAM}/configmaps/m"
 
 
-def apply(env: Env, manager: str, query: str = "", **data: str) -> Any:
-    """Server-side apply of ConfigMap `m` by a manager."""
-    target = f"{MAP}?fieldManager={manager}{query}"
-    return env.request("PATCH", target, config_map("m", **data), media=APPLY)
-
-
-def test_applies_of_different_values_never_conflict(env: Env) -> None:
-    apply(env, "one", a="1", b="1")
-    assert apply(env, "two", a="2").json["data"] == {"a": "2", "b": "1"}
-    env.request("PUT", f"{MAP}?fieldManager=three", config_map("m", a="3"))
-    assert apply(env, "one", a="1", b="1").json["data"] == {"a": "1", "b": "1"}
-
-
-def test_apply_removes_fields_that_no_other_manager_owns(env: Env) -> None:
-    apply(env, "one", a="1", b="1")
-    apply(env, "two", b="1", c="1")
-    assert apply(env, "one", a="1").json["data"] == {"a": "1", "b": "1", "c": "1"}
-    assert apply(env, "two", c="1").json["data"] == {"a": "1", "c": "1"}
+def test_an_apply_removes_what_the_last_one_had_set_and_nothing_else(env: Env) -> None:
+    env.cluster.apply(config_map("m", a="1", b="1"))
+    env.request("PATCH", MAP, {"data": {"c": "1"}}, media=MERGE)
+    assert env.cluster.apply(config_map("m", a="2"))["data"] == {"a": "2", "c": "1"}
 
 
 def test_the_same_apply_twice_changes_nothing(env: Env) -> None:
-    first = apply(env, "one", a="1").json
+    first = env.cluster.apply(config_map("m", a="1"))
     env.clock.advance(100)
-    assert apply(env, "one", a="1").json == first
+    assert env.cluster.apply(config_map("m", a="1")) == first
 
 
-def test_an_update_of_another_version_conflicts(env: Env) -> None:
+def test_a_patch_of_another_version_conflicts(env: Env) -> None:
     made = env.cluster.create(config_map("m", a="1"))
     env.cluster.apply(config_map("m", a="2"))
-    stale = {**made, "data": {"a": "3"}}
-    assert env.request("PUT", MAP, stale).code == 409
-    assert env.request("PUT", MAP, config_map("m", a="3")).code == 200
+    stale = {"metadata": {"resourceVersion": made["metadata"]["resourceVersion"]}}
+    assert env.request("PATCH", MAP, stale, media=MERGE).code == 409
 
 
 def test_a_patch_cannot_make_another_kind_of_an_object(env: Env) -> None:
@@ -82,8 +66,7 @@ def test_lists_are_selected(env: Env) -> None:
     def names(query: str) -> list[str]:
         reply = env.request("GET", f"{TEAM}/configmaps?{query}")
         assert reply.code == 200, reply.message
-        found = [item["metadata"]["name"] for item in reply.json["items"]]
-        return [name for name in found if name != "kube-root-ca.crt"]
+        return [item["metadata"]["name"] for item in reply.json["items"]]
 
     assert names("labelSelector=parity=1") == ["m1", "m3"]
     assert names("labelSelector=parity%3D%3D1,kind=") == []
@@ -91,17 +74,8 @@ def test_lists_are_selected(env: Env) -> None:
     assert names("labelSelector=parity!=0,parity!=") == ["m1", "m3"]
     assert names("fieldSelector=metadata.name=m2") == ["m2"]
     assert names("fieldSelector=metadata.name!=m2&labelSelector=parity=0") == ["m0", "m4"]
-    for other in ("labelSelector=parity%20in%20(0)", "labelSelector=!a", "fieldSelector=data.a=1"):
+    for other in ("labelSelector=parity%20in%20(0)", "labelSelector=!a"):
         assert env.request("GET", f"{TEAM}/configmaps?{other}").code == 400
-
-
-def test_long_selectors_and_many_errors_take_linear_time(env: Env) -> None:
-    reply = env.request("GET", f"{TEAM}/configmaps?labelSelector={'%20' * 40_000}!")
-    assert reply.code == 400
-    labels = {f"a b{index}": "b c" for index in range(5_000)}
-    made = {"metadata": {"name": "m", "labels": labels}}
-    reply = env.request("POST", f"{TEAM}/configmaps", made)
-    assert (reply.code, len(reply.json["details"]["causes"])) == (422, 100)
 
 
 def _watch(env: Env, query: str) -> Watch:
@@ -150,7 +124,7 @@ def test_a_watch_from_a_forgotten_version_gets_a_410(env: Env) -> None:
 
 def test_a_token_secret_without_a_service_account_is_never_filled(env: Env) -> None:
     made = env.cluster.create(token_secret("lost", "nobody"))
-    assert "data" not in made
+    assert "token" not in made["data"]
     assert [s["metadata"]["name"] for s in env.cluster.list(SECRETS, "team")] == ["bot-token"]
 
 
@@ -161,40 +135,9 @@ def test_a_namespace_is_deleted_with_its_objects(env: Env) -> None:
         env.cluster.create(config_map("m"))
 
 
-def test_a_strategic_merge_patch_is_a_merge_patch_unless_it_merges_lists(env: Env) -> None:
-    env.cluster.create(config_map("m", a="1", b="1"))
-    change: dict[str, Any] = {"data": {"a": None, "c": "1"}, "metadata": {"labels": {"x": "y"}}}
-    patched = env.request("PATCH", MAP, change, media=STRATEGIC).json
-    assert (patched["data"], patched["metadata"]["labels"]) == ({"b": "1", "c": "1"}, {"x": "y"})
-    for change in (
-        {"metadata": {"finalizers": ["a.com/b"]}},
-        {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a.com/b"]}},
-        {"$patch": "replace", "data": {}},
-        {"data": {"$patch": "delete"}},
-    ):
-        reply = env.request("PATCH", MAP, change, media=STRATEGIC)
-        assert (reply.code, "kubectl apply --server-side" in reply.message) == (415, True)
-    assert env.cluster.get(CONFIG_MAPS, "m", "team") == patched
-
-
-def test_a_custom_resource_is_not_read_from_protobuf(env: Env) -> None:
-    path = "/apis/security.istio.io/v1/namespaces/team/authorizationpolicies"
-    reply = env.request("POST", path, b"k8s\0", media="application/vnd.kubernetes.protobuf")
-    assert reply.code == 415
-
-
-def test_openapi_says_that_the_api_server_validates_fields(env: Env) -> None:
-    paths = env.request("GET", "/openapi/v3").json["paths"]
-    assert "api/v1" in paths
-    validating = set()
-    for each in paths.values():
-        for served in env.request("GET", each["serverRelativeURL"]).json["paths"].values():
-            assert [each["name"] for each in served["patch"]["parameters"]] == ["fieldValidation"]
-            validating.add(served["patch"]["x-kubernetes-group-version-kind"]["kind"])
-    assert {"Namespace", "Secret", "RoleBinding"} <= validating
-
-
-@pytest.mark.parametrize("media", ["application/json-patch+json", "", "x"])
+@pytest.mark.parametrize(
+    "media", ["application/json-patch+json", "application/strategic-merge-patch+json", ""]
+)
 def test_other_patches_are_a_415_and_change_nothing(env: Env, media: str) -> None:
     made = env.cluster.create(config_map("m", a="1"))
     patch = [{"op": "remove", "path": "/data/a"}]
@@ -209,8 +152,7 @@ def test_other_patches_are_a_415_and_change_nothing(env: Env, media: str) -> Non
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
         "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
         "/api/v1/pods",
-        "/openapi/v2",
-        "/openapi/v3/apis/apps/v1",
+        "/openapi/v3",
         "/metrics",
     ],
 )

@@ -21,7 +21,6 @@ from daypass.deploy.certificate_authority import Authority
 from daypass.kube.cluster import Cluster
 from daypass.local.api_backend import EmbeddedApiServer
 from daypass.local.apiserver import ApiServer
-from daypass.local.apiserver.server import HEAD_LIMIT_BYTES
 from support.deadline import eventually
 from unit.local.apiserver.environment import TEAM, config_map
 
@@ -32,9 +31,9 @@ SOON_SECONDS = 60.0
 class Running:
     """A running server, and clients of it."""
 
-    def __init__(self, folder: Path, *, state_file: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         authority = Authority.create("tests", SYSTEM_CLOCK)
-        backend = EmbeddedApiServer(authority, folder, SYSTEM_CLOCK, state_file)
+        backend = EmbeddedApiServer(authority, folder, SYSTEM_CLOCK)
         self.context = client_context(authority.pem)
         self.server = backend.server
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}
@@ -104,55 +103,23 @@ def test_it_serves_the_given_certificate_with_tls_1_2_or_newer(running: Running)
     ("sent", "code"),
     [
         (b"nonsense\r\n\r\n", b"400"),
-        (b"GET /\xe9 HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
-        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * HEAD_LIMIT_BYTES, b"431"),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: foo\r\n\r\n", b"501"),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", b"400"),
-        (b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"200"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"411"),
     ],
-    ids=["junk", "target", "no Host", "long head", "encoding", "length", "good"],
+    ids=["junk", "chunks"],
 )
-def test_invalid_http_closes_the_connection(running: Running, sent: bytes, code: bytes) -> None:
-    assert running.raw(sent).split(b" ", 2)[1] == code
-
-
-def test_pipelined_requests_are_answered_in_order(running: Running) -> None:
-    one = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
-    last = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    got = running.raw(one + last)
-    assert got.count(b"HTTP/1.1 200") == 2
-    assert got.endswith(b"ok")
-
-
-def test_a_body_that_is_too_long_gets_a_413(running: Running) -> None:
-    with running.connection() as connection:
-        headers = {**running.headers, "Content-Type": "application/json"}
-        connection.request("POST", f"{TEAM}/configmaps", b"x" * 20_000_000, headers)
-        with connection.getresponse() as answer:
-            assert answer.status == 413
-            assert "limit is 3145728" in json.loads(answer.read())["message"]
-
-
-def test_a_client_that_expects_100_continue_gets_it(running: Running) -> None:
-    head = b"POST /version HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
-    assert running.raw(head + b"Content-Length: 2\r\n\r\n{}").startswith(b"HTTP/1.1 403")
-    with running.connected() as wrapped:
-        wrapped.sendall(head + b"Content-Length: 2\r\n\r\n")
-        assert wrapped.recv(1024).startswith(b"HTTP/1.1 100")
-        wrapped.sendall(b"{}")
-        assert wrapped.recv(1024).startswith(b"HTTP/1.1 403")
+def test_what_it_cannot_read_closes_the_connection(
+    running: Running, sent: bytes, code: bytes
+) -> None:
+    assert code in running.raw(sent)
 
 
 def test_a_watch_streams_until_its_timeout(running: Running) -> None:
     with running.connection() as connection:
-        target = f"{TEAM}/configmaps?watch=1&timeoutSeconds=1&allowWatchBookmarks=true"
+        target = f"{TEAM}/configmaps?watch=1&timeoutSeconds=1"
         connection.request("GET", target, headers=running.headers)
         with connection.getresponse() as answer:
-            assert json.loads(answer.readline())["type"] == "ADDED"
             running.apply(config_map("m", a="1"))
             assert json.loads(answer.readline())["object"]["data"] == {"a": "1"}
-            assert json.loads(answer.readline())["type"] == "BOOKMARK"
             assert answer.readline() == b""
 
 
@@ -171,37 +138,14 @@ def test_a_connection_is_reusable_after_a_watch_timed_out(running: Running) -> N
             assert connection.sock is used
 
 
-def test_a_request_sent_during_a_watch_is_answered_after_it(running: Running) -> None:
-    head = f"Host: x\r\nAuthorization: {running.headers['Authorization']}\r\n"
-    watch = f"GET {TEAM}/configmaps?watch=1&timeoutSeconds=1 HTTP/1.1\r\n{head}\r\n"
-    next_one = f"GET /readyz HTTP/1.1\r\n{head}Connection: close\r\n\r\n"
-    with running.connected() as wrapped:
-        wrapped.sendall(watch.encode())
-        got = wrapped.recv(65536)  # it has begun
-        wrapped.sendall(next_one.encode())
-        while chunk := wrapped.recv(65536):
-            got += chunk
-    assert got.count(b"HTTP/1.1 200") == 2
-    assert got.endswith(b"ok")
-
-
-@pytest.mark.parametrize("floods", [True, False])
-def test_the_watch_of_a_client_that_floods_it_or_leaves_is_removed(
-    running: Running, *, floods: bool
-) -> None:
+def test_the_watch_of_a_client_that_leaves_is_removed(running: Running) -> None:
     listeners = running.server.api.state.store.listeners
     before = len(listeners)
-    with ExitStack() as connected:
-        connection = connected.enter_context(running.connection())
+    with running.connection() as connection:
         connection.request("GET", f"{TEAM}/configmaps?watch=1", headers=running.headers)
-        answer = connected.enter_context(connection.getresponse())
-        answer.readline()
-        assert len(listeners) == before + 1
-        if floods:
-            connection.sock.sendall(b"x" * (2 * HEAD_LIMIT_BYTES))
-        else:
-            connected.close()
-        eventually("it is removed", lambda: len(listeners) == before)
+        with connection.getresponse():
+            assert len(listeners) == before + 1
+    eventually("it is removed", lambda: len(listeners) == before)
 
 
 def test_it_stops_at_once_even_with_open_watches(tmp_path: Path) -> None:
@@ -248,8 +192,7 @@ def test_stopping_closes_connections_that_wait_for_their_client(tmp_path: Path) 
         assert is_closed(below)
 
 
-@pytest.mark.parametrize("_again", range(6))
-def test_stopping_closes_connections_that_come_at_that_moment(tmp_path: Path, _again: int) -> None:
+def test_stopping_closes_connections_that_come_at_that_moment(tmp_path: Path) -> None:
     running = Running(tmp_path)
     stopping = threading.Thread(target=running.server.stop)
     with ExitStack() as connections:
@@ -267,19 +210,6 @@ def test_stopping_closes_connections_that_come_at_that_moment(tmp_path: Path, _a
             stopping.start()
         stopping.join()
         assert all(is_closed(connection) for connection in coming)
-
-
-def test_signing_keys_survive_a_restart_until_they_are_retired(tmp_path: Path) -> None:
-    file = tmp_path / "state.json"
-    server = Running(tmp_path, state_file=file).server
-    old = server.signing_keys[0]
-    new = server.rotate_signing_key()
-    server.stop()
-    server = Running(tmp_path, state_file=file).server
-    assert list(server.signing_keys) == [new, old]
-    server.retire_signing_key(old)
-    assert list(server.signing_keys) == [new]
-    server.stop()
 
 
 def test_a_bad_key_fails_at_the_start(running: Running, tmp_path: Path) -> None:
