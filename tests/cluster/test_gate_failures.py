@@ -16,7 +16,7 @@ from support.raw import Caller
 from support.up import Up
 from support.up_gate import calling, gate_up
 
-CLOSE_AFTER_SECONDS = 6
+CLOSE_AFTER_SECONDS = 10
 CHECKS = pytest.mark.parametrize("check", ["jwt", "review"])
 
 
@@ -25,8 +25,8 @@ def up(
     control_plane: ControlPlane, check: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("up")  # short: a socket is in it
-    closing = ("--close-after", str(CLOSE_AFTER_SECONDS))
-    with gate_up(folder, control_plane, *closing, check=check) as running:
+    closing = f"{CLOSE_AFTER_SECONDS}s"
+    with gate_up(folder, control_plane, check=check, close_after=closing) as running:
         yield running
 
 

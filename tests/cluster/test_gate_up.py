@@ -28,7 +28,7 @@ from support.up import HOST, Up
 from support.up_gate import AUDIENCE, calling, calling_with, gate_up
 
 CHECKS = ("jwt", "review")
-CLOSE_AFTER_SECONDS = 6
+CLOSE_AFTER_SECONDS = 10
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, check: str
 ) -> None:
     plane, folder = control_plane, tmp_path_factory.mktemp("up")  # short: a socket is in it
-    closing = ("--close-after", str(CLOSE_AFTER_SECONDS))
+    closing = f"{CLOSE_AFTER_SECONDS}s"
     gone, later, other = (plane.make_identity() for _ in range(3))
     tokens = [plane.make_token(each, audiences=[AUDIENCE]) for each in (gone, later, other)]
 
@@ -52,7 +52,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     refused, good, closed = Reason.UNKNOWN_CREDENTIAL, Reason.ALLOWED, Reason.UNKNOWN
     # 1. It exists, and passes; its Secret is deleted, and it is refused.
     with (
-        gate_up(folder, plane, *closing, check=check) as up,
+        gate_up(folder, plane, check=check, close_after=closing) as up,
         calling(up, plane, other) as caller,
     ):
         assert reasons(caller) == [good, good, good]
@@ -62,7 +62,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     plane.admin.delete(later.secret_path)
     shutil.rmtree(folder / "state")
     with (
-        gate_up(folder, plane, *closing, check=check) as up,
+        gate_up(folder, plane, check=check, close_after=closing) as up,
         calling(up, plane, other) as caller,
     ):
         assert reasons(caller) == [refused, refused, good]

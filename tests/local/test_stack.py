@@ -17,9 +17,8 @@ from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes.syntax import PROBE_PATH
 from daypass._core.secret import Secret
-from daypass.config import Config
 from daypass.config.key_set import key_set
-from daypass.local.api_backend import EmbeddedApiServer
+from daypass.local import supervisor
 from daypass.local.apiserver.tokens import SigningKey
 from daypass.local.demo import ask
 from daypass.local.settings import address_of
@@ -95,7 +94,7 @@ def test_a_new_key_is_accepted_and_a_retired_one_refused_even_on_open_connection
 
         def publish(*keys: Mapping[str, str]) -> None:
             text = key_set(json.dumps({"keys": keys}))
-            monkeypatch.setattr(EmbeddedApiServer, "keys", lambda *_: text)
+            monkeypatch.setattr(supervisor, "keys_for", lambda *_: text)
 
         with asking_on_an_open_connection(stack, old) as codes:
 
@@ -224,11 +223,11 @@ def test_localhost_is_the_ipv4_address_if_it_has_both(monkeypatch: pytest.Monkey
 def test_failure_and_recovery_of_reading_keys_are_reported(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(self: EmbeddedApiServer, config: Config) -> str:
+    def fails(*_: object) -> str:
         raise DaypassError("the keys are away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(EmbeddedApiServer, "keys", fails)
+        patch.setattr(supervisor, "keys_for", fails)
         within("it is reported", lambda: "the keys are away" in stack.said)
     within("recovery is reported", lambda: stack.said[-1] != "the keys are away")
 

@@ -6,8 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import pytest
 
 from daypass._core.secret import Secret
 from daypass.local.demo import ask
-from daypass.local.gate_services import LocalAuthorizer
 from daypass.local.stack import HOST, LocalStack, MadeIdentity, stack_config
 from daypass.render.envoy.authorizer_filters import TIMEOUT_SECONDS
 from support.deadline import eventually
@@ -123,62 +121,21 @@ def test_revoked_tokens_are_refused_and_stay_refused_after_envoy_is_killed(lab: 
     assert (code(stack, revoked), code(stack, good)) == (401, 200)
 
 
-def end_thread(authorizer: LocalAuthorizer) -> None:
-    authorizer._thread.call(authorizer._thread.loop.stop)
-    eventually("its thread has ended", lambda: not authorizer._thread.is_alive)
-
-
-def end_work(authorizer: LocalAuthorizer) -> None:
-    ticker = authorizer._service._background[0]
-    authorizer._thread.call(ticker.cancel)
-    eventually("its work has ended", ticker.done)
-
-
-def end_models(authorizer: LocalAuthorizer) -> None:
-    task = authorizer._service._background[-1]
-    authorizer._thread.call(task.cancel)
-    eventually("it looks for models no more", task.done)
-
-
-def remove_socket(authorizer: LocalAuthorizer) -> None:
-    """As a cleaner of /tmp does."""
-    authorizer.path.unlink()
-
-
-@pytest.mark.parametrize("end", [end_thread, end_work, end_models, remove_socket])
-def test_a_dead_authorizer_closes_the_gate_until_its_replacement_is_up(
-    tmp_path_factory: pytest.TempPathFactory, end: Callable[[LocalAuthorizer], None]
+def test_a_dead_authorizer_closes_the_gate_and_is_reported(
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with (
         unlimited_reviews(envoy_seconds=TIMEOUT_SECONDS),  # a dead one never responds
         LocalStack(tmp_path_factory.mktemp("s"), config=config("review")) as stack,
     ):
-        identities = [stack.make_identity(name=name) for name in ("one", "two", "other")]
-        one, two, other = (stack.make_token(each) for each in identities)
-        assert [code(stack, token) for token in (one, two, other)] == [200, 200, 200]
-        stack.revoke(identities[0])
-        eventually("it is refused", lambda: code(stack, one) == 401)
+        token = stack.make_token(stack.make_identity())
+        assert code(stack, token) == 200
         authorizer = stack.supervisor._authorizer
         assert authorizer is not None
-        end(authorizer)
-        stack.revoke(identities[1])
-        unseen = stack.make_token(identities[2])
-        # A token that was never checked is refused; a cached decision may still apply.
-        dead = Counter(code(stack, token) for token in (one, two, unseen))
-        assert set(dead) <= {200, 401, 503}, dead
-        if end is end_thread:
-            assert not dead[200], dead
+        authorizer.stop()
+        assert code(stack, token) == 503
         stack.supervisor.check(threading.Event())
-        assert "authorizer" in stack.said[-1]
-        check_message(stack.said[-1], reason="log")
-        reported = len(stack.said)
-        alive = Counter(code(stack, token) for token in [other, unseen] * 10)
-        assert alive == {200: 20}
-        assert Counter(code(stack, one) for _ in range(5)) == {401: 5}
-        eventually("the other one is refused", lambda: code(stack, two) == 401)
-        assert Counter(code(stack, token) for token in [one, two] * 5) == {401: 10}
-        stack.supervisor.check(threading.Event())
-        assert not [line for line in stack.said[reported:] if "authorizer" in line]
+        check_message(stack.said[-1], "authorizer", reason="log")
 
 
 def fields(value: str, method: str = "POST", **more: str) -> list[tuple[str, str]]:

@@ -76,34 +76,14 @@ def test_identities_and_their_tokens_survive_a_restart_and_keys_on_disk_do_not(
     assert not list(up.runtime.iterdir())
 
 
-def test_no_folder_is_made_if_a_port_is_in_use(tmp_path: Path) -> None:
+def test_a_port_that_is_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = stack_config(gate_port=taken.getsockname()[1])
         with Up(tmp_path, config) as up:
             assert up.wait() == 1
         assert f"127.0.0.1:{taken.getsockname()[1]}" in up.words
     check_message(up.words, reason="failed")
-    assert not (tmp_path / "state").exists()
     assert not list(up.runtime.iterdir())
-
-
-def test_a_failed_start_leaves_no_state_for_the_next_one(tmp_path: Path) -> None:
-    state = tmp_path / "state-of-it"
-    state.mkdir(0o700)
-    arguments = ["--state", str(state)]
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        config = stack_config(gate_port=taken.getsockname()[1])
-        with Up(tmp_path, config, arguments=arguments) as up:
-            assert up.wait() == 1
-        assert [each.name for each in state.iterdir()] == ["lock"]
-        with Up(tmp_path, stack_config(), arguments=arguments) as good:
-            authority = good.authority_file.read_bytes()
-            assert good.end() == 0
-        with Up(tmp_path, config, arguments=arguments) as up:
-            assert up.wait() == 1
-    with Up(tmp_path, stack_config(), arguments=arguments) as again:
-        assert again.authority_file.read_bytes() == authority
-        assert again.end() == 0
 
 
 def test_a_shutdown_is_reported_as_soon_as_it_is_requested(tmp_path: Path) -> None:

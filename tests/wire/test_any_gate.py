@@ -50,7 +50,6 @@ def test_it_refuses_a_token_for_another_audience(document: Document) -> None:
             config,
             upstream_at(folder, 9, authority.pem),
             OwnCertificates(authority, folder, clock),
-            clock,
             issuer=ISSUER,
             echo=echo.address,
             authorizer=folder / "nobody",

@@ -1,19 +1,19 @@
 """`daypass up`: door and gate on this machine."""
 
 import argparse
-import contextlib
 import gc
 import os
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
-from daypass._core.clock import SYSTEM_CLOCK, parse_seconds
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, path_with_daypass
 from daypass.cli import console, log, options
@@ -21,11 +21,7 @@ from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
-    from daypass.local.api_backend import ApiBackend
     from daypass.local.supervisor import Supervisor
-
-SHORTEST_CLOSE_AFTER_SECONDS = 6
-"""What exists is listed again after a sixth to a third of it, which are whole seconds."""
 
 _is_started = threading.Event()
 EXTRA = "local"
@@ -64,13 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "keys, and list and watch Namespaces, ServiceAccounts, Secrets and ConfigMaps",
     )
     parser.add_argument(
-        "--close-after",
-        type=_close_after_seconds,
-        metavar="T",
-        help="how long the gate stays open without seeing which credentials exist "
-        "(default: watch.closeAfter)",
-    )
-    parser.add_argument(
         "--state",
         type=Path,
         metavar="DIR",
@@ -79,25 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_output(parser, "default: text; json, yaml: where it listens, once it does")
 
 
-def _close_after_seconds(text: str) -> int:
-    seconds = parse_seconds(text)
-    if seconds < SHORTEST_CLOSE_AFTER_SECONDS:
-        raise UsageError(
-            f"a gate that closes after {seconds} s would always be closed",
-            f"use {SHORTEST_CLOSE_AFTER_SECONDS} s or more",
-        )
-    return seconds
-
-
 def run(args: argparse.Namespace) -> int:
     """Run door and gate until a signal; return 0 after an orderly end."""
     from daypass._core.files import write_private
     from daypass._core.server.daemon import allow_many_files, handle_end_signals
     from daypass.config import parse
     from daypass.deploy.certificate_authority import Authority
-    from daypass.local.api_backend import EmbeddedApiServer, ExternalApiServer
-    from daypass.local.envoy import verify_free
-    from daypass.local.settings import listens_of
+    from daypass.local.api_backend import EmbeddedApiServer, external_api_server
     from daypass.local.stack import stack_config
     from daypass.local.state import locked_folders, state_folder
     from daypass.local.supervisor import Supervisor
@@ -121,44 +98,28 @@ def run(args: argparse.Namespace) -> int:
             "--kubeconfig is for an external API server, and this config's is embedded",
             f"leave it out, or write `local: {{apiServer: external}}` in {args.config}",
         )
-    if not state.exists():  # a start that fails leaves no folder behind
-        for address in listens_of(config):
-            verify_free(address)
-    with locked_folders(state) as folders:
+    with ExitStack() as running:
+        folders = running.enter_context(locked_folders(state))
         if not needs_file:
             write_private(str(args.config), defaults)
             log(f"there is no daypass.yaml here: it starts with the defaults, {args.config}")
         authority = Authority.load_or_create(folders.state, "daypass on this machine", SYSTEM_CLOCK)
-        backend: ApiBackend
         kubeconfig: Path | None = None
         if config.local.api_server == "embedded":
-            backend = embedded = EmbeddedApiServer(
+            embedded = EmbeddedApiServer(
                 authority, folders.runtime, SYSTEM_CLOCK, folders.state / "api-server.json"
             )
+            running.callback(embedded.stop)
             kubeconfig = folders.state / "admin.kubeconfig"
             embedded.write_kubeconfig(kubeconfig)
+            backend = embedded.backend
         else:
-            backend = ExternalApiServer(args.kubeconfig)
-        try:
-            with progress(args, "starting door and gate"):
-                supervisor = Supervisor(
-                    config,
-                    backend,
-                    authority,
-                    folders.runtime,
-                    SYSTEM_CLOCK,
-                    _log,
-                    close_after_seconds=args.close_after,
-                )
-            folders.is_started = True
-            try:
-                trusted = folders.state / "authority.crt"
-                _report(args, supervisor, trusted, kubeconfig)
-                supervisor.run(stop)
-            finally:
-                supervisor.stop()
-        finally:
-            backend.stop()
+            backend = external_api_server(config, args.kubeconfig)
+        with progress(args, "starting door and gate"):
+            supervisor = Supervisor(config, backend, authority, folders.runtime, SYSTEM_CLOCK, _log)
+        running.callback(supervisor.stop)
+        _report(args, supervisor, folders.state / "authority.crt", kubeconfig)
+        supervisor.run(stop)
     log(f"{_time()} everything is closed")
     gc.freeze()  # or the interpreter visits every object of every library at exit
     return 0
@@ -179,7 +140,7 @@ def _close(stop: threading.Event) -> None:
         stop.set()
         # sys.stderr is None if it was closed before the start.
         if not console.status_line.show("closing") and sys.stderr is not None:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 start = "\r" if sys.stderr.isatty() else ""  # over the ^C that a terminal shows
                 os.write(sys.stderr.fileno(), f"{start}daypass: {_time()} closing\n".encode())
 

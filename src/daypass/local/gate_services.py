@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import uvloop
 
@@ -22,11 +20,16 @@ from daypass._core.server.loop_thread import LoopThread
 from daypass.config import Config
 from daypass.gate.authorizer.destinations import ServedGate
 from daypass.gate.authorizer.service import Listen, Service
-from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.controller import AtGate, Controller
 from daypass.gate.watch.observer import CredentialObserver
+from daypass.gate.watch.schedule import (
+    TICK_SECONDS,
+    ShardsPlanner,
+    Turns,
+    Urgency,
+    steps_between,
+)
 from daypass.kube.connection import ConnectionConfig
-from daypass.local.envoy_instance import EnvoyInstance
+from daypass.local.envoy import EnvoyInstance
 from daypass.rules.published import Presence, Published
 
 START_SECONDS = 30.0
@@ -55,15 +58,8 @@ class ProblemLog:
 
 class CredentialWatch:
     """Watches which credentials exist, and publishes them to the authorizer of this machine, if
-    there is one, and to its Envoy from `attach` on. It is the Publisher of its controller.
+    there is one, and to its Envoy from `attach` on.
     """
-
-    clock_ahead_seconds = 0.0
-    lease = None
-    """It is the only one."""
-    keys = None
-    """The supervisor gives them to Envoy."""
-    gates: Mapping[str, AtGate] = MappingProxyType({})
 
     def __init__(
         self,
@@ -73,29 +69,29 @@ class CredentialWatch:
         clock: Clock,
         *,
         shards: int,
-        close_after_seconds: float,
     ) -> None:
-        self.shards = shards
         self.pace_seconds = SHORTEST_PACE_SECONDS
+        self._shards = shards
         self._authorizer = authorizer
         self._given = Published.closed(shards)
         self._envoy: EnvoyInstance | None = None
         self._publishing = threading.Lock()
         self._clock = clock
         self._stopped = threading.Event()
+        self._last_error = ""
+        self._is_open = False
+        self._close_after_seconds = config.watch.close_after_seconds
+        self._planner = ShardsPlanner(shards, self._close_after_seconds)
+        self._turns = Turns(self._planner, shards, self._close_after_seconds)
         self._observer = CredentialObserver(
             connection,
             clock,
             home=config.door.namespace,
             per_namespace=config.watch.credentials_per_namespace,
             accounts_too=config.accepts_unbound,
-            close_after_seconds=close_after_seconds,
+            close_after_seconds=self._close_after_seconds,
         )
-        self._controller = Controller(
-            self._observer, self, clock, lambda event, **fields: None, close_after_seconds
-        )
-        run = self._controller.run
-        self._thread = threading.Thread(target=run, args=[self._stopped], daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
     def published(self) -> Published:
@@ -146,13 +142,59 @@ class CredentialWatch:
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
-    def take_over(self) -> Published:
-        """Return that nothing is in force for sure: the caller publishes all of it again."""
-        return Published.closed(self.shards)
+    def _run(self) -> None:
+        self._observer.start()
+        try:
+            while not self._stopped.is_set():
+                # Before anything is read: what changes from here on causes another round.
+                self._observer.changed.clear()
+                if self.publish():
+                    self._stopped.wait(self.pace_seconds)
+                else:
+                    self._observer.changed.wait(TICK_SECONDS)
+        finally:
+            self._observer.stop()
 
-    def publish(self, number: int | None, wanted: Published) -> None:
-        """Put a shard in force or, without a number, the denials. Raises OSError."""
-        published = self._given.updated(number, wanted)
+    def publish(self) -> bool:
+        """Publish what has changed, each shard at most once and as many as the pace allows.
+
+        Returns whether more or less passes since then.
+        """
+        try:
+            is_changed = self._publish_round()
+        except (OSError, DaypassError) as error:
+            self._last_error = f"the credentials could not be published: {error}"
+            return False
+        self._last_error = ""
+        return is_changed
+
+    def _publish_round(self) -> bool:
+        began, is_changed = self._clock.monotonic(), False
+        self._turns.begin(began, renews_all=False)
+        while not is_changed or self._clock.monotonic() < began + self.pace_seconds:
+            # Observed anew for each shard: a removal must not wait for the end of the round.
+            observation, now = self._observer.observation(), self._clock.monotonic()
+            if not (self._is_open or observation.is_settled(now)):
+                break
+            now_unix = self._clock.unix()
+            wanted = self._planner.wanted(observation, now=now, now_unix=now_unix)
+            steps = steps_between(
+                self.published,
+                wanted,
+                now_unix=now_unix,
+                close_after_seconds=self._close_after_seconds,
+            )
+            turn = self._turns.next(steps)
+            if turn is None:
+                break
+            number, urgency = turn
+            self._put(self._given.updated(number, wanted))
+            self._is_open = True
+            is_changed |= urgency is not Urgency.RENEWAL
+        return is_changed
+
+    def _put(self, published: Published) -> None:
+        """Put this in force. Raises OSError."""
         # So that Envoy's main thread is not always busy, even if all shards change all the time.
         self.pace_seconds = SHORTEST_PACE_SECONDS + published.count * READ_SECONDS
         with self._publishing:
@@ -162,23 +204,15 @@ class CredentialWatch:
             if self._envoy is not None:
                 self._envoy.publish(published)
 
-    def publish_keys(self, keys: SigningKeys) -> None:
-        """Do nothing: it has none."""
-
-    def check(self) -> None:
-        """Do nothing: the files are in a private folder."""
-
-    def warn(self, namespace: str) -> None:
-        """Do nothing: `report` names it."""
-
     def _problems(self) -> str:
-        return "\n".join(self._controller.problems().values())
+        found = (self._observer.last_error, self._last_error)
+        return "\n".join(filter(None, (*found, *self._observer.observation().problems().values())))
 
     def _closed(self) -> str:
         closed = len(self.published.closed_shards(self._clock.unix()))
         if not closed:
             return ""
-        which = "every token" if closed == self.shards else "some tokens"
+        which = "every token" if closed == self._shards else "some tokens"
         return f"the gate refuses {which}: what it knows of credentials is out of date"
 
 
@@ -202,10 +236,11 @@ class LocalAuthorizer:
         checks_credentials: bool,
     ) -> None:
         self.path = path
-        self._gate = config.find_gate(config.local.gate_name)
-        self._rules = config.rules_of(self._gate[1], issuer)
-        self._make_service = partial(
-            Service,
+        name, gate = config.find_gate(config.local.gate_name)
+        # Envoy has verified what it asks about.
+        served = ServedGate(name, gate, config.rules_of(gate, issuer), is_verified=True)
+        self._service = Service(
+            [served],
             connection=connection,
             clock=clock,
             write=write,
@@ -213,57 +248,28 @@ class LocalAuthorizer:
             verifier=None,
             close_after_seconds=config.watch.close_after_seconds,
         )
-        self._published: Published | None = None
-        self._lock = threading.Lock()
-        self._start()
-
-    def _start(self) -> None:
-        # Envoy has verified what it asks about.
-        service = self._make_service([ServedGate(*self._gate, self._rules, is_verified=True)])
-        thread = LoopThread("daypass-authorizer", self._serving(service), uvloop.new_event_loop)
-        try:
-            thread.start(START_SECONDS)
-        except BaseException:
-            self.path.unlink(missing_ok=True)
-            raise
-        with self._lock:
-            self._service, self._thread = service, thread
-            if self._published is not None:
-                thread.call(service.authorizer.take_published, self._published)
+        self._thread = LoopThread("daypass-authorizer", self._serving(), uvloop.new_event_loop)
+        self._thread.start(START_SECONDS)
 
     def take_published(self, published: Published) -> None:
         """Replace what is published. Safe from any thread."""
-        with self._lock:
-            self._published = published
-            self._thread.call(self._service.authorizer.take_published, published)
+        self._thread.call(self._service.authorizer.take_published, published)
 
-    def check(self, log: Callable[[str], None]) -> str:
-        """Start it again if it has ended; return what does not work, or ""."""
-        if not self._is_alive():
-            self.stop()
-            try:
-                self._start()
-            except (OSError, DaypassError) as error:
-                return f"the authorizer has ended, and cannot be started again: {error}"
-            log("the authorizer had ended; a new one is up")
-        return self._service.last_error
+    @property
+    def last_error(self) -> str:
+        """What does not work right now, or ""."""
+        if self._thread.is_alive and self._service.is_alive() and self.path.exists():
+            return self._service.last_error
+        return "the authorizer has ended, and the gate refuses tokens: start daypass up again"
 
     def stop(self) -> None:
+        """Answer no more."""
         self._thread.stop(STOP_SECONDS)
         self.path.unlink(missing_ok=True)
 
-    def _is_alive(self) -> bool:
-        """Return whether it works and can be reached; otherwise only a new start helps."""
-        return (
-            self._thread.is_alive
-            and self._service.is_alive()
-            # Without the folder a new one could not be reached either.
-            and (self.path.exists() or not self.path.parent.exists())
-        )
-
     @asynccontextmanager
-    async def _serving(self, service: Service) -> AsyncIterator[None]:
-        async with service.serving(Listen(path=str(self.path))):
+    async def _serving(self) -> AsyncIterator[None]:
+        async with self._service.serving(Listen(path=str(self.path))):
             self.path.chmod(0o600)
             yield
 

@@ -2,19 +2,17 @@
 
 import socket
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-
-from daypass._core.clock import Clock, utc
-from daypass._core.errors import DaypassError, UsageError
+from daypass._core.clock import Clock
+from daypass._core.errors import UsageError
 from daypass._core.files import write_private
 from daypass._core.net import is_address
 from daypass.config import Address, Config, Domain, TlsFiles
 from daypass.config.locations import split_origin
 from daypass.deploy.certificate_authority import Authority
-from daypass.local.envoy_instance import EnvoyInstanceSettings
+from daypass.render.envoy.bootstrap import METRICS
 from daypass.render.envoy.settings import (
     Certificate,
     DoorSettings,
@@ -32,8 +30,19 @@ REISSUE_AFTER_SECONDS = 30 * 86400
 _IN_FILE_NAMES = str.maketrans(":*", "__")
 
 
-class CertificateError(DaypassError):
-    """A certificate that no client would accept, or that Envoy could not serve."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvoyInstanceSettings:
+    """A door, and a gate if there is one."""
+
+    door: DoorSettings
+    gate: GateSettings | None = None
+
+    @property
+    def listens(self) -> dict[str, Address]:
+        """The addresses to listen on, by the name of the listener."""
+        gate = None if self.gate is None else self.gate.listen
+        listens = {"door": self.door.listen, "gate": gate, METRICS: self.door.metrics}
+        return {name: listen for name, listen in listens.items() if listen is not None}
 
 
 class OwnCertificates:
@@ -71,7 +80,6 @@ def envoy_settings(
     config: Config,
     upstream: Upstream,
     own: OwnCertificates,
-    clock: Clock,
     *,
     issuer: str,
     echo: Address | None,
@@ -83,17 +91,10 @@ def envoy_settings(
     `own`: for hosts that the config names no files for. `issuer`, `echo` (the default upstream),
     `authorizer` (its Unix socket, if the check needs one) and `shards` (of its published set) are
     for the gate. Clients connect directly, so no hop is trusted to name a client's address. Raises
-    UsageError, CertificateError.
+    UsageError.
     """
-    nameless = [domain.host for domain in config.domains.values() if is_address(domain.host)]
-    if len(nameless) > 1:
-        raise UsageError(
-            f"two domains are addresses: {nameless[0]} and {nameless[1]}",
-            "a client of an address sends no name, so only one certificate can be served",
-        )
     certificates = {
-        domain.host: _certificate(name, domain, own, clock)
-        for name, domain in config.domains.items()
+        domain.host: _certificate(name, domain, own) for name, domain in config.domains.items()
     }
     door = DoorSettings(
         exposure=exposure_of(config, tuple(domain.host for domain in config.domains.values())),
@@ -155,13 +156,6 @@ def _protected(config: Config, echo: Address | None) -> Protected:
     return Protected(address=address, authority_file=authorities)
 
 
-def listens_of(config: Config) -> list[Address]:
-    """Return the addresses of the door, and of the gate and the metrics if there are any."""
-    local = config.local
-    gate = None if config.local_gate is None else local.gate
-    return [_listen(each) for each in (local.door, gate, local.metrics) if each is not None]
-
-
 def _listen(address: Address) -> Address:
     return Address(host=address_of(address.host), port=address.port)
 
@@ -176,10 +170,9 @@ def address_of(host: str) -> str:
     return "127.0.0.1" if "127.0.0.1" in addresses else addresses[0]
 
 
-def _certificate(name: str, domain: Domain, own: OwnCertificates, clock: Clock) -> Certificate:
+def _certificate(name: str, domain: Domain, own: OwnCertificates) -> Certificate:
     if isinstance(domain.tls, TlsFiles):
         certificate, key = domain.tls.files.certificate, domain.tls.files.key
-        _verify_pair(certificate, key, domain.host, clock)
     else:
         certificate = key = own.file_for(domain.host)
     return _shown_for(name, domain.host, certificate, key)
@@ -193,41 +186,3 @@ def _shown_for(name: str, host: str, certificate: Path, key: Path) -> Certificat
         # A client that connects to an address sends no name (RFC 6066).
         server_names=() if is_address(host) else (host,),
     )
-
-
-def _verify_pair(certificate_file: Path, key_file: Path, host: str, clock: Clock) -> None:
-    """Raise CertificateError unless these are a certificate and its key, valid now, for `host`."""
-    try:
-        certificate = x509.load_pem_x509_certificates(certificate_file.read_bytes())[0]
-        key = serialization.load_pem_private_key(key_file.read_bytes(), password=None)
-    except OSError as error:
-        raise CertificateError(
-            f"{error.filename} cannot be read: {error.strerror}", f"it is for {host}"
-        ) from None
-    except (ValueError, TypeError):
-        raise CertificateError(
-            f"{certificate_file} and {key_file} are not a certificate and an unencrypted key",
-            "both are PEM files: -----BEGIN CERTIFICATE-----, -----BEGIN PRIVATE KEY-----",
-        ) from None
-    if certificate.public_key() != key.public_key():
-        raise CertificateError(f"{key_file} is not the key of {certificate_file}")
-    if certificate.not_valid_after_utc <= utc(clock.unix()):
-        raise CertificateError(
-            f"{certificate_file} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
-        )
-    if host not in (names := _hosts_of(certificate)):
-        raise CertificateError(
-            f"{certificate_file} is not for {host}", f"it names {', '.join(names) or 'no host'}"
-        )
-
-
-def _hosts_of(certificate: x509.Certificate) -> list[str]:
-    """Return the names and IP addresses that a certificate is for."""
-    from cryptography import x509  # most certificates are trusted
-
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    addresses = names.get_values_for_type(x509.IPAddress)
-    return [*names.get_values_for_type(x509.DNSName), *map(str, addresses)]

@@ -98,13 +98,13 @@ class LocalStack:
         self.config_file = folder / "daypass.yaml"
         self.config_file.write_text(config or stack_config())
         self.said: list[str] = []
-        backend = EmbeddedApiServer(self.authority, folder, clock, server_clock=server_clock)
-        self.server = backend.server
-        self.cluster = Cluster(backend.connection())
+        embedded = EmbeddedApiServer(self.authority, folder, clock, server_clock=server_clock)
+        self.server = embedded.server
+        self.cluster = Cluster(embedded.connection())
         try:
             self.supervisor = Supervisor(
                 load(self.config_file),
-                backend,
+                embedded.backend,
                 self.authority,
                 folder,
                 clock,

@@ -46,21 +46,19 @@ def runs_from(state: Path) -> bool:
     return False
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """The state folder, and a runtime folder. `is_started`: set it once the start has succeeded."""
+    """The state folder, and a runtime folder."""
 
     state: Path
     runtime: Path
-    is_started: bool = False
 
 
 @contextmanager
 def locked_folders(state: Path) -> Iterator[Folders]:
     """Yield a locked state folder and a runtime folder.
 
-    If the start fails, a state folder that was empty before is emptied again. Raises InUseError if
-    another process holds it, and DaypassError if it cannot be made.
+    Raises InUseError if another process holds it, and DaypassError if it cannot be made.
     """
     with ExitStack() as held:
         try:
@@ -82,17 +80,9 @@ def locked_folders(state: Path) -> Iterator[Folders]:
                 f"another daypass already runs from {state} (pid {holder or 'unknown'})",
                 "stop that one, or name another folder with --state DIR",
             ) from None
-        was_empty = all(each.name == LOCK for each in state.iterdir())
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
-        folders = Folders(state=state, runtime=held.enter_context(runtime_folder()))
-        try:
-            yield folders
-        finally:
-            if was_empty and not folders.is_started:
-                for each in state.iterdir():
-                    if each.name != LOCK:  # others may be waiting for it
-                        each.unlink()
+        yield Folders(state=state, runtime=held.enter_context(runtime_folder()))
 
 
 @contextmanager

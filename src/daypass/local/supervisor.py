@@ -1,4 +1,4 @@
-"""Keeps door and gate running: restarts Envoy with back-off, and follows the signing keys."""
+"""Keeps door and gate running: restarts Envoy, and follows the signing keys."""
 
 import threading
 from collections.abc import Callable
@@ -6,14 +6,16 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from daypass._core.clock import Backoff, Clock
-from daypass._core.errors import DaypassError
+from daypass._core.clock import Clock
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.threads import Poller
 from daypass.config import Config
 from daypass.deploy.certificate_authority import Authority
-from daypass.local.api_backend import ApiBackend
+from daypass.gate.signing_keys import issuer_for, keys_for
+from daypass.kube.cluster import Cluster
+from daypass.local.api_backend import RIGHTS, ApiBackend
 from daypass.local.echo import Echo
-from daypass.local.envoy_instance import EnvoyInstance
+from daypass.local.envoy import EnvoyInstance
 from daypass.local.gate_services import (
     CredentialWatch,
     LocalAuthorizer,
@@ -25,18 +27,15 @@ from daypass.rules.published import LOCAL_SHARDS
 
 CHECK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0
-BACKOFF = Backoff(first_seconds=0.5, longest_seconds=30.0)
-STABLE_AFTER_SECONDS = 60.0
+RESTART_SECONDS = 1.0
+"""From the end of an Envoy to the next one."""
 
 
 class Supervisor:
     """Runs the door, and the gate if there is one, of a config.
 
-    `backend`: the API server. `authority` issues the certificates that the config names no file
-    for. `log` gets lines for the user. `workers`: threads of Envoy; None for one per core.
-    `shards`: of the published set.
-    `close_after_seconds`: how long the gate accepts tokens without seeing which credentials exist;
-    None for the config's value.
+    `authority` issues the certificates that the config names no file for. `log` gets lines for the
+    user. `workers`: threads of Envoy; None for one per core. `shards`: of the published set.
     """
 
     def __init__(
@@ -50,63 +49,59 @@ class Supervisor:
         *,
         workers: int | None = None,
         shards: int = LOCAL_SHARDS,
-        close_after_seconds: float | None = None,
     ) -> None:
         self.config = config
-        self._clock = clock
         self._log = log
-        self._failures = 0
         self._problems = ProblemLog(log)
         self._authorizer: LocalAuthorizer | None = None
         self._watch: CredentialWatch | None = None
+        self._keys: Poller[str] | None = None
         self._certificates = OwnCertificates(authority, runtime, clock)
-        self._keys = Poller(lambda: backend.keys(config), KEYS_EVERY_SECONDS)
         with ExitStack() as started:
             issuer, echo = "", None
             if config.local_gate is not None:
-                issuer = backend.issuer(config)
+                if backend.connection is None:
+                    fact = "the gate needs a user of the API server, and none is named"
+                    raise UsageError(fact, RIGHTS)
+                cluster = Cluster(backend.connection)
+                started.callback(cluster.close)
+                issuer = issuer_for(config, cluster)
+                # Before Envoy starts, so that it has keys and credentials at its first request.
+                self._keys = Poller(lambda: keys_for(config, cluster), KEYS_EVERY_SECONDS)
+                started.callback(self._keys.stop)
+                self._keys.fetch()
+                self._keys.start()
                 if config.local.upstream is None:
                     echo = started.enter_context(Echo()).address
                 if config.local_gate[1].is_reviewed:
                     self._authorizer = LocalAuthorizer(
                         config,
                         issuer,
-                        backend.connection(),
+                        backend.connection,
                         runtime / "authorizer.sock",
                         clock,
                         partial(append_audit, runtime),
                         checks_credentials=True,
                     )
                     started.callback(self._authorizer.stop)
+                self._watch = CredentialWatch(
+                    config, backend.connection, self._authorizer, clock, shards=shards
+                )
+                started.callback(self._watch.stop)
+                self._watch.start()
             settings = envoy_settings(
                 config,
-                backend.upstream(config),
+                backend.upstream,
                 self._certificates,
-                clock,
                 issuer=issuer,
                 echo=echo,
                 authorizer=None if self._authorizer is None else self._authorizer.path,
                 shards=shards,
             )
-            if config.local_gate is not None:
-                # Before Envoy starts, so that it has both at its first request.
-                started.callback(self._keys.stop)
-                self._keys.fetch()
-                self._keys.start()
-                self._watch = CredentialWatch(
-                    config,
-                    backend.connection(),
-                    self._authorizer,
-                    clock,
-                    shards=shards,
-                    close_after_seconds=close_after_seconds or config.watch.close_after_seconds,
-                )
-                started.callback(self._watch.stop)
-                self._watch.start()
             self.envoy = EnvoyInstance(
                 runtime,
                 settings,
-                keys=self._keys.latest,
+                keys=None if self._keys is None else self._keys.latest,
                 published=None if self._watch is None else self._watch.published,
                 workers=workers,
             )
@@ -114,15 +109,14 @@ class Supervisor:
             if self._watch is not None:
                 self._watch.attach(self.envoy)
             self._started = started.pop_all()
-        self._started_at = clock.monotonic()
-        if self._keys.latest is not None:
+        if self._keys is not None and self._keys.latest is not None:
             self._log("the gate has taken the API server's signing keys")
         self._follow()
 
-    def wait_for_credential(self, credential: str) -> None:
+    def wait_for_credential(self, uid: str) -> None:
         """Wait until tokens of a new credential pass the gate, if there is one."""
         if self._watch is not None:
-            self._watch.wait_for(credential)
+            self._watch.wait_for(uid)
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; everything is then still up."""
@@ -142,17 +136,17 @@ class Supervisor:
     def _follow(self) -> None:
         report = self._problems.report
         if self._authorizer is not None:
-            problem = self._authorizer.check(self._log)
-            report(problem, "the API server answers the gate again")
+            report(self._authorizer.last_error, "the API server answers the gate again")
         if self._watch is not None:
             self._watch.report(self._problems)
-        problem = self._keys.last_error
-        try:
-            if self._keys.latest is not None and self.envoy.set_keys(self._keys.latest):
-                self._log("the gate has taken the API server's signing keys")
-        except OSError as error:
-            problem = f"the API server's signing keys could not be written: {error}"
-        report(problem, "the API server's signing keys are read again")
+        if self._keys is not None:
+            problem = self._keys.last_error
+            try:
+                if self._keys.latest is not None and self.envoy.set_keys(self._keys.latest):
+                    self._log("the gate has taken the API server's signing keys")
+            except OSError as error:
+                problem = f"the API server's signing keys could not be written: {error}"
+            report(problem, "the API server's signing keys are read again")
         problem = ""
         try:
             self._certificates.renew()
@@ -161,15 +155,11 @@ class Supervisor:
         report(problem, "the certificates are renewed")
 
     def _revive(self, stop: threading.Event) -> None:
-        if self._clock.monotonic() - self._started_at > STABLE_AFTER_SECONDS:
-            self._failures = 0
-        self._failures += 1
-        delay = BACKOFF.seconds(self._failures)
         self._log(
-            f"Envoy {self.envoy.process.end_cause()}; a new one starts in {delay:g} s\n"
+            f"Envoy {self.envoy.process.end_cause()}; a new one starts in {RESTART_SECONDS:g} s\n"
             f"{self.envoy.process.log_end()}"
         )
-        if stop.wait(delay):
+        if stop.wait(RESTART_SECONDS):
             return
         try:
             self.envoy.restart()
@@ -177,4 +167,3 @@ class Supervisor:
             self._log(str(error))
         else:
             self._log("Envoy is up again")
-        self._started_at = self._clock.monotonic()

@@ -69,7 +69,6 @@ RENDER = {
 LINES = {
     **{f"identity {line}": value for line, value in IDENTITY.items()},
     **{f"render {line}": value for line, value in RENDER.items()},
-    **{f"up --config absent.yaml --close-after {time}": "6 s" for time in ("0", "5", "0m")},
     "verify nope": "'nope'",
     "completion tcsh": "'tcsh'",
 }

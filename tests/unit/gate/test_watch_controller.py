@@ -10,8 +10,9 @@ import pytest
 
 from daypass._core.kubernetes.labels import PUBLISHED, TERM
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.controller import BACKOFF, SETTLE_SECONDS, State, WatchEvent
+from daypass.gate.watch.controller import BACKOFF, State, WatchEvent
 from daypass.gate.watch.fenced_objects import CHECKED_AT_ONCE, term_of
+from daypass.gate.watch.schedule import SETTLE_SECONDS
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
 from daypass.render.names import GATE_KEYS
 from daypass.rules.denials import Denial, DeniedKind

@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from daypass.gate.watch.controller import BACKOFF
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.connection import ConnectionConfig
 from daypass.local import gate_services
-from daypass.local.envoy_instance import EnvoyInstance
+from daypass.local.envoy import EnvoyInstance
 from daypass.local.gate_services import (
     SHORTEST_PACE_SECONDS,
     CredentialWatch,
@@ -27,8 +26,8 @@ from support.rendered import config_of
 from support.timing import FakeClock
 from support.tokens import SECRET_UID
 
-CONFIG = config_of(stack_config())
 CLOSE_AFTER = 60
+CONFIG = config_of(stack_config() + f"watch: {{closeAfter: {CLOSE_AFTER}s}}\n")
 
 
 class Receiver:
@@ -63,7 +62,7 @@ class Machine:
         connection = ConnectionConfig(server="https://api.test", namespace="d", origin="a test")
         self.watch = CredentialWatch(
             CONFIG, connection, cast("LocalAuthorizer", self.authorizer),
-            cast("Any", self.clock), shards=LOCAL_SHARDS, close_after_seconds=CLOSE_AFTER,
+            cast("Any", self.clock), shards=LOCAL_SHARDS,
         )  # fmt: skip
 
     def observation(self) -> Observation:
@@ -78,7 +77,7 @@ class Machine:
     def list(self, *uids: str) -> None:
         """List, and publish."""
         self.uids, self.listed_at = uids, self.clock.monotonic()
-        self.watch._controller.publish_once()
+        self.watch.publish()
 
     def start_envoy(self) -> None:
         self.watch.attach(cast("EnvoyInstance", self.envoy))
@@ -100,7 +99,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_before_the_first_listing_everything_is_closed(machine: Machine) -> None:
-    machine.watch._controller.publish_once()
+    machine.watch.publish()
     assert machine.found(machine.watch.published) is Presence.CLOSED
     check(machine.reported(), reason="closed")
     machine.list(SECRET_UID)
@@ -131,17 +130,13 @@ def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: 
     machine.start_envoy()
     machine.watch.report(machine.problems)
     machine.envoy.has_room = False
-    with pytest.raises(OSError, match="No space"):
-        machine.watch.publish(shard_of(SECRET_UID, LOCAL_SHARDS), Published.closed(LOCAL_SHARDS))
-    assert machine.found(machine.authorizer.published) is Presence.CLOSED, (
-        "the authorizer needs no file"
-    )
+    machine.list()
+    assert machine.found(machine.authorizer.published) is Presence.UNKNOWN, "it needs no file"
     assert machine.found(machine.watch.published) is Presence.EXISTS
     machine.clock.advance(CLOSE_AFTER)
     machine.list()
     check(machine.reported(), "No space left", "refuses every token", reason="closed")
     machine.envoy.has_room = True
-    machine.clock.advance(BACKOFF.longest_seconds)
     machine.list()
     assert machine.found(machine.envoy.published) is Presence.UNKNOWN
     check(machine.reported(), reason="open")
@@ -149,7 +144,8 @@ def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: 
 
 def test_a_part_that_is_out_of_date_is_reported_as_such(machine: Machine) -> None:
     machine.list(SECRET_UID)
-    machine.watch.publish(shard_of(SECRET_UID, LOCAL_SHARDS), Published.closed(LOCAL_SHARDS))
+    number, closed = shard_of(SECRET_UID, LOCAL_SHARDS), Published.closed(LOCAL_SHARDS)
+    machine.watch._put(machine.watch.published.updated(number, closed))
     check(machine.reported(), reason="partly-closed")
 
 

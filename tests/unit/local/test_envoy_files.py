@@ -11,7 +11,8 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.config import Address
-from daypass.local.envoy_instance import EnvoyInstance, EnvoyInstanceSettings
+from daypass.local.envoy import EnvoyInstance
+from daypass.local.settings import EnvoyInstanceSettings
 from daypass.render.envoy.bootstrap import published_file
 from daypass.rules.published import LOCAL_SHARDS, shard_name, shard_of
 from golden.door_setting import GATE, SETTINGS

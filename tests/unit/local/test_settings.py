@@ -10,7 +10,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass.config import Address, parse
 from daypass.deploy.certificate_authority import Authority
-from daypass.local.settings import CertificateError, OwnCertificates, envoy_settings
+from daypass.local.settings import OwnCertificates, envoy_settings
 from daypass.render.envoy.settings import GateSettings, Upstream
 from support.messages import raises
 
@@ -31,7 +31,6 @@ local: {{{changes}}}
         parse(text.encode(), name="daypass.yaml", folder=folder),
         Upstream(address=Address(host="127.0.0.1", port=1), authority_file="/a", server_name="a"),
         OwnCertificates(Authority.create("test", SYSTEM_CLOCK), folder, SYSTEM_CLOCK),
-        SYSTEM_CLOCK,
         shards=1,
         issuer="https://kubernetes.default.svc",
         echo=Address(host="127.0.0.1", port=2),
@@ -74,27 +73,3 @@ def test_a_pattern_of_one_label_has_a_wildcard_certificate(tmp_path: Path) -> No
     gate = gate_of(tmp_path, "", gate=f"engine: envoy, hosts: [localhost, {patterns}]")
     names = [each.server_names for each in gate.certificates]
     assert names == [("localhost",), ("*.serving.example.com",)]
-
-
-def test_two_domains_that_are_addresses_are_refused(tmp_path: Path) -> None:
-    two = "{host: 127.0.0.1, front: envoy}, there: {host: 127.0.0.2, front: envoy}"
-    with raises(UsageError, match=r"127\.0\.0\.1"):
-        gate_of(tmp_path, "", two)
-
-
-def test_certificates_of_a_domain_that_cannot_be_served_are_refused(tmp_path: Path) -> None:
-    def refuses(certificate: str, key: str, named: str) -> None:
-        files = f"certificate: {certificate}, key: {key}"
-        domain = f"{{host: localhost, front: envoy, tls: {{files: {{{files}}}}}}}"
-        with raises(CertificateError, match=named):
-            gate_of(tmp_path, "", domain)
-
-    authority = Authority.create("test", SYSTEM_CLOCK)
-    for name, host in (("a", "localhost"), ("b", "other.example.com")):
-        certificate, key = authority.issue([host], SYSTEM_CLOCK)
-        (tmp_path / f"{name}.crt").write_bytes(certificate)
-        (tmp_path / f"{name}.key").write_bytes(key)
-    refuses("absent.crt", "a.key", "absent.crt")
-    refuses("a.key", "a.key", "a.key")
-    refuses("a.crt", "b.key", "b.key")
-    refuses("b.crt", "b.key", "other.example.com")

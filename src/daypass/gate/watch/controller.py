@@ -1,22 +1,20 @@
 """The controller of a gate: publishes what its observer sees, while it is the leader.
 
-In a cluster several replicas observe, and the one that holds a Lease publishes. On one machine
-there is one controller, which needs no Lease. All that is published has a closing time: without a
-working controller the gate refuses every token after `watch.closeAfter`.
+Several replicas observe, and the one that holds a Lease publishes. All that is published has a
+closing time: without a working controller the gate refuses every token after `watch.closeAfter`.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from daypass._core.clock import Backoff, Clock
 from daypass._core.errors import DaypassError
-from daypass._core.threads import Poller
 from daypass.config.key_set import key_ids
 from daypass.gate.metrics import Durations
 from daypass.gate.signing_keys import SigningKeys
@@ -30,11 +28,11 @@ from daypass.gate.watch.schedule import (
     steps_between,
 )
 from daypass.kube.errors import ApiError, ConflictError
-from daypass.kube.lease import Lease
 from daypass.rules.denials import LIMIT
 from daypass.rules.published import Published
 
 if TYPE_CHECKING:
+    from daypass.gate.watch.cluster_publisher import ClusterPublisher
     from daypass.gate.watch.observer import CredentialObserver
 
 
@@ -78,8 +76,6 @@ class WatchEvent(StrEnum):
 LogEvent = Callable[..., None]
 """Called with a WatchEvent and its fields by name."""
 
-SETTLE_SECONDS = 15.0
-"""How long a new leader waits for a further listing."""
 BACKOFF = Backoff(first_seconds=1.0, longest_seconds=10.0)
 """Between two attempts."""
 CLOCK_SECONDS = 10.0
@@ -96,54 +92,6 @@ class AtGate:
 
     lacking: int
     why: str
-
-
-class Publisher(Protocol):
-    """Where a watch publishes: objects of a cluster, or Envoy's files on one machine.
-
-    A method raises OSError or DaypassError if it fails; then its caller has to take over again.
-    Used by one thread.
-
-    `shards`: how many the set has. `pace_seconds`: for how long a round of writing lasts, and
-    the pause after it. `lease`: who holds it may publish; None if there is no other controller.
-    `keys`: None if it publishes none. `clock_ahead_seconds`: how far this clock is ahead of the API
-    server's. `gates`: by name, those that can lack something while others have it.
-    """
-
-    shards: int
-    pace_seconds: float
-
-    @property
-    def gates(self) -> Mapping[str, AtGate]: ...
-
-    @property
-    def lease(self) -> Lease | None: ...
-
-    @property
-    def keys(self) -> Poller[SigningKeys] | None: ...
-
-    @property
-    def clock_ahead_seconds(self) -> float: ...
-
-    def take_over(self) -> Published:
-        """Become the only writer: after this, no earlier leader can write, nor can what an earlier
-        call has sent.
-
-        Returns what is in force. What is not known for sure counts as closed and empty.
-        """
-
-    def publish(self, number: Number, wanted: Published) -> None:
-        """Put a shard of this in force or, without a number, its denials."""
-
-    def publish_keys(self, keys: SigningKeys) -> None:
-        """Put other signing keys in force."""
-
-    def check(self) -> None:
-        """Fail if others have changed what is in force: look at some of it, in turn. Publish what
-        gates lack."""
-
-    def warn(self, namespace: str) -> None:
-        """Report in a namespace that its newest credentials are left out."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -173,7 +121,7 @@ class Controller:
     def __init__(
         self,
         observer: CredentialObserver,
-        publisher: Publisher,
+        publisher: ClusterPublisher,
         clock: Clock,
         log: LogEvent,
         close_after_seconds: float,
@@ -204,7 +152,7 @@ class Controller:
     @property
     def is_leader(self) -> bool:
         """Whether this controller may publish."""
-        return self.publisher.lease is None or self.publisher.lease.is_held
+        return self.publisher.lease.is_held
 
     def problems(self) -> dict[str, str]:
         """Return what does not work right now, by kind."""
@@ -213,7 +161,7 @@ class Controller:
         found = {
             "listing": self.observer.last_error,
             "publish": self.last_error,
-            "lease": "" if publisher.lease is None else publisher.lease.last_error,
+            "lease": publisher.lease.last_error,
             "keys": "" if publisher.keys is None else publisher.keys.last_error,
         }
         is_old = listed_at is not None and self._age(listed_at) >= self.close_after_seconds
@@ -230,11 +178,7 @@ class Controller:
             for name, gate in publisher.gates.items()
             if gate.why
         )
-        if unwatched := ", ".join(sorted(observation.unwatched)):
-            why = next(iter(observation.unwatched.values()))
-            found["namespaces"] = f"tokens of these namespaces are refused: {unwatched}\n{why}"
-        if left_out := ", ".join(sorted(observation.left_out)):
-            found["leftOut"] = f"the newest credentials of these namespaces are refused: {left_out}"
+        found |= observation.problems()
         return {kind: text for kind, text in found.items() if text}
 
     def run(self, stop: threading.Event) -> None:
@@ -304,7 +248,7 @@ class Controller:
         return leader
 
     def _term(self) -> int:
-        return 0 if self.publisher.lease is None else self.publisher.lease.term
+        return self.publisher.lease.term
 
     def _fail(self, error: OSError | DaypassError) -> None:
         """Take over again, after a pause: what was being written may be in force or not."""
@@ -323,12 +267,8 @@ class Controller:
         """
         if observation.listed_at is None or observation.progress_at is None:
             return False
-        return (
-            is_once
-            or leader.state is not State.LISTING
-            or observation.is_complete
-            or self._age(observation.progress_at) >= SETTLE_SECONDS
-        )
+        is_settled = observation.is_settled(self._clock.monotonic())
+        return is_once or is_settled or leader.state is not State.LISTING
 
     def _publish(self, leader: Leader, *, is_once: bool) -> bool:
         """Publish what has changed, each shard at most once; return whether something has.
@@ -405,9 +345,12 @@ class Controller:
         """Log what has changed, also what is over, and warn namespaces of which credentials are
         left out.
         """
-        state: dict[str, object] = {"state": self.state.value}
-        if (lease := self.publisher.lease) is not None:
-            state |= {"leader": lease.holder, "term": lease.term}
+        lease = self.publisher.lease
+        state: dict[str, object] = {
+            "state": self.state.value,
+            "leader": lease.holder,
+            "term": lease.term,
+        }
         if state != self._logged_state:
             self._logged_state = state
             self._log(WatchEvent.STATE, **state)

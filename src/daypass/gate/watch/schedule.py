@@ -26,8 +26,10 @@ addition."""
 TOLERATED_SECONDS = 1
 """Closing times are whole seconds."""
 
+SETTLE_SECONDS = 15.0
+"""How long the first set waits for a further listing."""
 TICK_SECONDS = 0.5
-"""At least as often, a leader looks for what has to be published: a deadline may have passed."""
+"""At least as often, a publisher looks for what has to be published: a deadline may have passed."""
 
 Number: TypeAlias = int | None
 """Of a shard; None for the denials."""
@@ -68,6 +70,22 @@ class Observation:
     is_complete: bool = False
     unwatched: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def is_settled(self, now: float) -> bool:
+        """Whether everything is listed, or what is missing has made no progress for long."""
+        if self.listed_at is None or self.progress_at is None:
+            return False
+        return self.is_complete or now - self.progress_at >= SETTLE_SECONDS
+
+    def problems(self) -> dict[str, str]:
+        """Return whose tokens are refused, and why, by kind of problem."""
+        found = {}
+        if unwatched := ", ".join(sorted(self.unwatched)):
+            why = next(iter(self.unwatched.values()))
+            found["namespaces"] = f"tokens of these namespaces are refused: {unwatched}\n{why}"
+        if left_out := ", ".join(sorted(self.left_out)):
+            found["leftOut"] = f"the newest credentials of these namespaces are refused: {left_out}"
+        return found
 
 
 class ShardsPlanner:
