@@ -18,7 +18,7 @@ from daypass.config import Address, Config
 from daypass.deploy.certificate_authority import Authority
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.errors import ForbiddenError, UnauthorizedError
+from daypass.kube.errors import ClusterUnreachableError, ForbiddenError, UnauthorizedError
 from daypass.kube.kubeconfig import DOOR_EXTENSION, find_connection_config
 from daypass.local.apiserver import ApiServer
 from daypass.local.apiserver.server import HOST
@@ -166,4 +166,7 @@ def check(upstream: Upstream) -> str:
             cluster.request("GET", PROBE_PATH, what="send a request without a token")
         except (ForbiddenError, UnauthorizedError) as error:
             return f"{error.status.code} {error.status.message}"
+        except ClusterUnreachableError as error:
+            hint = "check cluster.server, cluster.certificateAuthority and cluster.serverName"
+            raise DaypassError(error.fact, hint) from None
     raise DaypassError(f"{nobody.server} does not refuse a request without a token")
