@@ -10,7 +10,8 @@ import pytest
 
 from daypass._core.kubernetes.labels import PUBLISHED, TERM
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.controller import BACKOFF, State, WatchEvent
+from daypass.gate.watch.cluster_publisher import BACKOFF
+from daypass.gate.watch.controller import State, WatchEvent
 from daypass.gate.watch.fenced_objects import CHECKED_AT_ONCE, term_of
 from daypass.gate.watch.schedule import SETTLE_SECONDS
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 
-from daypass._core.clock import rfc3339, utc
+from daypass._core.clock import Backoff, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.threads import Poller
@@ -24,7 +25,6 @@ from daypass.gate.publication import (
     shard_config_map,
 )
 from daypass.gate.signing_keys import EVERY_SECONDS, SigningKeys, signing_keys_for
-from daypass.gate.watch.controller import BACKOFF, AtGate
 from daypass.gate.watch.fenced_objects import FencedObjects, Item, is_as, term_of
 from daypass.gate.watch.schedule import Number
 from daypass.kube.cluster import Cluster
@@ -39,6 +39,16 @@ CATCHES_UP_SECONDS = 0.1
 
 _OF_ONE_OBJECT = (400, 413, 422)
 """Codes that say nothing about other objects of the same gateway."""
+BACKOFF = Backoff(first_seconds=1.0, longest_seconds=10.0)
+"""Between two attempts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtGate:
+    """What a gate does not have as it is published: how much, and why; "" if it has everything."""
+
+    lacking: int
+    why: str
 
 
 class ClusterPublisher:

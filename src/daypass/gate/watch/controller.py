@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from daypass._core.clock import Backoff, Clock
+from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass.config.key_set import key_ids
 from daypass.gate.metrics import Durations
 from daypass.gate.signing_keys import SigningKeys
+from daypass.gate.watch.cluster_publisher import BACKOFF, ClusterPublisher
 from daypass.gate.watch.schedule import (
     TICK_SECONDS,
     Number,
@@ -32,7 +33,6 @@ from daypass.rules.denials import LIMIT
 from daypass.rules.published import Published
 
 if TYPE_CHECKING:
-    from daypass.gate.watch.cluster_publisher import ClusterPublisher
     from daypass.gate.watch.observer import CredentialObserver
 
 
@@ -76,22 +76,12 @@ class WatchEvent(StrEnum):
 LogEvent = Callable[..., None]
 """Called with a WatchEvent and its fields by name."""
 
-BACKOFF = Backoff(first_seconds=1.0, longest_seconds=10.0)
-"""Between two attempts."""
 CLOCK_SECONDS = 10.0
 """By how much the clock may differ from the API server's."""
 LAGS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Buckets of how long changes wait."""
 LIMIT_WHY_CHARACTERS = 2000
 """Of a problem in the log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtGate:
-    """What a gate does not have as it is published: how much, and why; "" if it has everything."""
-
-    lacking: int
-    why: str
 
 
 @dataclass(slots=True, kw_only=True)
