@@ -16,6 +16,7 @@ import uvloop
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
+from daypass._core.hints import command
 from daypass._core.server.loop_thread import LoopThread
 from daypass.config import Config
 from daypass.gate.authorizer.destinations import ServedGate
@@ -260,7 +261,7 @@ class LocalAuthorizer:
         """What does not work right now, or ""."""
         if self._thread.is_alive and self._service.is_alive() and self.path.exists():
             return self._service.last_error
-        return "the authorizer has ended, and the gate refuses tokens: start daypass up again"
+        return f"the authorizer has ended, and the gate refuses tokens: restart `{command('up')}`"
 
     def stop(self) -> None:
         """Answer no more."""
