@@ -102,7 +102,7 @@ def test_what_is_cached_changes_no_decision(steps: list[tuple[object, ...]]) -> 
                 token = tokens[user, audience]
                 may = allowed[user]
 
-                def is_allowed(access: Access, may: set[Model] = may) -> bool:
+                def is_allowed(_: object, access: Access, may: set[Model] = may) -> bool:
                     return access.model in may
 
                 for host, path, model_header in product(hosts, paths, (False, True)):

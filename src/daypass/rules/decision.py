@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
@@ -31,7 +32,14 @@ from daypass.rules.claims import (
     bound_claims,
     has_registered_types,
 )
-from daypass.rules.models import Access, ModelRule, NamesIn, may_mean_models, needed_accesses
+from daypass.rules.models import (
+    Access,
+    ModelRule,
+    NamesIn,
+    UnknownModelsError,
+    may_mean_models,
+    needed_accesses,
+)
 from daypass.rules.patterns import (
     EVERY_HOST,
     LONGEST_HOST,
@@ -136,12 +144,14 @@ class Review:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The decision. `found`: the result of each step that passed. `identity`: set only if the
-    request is allowed.
+    """The decision. `found`: the result of each step that passed. `unknown`: the facts that could
+    change it. `is_refused`: by a fact that is known. `identity`: set only if it is allowed.
     """
 
     reason: Reason
     found: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    is_refused: bool = False
     identity: CallerIdentity | None = None
 
     @property
@@ -150,6 +160,13 @@ class Decision:
         return self.reason is Reason.ALLOWED
 
 
+_NOT_CHECKED = "not checked"
+UNKNOWN_SIGNATURE = "the signature (no keys were given)"
+UNKNOWN_CREDENTIAL = "whether its credential exists, and is not denied"
+UNKNOWN_POD = "whether its Pod exists (the gate asks with a TokenReview)"
+UNKNOWN_MODELS = "which models host and path mean, and whether its caller may use them"
+May: TypeAlias = Callable[[CallerIdentity, Access], bool | None]
+"""Returns whether a caller has an access; None if that is unknown."""
 Signed: TypeAlias = Callable[[str], bool | None]
 """Returns whether a key of the API server signed a token, or None if that is not checked."""
 
@@ -170,45 +187,69 @@ def decide(
     signed: bool | None = None,
     review: Review | None = None,
     names_in: NamesIn | None = None,
-    may: Callable[[Access], bool | None] | None = None,
+    may: May = lambda *_: None,
 ) -> Decision:
-    """Return whether a request passes the gate, and the identity of its caller.
+    """Return whether a request passes the gate, the identity of its caller, and what is not known.
 
-    `signed`: whether a key of the API server signed the token. `review`: the API server's result.
-    None means that it was not checked. At least one has to be known, and each that is known has to
-    be good. `names_in`: which models exist; None if no model is checked. `may`: whether the caller
-    has an access; None: unknown.
+    Each fact may be unknown (None), and each that is known has to be good. `signed`: whether a key
+    of the API server signed the token. `review`: the API server's result. `names_in`: which models
+    exist. `may`: whether the caller has an access.
     """
-    found: list[str] = []
+    found = list[str]()
+    unknown = [UNKNOWN_SIGNATURE] if signed is None and review is None else []
+    unknown += [UNKNOWN_CREDENTIAL] if rules.published is None else []
     try:
         claims = check_claims(
             request, rules, now_unix, signed=lambda _: signed, passed=found.append
         )
-        found.append(
-            "whether its credential exists was not checked"
-            if rules.published is None
-            else "its credential exists, and nothing is denied"
-        )
+        is_there = "its credential exists, and nothing is denied"
+        found.append(_NOT_CHECKED if rules.published is None else is_there)
         if review is not None:
             check_review(claims, review)
-        elif signed is None:
-            raise RefusedError(Reason.UNKNOWN)
-        found.append(
-            "no TokenReview" if review is None else "TokenReview accepted, for this audience"
-        )
-        place = rules.authorize, request.host, request.path
-        needed = None if names_in is None else needed_accesses(*place, names_in)
-        if needed is not None:
-            check_model(needed, may or (lambda _: None))
-            models = sorted(f"{each.model.namespace}/{each.model.name}" for each in needed)
-            found.append(f"its caller may use {' and '.join(models)}")
-        elif names_in is None and may_mean_models(*place):
-            found.append("whether its caller may use the model was not checked")
+            found.append("TokenReview accepted, for this audience")
         else:
-            found.append("it needs no model")
+            unknown += [UNKNOWN_POD] if claims.bound is Bound.POD else []
+            found.append("no TokenReview")
+        unasked = _check_models(request, rules, names_in, partial(may, claims.identity), found)
     except RefusedError as refused:
-        return Decision(reason=refused.reason, found=tuple(found))
-    return Decision(reason=Reason.ALLOWED, found=tuple(found), identity=claims.identity)
+        facts = tuple(unknown)
+        return Decision(reason=refused.reason, found=tuple(found), unknown=facts, is_refused=True)
+    is_known = UNKNOWN_SIGNATURE not in unknown and unasked in ([], [UNKNOWN_MODELS])
+    return Decision(
+        reason=Reason.ALLOWED if is_known else Reason.UNKNOWN,
+        found=tuple(found),
+        unknown=(*unknown, *unasked),
+        identity=claims.identity if is_known else None,
+    )
+
+
+def _check_models(
+    request: GateRequest,
+    rules: Rules,
+    names_in: NamesIn | None,
+    may: Callable[[Access], bool | None],
+    found: list[str],
+) -> list[str]:
+    """Check the models that a request may mean, and add the step to `found`. Return what of them is
+    unknown. Raises RefusedError.
+    """
+    place = rules.authorize, request.host, request.path
+    try:
+        needed = None if names_in is None else needed_accesses(*place, names_in)
+    except UnknownModelsError:
+        names_in = needed = None
+    if needed is None:
+        unknown = [UNKNOWN_MODELS] if names_in is None and may_mean_models(*place) else []
+        found.append(_NOT_CHECKED if unknown else "it needs no model")
+        return unknown
+    answers = {access: may(access) for access in needed}
+    if None in answers.values() and False not in answers.values():
+        unasked = sorted(access for access, answer in answers.items() if answer is None)
+        return [f"whether its caller may {each.verb} {each.model}" for each in unasked]
+    check_model(needed, answers.get)
+    models = sorted(f"{each.model.namespace}/{each.model.name}" for each in needed)
+    found.append(f"its caller may use {' and '.join(models)}")
+    return []
 
 
 def check_claims(
@@ -257,7 +298,7 @@ def check_claims(
     is_signed = signed(token)
     if is_signed is False:
         raise RefusedError(Reason.SIGNATURE)
-    passed("signed by a key of the API server" if is_signed else "signature not checked")
+    passed("signed by a key of the API server" if is_signed else _NOT_CHECKED)
     # 8. An audience of the gate, and no other, which opens this host and path.
     audience = _check_audience(claims, rules)
     if not rules.opens(audience, request.host, request.path):

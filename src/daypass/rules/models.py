@@ -40,8 +40,12 @@ _PUBLISHERS = PathPattern.parse("/publishers/")
 the name of an object, and several may have it."""
 
 NamesIn: TypeAlias = Callable[[str, str], Set[str]]
-"""Returns the names of the models of a kind that exist in a namespace. It may raise, if that is
-unknown."""
+"""Returns the names of the models of a kind that exist in a namespace. Raises UnknownModelsError.
+"""
+
+
+class UnknownModelsError(Exception):
+    """It is not known which models exist."""
 
 
 class Access(NamedTuple):

@@ -533,7 +533,7 @@ def judged(
         NOW,
         signed=True,
         names_in=names_in({*EXISTING, *more}),
-        may=lambda access: access.model not in refused,
+        may=lambda _, access: access.model not in refused,
     ).reason
 
 
@@ -612,7 +612,7 @@ def test_where_every_host_is_guarded_other_spellings_of_a_model_host_have_no_mod
                  "iris-alice.example.com..:1:2", "API.example.com"):  # fmt: skip
         request = asked(f"Bearer {token()}", host=host, path="/serving/alice/iris/")
         decision = decide(
-            request, rules, NOW, signed=True, names_in=names_in(EXISTING), may=lambda _: True
+            request, rules, NOW, signed=True, names_in=names_in(EXISTING), may=lambda *_: True
         )
         assert decision.reason is Reason.MODEL
 
@@ -620,7 +620,7 @@ def test_where_every_host_is_guarded_other_spellings_of_a_model_host_have_no_mod
 def test_each_rule_asks_for_its_verb() -> None:
     asked_for: list[Access] = []
 
-    def may(access: Access) -> bool:
+    def may(caller: object, access: Access) -> bool:
         asked_for.append(access)
         return True
 
@@ -661,7 +661,7 @@ def test_a_model_that_does_not_exist_is_as_unknown_as_one_that_does(
 ) -> None:
     request = asked(f"Bearer {token()}", host="none-alice.example.com")
     decision = decide(
-        request, MODELS, NOW, signed=True, names_in=names_in(EXISTING), may=lambda _: may
+        request, MODELS, NOW, signed=True, names_in=names_in(EXISTING), may=lambda *_: may
     )
     assert decision.reason is expected
 

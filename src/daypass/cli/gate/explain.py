@@ -7,7 +7,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.clock import SYSTEM_CLOCK
@@ -21,11 +20,9 @@ from daypass.rules.reasons import Reason
 
 if TYPE_CHECKING:
     from daypass.config import Config, Gate
-    from daypass.gate.explain import Answers, Explanation
+    from daypass.gate.explain import Explanation
     from daypass.kube.cluster import Cluster
-    from daypass.rules.claims import CallerIdentity
     from daypass.rules.decision import Rules
-    from daypass.rules.models import ModelRule
 
 SUMMARY = "show step by step what the gate would do with a token"
 EPILOG = """examples:
@@ -81,7 +78,7 @@ def run(args: Namespace) -> int:
     config = load_gates(args.config)  # first: its errors take precedence
     name, gate = _gate_of(config, args)
     from daypass.config.key_set import read_key_set
-    from daypass.gate.explain import explain
+    from daypass.gate.explain import ModelFacts, explain
 
     token = read_token(args.token_file)
     rules = config.rules_of(gate, config.cluster.issuer or "")
@@ -89,12 +86,12 @@ def run(args: Namespace) -> int:
     keys = keys if args.keys is None else read_text(args.keys, "JSON Web Key Set")
     asks = args.kubeconfig or args.context or (keys is None and os.environ.get("KUBECONFIG"))
     with options.open_cluster(args) if asks else nullcontext() as cluster:
-        find = None
+        models = None
         if cluster is not None:
             keys, rules = _read_cluster(cluster, token, rules, config, keys)
-            find = partial(_find_models, cluster, rules.authorize, args.host, args.path)
+            models = ModelFacts(cluster, warn)
         now = SYSTEM_CLOCK.unix()
-        explained = explain(token, args.host, args.path, rules, now, keys, find_models=find)
+        explained = explain(token, args.host, args.path, rules, now, keys, models=models)
     several = f"gate {name}\n" if len(config.every_gate) > 1 else ""
     write_result(args, _output(name, explained), several + _text(explained), indent=None)
     return 0 if explained.passes else 3
@@ -114,19 +111,6 @@ def _gate_of(config: Config, args: Namespace) -> tuple[str, Gate]:
         raise UsageError(f"no gate guards {args.host[:80]!r}", hint)
     named = [name for name, is_any in guarding.items() if not is_any] or list(guarding)
     return config.find_gate(args.gate or (named[0] if len(named) == 1 else None))
-
-
-def _find_models(
-    cluster: Cluster, rules: Sequence[ModelRule], host: str, path: str, caller: CallerIdentity
-) -> Answers | None:
-    from daypass.gate.explain import find_models
-    from daypass.kube.errors import ForbiddenError
-
-    try:
-        return find_models(cluster, rules, host, path, caller)
-    except ForbiddenError as error:
-        warn(error.fact, error.hint)
-        return None
 
 
 def _read_cluster(
