@@ -66,7 +66,7 @@ def test_apply_and_diff_name_a_route_that_uses_the_prefix_already(
     assert THEIR_INGRESS not in run(*QUICK_APPLY, "--yes")[1]
     with somebody_elses_route(plane):
         assert message_with(run("diff")[1], THEIR_INGRESS) == warning
-        found = json.loads(run("diff", "--output", "json")[0])["findings"]
+        found = json.loads(run("diff", "--output", "json")[0])["cluster"]["findings"]
         (line,) = (each["fact"] for each in found if each["check"] == "collisions")
         assert_taken(line)
     assert THEIR_INGRESS not in run("diff")[1]

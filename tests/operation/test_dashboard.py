@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from daypass.render.engines.istio.engine import IstioEngine
+from daypass.render.engines.istio import IstioEngine
 from daypass.render.monitoring.alerts_and_dashboard import alerts_text, dashboard_text
 from support.controlplane import ControlPlane
 from support.deadline import eventually

@@ -23,8 +23,8 @@ from daypass._core.kubernetes.syntax import LABEL, LABEL_VALUE, SUBDOMAIN, is_la
 from daypass.cli import main
 from daypass.config import Config, load
 from daypass.config.gate import EnvoyGatewayGate
+from daypass.deploy.facts import read_facts
 from daypass.deploy.output_tree import drifts, write
-from daypass.render.cluster_facts import read_facts
 from daypass.render.engines import engines_of
 from daypass.render.manifests import render_objects, render_parts, render_tree
 from support.authority import Authority

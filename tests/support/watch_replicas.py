@@ -26,7 +26,7 @@ from daypass.gate.watch.fenced_objects import term_of
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.engines.istio.engine import IstioEngine
+from daypass.render.engines.istio import IstioEngine
 from daypass.rules.denials import Denial, Denials
 from daypass.rules.published import (
     DENIALS,

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
         write(alerts_text() if args.alerts else dashboard_text())
         return 0
-    from daypass.render.cluster_facts import read_facts
+    from daypass.deploy.facts import read_facts
     from daypass.render.manifests import objects_of, render_parts, render_tree
     from daypass.render.prerequisites import prerequisite_notes
 

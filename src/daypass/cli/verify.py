@@ -62,7 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--context", metavar="CONTEXT", help="the same, by context")
     parser.set_defaults(namespace=None)
     options.add_wait(parser, "retry failed checks until they pass", default=False)
-    options.add_output(parser, choices=("text", "json", "yaml", "junit"))
+    options.add_output(parser)
 
 
 def run(args: Namespace) -> int:
@@ -94,8 +94,6 @@ def run(args: Namespace) -> int:
     log_timeouts(args, findings)
     if args.output == "text":
         write(findings_text(findings, paint))
-    elif args.output == "junit":
-        write(findings_junit(findings))
     else:
         write_result(args, Verified(domains=findings))
     return exit_code(*findings.values())
@@ -166,33 +164,3 @@ def findings_text(
         lines.append(mask_unprintable(name, keep="\n") + "\n")
         lines += [finding_lines(finding, width, paint) for finding in each]
     return "".join(lines)
-
-
-def findings_junit(findings: Findings) -> str:
-    """Return JUnit XML: a suite per domain, a case per finding. Warnings pass, with their text."""
-    from xml.etree import ElementTree
-
-    root = ElementTree.Element("testsuites")
-    for name, each in findings.items():
-        counts = {
-            "tests": str(len(each)),
-            "failures": str(sum(f.level is Level.FAILURE for f in each)),
-            "skipped": str(sum(f.level is Level.SKIPPED for f in each)),
-        }
-        suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
-        for finding in each:
-            case = ElementTree.SubElement(
-                suite, "testcase", {"classname": f"daypass.{name}", "name": finding.check}
-            )
-            whole = f"{finding.fact}\n{finding.hint}".rstrip()
-            if finding.level is Level.FAILURE:
-                bad = ElementTree.SubElement(case, "failure", {"message": finding.fact})
-                bad.text = whole
-            elif finding.level is Level.SKIPPED:
-                ElementTree.SubElement(case, "skipped", {"message": finding.fact})
-            else:
-                ElementTree.SubElement(case, "system-out").text = whole
-    ElementTree.indent(root)
-    xml = ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
-    # XML has no way to write most control characters, not even escaped.
-    return mask_unprintable(xml, keep="\n") + "\n"

@@ -21,13 +21,14 @@ from daypass._core.kubernetes.labels import EXPOSED, HOLDS_INVENTORY
 from daypass._core.kubernetes.objects import Object, group_of, name_of, new_object, uid_of
 from daypass._core.threads import in_parallel
 from daypass.config import Config
+from daypass.deploy.facts import read_facts
 from daypass.deploy.objects import ObjectRef
 from daypass.deploy.openings import Openings
 from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
-from daypass.render.cluster_facts import ClusterFacts, read_facts
+from daypass.render.cluster_facts import ClusterFacts
 
 _PROVIDERS = {
     "networking.istio.io": "Istio",

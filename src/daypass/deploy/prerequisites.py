@@ -15,9 +15,9 @@ from daypass._core.hints import kubectl
 from daypass._core.kubernetes.labels import RENEW_AFTER
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.threads import in_parallel
+from daypass.deploy.facts import certificates_in
 from daypass.deploy.objects import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
-from daypass.render.cluster_facts import certificates_in
 from daypass.render.names import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY
 from daypass.render.prerequisites import Prerequisite
 

@@ -42,11 +42,10 @@ def test_the_variables_count_before_the_stream(
     assert ("\x1b[3" in results) is is_coloured[pipe]
 
 
-@pytest.mark.parametrize("output", ["json", "junit"])
-def test_formats_for_programs_have_no_colours(output: str) -> None:
-    with Terminal(*VERIFY, "--output", output, env={"CLICOLOR_FORCE": "1"}, pipe=True) as shown:
+def test_formats_for_programs_have_no_colours() -> None:
+    with Terminal(*VERIFY, "--output", "json", env={"CLICOLOR_FORCE": "1"}, pipe=True) as shown:
         assert shown.wait() == 3
-    assert shown.out[0] in "{<"
+    assert shown.out[0] == "{"
     assert "\x1b" not in shown.out
 
 

@@ -13,7 +13,7 @@ from daypass._core.findings import Finding, Level
 from daypass._core.kubernetes import labels
 from daypass.cli import log, main
 from daypass.cli.output import as_text, write_changes
-from daypass.cli.verify import Findings, findings_junit, findings_text
+from daypass.cli.verify import Findings, findings_text
 from daypass.deploy.objects import ObjectRef, object_diff
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
@@ -194,7 +194,7 @@ def as_json(findings: Findings) -> str:
     return as_text({"domains": findings}, "json")
 
 
-@pytest.mark.parametrize("form", [findings_text, as_json, findings_junit])
+@pytest.mark.parametrize("form", [findings_text, as_json])
 def test_a_verify_report_is_escaped_in_every_format(form: Any) -> None:
     finding = Finding(check="tls", level=Level.FAILURE, fact=TEXT, hint=TEXT)
     assert_printable(form({TEXT: [finding]}))

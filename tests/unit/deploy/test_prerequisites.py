@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from daypass._core.tls import client_context
+from daypass.deploy.facts import certificates_in
 from daypass.deploy.prerequisites import (
     LIFETIME,
     RENEWED_BEFORE,
@@ -18,7 +19,6 @@ from daypass.deploy.prerequisites import (
     is_due,
     make_serving_certificate,
 )
-from daypass.render.cluster_facts import certificates_in
 from daypass.testing.clock import MovableClock as Clock
 
 HOST = "daypass-door.daypass.svc"

@@ -15,7 +15,7 @@ from daypass.config import Config
 from daypass.gate.publication import shard_config_map
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.engines.istio.guarded import policy_operations, wide_operations
+from daypass.render.engines.istio_filters import policy_operations, wide_operations
 from daypass.render.envoy.bootstrap import to_json
 from daypass.render.envoy.credentials import denials_config, published_filters, shard_config
 from daypass.render.envoy.token_rules import NO_KEYS

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from daypass._core.kubernetes.objects import Object
 from daypass._core.kubernetes.syntax import is_label
 from daypass.config import Config
-from daypass.render.engines.istio.engine import IstioEngine
+from daypass.render.engines.istio import IstioEngine
 from daypass.render.monitoring.monitors import monitor_objects
 from daypass.rules.reasons import Reason
 from support.manifest_cases import CASES, FRONTS, ISTIO

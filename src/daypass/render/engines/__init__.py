@@ -18,7 +18,7 @@ _NO_FACTS = ClusterFacts()
 def engines() -> tuple[type[AnyEngine], ...]:
     """Return every kind. They are imported here: most commands need none of them."""
     from daypass.render.engines.envoy_gateway import EnvoyGatewayEngine
-    from daypass.render.engines.istio.engine import IstioEngine
+    from daypass.render.engines.istio import IstioEngine
 
     return IstioEngine, EnvoyGatewayEngine
 

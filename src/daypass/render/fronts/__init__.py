@@ -15,8 +15,7 @@ from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts.front import Front
 from daypass.render.fronts.gateway_api import GatewayApiFront
-from daypass.render.fronts.ingress import IngressFront
-from daypass.render.fronts.ingress_nginx import IngressNginxFront
+from daypass.render.fronts.ingress import IngressFront, IngressNginxFront
 from daypass.render.fronts.istio import IstioFront
 
 AnyFront = Front[Any]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from daypass.config import parse
+from daypass.deploy.facts import read_facts
 from daypass.render import RenderError
-from daypass.render.cluster_facts import read_facts
 from support.authority import Authority
 from support.messages import raises
 

@@ -6,6 +6,9 @@
 denials, as EnvoyFilters with the config of one filter each. istiod sends it to the gateway by ECDS,
 so it applies to open connections, too. Empty parts are published, too: without its part, a token is
 refused.
+
+RequestAuthentication is not used: it can't be limited to hosts, and refuses every bearer token of
+an unknown issuer on its gateway.
 """
 
 from collections.abc import Sequence
@@ -14,8 +17,13 @@ from typing import ClassVar
 from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass.config import IstioGate
 from daypass.render.engines.engine import Engine, ProxyMetrics
-from daypass.render.engines.istio.filters import first_filters, keys_config, last_filter
-from daypass.render.engines.istio.guarded import policy_operations, wide_operations
+from daypass.render.engines.istio_filters import (
+    first_filters,
+    keys_config,
+    last_filter,
+    policy_operations,
+    wide_operations,
+)
 from daypass.render.envoy.authorizer_filters import authorizer_replies
 from daypass.render.envoy.credentials import denials_config, shard_config
 from daypass.render.envoy.listener import stream_bound
