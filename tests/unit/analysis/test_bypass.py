@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -170,22 +169,6 @@ def test_a_host_that_bypasses_the_gate_is_reported(
     check(line, reason="unguarded")
 
 
-def test_a_line_names_three_of_many() -> None:
-    many = [service(f"kubeflow/n{number}", "*") for number in range(9)]
-    (line,) = reported(gateway("*"), *many)
-    assert re.findall(r"VirtualService kubeflow/n\d", line) == [
-        f"VirtualService kubeflow/n{number}" for number in range(3)
-    ]
-    check(line, "6 more", reason="unguarded")
-    (line,) = reported(gateway("*"), *many[:2])
-    assert is_about(line, "VirtualService kubeflow/n0 ", "VirtualService kubeflow/n1 ")
-    check(line, reason="unguarded")
-    hosts = [f"h{number}.example.com" for number in range(9)]
-    (line,) = reported(gateway("*"), STAR, hosts=hosts)
-    assert re.findall(r"h\d.example.com", line) == hosts[:3]
-    check(line, "6 more", reason="unguarded")
-
-
 def test_a_host_that_is_guarded_too_is_not_reported() -> None:
     assert reported(*other_host("dashboard.kubeflow"), hosts=[HOST, "x.example.com"]) == []
 
@@ -271,16 +254,6 @@ def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
         assert bypasses(gate, with_gateways(route)) == ()
 
 
-def test_a_listener_that_another_gate_guards_is_not_reported() -> None:
-    text = gate_of("").partition("gate:")[0] + (
-        f"gates:\n  ekf: {{engine: envoy-gateway, audience: a, hosts: [{HOST}],"
-        " gateway: istio-system/public/https}\n"
-        "  web: {engine: envoy-gateway, audience: b, hosts: [x.test],"
-        " gateway: istio-system/public/web}\n"
-    )
-    assert found(text, with_gateways(ROUTE.replace(", sectionName: https", "")), ()) == []
-
-
 @pytest.mark.parametrize(
     ("one", "other", "both"),
     [
@@ -331,15 +304,6 @@ def test_many_names_of_one_gateway_are_one_line() -> None:
     (line,) = reported(gateway("*"), OURS, *models)
     assert is_about(line, "m0.team.svc", "VirtualService team/m0", "17 more")
     check(line, reason="unguarded")
-
-
-def test_the_key_of_one_of_several_gates_is_named() -> None:
-    text = gate_of("").partition("gate:")[0] + (
-        "gates:\n  default: {audience: a, hosts: [x.example.com], frontLabels: {istio: x}}\n"
-        f"  ekf: {{audience: b, hosts: [{HOST}]}}\n"
-    )
-    _, line = found(text, [gateway("*"), STAR], [USUAL])
-    check(f"{line.fact}\n{line.hint}", "gates.ekf.hosts names only", reason="unguarded")
 
 
 def test_a_match_for_another_gateway_or_host_serves_nothing_here() -> None:

@@ -13,7 +13,7 @@ from daypass.render.envoy.bootstrap import envoy_files, to_json
 from daypass.render.envoy.replies import literal, status_replies
 from daypass.render.envoy.settings import GateSettings, Protected, Timeouts
 from daypass.render.envoy.upstream import MOST_CONNECTIONS, MOST_WEB_SOCKETS, gate_clusters
-from daypass.render.envoy.xds import Json, duration
+from daypass.render.envoy.xds import Json
 from daypass.rules.decision import Rules
 from daypass.rules.patterns import HostPattern
 from daypass.rules.published import LOCAL_SHARDS
@@ -26,84 +26,11 @@ def files_of(**changes: object) -> dict[str, Json]:
     return envoy_files(settings, FOLDER, admin_socket="admin.sock")
 
 
-def manager(files: dict[str, Json]) -> Json:
-    chain = files["envoy.json"]["static_resources"]["listeners"][0]["filter_chains"][0]
-    (found,) = (f for f in chain["filters"] if f["name"].endswith("http_connection_manager"))
-    config: Json = found["typed_config"]
-    return config
-
-
 def test_no_file_contains_a_secret() -> None:
     text = "".join(map(to_json, files_of().values()))
     assert "BEGIN" not in text
     # Lua's code is the only text in place; keys and certificates are files.
     assert text.count("inline") == text.count('"inline_string": "local reading, ')
-
-
-def test_the_admin_interface_is_a_unix_socket_with_mode_0600() -> None:
-    admin = files_of()["envoy.json"]["admin"]
-    assert admin == {"address": {"pipe": {"path": "admin.sock", "mode": 0o600}}}
-
-
-def test_the_path_is_not_normalized_and_no_upgrade_is_configured() -> None:
-    config = manager(files_of())
-    assert (config["normalize_path"], config["merge_slashes"]) == (False, False)
-    assert config["path_with_escaped_slashes_action"] == "KEEP_UNCHANGED"
-    assert config["http_protocol_options"]["allow_absolute_url"] is False
-    assert "upgrade_configs" not in config
-    assert "allow_connect" not in config["http2_protocol_options"]
-
-
-def test_a_request_is_forwarded_once_and_only_if_it_meets_every_condition() -> None:
-    configuration = manager(files_of())["route_config"]
-    ours, others = configuration["virtual_hosts"]
-    assert (ours["domains"], others["domains"]) == (list(SETTINGS.exposure.hosts), ["*"])
-    assert not [route for route in others["routes"] if "route" in route]
-    for host in (ours, others):
-        last = host["routes"][-1]
-        assert last["match"] == {"prefix": "/"}
-        assert last["direct_response"] == {"status": 404}
-    paths = {f"^(?:{pattern})$" for pattern in SETTINGS.exposure.path_patterns}
-    forwarding = [route for route in ours["routes"] if "route" in route]
-    assert len(forwarding) == 3
-    for route in forwarding:
-        matchers = route["match"]["headers"]
-        by_name = {each["name"]: each for each in matchers}
-        assert by_name.keys() == {":path", ":method", "authorization", "content-type"}
-        found = [each["string_match"] for each in matchers if each["name"] == ":path"]
-        assert {each["safe_regex"]["regex"] for each in found} == paths
-        assert not [each for each in matchers if each.get("invert_match")]
-        if by_name["authorization"].get("present_match") is False:
-            assert by_name[":method"]["string_match"] == {"exact": "GET"}
-        else:
-            assert "safe_regex" in by_name["authorization"]["string_match"]
-        assert "retry_policy" not in route["route"]
-    (added,) = configuration["request_headers_to_add"]
-    assert added["header"]["key"] == "x-forwarded-for"
-    assert added["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
-
-
-def test_rate_limits_come_before_the_body_is_read() -> None:
-    names = [filter_["name"] for filter_ in manager(files_of())["http_filters"]]
-    assert names == [
-        "daypass.rate_limit.source",
-        "daypass.rate_limit.all",
-        "daypass.rate_limit.late",
-        "daypass.drain",
-        "envoy.filters.http.buffer",
-        "daypass.late_refusals",
-        "envoy.filters.http.router",
-    ]
-    lifted = [filter_["name"] for filter_ in manager(files_of(rate_limits=None))["http_filters"]]
-    assert lifted == names[3:]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(5, "5s"), (0.05, "0.05s"), (1.5, "1.5s"), (10.0, "10s"), (0.001, "0.001s"), (600, "600s")],
-)
-def test_a_duration_is_written_in_protobuf_json_form(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 EXPOSURE = Exposure(prefix="/kubernetes", hosts=("ekf.example.com",))

@@ -75,11 +75,6 @@ LOCAL += " frontLabels: {istio: local}}\n"
 MADE_UP = "daypass-verify.daypass-verify.example.com:443"
 
 
-def test_each_domain_has_its_gate_checked() -> None:
-    assert checked(TWO) == {"ekf": {"ekf": EKF}, "serving": {"serving": SERVING}}
-    assert checked(TWO, "serving") == {"serving": {"serving": SERVING}}
-
-
 def test_a_gate_of_patterns_is_probed_at_a_name_of_no_model() -> None:
     found = {"ekf": EKF, "serving": MADE_UP}
     assert checked(PATTERN) == {"ekf": {"ekf": EKF}, "serving": found}
