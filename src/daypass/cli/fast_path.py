@@ -76,30 +76,39 @@ def cached_token(
     is returned while it is usable. `use_cache=False` neither reads nor writes the cache. Raises the
     errors of `daypass.client.errors`.
     """
-    cache, last = None, None
+    cache, found = None, None
+    name = entry_name(source.identity(), audience, lifetime_seconds)
     if use_cache:
-        name = entry_name(source.identity(), audience, lifetime_seconds)
         try:
             cache = SharedTokenCache(
                 folder=cache_folder(os.environ), environ=os.environ, warn=_warn, only_entry=name
             )
-            last = cache.load(name)
+            found = cache.fresh(name)
         except CacheWarning as problem:
             if cache is None:
                 _warn(problem)
             # Otherwise the exchange reads the entry again, and warns.
-    if last is not None and last.is_fresh(SYSTEM_CLOCK):
-        return last
+    if found is not None:
+        return found
     try:
         return _exchange(source, audience, lifetime_seconds, cache)
     except DaypassError as error:
-        if last is None or not error.heals_by_itself:
+        if cache is None or not error.heals_by_itself:
             raise
-        left = last.usable_seconds - last.age_seconds(SYSTEM_CLOCK)
-        if left < MIN_LEFT_SECONDS:
-            raise
-        warn(f"using the last token, for {left:.0f} s more: {error.fact}", error.hint)
-        return last
+        return _last(cache, name, error)
+
+
+def _last(cache: SharedTokenCache, name: str, error: DaypassError) -> CachedToken:
+    """Return a token that is no longer fresh, with a warning. Raises `error` if there is none."""
+    try:
+        last = cache.load(name)
+    except CacheWarning:
+        raise error from None  # the exchange has warned of the entry
+    left = 0.0 if last is None else last.usable_seconds - last.age_seconds(SYSTEM_CLOCK)
+    if last is None or left < MIN_LEFT_SECONDS:
+        raise error
+    warn(f"using the last token, for {left:.0f} s more: {error.fact}", error.hint)
+    return last
 
 
 def _warn(problem: DaypassError) -> None:

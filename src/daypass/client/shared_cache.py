@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from daypass._core.clock import Clock
+    from daypass.client.token import Token
 
     Inputs = tuple[tuple[str, str, str], ...]
     """What decides the exchange in addition to the credentials themselves, as (kind, name, digest)
@@ -57,7 +58,7 @@ class SharedTokenCache(Record):
 
     `warn` is called with the problems that do not prevent a token.
 
-    `load` and `store` need no lock: `CacheEntry` has it while its process exchanges.
+    Nothing here needs a lock: `ExchangeLock` saves exchanges.
     """
 
     folder: str
@@ -91,6 +92,19 @@ class SharedTokenCache(Record):
         # The monotonic clock restarts with the machine.
         cached.received_monotonic = min(cached.received_monotonic, clock.monotonic() - elapsed)
         return cached
+
+    def fresh(
+        self, name: str, clock: Clock = SYSTEM_CLOCK, rejected: Token | None = None
+    ) -> CachedToken | None:
+        """Return the entry if it can be used at once, unless a server has `rejected` it.
+
+        Raises CacheWarning for an entry that is not trusted.
+        """
+        cached = self.load(name, clock)
+        if cached is None or not cached.is_fresh(clock):
+            return None
+        is_rejected = rejected is not None and cached.value == rejected.value.reveal()
+        return None if is_rejected else cached
 
     def store(self, name: str, cached: CachedToken, inputs: Inputs = ()) -> None:
         """Write an entry, and remove those that were abandoned long ago; raises CacheWarning."""

@@ -119,11 +119,14 @@ class TokenSource:
         cache, name = self._shared_cache, config.cache_entry(in_flight.state.key)
         if cache is None or name is None:
             return self._exchange(config, in_flight)
-        from daypass.client.cache_entry import CacheEntry  # only where processes share tokens
+        # Only where processes share tokens.
+        from daypass.client.exchange_lock import ExchangeLock
+        from daypass.client.shared_cache import CacheWarning
 
-        with CacheEntry(cache, name) as entry:
+        name = cache.only_entry or name
+        with ExchangeLock(cache, name) as lock:
             # 4. In the cache that processes share? One process exchanges for all.
-            found = entry.find(in_flight.rejected, self._timing)
+            found = lock.token_or_lock(in_flight.rejected, self._timing)
             if found is not None:
                 return found
             # 5. By an exchange.
@@ -133,7 +136,10 @@ class TokenSource:
                 token.usable_seconds, self._timing.jitter(), is_first=True
             )
             if self._config.current is config and config.inputs is not None:
-                entry.put(token, config.inputs)
+                try:
+                    cache.store(name, token, config.inputs)
+                except CacheWarning as problem:
+                    cache.warn(problem)
             return token
 
     def _exchange(self, config: CredentialsConfig, in_flight: InFlight) -> CachedToken:

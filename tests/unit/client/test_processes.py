@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.client.cache_entry import FileLock
 from daypass.client.credentials import Credentials
+from daypass.client.exchange_lock import FileLock
 from daypass.client.shared_cache import CacheWarning, SharedTokenCache
 from daypass.client.token import CachedToken
 from support.deadline import eventually

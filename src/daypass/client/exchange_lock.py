@@ -1,4 +1,4 @@
-"""An entry of the shared cache while a process exchanges for it: of all processes, one does.
+"""The lock with which one of all processes exchanges for an entry of the shared cache.
 
 The lock only saves exchanges: a process that has waited for half of an exchange's deadline goes on
 without it, and so does one on a file system without locks.
@@ -10,15 +10,13 @@ import fcntl
 import os
 from errno import EACCES, EAGAIN
 
-from daypass._core.clock import parse_rfc3339
 from daypass._core.files import UnsafeFileError, make_private_folder
 from daypass.client.retry import POLL
 from daypass.client.shared_cache import CacheWarning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from daypass._core.clock import Clock
-    from daypass.client.shared_cache import Inputs, SharedTokenCache
+    from daypass.client.shared_cache import SharedTokenCache
     from daypass.client.token import CachedToken, Token
     from daypass.client.transport import Timing
 
@@ -26,22 +24,22 @@ _WAIT_SHARE = 0.5
 """The part of an exchange's deadline for which a process waits for the exchange of another one."""
 
 
-class CacheEntry:
-    """The entry `name`. As a context, it releases its lock at the end."""
+class ExchangeLock:
+    """The lock of the entry `name`. As a context, it is released at the end."""
 
     def __init__(self, cache: SharedTokenCache, name: str) -> None:
         self._cache = cache
-        self._name = cache.only_entry or name
+        self._name = name
         self._lock = FileLock(f"{cache.folder}/{self._name}.lock")
 
-    def __enter__(self) -> CacheEntry:
+    def __enter__(self) -> ExchangeLock:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def find(self, rejected: Token | None, timing: Timing) -> CachedToken | None:
-        """Return a fresh token that another process has stored, or lock the entry for an exchange.
+    def token_or_lock(self, rejected: Token | None, timing: Timing) -> CachedToken | None:
+        """Return a fresh token that another process has stored, or take the lock for an exchange.
 
         Returns None if the caller has to exchange: it has the lock, or has waited long enough for
         the process that has it. A token equal to `rejected` is not returned.
@@ -51,11 +49,11 @@ class CacheEntry:
         try:  # noqa: SIM105 - no import of contextlib
             make_private_folder(self._cache.folder)
         except (OSError, UnsafeFileError):
-            pass  # `put` warns
+            pass  # `store` warns
         while True:
             is_locked = self._lock.acquire()
             try:
-                cached = self._fresh(rejected, timing.clock)
+                cached = self._cache.fresh(self._name, timing.clock, rejected)
             except CacheWarning as problem:
                 cached = None
                 if not has_warned:
@@ -65,21 +63,6 @@ class CacheEntry:
                 return cached
             polls += 1
             timing.sleep(POLL.seconds(polls, timing.jitter()))
-
-    def put(self, cached: CachedToken, inputs: Inputs) -> None:
-        """Store a token; a failure is only a warning."""
-        try:
-            self._cache.store(self._name, cached, inputs)
-        except CacheWarning as problem:
-            self._cache.warn(problem)
-
-    def _fresh(self, rejected: Token | None, clock: Clock) -> CachedToken | None:
-        cached = self._cache.load(self._name, clock)
-        if cached is None or not cached.is_fresh(clock) or not parse_rfc3339(cached.expires_at):
-            return None
-        if rejected is not None and cached.token.value == rejected.value:
-            return None
-        return cached
 
 
 class FileLock:
