@@ -44,9 +44,9 @@ MAKE: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("library", MAKE)
 def test_a_path_in_place_of_credentials_is_refused_with_the_call_to_make(library: str) -> None:
-    with raises(daypass.CredentialsError, match="'bot.json'") as raised:
+    with raises(daypass.CredentialsError) as raised:
         MAKE[library]("bot.json")
-    assert "Credentials.from_file('bot.json')" in raised.value.hint
+    assert "Credentials.from_file(PATH)" in raised.value.hint
 
 
 @pytest.mark.parametrize("given", [None, daypass.Credentials], ids=["None", "the class"])

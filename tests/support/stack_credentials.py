@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ import daypass
 from daypass._core.jwt import decode_unverified
 from daypass._core.tls import client_context
 from daypass.client.token import Token, authorization
-from daypass.client.transport import SYSTEM_TIMING, Timing
+from daypass.client.transport import SYSTEM_TIMING
 from daypass.gate.deny import change_denial
 from daypass.local.stack import LocalStack
 from daypass.rules.denials import Denial, DeniedKind
@@ -28,7 +29,7 @@ GATE_NAMESPACE = "daypass"
 
 def credentials_by(clock: MovableClock, file: Path) -> daypass.Credentials:
     """Load credentials that go by this clock."""
-    timing = Timing(**{**vars(SYSTEM_TIMING), "clock": clock})
+    timing = replace(SYSTEM_TIMING, clock=clock)
     return daypass.Credentials.from_file(file, timing=timing)
 
 

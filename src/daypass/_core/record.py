@@ -1,4 +1,4 @@
-"""Classes of named values, for the modules on the client's start-up path.
+"""Classes of named values, for the modules that a cached token imports.
 
 Importing `dataclasses` takes longer than printing a cached token. Type checkers treat a subclass of
 Record as a dataclass, so they find values that are missing or unknown; nothing else checks that.

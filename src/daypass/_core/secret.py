@@ -37,7 +37,7 @@ class Secret:
     """A secret string: wrapped where it enters, revealed where it goes onto the wire.
 
     Nothing but `reveal` shows it. `repr` and `str` are for logs; the text of `str` is no valid
-    value of an HTTP header. f-strings, `str.format`, `+` and pickling raise TypeError. Two secrets
+    value of an HTTP header. f-strings, `str.format` and pickling raise TypeError. Two secrets
     compare in constant time.
     """
 
@@ -58,13 +58,6 @@ class Secret:
 
     def __format__(self, spec: str) -> NoReturn:
         raise not_a_text(self)
-
-    if not TYPE_CHECKING:  # type checkers refuse these without a method
-
-        def __add__(self, other: object) -> NoReturn:
-            raise not_a_text(self)
-
-        __radd__ = __add__
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
@@ -93,7 +86,7 @@ def text_for_logs(value: object) -> str:
 
 
 def not_a_text(value: object) -> TypeError:
-    """Return the error for a Secret, Token or headers in an f-string, or a Secret next to `+`."""
+    """Return the error for a Secret or a Token in an f-string."""
     return TypeError(f"{type(value).__name__} is not text: {_USE_INSTEAD}")
 
 

@@ -10,13 +10,19 @@ from daypass.client.credentials_source import (
     FIELDS,
     IDENTITY_KEYS,
     fields_of,
-    is_public_token,
     read_secret_file,
 )
 from daypass.client.door import DoorUrl, check_audience, check_lifetime
 from daypass.client.errors import CredentialsError
 from daypass.client.shared_cache import digest_input, entry_name
-from daypass.client.subject_token import ExecToken, StaticToken, named_identity, read_identity
+from daypass.client.subject_token import (
+    GITHUB_VARIABLES,
+    ExecToken,
+    GitHubToken,
+    StaticToken,
+    named_identity,
+    read_identity,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +39,9 @@ _ACCOUNT_HINT = "namespace and serviceAccount together name the account that a f
 _MISSING = {
     "door": "it is the URL of the door, such as https://kubeflow.example.com/kubernetes",
     "token": "it is the long-lived token; DAYPASS_TOKEN_FILE takes the path of a file instead",
-    "audience": "it is the gate's; each token can name its own instead, with audience=AUDIENCE",
     "namespace": _ACCOUNT_HINT,
     "serviceAccount": _ACCOUNT_HINT,
 }
-_GITHUB_VARIABLES = ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL")
 _SOURCES_HINT = (
     'put the long-lived token itself there, or {"file": "PATH"}, {"variable": "NAME"},\n'
     '{"github": {"audience": "A"}}, {"exec": ["PROGRAM", "ARGUMENT"]}'
@@ -163,12 +167,10 @@ class ReloadingConfig:
 def _text(fields: dict[str, Any], name: str, origin: str | None) -> str:
     value = fields.get(name)
     if name not in fields:
-        fact, hint = f"{origin} has no {name}", _MISSING[name]
-        if origin is None:  # all at once
-            missing = [variable for variable, key in FIELDS.items() if key not in fields]
-            fact = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
-            hint = "\n".join(f"{each}: {_MISSING[FIELDS[each]]}" for each in missing)
-        raise CredentialsError(fact, hint, reason="missing-field")
+        fact = f"{origin} has no {name}"
+        if origin is None:
+            fact = next(f"{variable} is not set" for variable, key in FIELDS.items() if key == name)
+        raise CredentialsError(fact, _MISSING[name], reason="missing-field")
     if not isinstance(value, str):
         raise CredentialsError(
             f"{name} in {origin} is not a string", "put it in quotes", reason="invalid-field"
@@ -187,7 +189,7 @@ def _subject_token(
         case {"file": str(name)} if len(source) == 1:
             path = os.path.abspath(os.path.join(os.path.dirname(origin or ""), name))
             seen = digest_input("file", path, environ)  # before it is read
-            content = read_secret_file(path, "the token's file", is_public_token)
+            content = read_secret_file(path, "the token's file")
             token = StaticToken(content.decode("utf-8", "replace"))
             return token, (("file", path, seen),), ()
         case {"variable": str(name)} if len(source) == 1:
@@ -200,12 +202,10 @@ def _subject_token(
             seen = digest_input("variable", name, environ)
             return StaticToken(environ[name]), (("variable", name, seen),), (name,)
         case {"github": {"audience": str(audience), **rest}} if len(source) == 1 and not rest:
-            from daypass.client.github import GitHubToken
-
-            job = _GITHUB_VARIABLES[0]  # differs between jobs
+            job = GITHUB_VARIABLES[1]  # differs between jobs
             seen = digest_input("variable", job, environ)
             github = GitHubToken(audience=check_audience(audience), environ=environ)
-            return github, (("variable", job, seen),), _GITHUB_VARIABLES
+            return github, (("variable", job, seen),), GITHUB_VARIABLES
         case {"exec": [str(_), *_] as command} if len(source) == 1 and all(
             isinstance(word, str) for word in command
         ):

@@ -8,7 +8,7 @@ from functools import partial
 from daypass.client.config import CredentialsConfig, ReloadingConfig
 from daypass.client.credentials_source import FILE_VARIABLES, read_source
 from daypass.client.errors import CredentialsError, log_warning
-from daypass.client.token import Headers, authorization
+from daypass.client.token import AUTHORIZATION, authorization
 from daypass.client.token_source import TokenSource
 from daypass.client.transport import SYSTEM_TIMING, send
 
@@ -188,14 +188,13 @@ class Credentials:
         it. Arguments and errors are those of `token`. gRPC refuses its upper case, and takes
         `daypass.integrations.grpc.metadata(credentials)`.
         """
-        return Headers(Authorization=authorization(self.token(audience, lifetime_seconds)))
+        return {AUTHORIZATION: authorization(self.token(audience, lifetime_seconds))}
 
     async def headers_async(
         self, audience: str | None = None, lifetime_seconds: int | None = None
     ) -> dict[str, str]:
         """Return what `headers` does, without blocking the event loop."""
-        token = await self.token_async(audience, lifetime_seconds)
-        return Headers(Authorization=authorization(token))
+        return {AUTHORIZATION: authorization(await self.token_async(audience, lifetime_seconds))}
 
     def bearer(self, audience: str | None = None, lifetime_seconds: int | None = None) -> str:
         """Return the token that `token` returns as text, for an API that takes a function.
@@ -272,17 +271,8 @@ def _shared_cache(environ: Mapping[str, str]) -> SharedTokenCache | None:
 
 def not_credentials(value: object, expected: str = "Credentials are") -> CredentialsError:
     """Return the error for a path, or anything else, that was passed where credentials belong."""
-    from daypass._core.secret import redact
-    from daypass._core.text import printable
-
-    got, path = f"an object of type {type(value).__name__}", "PATH"
-    if isinstance(value, str | os.PathLike):
-        text = os.fspath(value)
-        if isinstance(text, str) and redact(text) == text and "{" not in text:
-            path = repr(printable(text))
-            got = f"the path {path}"
     return CredentialsError(
-        f"{expected} expected here, not {got}",
-        f"Credentials.from_file({path}) reads a file, Credentials.load() the variables",
+        f"{expected} expected here, not an object of type {type(value).__name__}",
+        "Credentials.from_file(PATH) reads a file, Credentials.load() the variables",
         reason="not-credentials",
     )

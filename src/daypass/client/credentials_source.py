@@ -31,16 +31,6 @@ _KEYS = (
     "type", "version", "door", "certificateAuthority", "token", "audience", "lifetimeSeconds",
     *IDENTITY_KEYS,
 )  # fmt: skip
-_OTHER_FILES = {
-    b"kind: Config": "a kubeconfig",
-    b"apiVersion:": "an object of Kubernetes",
-    b"domains:": "the config of door and gate (daypass.yaml)",
-    b"[[token]]": "the config of the agent",
-    b"-----BEGIN": "certificates or keys; DAYPASS_CA_FILE takes an authority's",
-    b"eyJ": "only a token, which DAYPASS_TOKEN_FILE takes",
-    b"ZXlK": "only a token, in base64",
-}
-"""What else users name as credentials, by the first of these texts that is in it."""
 
 
 class CredentialsSource(Record):
@@ -99,7 +89,7 @@ def read_source(environ: Mapping[str, str], path: str | None = None) -> Credenti
 
 def _read_file(path: str, what: str = "the credentials file") -> CredentialsSource:
     seen = ((path, fingerprint(path)),)
-    document = read_secret_file(path, what, lambda content: _holds_no_secret(content, path))
+    document = read_secret_file(path, what, is_public=_holds_no_secret)
     return CredentialsSource(origin=path, document=document, files=seen)
 
 
@@ -117,38 +107,30 @@ def _read_variables(environ: Mapping[str, str]) -> CredentialsSource:
     seen = tuple((path, fingerprint(path)) for path in (token_file, ca_file) if path)
     if token_file:
         what = "the file in DAYPASS_TOKEN_FILE"
-        fields["token"] = read_secret_file(token_file, what, is_public_token)
+        fields["token"] = read_secret_file(token_file, what)
     if ca_file:
         fields["certificateAuthority"] = _read_authority_file(ca_file)
     return CredentialsSource(origin=None, fields=fields, files=seen)
 
 
-def _holds_no_secret(document: bytes, origin: str) -> bool:
-    """Whether a credentials file only says where its token is (not by a program's arguments).
+def _holds_no_secret(document: bytes) -> bool:
+    """Return whether a file only says where its token is (not by a program's arguments)."""
+    import json
 
-    Raises CredentialsError for any other file.
-    """
     from daypass._core.secret import redact
 
-    fields = fields_of(document, origin)
     try:
+        fields = json.loads(document)
         token, text = fields.get("token"), str(fields)
-    except RecursionError:
+    except (ValueError, RecursionError, AttributeError):
         return False
     is_elsewhere = isinstance(token, dict) and token.keys() <= {"file", "github", "variable"}
     return is_elsewhere and redact(text) == text
 
 
-def is_public_token(content: bytes) -> bool:
-    """Return False: no token is public. Raises CredentialsError for anything but a token."""
-    from daypass._core.secret import Secret
-    from daypass.client.subject_token import decode_claims
-
-    decode_claims(Secret(content.decode("utf-8", "replace").strip()))
-    return False
-
-
-def read_secret_file(path: str, what: str, is_public: Callable[[bytes], bool]) -> bytes:
+def read_secret_file(
+    path: str, what: str, is_public: Callable[[bytes], bool] | None = None
+) -> bytes:
     """Return the content of a file that only this user can read, or that is mounted for the user
     (see `read_private`), up to LIMIT_BYTES. Raises CredentialsError."""
     try:
@@ -166,12 +148,7 @@ def _read_authority_file(path: str) -> bytes:
     what = "the file in DAYPASS_CA_FILE"
     try:
         with open(path, "rb") as file:
-            content = file.read(16 * LIMIT_BYTES + 1)
-        if len(content) <= 16 * LIMIT_BYTES:
-            return content
-        problem = CredentialsError(
-            f"{what} is larger than 1 MiB", "name a file of certificates", reason="file-too-large"
-        )
+            return file.read()
     except (OSError, ValueError) as error:
         problem = _unreadable(path, what, error)
     raise problem
@@ -185,11 +162,7 @@ def _unreadable(path: str, what: str, error: OSError | ValueError) -> Credential
     hint = "is the path right?"
     if isinstance(error, PermissionError):
         hint = f"user {os.geteuid()} needs read access: `namei -l PATH` shows what denies it"
-    elif "{" in path:
-        hint = "it takes the path of a file, not its content"
     fact = f"{what} cannot be read: {redact(os.path.abspath(path))}: {cause}"
-    if not path:
-        fact, hint = f"the path of {what} is empty", "is the variable set that stands for it?"
     return CredentialsError(fact, hint, reason="unreadable-file")
 
 
@@ -197,41 +170,23 @@ def fields_of(document: bytes, origin: str) -> dict[str, Any]:
     """Return the fields of a credentials file; raises CredentialsError."""
     import json
 
-    value, place = None, ""
+    value, line = None, ""
     try:
         value = json.loads(document, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
-        place = f": line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-    if not isinstance(value, dict):
-        problem, hint = f"is not valid JSON{place}", "was the whole file copied?"
-        if other := _other_file(document):
-            problem, hint = other, "`daypass identity create` writes a credentials file"
+        line = f": line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+    fields = value if isinstance(value, dict) else {}
+    version = fields.get("version")
+    problem = f"is not valid JSON{line}"
+    if value is not None:
+        problem = 'does not contain "type": "daypass" and "version": 1'
+    if fields.get("type") != "daypass" or type(version) is not int or version != 1:
+        hint = "was the whole file copied? `daypass identity create` writes a credentials file"
         raise CredentialsError(f"{origin} {problem}", hint, reason="not-a-credentials-file")
-    version = value.get("version")
-    if value.get("type") != "daypass" or type(version) is not int or version != 1:
-        hint = "it is another kind of file, or was written by a newer daypass"
-        if value.get("kind") == "Secret":
-            hint = "it is a Secret: the token is in its data, in base64"
-        elif value.get("kind") == "Config":
-            hint = "it is a kubeconfig: `daypass identity create` writes a credentials file"
-        raise CredentialsError(
-            f'{origin} does not contain "type": "daypass" and "version": 1',
-            hint,
-            reason="not-a-credentials-file",
-        )
-    for key in value:
+    for key in fields:
         if key not in _KEYS:
             raise _unknown_key(key, origin)
-    return value
-
-
-def _other_file(document: bytes) -> str:
-    """Return what a file holds instead of credentials; empty if it may hold a part of them."""
-    if not document.strip():
-        return "is empty"
-    kinds = [kind for mark, kind in _OTHER_FILES.items() if mark in document]
-    holds = f": it holds {kinds[0]}" if kinds else ""
-    return "" if document.lstrip().startswith(b"{") else f"is not a credentials file{holds}"
+    return fields
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,15 +8,12 @@ Everything that is quoted comes from a response `without` the token.
 
 from __future__ import annotations
 
-import errno
-import socket
 import ssl
 
 from daypass._core.clock import parse_http_date, rfc3339, utc
 from daypass._core.hints import command
 from daypass._core.jwt import unverified_claims
 from daypass._core.kubernetes.status import Status, parse_retry_after
-from daypass._core.net import is_address
 from daypass._core.text import printable
 from daypass.client.errors import (
     DoorBusyError,
@@ -26,7 +23,7 @@ from daypass.client.errors import (
     NotADoorError,
 )
 from daypass.client.http1 import MalformedResponseError, TruncatedResponseError
-from daypass.client.transport import CONNECT, PROXY, RESOLVE, TLS, ProxyResponseError
+from daypass.client.transport import CONNECT, PROXY, RESOLVE, ProxyResponseError
 from daypass.rules.reasons import REASON_HEADER, Reason
 
 TYPE_CHECKING = False
@@ -57,9 +54,9 @@ def explain_refusal(response: HttpResponse, request: TokenRequest, now_unix: flo
     if response.header(REASON_HEADER) in tuple(Reason):
         return _gate(code, message, request)
     if code == 429:
-        return _busy(response, message, now_unix)
+        return _busy(response, message)
     if code >= 500:
-        after = retry_after_seconds(response, now_unix)
+        after = _retry_after_seconds(response)
         quoted = message or _excerpt(response)
         fact = f"{request.door.url} answers {code}" + (f": {quoted}" if quoted else "")
         hint = "the API server behind the door is unreachable or fails; try again later"
@@ -105,11 +102,7 @@ def _gate(code: int, message: str, request: TokenRequest) -> NotADoorError:
 def _unauthorized(message: str, request: TokenRequest) -> tuple[str, str, str]:
     account = _account(request)
     if message not in ("Unauthorized", ""):
-        return (
-            "token-lost",
-            f"the request arrived without its token (401): {message}",
-            "a proxy on the way to the API server removes or changes the Authorization header",
-        )
+        return _token_lost(401, message)
     if request.identity.is_federated:
         return (
             "federated-token-refused",
@@ -127,11 +120,7 @@ def _unauthorized(message: str, request: TokenRequest) -> tuple[str, str, str]:
 
 def _forbidden(message: str, request: TokenRequest) -> tuple[str, str, str] | None:
     if "system:anonymous" in message:
-        return (
-            "token-lost",
-            "the API server received no token: it treated the request as system:anonymous (403)",
-            "a proxy on the way to the API server removes the Authorization header",
-        )
+        return _token_lost(403, message)
     if "cannot create resource" not in message:
         return None
     name, namespace = request.identity.service_account, request.identity.namespace
@@ -148,6 +137,14 @@ def _forbidden(message: str, request: TokenRequest) -> tuple[str, str, str] | No
         f"{_account(request)} may not create tokens for itself (403)",
         "the identity may have been deleted: ask your administrator\n"
         f"(who restores it with `{command('identity', 'create', name, '-n', namespace)}`)",
+    )
+
+
+def _token_lost(code: int, message: str) -> tuple[str, str, str]:
+    return (
+        "token-lost",
+        f"the request arrived without its token ({code}): {message}",
+        "a proxy on the way to the API server removes or changes the Authorization header",
     )
 
 
@@ -179,8 +176,8 @@ def _not_found(message: str, request: TokenRequest) -> tuple[str, str, str]:
     )
 
 
-def _busy(response: HttpResponse, message: str, now_unix: float) -> DoorBusyError:
-    after = retry_after_seconds(response, now_unix)
+def _busy(response: HttpResponse, message: str) -> DoorBusyError:
+    after = _retry_after_seconds(response)
     fact = "the door receives too many requests (429)" + (f": {message}" if message else "")
     hint = "try again later" if after is None else f"try again in {after:.0f} seconds"
     return DoorBusyError(fact, hint, retry_after_seconds=after, is_retried=True)
@@ -209,9 +206,7 @@ def _kind_of_body(response: HttpResponse) -> str:
     if _is_html(response):
         return "an HTML page"
     text = _text(response)
-    if not text.strip():
-        return "no content"
-    return "JSON of another kind" if text.lstrip()[0] in "{[" else "text that is not JSON"
+    return "text of another kind" if text.strip() else "no content"
 
 
 def _is_html(response: HttpResponse) -> bool:
@@ -227,10 +222,9 @@ def _text(response: HttpResponse) -> str:
     return response.body.decode("utf-8", "replace")
 
 
-def retry_after_seconds(response: HttpResponse, now_unix: float) -> float | None:
-    """Return Retry-After as seconds; a date in it is compared with the server's own clock."""
-    date = parse_http_date(response.header("date"))
-    return parse_retry_after(response.header("retry-after"), now_unix if date is None else date)
+def _retry_after_seconds(response: HttpResponse) -> float | None:
+    """Return Retry-After as seconds, or None."""
+    return parse_retry_after(response.header("retry-after"))
 
 
 def _clock_skew(response: HttpResponse, now_unix: float) -> str:
@@ -259,23 +253,41 @@ def explain_transport(
     error: TransportError, request: TokenRequest, now_unix: float
 ) -> DaypassError:
     """Return the error for an attempt that ended without a response."""
-    cause, route = error.__cause__, error.route
+    cause, route, stage = error.__cause__, error.route, error.stage
+    server = _first(route) if stage in (RESOLVE, CONNECT, PROXY) else request.door.url
     if isinstance(cause, ProxyResponseError):
         return _proxy_refusal(cause, route)
     if isinstance(cause, MalformedResponseError):
-        return _malformed(cause, error.stage, request, route)
+        return NotADoorError(
+            f"the response of {server} is invalid: {cause}",
+            "is the URL right, host and port?",
+            reason="malformed-response",
+        )
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return _untrusted(cause, request, route, now_unix)
-    if isinstance(cause, socket.gaierror):
-        return _unresolved(route)
+        return _untrusted(cause, request, now_unix)
+    if stage == RESOLVE:
+        return DoorUnreachableError(
+            f"could not resolve {server}",
+            "check the name and this machine's DNS; if only a proxy has access, set HTTPS_PROXY",
+            reason="unresolved",
+        )
     if isinstance(cause, TimeoutError):
-        slow = error.stage != RESOLVE
-        return _timeout(error.stage, request, route) if slow else _unresolved(route)
+        return DoorUnreachableError(
+            f"{server} did not answer in time ({stage})",
+            "a firewall may drop the packets, or the door is overloaded",
+            reason="timeout",
+        )
     if isinstance(cause, TruncatedResponseError | ConnectionError | ssl.SSLEOFError):
-        return _closed(cause, error.stage, request, route)
+        return _closed(cause, stage, server)
     if isinstance(cause, ssl.SSLError):
         return _tls(cause, request)
-    return _no_connection(cause, route)
+    detail = cause.strerror if isinstance(cause, OSError) else None
+    return DoorUnreachableError(
+        f"no connection to {server}: {detail or type(cause).__name__}",
+        "is this machine online? If only a proxy has access, set HTTPS_PROXY",
+        reason="no-connection",
+        is_retried=True,
+    )
 
 
 def no_response(error: TransportError) -> str:
@@ -288,62 +300,14 @@ def no_response(error: TransportError) -> str:
     return f"there is no answer: {printable(text or type(cause).__name__)}{stage}"
 
 
-def _unresolved(route: Route) -> DaypassError:
-    return DoorUnreachableError(
-        f"could not resolve {_first(route)}",
-        "check the name and this machine's DNS; if only a proxy has access, set HTTPS_PROXY",
-        reason="unresolved",
-    )
-
-
-def _timeout(stage: str, request: TokenRequest, route: Route) -> DaypassError:
-    if stage in (CONNECT, PROXY):
-        return DoorUnreachableError(
-            f"connecting to {_first(route)} timed out",
-            "a firewall may drop the packets; if only a proxy has access, set HTTPS_PROXY",
-            reason="connect-timeout",
-        )
-    what = "did not finish its TLS handshake" if stage == TLS else "gave no complete response"
-    return DoorUnreachableError(
-        f"{request.door.url} {what} in time",
-        "try again; if it continues, the door is overloaded",
-        reason="tls-timeout" if stage == TLS else "response-timeout",
-    )
-
-
-def _closed(cause: BaseException, stage: str, request: TokenRequest, route: Route) -> DaypassError:
-    url = request.door.url
-    if stage == CONNECT and isinstance(cause, ConnectionRefusedError):
-        fact, reason = f"{_first(route)} refuses connections", "connection-refused"
+def _closed(cause: BaseException, stage: str, server: str) -> DaypassError:
+    if isinstance(cause, ConnectionRefusedError):
+        fact, reason = f"{server} refuses connections", "connection-refused"
         hint = "is it running, and is the port right?"
-    elif stage in (CONNECT, PROXY):
-        fact, reason = f"{_first(route)} closed the connection", "connection-closed"
-        hint = "a firewall may have done it; try again"
-    elif stage == TLS:
-        fact, reason = f"{url} closed the connection during the TLS handshake", "tls-closed"
-        hint = "does the port speak TLS, and does the host's name lead to the door?"
-        if is_address(request.door.address.host):
-            hint = "a door answers to its name: use the URL that its administrator published"
     else:
-        fact = f"{url} closed the connection before its response was complete"
-        reason = "response-truncated"
-        hint = "try again; if it continues, look at the door's log"
-        if not url.startswith("https:"):
-            hint = f"does it speak TLS? try https{url.removeprefix('http')}"
+        fact, reason = f"{server} closed the connection ({stage})", "connection-closed"
+        hint = "is the URL right, and does the port speak TLS? If so, try again"
     return DoorUnreachableError(fact, hint, reason=reason, is_retried=True)
-
-
-def _no_connection(cause: BaseException | None, route: Route) -> DaypassError:
-    detail = cause.strerror if isinstance(cause, OSError) else None
-    hint = "is this machine online? If only a proxy has access, set HTTPS_PROXY"
-    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
-        hint = "this process has too many open files"
-    return DoorUnreachableError(
-        f"no connection to {_first(route)}: {detail or type(cause).__name__}",
-        hint,
-        reason="no-connection",
-        is_retried=True,
-    )
 
 
 def _proxy_refusal(cause: ProxyResponseError, route: Route) -> DaypassError:
@@ -356,17 +320,6 @@ def _proxy_refusal(cause: ProxyResponseError, route: Route) -> DaypassError:
         hint,
         reason="proxy-refused",
         heals_by_itself=cause.status >= 500,
-    )
-
-
-def _malformed(
-    cause: MalformedResponseError, stage: str, request: TokenRequest, route: Route
-) -> DaypassError:
-    server = _first(route) if stage == PROXY else request.door.url
-    return NotADoorError(
-        f"the response of {server} is invalid: {cause}",
-        "is the URL right, host and port?",
-        reason="malformed-response",
     )
 
 
@@ -388,7 +341,7 @@ def _tls(cause: ssl.SSLError, request: TokenRequest) -> DaypassError:
 
 
 def _untrusted(
-    cause: ssl.SSLCertVerificationError, request: TokenRequest, route: Route, now_unix: float
+    cause: ssl.SSLCertVerificationError, request: TokenRequest, now_unix: float
 ) -> DaypassError:
     host, now = request.door.address.host, rfc3339(utc(now_unix))
     wrong_clock = f"this machine's clock, which is at {now}, may be wrong"
@@ -406,11 +359,9 @@ def _untrusted(
     else:
         fault, reason = "is not signed by a trusted authority", "certificate-unknown-authority"
         hint = (
-            "no authority of this machine signed it: add the door's to the credentials\n"
-            "(certificateAuthority, DAYPASS_CA_FILE), or set SSL_CERT_FILE to a bundle"
+            "put the door's authority into the credentials (certificateAuthority, DAYPASS_CA_FILE),"
+            "\nor set SSL_CERT_FILE to a bundle with it"
         )
-        if route.has_own_authority:
-            hint = "the certificateAuthority of the credentials did not sign it: is it the door's?"
     return DoorNotTrustedError(f"the certificate of {host} {fault}", hint, reason=reason)
 
 

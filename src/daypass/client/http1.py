@@ -7,8 +7,9 @@ folded, lengths are stated once, and everything has a limit.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from daypass._core import VERSION
-from daypass._core.record import Record
 from daypass._core.secret import redact, redact_response
 
 TYPE_CHECKING = False
@@ -37,7 +38,8 @@ class TruncatedResponseError(Exception):
     """The connection was closed before the response was complete."""
 
 
-class HttpRequest(Record):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class HttpRequest:
     """A request to be sent on a connection of its own."""
 
     method: str
@@ -54,7 +56,8 @@ class HttpRequest(Record):
         return "\r\n".join((*lines, "", "")).encode("ascii") + self.body
 
 
-class HttpResponse(Record):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class HttpResponse:
     """A complete response. Header names are in lower case, in their original order."""
 
     status: int

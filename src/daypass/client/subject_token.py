@@ -1,7 +1,7 @@
 """The subject token: the one that is exchanged, where it comes from, and the account it is for.
 
 A file or a variable is read with the credentials, and again when they are (`ReloadingConfig`). A
-program and GitHub (`github`) are asked at each exchange.
+program and GitHub are asked at each exchange.
 
 Claims are read and not verified: they fill in a request to the API server, which verifies the
 token. They become a part of a URL, so names that Kubernetes does not allow are an error.
@@ -9,21 +9,27 @@ token. They become a part of a URL, so names that Kubernetes does not allow are 
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+
 from daypass._core.clock import rfc3339, utc
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.kubernetes.syntax import is_label, is_subdomain
+from daypass._core.net import HostPort, is_loopback
 from daypass._core.process import ProgramError, run_program
-from daypass._core.record import Record
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
-from daypass.client.errors import CredentialsError
+from daypass.client.errors import CredentialsError, DoorUnreachableError
+from daypass.client.http1 import USER_AGENT, HttpRequest
+from daypass.client.transport import TransportError, route_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Protocol
 
-    from daypass.client.transport import Deadline, Send
+    from daypass.client.http1 import HttpResponse
+    from daypass.client.transport import Deadline, Route, Send
 
     class SubjectToken(Protocol):
         """A source of the token that is exchanged."""
@@ -33,6 +39,12 @@ if TYPE_CHECKING:
             ...
 
 
+_URL, _TOKEN = GITHUB_VARIABLES = (
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+)
+_PERMIT = "give the job `permissions: {id-token: write}`; outside GitHub Actions there is none"
+_VISIBLE = frozenset(chr(c) for c in range(0x21, 0x7F))
 ALLOW_EXEC = "DAYPASS_ALLOW_EXEC"
 PROGRAM_SECONDS = 10.0
 _LIMIT_OUTPUT_BYTES = 64 * 1024
@@ -52,7 +64,8 @@ _FEDERATE = (
 )
 
 
-class TokenIdentity(Record):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIdentity:
     """A ServiceAccount, and the Secret that its short-lived tokens are bound to.
 
     `is_federated`: the subject token is another issuer's. Then the credentials file may name the
@@ -143,22 +156,11 @@ def decode_claims(token: Secret, named: TokenIdentity | None = None) -> dict[str
         what = "this is not a ServiceAccount's token"
         if named is not None:
             what = f"the token to exchange for {named.namespace}/{named.service_account} is invalid"
-        fact, hint = f"{what}: {error.fact}", _hint(value, is_federated=named is not None)
-        raise CredentialsError(fact, hint, reason="malformed-token") from None
+        hint = _CREATE if named is None else _REQUEST
+        if value.startswith("ZXlK"):  # `eyJ`, the beginning of every JWT, in base64
+            hint = "it looks like a token in base64, as in a Secret: decode it with base64 -d"
+        raise CredentialsError(f"{what}: {error.fact}", hint, reason="malformed-token") from None
     return claims
-
-
-def _hint(value: str, *, is_federated: bool) -> str:
-    if value.startswith("ZXlK"):  # `eyJ`, the beginning of every JWT, in base64
-        return "it looks like a token in base64, as in a Secret: decode it with base64 -d"
-    if value.startswith(("/", "./", "~/")):
-        how = 'write {"file": "PATH"}' if is_federated else "use DAYPASS_TOKEN_FILE"
-        return f"it looks like the path of a file: {how} for a path"
-    if value.startswith("{") and not is_federated:
-        return "it looks like a credentials file: set DAYPASS_CREDENTIALS to its path"
-    if "eyJ" in value and not value.startswith("eyJ"):
-        return "it has to be the token alone, which begins with eyJ"
-    return _REQUEST if is_federated else _CREATE
 
 
 def _flat_claims(claims: dict[str, Any]) -> TokenIdentity:
@@ -203,7 +205,8 @@ class StaticToken:
         return self.token
 
 
-class ExecToken(Record):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ExecToken:
     """A token that a program prints.
 
     It requires DAYPASS_ALLOW_EXEC=1: a credentials file is passed on, and must not run code.
@@ -240,3 +243,95 @@ class ExecToken(Record):
         else:
             return Secret(output.decode("utf-8", "replace").strip())
         raise problem  # not inside `except`: the output must not be its context
+
+
+# -- GitHub Actions, as `getIDToken` of actions/toolkit does it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GitHubToken:
+    """The OIDC token of a job in GitHub Actions, for an audience.
+
+    docs.github.com/actions/reference/openid-connect-reference: a GET of
+    ACTIONS_ID_TOKEN_REQUEST_URL with the audience, by the job's ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+    """
+
+    audience: str
+    environ: Mapping[str, str]
+
+    def get(self, deadline: Deadline, send: Send) -> Secret:
+        """Request the token.
+
+        Raises CredentialsError, and DoorUnreachableError if GitHub does not answer.
+        """
+        request, route = _github_request(self.audience, self.environ)
+        try:
+            response = send(route, request, deadline)
+        except TransportError as error:
+            raise DoorUnreachableError(
+                f"{route.target}, which issues GitHub's OIDC tokens, does not answer"
+                f" ({error.stage})",
+                "is GitHub up? If only a proxy has access, set HTTPS_PROXY",
+                reason="github-unreachable",
+                is_retried=True,
+            ) from error.__cause__
+        return _read_github_token(response, self.environ)
+
+
+def _github_request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequest, Route]:
+    from urllib.parse import quote
+
+    url, token = (environ.get(name, "") for name in (_URL, _TOKEN))
+    if not url or not token:
+        raise CredentialsError(
+            f"{_TOKEN if url else _URL} is not set", _PERMIT, reason="missing-variable"
+        )
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    address = HostPort.parse(authority, default_port=443 if scheme == "https" else 80)
+    is_plain = scheme == "http" and address is not None and is_loopback(address.host)
+    if address is None or not (scheme == "https" or is_plain) or not _VISIBLE.issuperset(path):
+        raise CredentialsError(f"{_URL} is not an https URL", _PERMIT, reason="invalid-variable")
+    if not _VISIBLE.issuperset(token):
+        raise CredentialsError(f"{_TOKEN} is not a token", _PERMIT, reason="invalid-variable")
+    separator = "&" if "?" in path else "?"
+    headers = (
+        ("Host", authority),
+        ("Authorization", f"Bearer {token}"),
+        ("Accept", "application/json"),
+        ("User-Agent", USER_AGENT),
+        ("Connection", "close"),
+    )
+    target = f"{slash or '/'}{path}{separator}audience={quote(audience, safe='')}"
+    return HttpRequest(method="GET", target=target, headers=headers), route_to(
+        address, tls=scheme == "https"
+    )
+
+
+def _read_github_token(response: HttpResponse, environ: Mapping[str, str]) -> Secret:
+    if response.status >= 500 or response.status == 429:
+        raise DoorUnreachableError(
+            f"GitHub issues no OIDC token at the moment (it answers {response.status})",
+            "try again later",
+            reason="github-unavailable",
+            is_retried=response.status >= 500,
+        )
+    if response.status != 200:
+        raise CredentialsError(
+            f"GitHub issues no OIDC token (it answers {response.status})",
+            _PERMIT,
+            reason="github-refused",
+        )
+    try:
+        value = json.loads(response.body)["value"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        value = None
+    if (
+        not isinstance(value, str) or not value or value == environ[_TOKEN]
+    ):  # the job's own must not reach the door
+        raise CredentialsError(
+            f"the response of {_URL} contains no token",
+            "is it the URL that GitHub sets?",
+            reason="github-refused",
+        )
+    return Secret(value)

@@ -77,15 +77,6 @@ class _HeaderValue(str):
         return f"'Bearer *** (sha256 {sha256(self.encode()).hexdigest()[:16]}...)'"
 
 
-class Headers(dict[str, str]):
-    """The headers of one request. An f-string with them raises TypeError, as with a Token."""
-
-    def __format__(self, spec: str) -> NoReturn:
-        from daypass._core.secret import not_a_text
-
-        raise not_a_text(self)
-
-
 class CachedToken(Record):
     """A token, when it was requested, by both of this machine's clocks, and how long to use it.
 

@@ -10,11 +10,11 @@ import os
 import socket
 import threading
 import time
+from dataclasses import dataclass
 
 from daypass._core.clock import SYSTEM_CLOCK, random_fraction
 from daypass._core.errors import UsageError
 from daypass._core.net import HostPort, proxy_for
-from daypass._core.record import Record
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.client.errors import CredentialsError
 from daypass.client.http1 import (
@@ -42,13 +42,12 @@ if TYPE_CHECKING:
 
 RESOLVE, CONNECT, PROXY, TLS, ANSWER = "resolve", "connect", "proxy", "tls", "answer"
 _READ_BYTES = 64 * 1024
-_OTHER_SCHEMES = ("https", "socks4", "socks4a", "socks5", "socks5h")
-"""Of proxies, that are not supported."""
 EXCHANGE_SECONDS = 30.0
 """The deadline of a whole exchange: DNS, connection, TLS, response, and all retries."""
 
 
-class Proxy(Record):
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Proxy:
     """An http:// proxy. `login`: the value of Proxy-Authorization, or None."""
 
     address: HostPort
@@ -66,11 +65,8 @@ class Proxy(Record):
         """Return the proxy of a URL; raises UsageError, which contains no login."""
         scheme, _, rest = url.partition("://")
         if scheme.lower() != "http":
-            kind = (
-                scheme.lower() if scheme.lower() in _OTHER_SCHEMES else "another protocol than http"
-            )
             raise UsageError(
-                f"HTTPS_PROXY names a proxy that speaks {kind}",
+                "HTTPS_PROXY names a proxy that speaks another protocol than http",
                 "only http:// proxies are supported: they see a tunnel, not its content",
                 reason="unsupported-proxy",
             )
@@ -96,16 +92,13 @@ def _basic(userinfo: str) -> Secret:
     return Secret("Basic " + binascii.b2a_base64(login, newline=False).decode("ascii"))
 
 
-class Route(Record):
-    """Where to connect, through which proxy, and the TLS context (None: plain, loopback only).
-
-    `has_own_authority`: the credentials name the certificate authority, not the machine.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where to connect, through which proxy, and the TLS context (None: plain, loopback only)."""
 
     target: HostPort
     proxy: Proxy | None = None
     context: SSLContext | None = None
-    has_own_authority: bool = False
 
     @property
     def first(self) -> HostPort:
@@ -139,7 +132,6 @@ def route_to(
         target=address,
         proxy=None if proxy is None else Proxy.parse(proxy),
         context=context,
-        has_own_authority=certificate_authority is not None,
     )
 
 
@@ -162,7 +154,8 @@ class Deadline:
         return left
 
 
-class Timing(Record):
+@dataclass(slots=True, kw_only=True)
+class Timing:
     """Everything about time that an exchange needs.
 
     `jitter` returns a random number from 0 up to 1. `start` runs a function on a daemon thread with

@@ -97,23 +97,13 @@ def test_the_token_can_be_in_a_file_next_to_the_credentials(write: Write, tmp_pa
 
 
 @pytest.mark.parametrize("make", [Credentials.load, Credentials], ids=["load", "Credentials"])
-@pytest.mark.parametrize(
-    ("value", "call"),
-    [
-        ("bot.json", "from_file('bot.json')"),
-        (Path("/etc/bot.json"), "from_file('/etc/bot.json')"),
-        (long_lived_token(), "from_file(PATH)"),
-        (json.dumps(credentials_document(URL)), "from_file(PATH)"),
-        (["bot.json"], "load()"),
-    ],
-    ids=["path", "Path", "token", "document", "list"],
-)
+@pytest.mark.parametrize("value", ["bot.json", long_lived_token(), ["bot.json"]])
 def test_what_is_no_credentials_is_refused_with_the_call_to_make(
-    make: Callable[[Any], Credentials], value: object, call: str
+    make: Callable[[Any], Credentials], value: object
 ) -> None:
     with raises(CredentialsError) as raised:
         make(value)
-    assert call in raised.value.hint
+    assert "from_file(PATH)" in raised.value.hint
     assert SENTINEL not in str(raised.value)
 
 
@@ -123,49 +113,37 @@ def test_from_file_ignores_the_environment(write: Write, monkeypatch: pytest.Mon
 
 
 WITH_DOOR = {"DAYPASS_DOOR": URL}
-ENVIRONMENTS: dict[str, tuple[dict[str, str], str, str]] = {
-    "nothing": ({}, "DAYPASS_CREDENTIALS", ""),
-    "empty": ({"DAYPASS_CREDENTIALS": ""}, "DAYPASS_CREDENTIALS", ""),
-    "no door": ({"DAYPASS_TOKEN": long_lived_token()}, "DAYPASS_DOOR", ""),
-    "no token": ({**WITH_DOOR, "DAYPASS_AUDIENCE": "a"}, "DAYPASS_TOKEN is", "DAYPASS_TOKEN_FILE"),
-    "a door alone": (WITH_DOOR, "DAYPASS_TOKEN and DAYPASS_AUDIENCE", "audience=AUDIENCE"),
-    "no token file": ({**WITH_DOOR, "DAYPASS_TOKEN_FILE": "/nowhere/x"}, "DAYPASS_TOKEN_FILE", ""),
+ENVIRONMENTS: dict[str, tuple[dict[str, str], str]] = {
+    "nothing": ({}, "no credentials"),
+    "no door": ({"DAYPASS_TOKEN": long_lived_token()}, "DAYPASS_DOOR is not set"),
+    "no token": (WITH_DOOR, "DAYPASS_TOKEN is not set"),
+    "no token file": ({**WITH_DOOR, "DAYPASS_TOKEN_FILE": "/nowhere/x"}, "DAYPASS_TOKEN_FILE"),
     "no authority file": (
         {**WITH_DOOR, "DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": "/nowhere/x"},
-        "DAYPASS_CA_FILE .*/nowhere/x: No such file", "",
+        "DAYPASS_CA_FILE .*/nowhere/x: No such file",
     ),
-    "more than the token": (
-        {**WITH_DOOR, "DAYPASS_TOKEN": f"Bearer {long_lived_token()}"}, "token's", "alone",
-    ),
-    "NUL in the path": ({"DAYPASS_CREDENTIALS": "a\0b"}, "path", ""),
+    "NUL in the path": ({"DAYPASS_CREDENTIALS": "a\0b"}, "path"),
     "file and variables": (
-        {**WITH_DOOR, "DAYPASS_CREDENTIALS": "x", "DAYPASS_CA_FILE": "x", "DAYPASS_TOKEN": "y"},
-        "DAYPASS_DOOR, DAYPASS_TOKEN and DAYPASS_CA_FILE", "",
+        {**WITH_DOOR, "DAYPASS_CREDENTIALS": "x", "DAYPASS_TOKEN": "y"},
+        "DAYPASS_DOOR and DAYPASS_TOKEN",
     ),
     "token and token file": (
         {**WITH_DOOR, "DAYPASS_TOKEN": "x", "DAYPASS_TOKEN_FILE": "y"},
-        "DAYPASS_TOKEN and DAYPASS_TOKEN_FILE", "",
+        "DAYPASS_TOKEN and DAYPASS_TOKEN_FILE",
     ),
     "a file's content as its path": (
-        {"DAYPASS_CREDENTIALS": json.dumps(credentials_document(URL))}, "cannot be read", "",
-    ),
-    "a path as the token": (
-        {**WITH_DOOR, "DAYPASS_TOKEN": "/var/run/token"}, "three parts", "DAYPASS_TOKEN_FILE",
-    ),
-    "a file's content as the token": (
-        {**WITH_DOOR, "DAYPASS_TOKEN": '{"type": "daypass"}'}, "three parts", "DAYPASS_CREDENTIALS",
+        {"DAYPASS_CREDENTIALS": json.dumps(credentials_document(URL))}, "cannot be read",
     ),
 }  # fmt: skip
-"""Variables, what the error names, and what its hint does."""
+"""Variables, and what the error names."""
 
 
 @pytest.mark.parametrize("case", ENVIRONMENTS)
 def test_an_environment_without_one_source_of_credentials_is_refused(case: str) -> None:
-    environ, named, hint = ENVIRONMENTS[case]
+    environ, named = ENVIRONMENTS[case]
     with raises(CredentialsError, match=named) as raised:
         Credentials.load(environ)
     assert raised.value.hint
-    assert hint in raised.value.hint
     assert SENTINEL not in str(raised.value)
 
 
@@ -276,20 +254,6 @@ def test_a_file_of_another_user_is_refused(write: Write, monkeypatch: pytest.Mon
         monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     error = refusal_of(path, match=f"user {owner}\\b", hide=r"(?<=user )\d+")
     assert "install -m 600" in error.hint
-    Path(path).write_text("domains: {}")
-    assert "install" not in refusal_of(path, match="config of door and gate").hint
-
-
-def test_what_a_tokens_file_holds_takes_precedence_over_who_can_access_it(
-    write: Write, tmp_path: Path
-) -> None:
-    path = write(mode=0o644)
-    with raises(CredentialsError) as raised:
-        Credentials.load({"DAYPASS_DOOR": URL, "DAYPASS_TOKEN_FILE": path})
-    assert "DAYPASS_CREDENTIALS" in raised.value.hint
-    (tmp_path / "token").write_text(ANY_AUTHORITY)
-    (tmp_path / "token").chmod(0o644)
-    assert "chmod" not in refusal_of(write(token={"file": "token"}), match="three parts").hint
 
 
 def test_a_file_of_more_than_64_kib_is_refused(write: Write) -> None:
@@ -300,119 +264,57 @@ def test_a_file_of_more_than_64_kib_is_refused(write: Write) -> None:
 
 
 SAYS = '"type": "daypass" and "version": 1'
-SOURCES = '{"github": {"audience": "A"}}'
-
-
-EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.mark.parametrize(
-    ("content", "expected", "hint"),
+    ("content", "expected"),
     [
-        pytest.param(b"", "is empty", "", id="nothing"),
-        pytest.param(b" \n\n", "is empty", "", id="blank"),
-        pytest.param(
-            b'{"type": "daypass",\n"version": 1, "door": "ht', "JSON: line 2", "", id="a part"
-        ),
-        pytest.param(b"\xff\xfe", "not a credentials file", "", id="not UTF-8"),
-        pytest.param(b"[]", "not a credentials file", "", id="a list"),
-        pytest.param(b"{}{}", "JSON: line 1", "", id="two"),
-        pytest.param(b"{\"a\":" * 9_000, "JSON", "", id="nested"),
-        pytest.param(b'{"type": "daypass", "type": "daypass"}', "JSON", "", id="key twice"),
-        pytest.param(b"{}", SAYS, "", id="empty object"),
-        pytest.param(b'{"type": "service_account", "version": 1}', SAYS, "", id="type"),
-        pytest.param(b'{"type": "daypass", "version": 2}', SAYS, "", id="version 2"),
-        pytest.param(b'{"type": "daypass", "version": true}', SAYS, "", id="version true"),
-        pytest.param(
-            json.dumps(credentials_document(URL))[:-1].encode(), "JSON", "whole", id="torn"
-        ),
-        pytest.param(
-            b'{"type": "daypass", "version": 1, "passwords": "' + SENTINEL.encode() + b'"}',
-            "passwords", "known keys", id="unknown key",
-        ),
-        pytest.param(long_lived_token().encode(), "token", "identity create", id="token"),
-        pytest.param(
-            base64.b64encode(long_lived_token().encode()), "base64", "identity create",
-            id="token in base64",
-        ),
-        pytest.param(
-            b"apiVersion: v1\nkind: Config\n", "kubeconfig", "identity create", id="kubeconfig"
-        ),
-        pytest.param(b'{"kind":"Config", "users": []}', SAYS, "kubeconfig", id="JSON kubeconfig"),
-        pytest.param(b"the token: see wiki", "not a credentials file", "create", id="text"),
-        pytest.param(b'{"kind": "Secret", "data": {}}', SAYS, "base64", id="Secret"),
-        pytest.param(ANY_AUTHORITY.encode(), "DAYPASS_CA_FILE", "identity create", id="authority"),
-        *(
-            pytest.param(
-                (EXAMPLES / name).read_bytes(), expected, "identity create", id=f"examples {name}"
-            )
-            for name, expected in (
-                ("daypass.yaml", "daypass.yaml"), ("agent.toml", "agent"),
-                ("bot.yaml", "Kubernetes"),
-            )
-        ),
+        (b"", "JSON"),
+        (b'{"type": "daypass",\n"version": 1, "door": "ht', "JSON: line 2"),
+        (b"\xff\xfe", "JSON"),
+        (b'{"a":' * 9_000, "JSON"),
+        (b'{"type": "daypass", "type": "daypass"}', "JSON"),
+        (b"[]", SAYS),
+        (b'{"type": "daypass", "version": 2}', SAYS),
+        (b'{"type": "daypass", "version": true}', SAYS),
+        (long_lived_token().encode(), "JSON"),
+        (f'{{"type": "daypass", "version": 1, "x": "{SENTINEL}"}}'.encode(), "unknown key"),
     ],
-)  # fmt: skip
-def test_what_a_file_is_takes_precedence_over_who_can_access_it(
-    write: Write, content: bytes, expected: str, hint: str
+    ids=range(10),
+)
+def test_another_file_is_refused_without_its_content(
+    write: Write, content: bytes, expected: str
 ) -> None:
     error = refusal_of(write(content), match=expected)
-    assert hint in error.hint
     assert SENTINEL not in str(error)
-    for mode in (0o644, 0o664):
-        with pytest.raises(CredentialsError) as exposed:
-            Credentials.from_file(write(content, mode=mode))
-        assert str(exposed.value) == str(error)
     assert long_lived_token()[40:80] not in str(error)
+
+
+SOURCES = '{"github": {"audience": "A"}}'
 
 
 @pytest.mark.parametrize(
     ("changes", "expected", "hint"),
     [
-        # unknown keys
         ({"doors": "x"}, "'doors'", "door?"),
-        ({"certificateAuthorityData": "x"}, "'certificateAuthorityData'", "certificateAuthority?"),
-        ({"lifetime": "x"}, "'lifetime'", "lifetimeSeconds?"),
         ({"zzz": "x"}, "'zzz'", "type, version, door"),
-        # unknown sources of the token
         ({"token": {"github": {"audience": "x", "more": "y"}}}, "token", SOURCES),
-        ({"token": {"github": "x"}}, "token", SOURCES),
-        ({"token": {"exec": []}}, "token", SOURCES),
-        ({"token": {"exec": "cat"}}, "token", SOURCES),
         ({"token": {"exec": ["cat", 7]}}, "token", SOURCES),
-        ({"token": {"vault": "x"}}, "token", SOURCES),
         ({"token": {"file": "x", "exec": ["cat"]}}, "token", SOURCES),
-        ({"token": {"file": 7}}, "token", SOURCES),
-        ({"token": {}}, "token", SOURCES),
-        # values of the wrong type
-        ({"door": None}, "door", ""),
-        ({"token": None}, "token", ""),
         ({"door": 7}, "door", ""),
-        ({"token": 7}, "token", ""),
-        ({"audience": ["x"]}, "audience", ""),
-        ({"audience": ""}, "audience", ""),
-        ({"audience": " x"}, "audience", ""),
+        ({"token": None}, "token", ""),
         ({"audience": "a\nb"}, "audience", ""),
         ({"audience": "a" * 254}, "audience", ""),
-        ({"certificateAuthority": 7}, "certificateAuthority", ""),
         ({"lifetimeSeconds": "1h"}, "lifetime", ""),
-        ({"lifetimeSeconds": 1.5}, "lifetime", ""),
         ({"lifetimeSeconds": True}, "lifetime", ""),
-        ({"lifetimeSeconds": 0}, "lifetime of 0 seconds", ""),
         ({"lifetimeSeconds": 599}, "lifetime of 599 seconds", ""),
-        ({"lifetimeSeconds": 2**32 + 1}, "lifetime of 4294967297 seconds", ""),
-        # subject tokens that are none
-        ({"token": ""}, "three parts", ""),
         ({"token": "hello"}, "three parts, .* 1", ""),
         ({"token": long_lived_token() + "\r\nX-Evil: 1"}, "signature", ""),
         ({"token": long_lived_token().rpartition(".")[0] + "."}, "signature", ""),
-        ({"token": "a.b.c"}, "header", ""),
         ({"token": "x" * 20_000}, "16384 characters", ""),
         ({"token": jwt({"sub": "x"})}, "ServiceAccount", ""),
         ({"token": base64.b64encode(long_lived_token().encode()).decode()}, "token", "base64 -d"),
         ({"token": jwt({"exp": int(NOON) + 60, "kubernetes.io": {}})}, "2027-01-15T08:01:00Z", ""),
-        ({"token": jwt({"exp": int(NOON) - 60, "kubernetes.io": {}})}, "2027-01-15T07:59:00Z", ""),
-        ({"token": jwt({"kubernetes.io": {"namespace": "x"}})}, "short-lived", ""),
     ],
     ids=lambda value: json.dumps(value)[:50] if isinstance(value, dict) else "",
 )

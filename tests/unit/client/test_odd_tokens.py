@@ -11,16 +11,13 @@ import json
 
 import pytest
 
-from daypass.client.errors import CredentialsError, NotADoorError
+from daypass.client.errors import CredentialsError
 from support.exchanges import CredentialsAtDoor
 from support.fake_door import (
     NAMESPACE,
     SECRET,
     SENTINEL,
     SERVICE_ACCOUNT,
-    answer,
-    long_lived_token,
-    short_lived_token,
     token_answer,
 )
 from support.messages import raises
@@ -108,16 +105,6 @@ def test_escaped_claims_of_a_good_token_are_read_as_what_they_stand_for(
     assert f"/namespaces/{NAMESPACE}/serviceaccounts/" in wired.wire.requests[0].target
 
 
-@pytest.mark.parametrize("expires", ["1e400", "-1e400", "1.5", "true", "null", '"x"', "[]", "{}"])
-def test_an_odd_expiry_of_a_federated_token_is_for_the_api_server_to_judge(
-    wired: CredentialsAtDoor, ask: Ask, expires: str
-) -> None:
-    token = signed(f'{{"iss": "https://ci.example.com", "exp": {expires}}}')
-    ask(wired(lambda _: token_answer(), token=token, **NAMES))
-    [request] = wired.wire.requests
-    assert ("Authorization", f"Bearer {token}") in request.headers
-
-
 ISSUED = {
     **UNREADABLE,
     "expired": json.dumps({"exp": 1}),
@@ -135,21 +122,3 @@ def test_the_claims_of_an_issued_token_change_nothing(
     token = ask(wired(lambda _: token_answer(status=grant)))
     assert token.value.reveal() == issued
     assert token.expires_at.timestamp() == NOON + 3600
-
-
-@pytest.mark.parametrize("last", ["issued", "sent"])
-def test_of_two_tokens_in_one_answer_the_last_counts(
-    wired: CredentialsAtDoor, ask: Ask, last: str
-) -> None:
-    tokens = {"issued": short_lived_token(), "sent": long_lived_token()}
-    first = tokens["sent" if last == "issued" else "issued"]
-    body = token_answer().partition(b"\r\n\r\n")[2].decode()
-    field = f'"token": "{short_lived_token()}"'
-    twice = body.replace(field, f'"token": "{first}", "token": "{tokens[last]}"')
-    assert twice != body
-    credentials = wired(lambda _: answer(201, twice))
-    if last == "sent":
-        with raises(NotADoorError, match="token that was sent"):
-            ask(credentials)
-    else:
-        assert ask(credentials).value.reveal() == tokens["issued"]

@@ -24,7 +24,6 @@ from daypass.client.credentials import Credentials
 from daypass.client.exchange_lock import FileLock
 from daypass.client.shared_cache import CacheWarning, SharedTokenCache
 from daypass.client.token import CachedToken
-from support.deadline import eventually
 from support.exchanges import CredentialsAtDoor
 from support.fake_door import (
     Behaviour,
@@ -203,21 +202,6 @@ def test_a_process_killed_at_any_point_leaves_a_usable_cache(machine: Machine) -
         assert len(machine.entries()) == 1
 
 
-def test_two_credentials_of_one_process_share_tokens_as_two_processes_do(machine: Machine) -> None:
-    with machine.door(now_answer(1), now_answer(2), now_answer(3)) as door:
-        first, second, alone = (machine.credentials(shared=each) for each in (True, True, False))
-        token = first.token()
-        assert second.token().value == token.value
-        assert second.token().expires_at == token.expires_at
-        assert second.token().audiences == token.audiences
-        assert alone.token().value.reveal() == short_lived_token(2)
-        # What a server refuses is not found again where it was put.
-        renewed = second.renew(second.token())
-        assert renewed.value.reveal() == short_lived_token(3)
-        assert first.renew(token).value == renewed.value
-    assert len(door.requests) == 3
-
-
 @pytest.mark.parametrize("harm", ["damaged", "readable", "link"])
 def test_an_invalid_cache_entry_is_replaced_with_a_warning(
     machine: Machine, caplog: pytest.LogCaptureFixture, harm: str
@@ -277,22 +261,6 @@ def test_a_file_lock_is_exclusive_and_survives_removal_of_its_file(tmp_path: Pat
     assert third.acquire()
     third.release()
     third.release()
-
-
-def test_a_lock_whose_file_is_removed_during_acquisition_is_not_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (one,), real = locks(tmp_path, 1), fcntl.flock
-
-    def swept_before(descriptor: int, operation: int) -> None:
-        (tmp_path / "lock").unlink()
-        real(descriptor, operation)
-
-    monkeypatch.setattr(fcntl, "flock", swept_before)
-    assert not one.acquire()
-    monkeypatch.setattr(fcntl, "flock", real)
-    assert one.acquire()
-    one.release()
 
 
 def test_a_forked_child_does_not_keep_the_file_lock(tmp_path: Path) -> None:
@@ -428,20 +396,3 @@ sys.stdin.read(1)
         assert asked.wait(60)
         out, err = process.communicate("x", timeout=20)
         assert (process.returncode, out, err) == (0, "2\n", "")
-
-
-def test_a_refresh_leaves_no_thread(machine: Machine) -> None:
-    with machine.door(now_answer(1), now_answer(2)):
-        credentials = machine.credentials(shared=False)
-        credentials.token()
-        [state] = credentials._tokens._process().states.values()
-        assert state.token is not None
-        state.token.fresh_seconds = 0
-        assert credentials.token().value.reveal() == short_lived_token(1)
-        eventually(
-            "it is refreshed", lambda: credentials.token().value.reveal() == short_lived_token(2)
-        )
-    eventually(
-        "its thread has ended",
-        lambda: "daypass-refresh" not in {thread.name for thread in threading.enumerate()},
-    )

@@ -110,9 +110,7 @@ def test_loopback_is_never_reached_through_a_proxy(
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("socks5://me:secret@proxy:1080", "socks5"),
-        ("https://me:secret@proxy:3128", "https"),
-        ("secret://me:secret@proxy", "http"),
+        ("socks5://me:secret@proxy:1080", "another protocol"),
         ("http://me:secret@", "host"),
         ("http://me:secret@proxy:port", "host"),
         ("http://me:secret@pro xy:1", "host"),

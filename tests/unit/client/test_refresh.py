@@ -8,7 +8,6 @@ import logging
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -110,35 +109,6 @@ def test_the_cached_token_is_returned_while_fresh_and_starts_no_refresh(client: 
     assert (client.door.tokens, client.timing.begun) == (asked, [])
 
 
-def test_no_refresh_starts_during_a_renewal(client: Client) -> None:
-    token = client.credentials.token()
-    client.clock.advance(1800)
-    got: list[int] = []
-
-    def ask_meanwhile(request: HttpRequest) -> bytes:
-        got.append(number(client.credentials.token()))
-        return client.door(request)
-
-    client.wire.answer = ask_meanwhile
-    assert number(client.credentials.renew(token)) == 2
-    assert (got, client.timing.begun) == ([1], [])
-
-
-def test_a_renewal_waits_for_a_running_refresh(client: Client) -> None:
-    async def story() -> int:
-        client.clock.advance(1800)
-        token = await client.credentials.token_async()
-        assert len(client.timing.begun) == 1
-        renewing = asyncio.create_task(client.credentials.renew_async(token))
-        for _ in range(9):
-            await asyncio.sleep(0)
-        client.timing.do_begun()
-        return number(await renewing)
-
-    assert asyncio.run(story()) == 2
-    assert client.door.tokens == 2
-
-
 def test_a_token_is_served_until_it_expires_while_the_door_is_broken(
     client: Client, ask: Ask
 ) -> None:
@@ -189,24 +159,6 @@ def test_a_clock_that_jumps_costs_one_exchange_at_most(
     assert client.door.tokens <= 2
 
 
-def test_the_backoff_after_a_failure_holds_when_the_clock_jumps(client: Client) -> None:
-    client.clock.advance(1800)
-    client.credentials.token()
-    client.clock.now_unix += 3600  # by this clock the token has ended
-    client.door.fault = answer(503)
-    client.timing.do_begun()
-    client.clock.now_unix -= 90_000
-    client.clock.advance(36)
-    client.credentials.token()
-    client.timing.do_begun()
-    client.clock.now_unix += 90_000
-    with pytest.raises(DoorUnreachableError, match="503"):
-        client.credentials.token()
-    client.clock.now_unix -= 90_000
-    assert number(client.credentials.token()) == 1
-    assert client.timing.begun == []
-
-
 def test_the_number_of_cached_tokens_is_bounded(client: Client) -> None:
     for n in range(300):
         client.credentials.token(f"audience-{n}")
@@ -217,23 +169,6 @@ def test_the_number_of_cached_tokens_is_bounded(client: Client) -> None:
 
 
 # -- a broken door
-
-
-def test_requests_to_a_broken_door_back_off(
-    wired: CredentialsAtDoor, ask: Ask, timing: FakeTiming
-) -> None:
-    credentials = wired(lambda _: answer(501))
-    asked_at: list[int] = []
-    for second in range(300):
-        before = len(wired.wire.requests)
-        with pytest.raises(DoorUnreachableError):
-            ask(credentials)
-        if len(wired.wire.requests) > before:
-            asked_at.append(second)
-        timing.fake_clock.advance(1)
-    gaps = [b - a for a, b in pairwise(asked_at)]
-    assert gaps[:5] == [1, 1, 2, 4, 8]
-    assert set(gaps[5:]) == {15}
 
 
 def test_a_remembered_error_reports_its_age_and_the_next_attempt(
@@ -250,21 +185,6 @@ def test_a_remembered_error_reports_its_age_and_the_next_attempt(
     assert "in 1 s" in error.hint
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert str(again) == str(error)
-    assert len(wired.wire.requests) == 1
-
-
-@pytest.mark.parametrize("refusal", [(401, "Unauthorized"), (403, "because"), (404, "secrets x")])
-def test_a_final_refusal_is_repeated_without_a_time_to_try_again(
-    wired: CredentialsAtDoor, refusal: tuple[int, str]
-) -> None:
-    credentials, seen = wired(lambda _: status_answer(*refusal)), []
-    for _ in range(2):
-        with pytest.raises(ExchangeRefusedError) as raised:
-            credentials.token()
-        seen.append(str(raised.value))
-        again = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - our own bytes
-        assert (str(again), again.status.message) == (seen[0], refusal[1])
-    assert seen[0] == seen[1]
     assert len(wired.wire.requests) == 1
 
 
@@ -290,24 +210,6 @@ def test_retry_after_applies_to_all_callers(
     assert len(wired.wire.requests) == 1
     timing.fake_clock.advance(2)
     assert number(ask(credentials)) == 1
-
-
-def test_a_door_that_recovers_is_used_by_the_next_request(
-    wired: CredentialsAtDoor, timing: FakeTiming, door: Door
-) -> None:
-    credentials = wired(door)
-    door.fault = answer(501)
-    for seconds in (0, 1, 1, 2, 4, 8, 15):
-        timing.fake_clock.advance(seconds)
-        with pytest.raises(DoorUnreachableError):
-            credentials.token()
-    door.fault = None
-    timing.fake_clock.advance(15)
-    assert number(credentials.token()) == 1
-    door.fault = answer(501)
-    with raises(DoorUnreachableError) as raised:
-        credentials.token("other")
-    assert " s ago" not in raised.value.hint
 
 
 # -- after a 401
@@ -337,12 +239,6 @@ def test_renewals_back_off_if_every_token_is_refused(client: Client, renew: Ask)
     assert client.door.tokens <= 14  # at once, after 10, 20, 40 ... 600 s
 
 
-def test_a_renewal_affects_one_audience_only(client: Client, renew: Ask) -> None:
-    other = client.credentials.token("other")
-    assert number(renew(client.credentials, other, "other")) == 3
-    assert number(client.credentials.token()) == 1
-
-
 def test_a_failed_renewal_is_an_error_and_keeps_the_token(client: Client, renew: Ask) -> None:
     client.door.fault = answer(501)
     token = client.credentials.token()
@@ -350,17 +246,6 @@ def test_a_failed_renewal_is_an_error_and_keeps_the_token(client: Client, renew:
         with pytest.raises(DoorUnreachableError):
             renew(client.credentials, token)
     assert client.credentials.token() is token
-
-
-def test_a_failed_renewal_is_not_logged_as_if_the_token_were_still_good(
-    client: Client, renew: Ask, caplog: pytest.LogCaptureFixture
-) -> None:
-    client.door.fault = status_answer(401, "Unauthorized")
-    with pytest.raises(ExchangeRefusedError):
-        renew(client.credentials, client.credentials.token())
-    (message,) = caplog.messages
-    check(message, reason="warning")
-    assert " s: " not in message  # how long the token is used
 
 
 def test_a_refused_token_is_renewed_during_the_backoff_of_the_refresh(
@@ -519,7 +404,7 @@ def test_later_changes_of_the_environment_have_no_effect(
     assert credentials._config.problem is None
 
 
-@pytest.mark.parametrize("harm", ["gone", "torn", "open"])
+@pytest.mark.parametrize("harm", ["gone", "open"])
 def test_a_broken_credentials_file_is_reported_once_the_old_credentials_are_refused(
     file: Path, timing: FakeTiming, door: Door, harm: str
 ) -> None:
@@ -527,8 +412,6 @@ def test_a_broken_credentials_file_is_reported_once_the_old_credentials_are_refu
     credentials = from_file(file, wire, timing)
     if harm == "gone":
         file.unlink()
-    elif harm == "torn":
-        file.write_text("{")
     else:
         file.chmod(0o644)
     assert number(credentials.token()) == 1

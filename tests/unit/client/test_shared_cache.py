@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -85,17 +84,6 @@ def test_the_age_of_an_entry_is_the_larger_of_two_clocks(
     assert (None if found is None else found.age_seconds(clock)) == age
 
 
-def test_the_age_of_an_entry_keeps_growing_if_the_clock_is_set_back_later(folder: str) -> None:
-    cache(folder).store(KEY, entry())
-    clock = FakeClock(NOON + 60)
-    clock.now_monotonic = 5  # the machine has restarted
-    found = cache(folder).load(KEY, clock)
-    assert found is not None
-    clock.now_unix -= 86400
-    clock.now_monotonic += 10
-    assert found.age_seconds(clock) == 70
-
-
 def test_the_times_of_an_entry_are_rounded_to_an_earlier_expiry(folder: str) -> None:
     stored = entry()
     stored.received_unix += 0.9
@@ -159,12 +147,6 @@ def test_no_token_is_cached_in_a_folder_open_to_others(folder: str) -> None:
     assert os.listdir(folder) == []
 
 
-def test_a_cache_folder_that_cannot_be_created_is_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with raises(CacheWarning, match=str(tmp_path / "file")):
-        cache(str(tmp_path / "file" / "tokens")).store(KEY, entry())
-
-
 def test_a_full_disk_is_a_warning_and_leaves_no_partial_file(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,26 +167,6 @@ def test_abandoned_cache_files_are_removed(folder: str) -> None:
         os.utime(f"{folder}/{name}", (now - days * 86400, now - days * 86400))
     cache(folder).store(KEY, entry())
     assert sorted(os.listdir(folder)) == sorted([KEY, "young"])
-
-
-def test_a_file_that_disappears_during_cleanup_is_no_warning(
-    folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Other processes put their entries in place, and sweep, at the same time."""
-    cache(folder).store(KEY, entry())
-    Path(folder, "another's").write_text("")
-    real = os.scandir
-
-    @contextmanager
-    def scan(path: str) -> Iterator[list[os.DirEntry[str]]]:
-        with real(path) as found:
-            entries = list(found)
-        Path(folder, "another's").unlink()
-        yield entries
-
-    monkeypatch.setattr(os, "scandir", scan)
-    cache(folder).store(KEY, entry("new"))
-    assert os.listdir(folder) == [KEY]
 
 
 # -- whose it is

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -116,24 +115,6 @@ def test_an_invalid_federation_is_refused_before_any_request(
     with raises(CredentialsError, match=expected) as raised:
         wired(lambda _: token_answer(), **changes)
     assert raised.value.hint
-
-
-@pytest.mark.parametrize(
-    ("value", "hint"),
-    [
-        ("hello", "issuer"), (OIDC[:60], "issuer"), (f'"{OIDC}"', "alone"),
-        (json.dumps({"value": OIDC}), "alone"), ("/run/oidc/token", '{"file": "PATH"}'),
-    ],
-    ids=["word", "part", "quotes", "JSON", "path"],
-)  # fmt: skip
-def test_advice_about_a_malformed_federated_token_fits_a_federated_identity(
-    wired: CredentialsAtDoor, monkeypatch: pytest.MonkeyPatch, value: str, hint: str
-) -> None:
-    monkeypatch.setenv("CI_TOKEN", value)
-    with raises(CredentialsError, match="team/deployer") as raised:
-        wired(lambda _: token_answer(), token={"variable": "CI_TOKEN"}, **NAMES)
-    assert hint in raised.value.hint
-    assert not re.search("long-lived|credentials file|DAYPASS_TOKEN_FILE", str(raised.value))
 
 
 def test_names_that_match_the_token_are_accepted(wired: CredentialsAtDoor) -> None:

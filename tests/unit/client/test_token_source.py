@@ -9,25 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from daypass._core.clock import SYSTEM_CLOCK
-from daypass.client.credentials import Credentials
 from daypass.client.errors import DoorUnreachableError
 from daypass.client.http1 import HttpRequest
-from daypass.client.key_state import InFlight, KeyState
 from daypass.client.token import Token
-from support.authority import Authority
-from support.deadline import eventually
 from support.exchanges import CredentialsAtDoor
 from support.fake_door import (
     AUDIENCE,
-    FakeDoor,
     answer,
-    say_nothing,
     short_lived_token,
     token_answer,
 )
 from support.timing import FakeClock, FakeTiming
-from unit.client.conftest import CredentialsFor
 
 
 class HeldDoor:
@@ -135,76 +127,6 @@ def test_cancelled_tasks_change_nothing_for_the_others(wired: CredentialsAtDoor)
     assert len(wired.wire.requests) == 1
 
 
-def test_a_cancelled_exchange_ends_at_its_deadline(
-    authority: Authority, credentials_for: CredentialsFor
-) -> None:
-    async def story(credentials: Credentials) -> None:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await credentials.token_async()
-
-    with FakeDoor(say_nothing, context=authority.context("127.0.0.1")) as door:
-        time = FakeTiming(SystemTime(), exchange_seconds=0.5)
-        asyncio.run(story(credentials_for(door.url, time=time)))
-        eventually(
-            "its thread has ended",
-            lambda: "daypass-exchange" not in {thread.name for thread in threading.enumerate()},
-        )
-    assert len(door.requests) == 1
-
-
-class SystemTime(FakeClock):
-    def unix(self) -> float:
-        return SYSTEM_CLOCK.unix()
-
-    def monotonic(self) -> float:
-        return SYSTEM_CLOCK.monotonic()
-
-
-@pytest.mark.parametrize("is_closed", [False, True])
-def test_an_event_loop_stopped_during_an_exchange_does_not_block_the_next_one(
-    wired: CredentialsAtDoor, is_closed: bool
-) -> None:
-    """`run_until_complete` leaves a task where it stands; the exchange goes on."""
-    door = HeldDoor()
-    credentials = wired(door)
-
-    async def begin() -> asyncio.Task[object]:
-        task: asyncio.Task[object] = asyncio.ensure_future(credentials.token_async())
-        await asyncio.sleep(0)
-        return task
-
-    loop = asyncio.new_event_loop()
-    task = loop.run_until_complete(begin())
-    if is_closed:
-        task.cancel()
-        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-        loop.close()
-    door.may_answer.set()
-    assert credentials.token().value.reveal() == short_lived_token()
-    if not is_closed:
-        loop.run_until_complete(task)
-        loop.close()
-    assert asyncio.run(credentials.token_async()).value.reveal() == short_lived_token()
-    assert len(wired.wire.requests) == 1
-
-
-def test_blocking_code_inside_a_task_shares_the_exchange_of_its_own_loop(
-    wired: CredentialsAtDoor,
-) -> None:
-    credentials = wired(lambda _: token_answer())
-
-    async def story() -> str:
-        task = asyncio.create_task(credentials.token_async())
-        await asyncio.sleep(0)
-        token = credentials.token()
-        await task
-        return token.value.reveal()
-
-    assert asyncio.run(story()) == short_lived_token()
-    assert len(wired.wire.requests) == 1
-
-
 def test_a_task_exchanges_on_its_own_thread_if_no_other_can_start(
     wired: CredentialsAtDoor, timing: FakeTiming
 ) -> None:
@@ -303,13 +225,6 @@ def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_refere
         referenced.append(error)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(credentials.token).result(timeout=20).audiences
-
-
-def test_waiting_for_an_exchange_times_out() -> None:
-    elsewhere = InFlight(KeyState((AUDIENCE, 3600)), None, tries=1)
-    elsewhere.thread_id = 0
-    assert elsewhere.wait(0.0) is False
-    assert asyncio.run(elsewhere.wait_async(0.0)) is False
 
 
 def test_the_next_caller_exchanges_anew_after_the_deadline(

@@ -186,14 +186,6 @@ def test_a_silent_door_times_out_at_the_deadline(serve: Serve, ask: Ask) -> None
     assert len(door.requests) == 1
 
 
-def test_a_silent_port_times_out_at_the_deadline(credentials_for: CredentialsFor, ask: Ask) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"https://127.0.0.1:{server.getsockname()[1]}/kubernetes"
-        credentials = credentials_for(url, time=FakeTiming(exchange_seconds=0.3))
-        with raises(DoorUnreachableError, match="TLS"):
-            ask(credentials)
-
-
 @pytest.mark.parametrize(
     ("head", "more"),
     [

@@ -3,7 +3,6 @@
 import copy
 import datetime
 import logging
-import operator
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -40,15 +39,6 @@ def test_a_secret_does_not_print_itself() -> None:
 def test_formatting_names_the_calls_to_use(as_text: Callable[[Any], str], value: object) -> None:
     with raises(TypeError, match=r"credentials\.headers\(\).*\.reveal\(\)"):
         as_text(value)
-
-
-@pytest.mark.parametrize(
-    "other", ["Bearer ", b"Bearer ", Secret("x")], ids=["str", "bytes", "Secret"]
-)
-def test_concatenation_names_the_calls_to_use(other: object) -> None:
-    for pair in ((other, Secret("hush")), (Secret("hush"), other)):
-        with raises(TypeError, match=r"credentials\.headers\(\).*\.reveal\(\)"):
-            operator.add(*pair)
 
 
 def test_a_secret_or_a_token_cannot_be_joined_to_text() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from daypass._core.clock import parse_http_date
 from daypass._core.text import LIMIT_FOREIGN_CHARACTERS, printable
 
 TYPE_CHECKING = False
@@ -58,12 +57,6 @@ def excerpt(body: bytes) -> str:
     return printable(body[: 4 * LIMIT_FOREIGN_CHARACTERS].decode("utf-8", "replace"))
 
 
-def parse_retry_after(value: str, now_unix: float | None = None) -> float | None:
-    """Return a Retry-After as seconds from now (RFC 9110, 10.2.3), or None.
-
-    A date needs `now_unix`; API servers send none.
-    """
-    if value.isascii() and value.isdigit() and len(value) < 9:
-        return float(value)
-    moment = None if now_unix is None else parse_http_date(value)
-    return None if moment is None or now_unix is None else max(0.0, moment - now_unix)
+def parse_retry_after(value: str) -> float | None:
+    """Return a Retry-After in seconds (RFC 9110, 10.2.3), or None, for a date too."""
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 9 else None
