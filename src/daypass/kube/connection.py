@@ -132,10 +132,7 @@ class ExecPluginCredentials:
         if self._plugin.cluster is not None:
             spec["cluster"] = self._plugin.cluster
         document = {"apiVersion": self._plugin.api_version, "kind": "ExecCredential", "spec": spec}
-        try:
-            return json.dumps(document)
-        except (TypeError, ValueError):  # such as a date
-            raise self._failed("cannot be given the cluster's entry in the kubeconfig") from None
+        return json.dumps(document, default=str)  # YAML has dates
 
     def _parsed(self, output: bytes) -> dict[str, Any]:
         names = ("token", "clientCertificateData", "clientKeyData", "expirationTimestamp")

@@ -161,20 +161,6 @@ def test_a_malformed_header_with_a_cached_token_is_refused(
     assert len(tried.asked) == 1
 
 
-def test_two_authorization_headers_are_refused_even_if_one_is_cached(
-    tried: AskedAuthorizer, cached: str
-) -> None:
-    for pair in ((cached, cached), (cached, "Bearer x.y.z"), ("Bearer x.y.z", cached)):
-        assert tried.ask(*pair).reason is Reason.UNREADABLE
-
-
-@pytest.mark.parametrize("host", ["other.example.com", "", "ekf.example.com.", "x.ekf.example.com"])
-def test_a_cached_token_does_not_pass_on_an_unguarded_host(
-    tried: AskedAuthorizer, cached: str, host: str
-) -> None:
-    assert tried.ask(cached, host=host).reason is Reason.NOT_GUARDED
-
-
 def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_bounded(
     tried: AskedAuthorizer,
 ) -> None:
@@ -257,22 +243,6 @@ def test_a_refusal_by_the_api_server_is_cached_briefly(tried: AskedAuthorizer) -
     tried.clock.advance(5)
     tried.says = lambda token: GOOD
     assert tried.ask(line).code == 200
-
-
-@pytest.mark.parametrize(
-    ("review", "reason"),
-    [
-        (Review(authenticated=True, user="admin", audiences=(AUDIENCE,)), Reason.REVIEW_REFUSED),
-        (Review(authenticated=True, user=USER, audiences=("other",)), Reason.REVIEW_AUDIENCE),
-    ],
-    ids=["user", "audience"],
-)
-def test_a_token_review_must_match_user_and_audience(
-    tried: AskedAuthorizer, review: Review, reason: Reason
-) -> None:
-    tried.says = lambda token: review
-    assert tried.bearer().reason is reason
-    assert len(tried.authorizer.cache) == 0
 
 
 def test_a_token_whose_credential_leaves_the_set_is_refused_at_once_even_if_cached(
@@ -511,20 +481,6 @@ def reading(read_keys: Callable[[], str]) -> Iterator[AskedAuthorizer]:
         yield AskedAuthorizer(verifier=verifier, clock=clock)
     finally:
         verifier.stop()
-
-
-def test_a_token_is_verified_before_it_is_reviewed(verifying: AskedAuthorizer) -> None:
-    assert verifying.bearer().code == 200
-    assert len(verifying.asked) == 1
-
-
-@pytest.mark.parametrize("name", ["ours", "stranger", ""], ids=["known", "unknown", "unnamed"])
-def test_a_forged_token_reaches_no_api_server(verifying: AskedAuthorizer, name: str) -> None:
-    assert verifying.bearer().code == 200
-    forged = STRANGER.named(name).sign(claims(verifying.clock))
-    verifying.clock.advance(60)
-    assert verifying.ask(f"Bearer {forged}").reason is Reason.SIGNATURE
-    assert len(verifying.asked) == 1
 
 
 def test_the_signature_is_checked_before_anything_that_the_gate_knows(

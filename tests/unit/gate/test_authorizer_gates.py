@@ -34,17 +34,6 @@ def tried() -> AskedAuthorizer:
     return made
 
 
-def test_a_token_that_one_gate_has_cached_is_refused_at_another(tried: AskedAuthorizer) -> None:
-    line = f"Bearer {tried.token()}"
-    for _ in range(2):
-        assert tried.ask(line, gate="a").reason is Reason.ALLOWED
-        refused = tried.ask(line, gate="b")
-        assert (refused.reason, refused.code) == (Reason.AUDIENCE, 403)
-    assert tried.cached(line, gate="a") is not None
-    assert tried.cached(line, gate="b") is None
-    assert tried.asked_for == [AUDIENCE]
-
-
 def test_gates_with_one_audience_review_a_token_each_with_their_own_headers() -> None:
     tried = AskedAuthorizer({"a": rules(), "b": rules("other.example.com")})
     line = f"Bearer {tried.token()}"
@@ -67,19 +56,6 @@ def test_a_refusal_that_one_gate_has_cached_is_not_used_at_another() -> None:
     assert tried.ask(line, gate="a").reason is Reason.REVIEW_REFUSED
 
 
-def test_an_access_by_one_gate_says_nothing_about_another() -> None:
-    authorize = (ModelRule(host=HostPattern.parse(MODELS), resource=ISVC),)
-    gate = rules(MODELS, authorize=authorize)
-    tried = AskedAuthorizer({"a": gate, "b": gate})
-    tried.have(Model(ISVC, "alice", "iris"))
-    line, host = f"Bearer {tried.token()}", "iris.alice.example.com"
-    assert tried.ask(line, gate="a", host=host).reason is Reason.ALLOWED
-    tried.may = lambda user, access: False
-    assert tried.ask(line, gate="b", host=host).reason is Reason.MODEL
-    assert tried.ask(line, gate="a", host=host).reason is Reason.ALLOWED
-    assert len(tried.asked_accesses) == 2
-
-
 @pytest.mark.parametrize(
     "target",
     ["", "/", "/x", "/gate", "/gate/", "/gate//", "/gate/a", "/gate/c/", "/gate/A/", "/gate/a%2f",
@@ -95,14 +71,6 @@ def test_a_request_that_names_no_gate_is_unknown(tried: AskedAuthorizer, target:
     assert isinstance(response, AuthzResponse)
     assert (response.reason, response.code) == (Reason.UNKNOWN, 503)
     assert tried.authorizer.lost == 1
-
-
-@pytest.mark.parametrize("path", ["/gate/a/", "//gate/a/", "/../gate/a/", "/gate/a/x", "gate/a/"])
-def test_no_path_of_a_client_names_another_gate(tried: AskedAuthorizer, path: str) -> None:
-    line = f"Bearer {tried.token()}"
-    assert tried.ask(line, gate="a").reason is Reason.ALLOWED
-    assert tried.ask(line, gate="b", path=path).reason is Reason.AUDIENCE
-    assert tried.cached(line, gate="b", path=path) is None
 
 
 def test_decisions_and_events_name_their_gate(tried: AskedAuthorizer) -> None:
@@ -143,41 +111,6 @@ def opened() -> AskedAuthorizer:
     made = AskedAuthorizer({"serving": rules(*hosts, audiences={ALICE: alice, BOB: bob})})
     made.says = lambda token: replace(GOOD, audiences=(AUDIENCE, ALICE, BOB))
     return made
-
-
-@pytest.mark.parametrize(
-    ("audience", "host", "path", "expected"),
-    [
-        (AUDIENCE, SERVING, "/anything", Reason.ALLOWED),
-        (ALICE, SERVING, "/serving/alice/iris/v1", Reason.ALLOWED),
-        (ALICE, SERVING, "/serving/alice", Reason.ALLOWED),
-        (ALICE, SERVING, "/serving/alice?x=/serving/bob/", Reason.ALLOWED),
-        (ALICE, SERVING, "/serving/alicex/iris", Reason.AUDIENCE_OPENING),
-        (ALICE, SERVING, "/serving/bob/iris", Reason.AUDIENCE_OPENING),
-        (ALICE, SERVING, "/serving", Reason.AUDIENCE_OPENING),
-        (ALICE, SERVING, "/serving/alice/../bob/iris", Reason.AMBIGUOUS),
-        (ALICE, "iris.alice.example.com", "/serving/alice/", Reason.ALLOWED),
-        (ALICE, "iris.alice.example.com", "/v1", Reason.ALLOWED),
-        (ALICE, "iris.bob.example.com", "/serving/alice/", Reason.AUDIENCE_OPENING),
-        (BOB, "iris.bob.example.com", "/v1", Reason.ALLOWED),
-        (BOB, "iris.bob.example.com:8443", "/v1", Reason.ALLOWED),
-        (BOB, SERVING, "/", Reason.AUDIENCE_OPENING),
-    ],
-)
-def test_an_audience_opens_its_own_hosts_and_paths_cached_or_not(
-    opened: AskedAuthorizer, audience: str, host: str, path: str, expected: Reason
-) -> None:
-    line = f"Bearer {opened.token(aud=[audience])}"
-    for other in (AUDIENCE, ALICE, BOB):  # what is cached for others is no help
-        opened.ask(
-            f"Bearer {opened.token(aud=[other], jti='j-2')}", gate="serving", host=host, path=path
-        )
-    for at in ({"host": SERVING, "path": "/serving/alice/"}, {"host": "iris.bob.example.com"}):
-        opened.ask(line, gate="serving", **at)
-    for _ in range(2):
-        assert opened.ask(line, gate="serving", host=host, path=path).reason is expected
-    found = opened.cached(line, gate="serving", host=host, path=path)
-    assert (found is not None) is (expected is Reason.ALLOWED)
 
 
 def test_a_token_is_reviewed_for_its_own_audience(opened: AskedAuthorizer) -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from daypass._core.errors import DaypassError
-from daypass.gate.authorizer.authorizer import FRESH_SHARE
 from daypass.gate.authorizer.review_client import ReviewFailedError
 from daypass.gate.authorizer.review_queue import REFUSED_SECONDS
 from daypass.rules.decision import Review
 from daypass.rules.models import LIMIT_READINGS, Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
 from daypass.rules.reasons import Reason
-from support.reviewing import GOOD, REFUSED, AskedAuthorizer, rules
-from support.tokens import AUDIENCE, SECRET_UID, USER
+from support.reviewing import AskedAuthorizer, rules
+from support.tokens import SECRET_UID, USER
 
 ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 DASHED, DOTTED, SHARED = (
@@ -27,7 +24,6 @@ DASHED, DOTTED, SHARED = (
 )
 IRIS, CATS = Model(ISVC, "alice", "iris"), Model(ISVC, "alice", "cats")
 AT_IRIS = {"host": "iris.alice.example.com", "path": "/v1/models/iris:predict"}
-OTHER = "system:serviceaccount:team:other"
 
 
 def rule(host: str, path: str | None = None, resource: str = ISVC, verb: str = "get") -> ModelRule:
@@ -101,37 +97,6 @@ def test_a_model_that_the_caller_may_not_use_and_one_that_does_not_exist_are_ref
     assert [access.model for _, access in tried.asked_accesses] == [IRIS, none, CATS]
 
 
-@pytest.mark.parametrize(
-    "at",
-    [
-        {"host": "new.alice.example.com"},
-        {"host": "new-alice.raw.example.com"},
-        {"host": SHARED, "path": "/serving/alice/new/v1"},
-        {"host": SHARED, "path": "/llm/alice/new"},
-    ],
-)
-@pytest.mark.parametrize("kind", ["refused", "cached", "failing"])
-def test_nothing_tells_a_caller_without_access_whether_a_model_exists(
-    tried: AskedAuthorizer, line: str, at: dict[str, str], kind: str
-) -> None:
-    def fail(user: str, access: Access) -> ReviewFailedError:
-        return ReviewFailedError("no")
-
-    tried.may = fail if kind == "failing" else only()
-    seen = []
-    for models in ((), (Model(ISVC, "alice", "new"), Model(LLM, "alice", "new"))):
-        tried.have(*models)
-        tried.clock.advance(60)
-        if kind == "cached":
-            tried.ask(line, gate="serving", **at)
-        tried.asked_accesses.clear()
-        answer = tried.ask(line, gate="serving", **at)
-        seen.append((answer, answer.http, [each.model for _, each in tried.asked_accesses]))
-    assert seen[0] == seen[1]
-    assert seen[0][0].reason is (Reason.UNKNOWN if kind == "failing" else Reason.MODEL)
-    assert len(seen[0][2]) == (kind != "cached")
-
-
 def test_callers_that_try_out_names_leave_no_trace_in_the_cache_of_what_is_allowed(
     tried: AskedAuthorizer, line: str
 ) -> None:
@@ -140,149 +105,6 @@ def test_callers_that_try_out_names_leave_no_trace_in_the_cache_of_what_is_allow
         assert reasons(tried, line, at, at) == [Reason.MODEL] * 2
     assert len(tried.asked_accesses) == 50, "one review each, while its answer is cached"
     assert len(tried.authorizer.accesses.allowed) == 0
-
-
-def test_nothing_is_asked_about_a_model_before_the_token_is_accepted(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    tried.says = lambda token: REFUSED
-    assert reason(tried, line) is Reason.REVIEW_REFUSED
-    assert reason(tried, line, host="none.alice.example.com") is Reason.REVIEW_REFUSED
-    assert tried.asked_accesses == []
-
-
-def test_every_reading_that_exists_has_to_be_allowed(tried: AskedAuthorizer, line: str) -> None:
-    ab_c, a_bc = Model(ISVC, "c", "a-b"), Model(ISVC, "b-c", "a")
-    at = {"host": "a-b-c.raw.example.com"}
-    tried.may = only(a_bc)
-    for models, expected in (
-        ((), Reason.MODEL), ((a_bc,), Reason.ALLOWED), ((ab_c,), Reason.MODEL),
-        ((ab_c, a_bc), Reason.MODEL), ((a_bc,), Reason.ALLOWED),
-    ):  # fmt: skip
-        tried.have(*models)
-        assert reason(tried, line, **at) is expected, models
-    tried.may = only(a_bc, ab_c)
-    tried.have(ab_c, a_bc)
-    tried.clock.advance(REFUSED_SECONDS)
-    assert reason(tried, line, **at) is Reason.ALLOWED
-
-
-def test_a_second_model_that_makes_a_cached_host_ambiguous_is_checked_at_once(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    mine, added = Model(ISVC, "b-c", "a"), Model(ISVC, "c", "a-b")
-    at = {"host": "a-b-c.raw.example.com"}
-    tried.may = only(mine)
-    tried.have(mine)
-    assert reason(tried, line, **at) is Reason.ALLOWED
-    assert passes_from_cache(tried, line, **at)
-    tried.have(mine, added)
-    assert not passes_from_cache(tried, line, **at)
-    assert reason(tried, line, **at) is Reason.MODEL
-    tried.have(mine)
-    assert reason(tried, line, **at) is Reason.ALLOWED
-
-
-def test_a_component_host_needs_each_model_that_it_may_belong_to(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    predictor = Model(ISVC, "alice", "iris-predictor")
-    at = {"host": "iris-predictor.alice.example.com"}
-    tried.may = only(IRIS)
-    assert reason(tried, line, **at) is Reason.ALLOWED
-    tried.have(IRIS, predictor)
-    assert reason(tried, line, **at) is Reason.MODEL
-    assert reason(tried, line, host="stable-iris-predictor.alice.example.com") is Reason.ALLOWED
-
-
-def test_a_model_that_is_deleted_and_created_again_is_refused_in_between(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    for models, expected in (
-        ((IRIS,), Reason.ALLOWED),
-        ((), Reason.MODEL),
-        ((IRIS,), Reason.ALLOWED),
-    ):
-        tried.have(*models)
-        assert passes_from_cache(tried, line) is False
-        assert reason(tried, line) is expected
-    asked = [access for _, access in tried.asked_accesses]
-    assert asked == [Access("get", IRIS), Access("get", IRIS, exists=False)]
-
-
-def test_one_kind_says_nothing_about_another_of_the_same_name(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    tried.may = only(IRIS)
-    at = {"host": SHARED, "path": "/llm/alice/iris/v1/completions"}
-    assert reason(tried, line, **at) is Reason.MODEL
-    tried.have(IRIS, Model(LLM, "alice", "iris"))
-    assert reason(tried, line, host=SHARED, path="/serving/alice/iris/v1") is Reason.ALLOWED
-    assert reason(tried, line, **at) is Reason.MODEL
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("/serving/alice/iris", Reason.ALLOWED),
-        ("/serving/alice/iris/", Reason.ALLOWED),
-        ("/serving/alice/iris?x=/serving/alice/cats/", Reason.ALLOWED),
-        ("/serving/alice/iris/v1/serving/alice/cats/", Reason.ALLOWED),
-        ("/serving/alice/cats/v1", Reason.MODEL),
-        ("/serving/alice/", Reason.MODEL),
-        ("/serving/alice", Reason.MODEL),
-        ("/serving", Reason.MODEL),
-        ("/serving/", Reason.MODEL),
-        ("/Serving/alice/iris/", Reason.MODEL),
-        ("/serving/Alice/iris/", Reason.MODEL),
-        ("/serving/alice/iris.x/", Reason.MODEL),
-        ("/servingx/alice/cats/", Reason.ALLOWED),
-        ("/", Reason.ALLOWED),
-        ("//serving/alice/iris/", Reason.AMBIGUOUS),
-        ("/serving//alice/iris/", Reason.AMBIGUOUS),
-        ("/serving/alice/cats/../iris/", Reason.AMBIGUOUS),
-        ("/serving/alice/./iris/", Reason.AMBIGUOUS),
-        ("/serving/alice/%69ris/", Reason.AMBIGUOUS),
-        ("/serving/alice/iris%2f..%2fcats/", Reason.AMBIGUOUS),
-        ("/serving/alice/iris;/v1", Reason.AMBIGUOUS),
-        ("/serving\\alice/iris/", Reason.AMBIGUOUS),
-        ("/serving/alice/iris/#x", Reason.AMBIGUOUS),
-        ("serving/alice/iris/", Reason.AMBIGUOUS),
-        ("*", Reason.AMBIGUOUS),
-        ("", Reason.AMBIGUOUS),
-    ],
-)
-def test_a_path_passes_only_for_the_model_that_it_names_cached_or_not(
-    tried: AskedAuthorizer, line: str, path: str, expected: Reason
-) -> None:
-    tried.may = only(IRIS)
-    for _ in range(2):
-        assert reason(tried, line, host=SHARED, path=path) is expected
-    for fill in ("/serving/alice/iris/v1", "/serving/alice/iris", "/", "/serving/alice/iris/"):
-        assert reason(tried, line, host=SHARED, path=fill) is Reason.ALLOWED
-    assert passes_from_cache(tried, line, host=SHARED, path=path) is (expected is Reason.ALLOWED)
-    assert reason(tried, line, host=SHARED, path=path) is expected
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["Iris.alice.example.com", "iris.alice.example.com.", "x.iris.alice.example.com",
-     "iris.example.com", "iris.alice.example.com:x", "iris..example.com", ""],
-)  # fmt: skip
-def test_a_cached_host_passes_in_no_other_spelling(
-    tried: AskedAuthorizer, line: str, host: str
-) -> None:
-    assert reason(tried, line) is Reason.ALLOWED
-    assert reason(tried, line, host=host) is Reason.NOT_GUARDED
-
-
-def test_a_header_that_chooses_a_model_is_refused_even_if_the_rest_is_cached(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    assert reason(tried, line) is Reason.ALLOWED
-    assert reason(tried, line, **AT_IRIS, model_header=True) is Reason.AMBIGUOUS
-    elsewhere = AskedAuthorizer()
-    assert elsewhere.ask(line, model_header=True).reason is Reason.ALLOWED
 
 
 @pytest.mark.parametrize("seconds", [0, -1, -math.inf])
@@ -313,21 +135,6 @@ def test_models_become_unknown_when_their_time_is_over(tried: AskedAuthorizer, l
 def test_before_models_are_listed_every_model_is_unknown() -> None:
     tried = AskedAuthorizer({"serving": RULES})
     assert reason(tried, f"Bearer {tried.token()}") is Reason.UNKNOWN
-
-
-@pytest.mark.parametrize("every", [0.25, 7, 47, 48, 59, 59.75, 60, 100])
-def test_a_removed_right_outlives_its_removal_by_the_cache_time_at_most(
-    tried: AskedAuthorizer, line: str, every: float
-) -> None:
-    assert reason(tried, line) is Reason.ALLOWED
-    tried.may = only()
-    passed = [0.0]
-    for number in range(1, int(200 / every) + 1):
-        tried.clock.advance(every)
-        if reason(tried, line) is Reason.ALLOWED:
-            passed.append(number * every)
-    assert passed[-1] < 60
-    assert len([each for each in passed if each >= FRESH_SHARE * 60]) <= 1
 
 
 def test_the_time_counts_from_the_question_and_not_from_the_answer(
@@ -371,52 +178,6 @@ def test_a_refused_access_is_cached_briefly_and_a_granted_right_then_works(
     assert len(tried.asked_accesses) == 1
     tried.may = only(IRIS)
     tried.clock.advance(REFUSED_SECONDS)
-    assert reason(tried, line) is Reason.ALLOWED
-
-
-def test_the_access_of_one_user_says_nothing_about_another(tried: AskedAuthorizer) -> None:
-    tried.says = lambda token: replace(GOOD, user=OTHER if token == other else USER)
-    tried.may = lambda user, access: user == USER
-    other = tried.token(sub=OTHER, jti="j-2")
-    assert reason(tried, f"Bearer {tried.token()}") is Reason.ALLOWED
-    assert reason(tried, f"Bearer {other}") is Reason.MODEL
-    assert {user for user, _ in tried.asked_accesses} == {USER, OTHER}
-
-
-def test_the_access_with_one_verb_says_nothing_about_another(line: str) -> None:
-    one, other = "{name}.{namespace}.one.example.com", "{name}.{namespace}.two.example.com"
-    authorize = (rule(one), rule(other, verb="update"))
-    tried = AskedAuthorizer({"serving": rules(one, other, authorize=authorize)})
-    tried.have(IRIS)
-    tried.may = lambda user, access: access.verb == "get"
-    assert reason(tried, line, host="iris.alice.one.example.com") is Reason.ALLOWED
-    assert reason(tried, line, host="iris.alice.two.example.com") is Reason.MODEL
-
-
-FAILURES: dict[str, ReviewFailedError | Exception] = {
-    "about the request": ReviewFailedError("no", about_request=True),
-    "of the API server": ReviewFailedError("no", retry_after_seconds=7),
-    "error": DaypassError("no"),
-    "bug": KeyError("no"),
-}
-
-
-@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_a_review_of_an_access_that_fails_lets_nothing_pass(
-    tried: AskedAuthorizer, line: str, failure: ReviewFailedError | Exception
-) -> None:
-    def fail(user: str, access: Access) -> ReviewFailedError:
-        if isinstance(failure, Exception):
-            raise failure
-        return failure
-
-    assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED
-    tried.may = fail
-    answer = tried.ask(line, gate="serving", **AT_IRIS)
-    assert (answer.reason, answer.code) == (Reason.UNKNOWN, 503)
-    assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED, "still cached"
-    tried.may = only(IRIS)
-    tried.clock.advance(10)
     assert reason(tried, line) is Reason.ALLOWED
 
 
@@ -563,23 +324,6 @@ def test_a_refused_model_is_an_event_with_gate_user_and_model(
     assert found == [*({**refused, "model": each} for each in models), refused]
 
 
-def test_a_path_means_the_same_on_a_host_of_no_model_rule() -> None:
-    """A route of an LLMInferenceService names no host."""
-    path = rule(SHARED, "/{namespace}/{name}/", LLM)
-    tried = AskedAuthorizer({"serving": rules(SHARED, "ui.example.com", authorize=(path,))})
-    line = f"Bearer {tried.token()}"
-    tried.may = only()
-    tried.have()
-    at = {"host": "ui.example.com", "path": "/alice/llama/v1"}
-    assert reason(tried, line, **at) is Reason.ALLOWED
-    tried.have(Model(LLM, "alice", "llama"))
-    assert not passes_from_cache(tried, line, **at)
-    assert reason(tried, line, **at) is Reason.MODEL
-    tried.have(seconds=-1)
-    assert reason(tried, line, **at) is Reason.UNKNOWN, "nobody knows whether it exists"
-    assert reason(tried, line, host="ui.example.com", path="/alice") is Reason.ALLOWED
-
-
 def test_places_of_callers_that_try_out_hosts_and_paths_are_bounded(
     tried: AskedAuthorizer, line: str
 ) -> None:
@@ -601,8 +345,3 @@ def test_a_review_of_a_token_that_is_refused_in_the_background_holds_for_models(
     tried.clock.advance(50)
     reason(tried, line)
     assert reason(tried, line) is Reason.REVIEW_REFUSED
-
-
-def test_a_token_review_asks_for_the_gates_audience(tried: AskedAuthorizer, line: str) -> None:
-    assert reason(tried, line) is Reason.ALLOWED
-    assert tried.asked_for == [AUDIENCE]

@@ -39,7 +39,7 @@ from daypass.rules.denials import Denial, DeniedKind
 from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, PathPattern
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, disguise, make
+from support.lifecycle import BOT, make
 from support.messages import check, raises
 from support.stand_in_gates import StandInGate
 from support.tokens import ISSUER, Signer, encode, good_claims
@@ -281,15 +281,6 @@ def test_a_credential_that_exists_passes_until_it_is_deleted(
     check(found["message"], reason=found["reason"])
 
 
-def test_a_credential_with_an_old_uid_or_without_the_label_is_unknown(
-    embedded: EmbeddedCluster, explained: Explained
-) -> None:
-    created = make(embedded.cluster)
-    assert explained(bound_to(created, uid=SECRETS_UID))["reason"] == "unknown-credential"
-    disguise(embedded.cluster, "Secret without label", BOT, created.secret.name)
-    assert explained(bound_to(created))["reason"] == "unknown-credential"
-
-
 @pytest.mark.parametrize("kind", DeniedKind)
 def test_what_an_administrator_has_denied_is_explained(
     embedded: EmbeddedCluster, explained: Explained, kind: DeniedKind
@@ -371,13 +362,6 @@ def test_without_a_cluster_the_model_is_not_checked(run: Run) -> None:
     for path, needs_model in (("/x", False), ("/serving/alice/iris/", True)):
         _, out, _ = run(value, *A_MODEL, "api.example.com", "--path", path, config=MODELS)
         assert (UNKNOWN_MODELS in json.loads(out)["notChecked"]) is needs_model
-
-
-@pytest.mark.parametrize("path", ["//", "/a/../b", "/%2e"])
-def test_an_ambiguous_path_is_refused(run: Run, path: str) -> None:
-    options = ("api.example.com", "--path", path)
-    code, out, _ = run(token(aud=["models"]), *A_MODEL, *options, config=MODELS)
-    assert (code, json.loads(out)["reason"], len(json.loads(out)["steps"])) == (3, "ambiguous", 1)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-import httpx2
 import pytest
 
 from daypass._core.server.loop_thread import LoopThread
@@ -173,17 +172,6 @@ def test_what_is_known_grows_old_while_the_api_server_fails(followed: Followed, 
     followed.list()
     assert followed.until(ISVC) == VALID_SECONDS
     assert followed.known.names is before.names, "nothing has changed"
-
-
-@pytest.mark.parametrize("answer", [{}, {"versions": [1]}, {"versions": None}, {"versions": ["x"]}])
-def test_an_answer_that_is_no_discovery_says_nothing_about_models(
-    followed: Followed, monkeypatch: pytest.MonkeyPatch, answer: dict[str, object]
-) -> None:
-    before = followed.list()
-    monkeypatch.setattr(followed.api, "_discover", lambda _: httpx2.Response(200, json=answer))
-    followed.clock.advance(60)
-    assert followed.list() is before
-    assert "discover" in str(followed.follower._informers[ISVC].failure)
 
 
 def test_changes_are_passed_on_at_once(followed: Followed) -> None:

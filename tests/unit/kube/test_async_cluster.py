@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -13,20 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass._core.errors import DaypassError
 from daypass._core.kubernetes.objects import Object
 from daypass.kube import answers
-from daypass.kube.answers import METADATA, PAGE, Selection
+from daypass.kube.answers import PAGE, Selection
 from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
-from daypass.kube.cluster import Cluster
 from daypass.kube.errors import (
     ApiError,
     BrokenResponseError,
     ClusterUnreachableError,
-    KubeconfigError,
 )
 from daypass.kube.resources import NAMESPACES, SECRETS
-from support.fake_door import FakeProxy, answer, status_answer
+from support.fake_door import answer, status_answer
 from support.messages import raises
 from support.watched_api import ACCESS, WatchedApi, line, whole
 from unit.kube.conftest import EMPTY, Open, Plugin, authorization, list_async, watch_async
@@ -94,38 +90,12 @@ def test_an_endless_list_ends(api: WatchedApi) -> None:
         listed(api, limit_objects=PAGE)
 
 
-def test_what_is_selected_is_asked_for(api: WatchedApi) -> None:
-    listed(api, labels="a=b", fields="metadata.name=s-1", metadata_only=True)
-    (asked,) = api.asked
-    assert asked.url.params["labelSelector"] == "a=b"
-    assert asked.url.params["fieldSelector"] == "metadata.name=s-1"
-    assert asked.headers["accept"] == METADATA.format("List")
-
-
 def test_a_refused_plugin_token_is_requested_again_once(opened: Open, plugin: Plugin) -> None:
     refused = status_answer(401, "Unauthorized")
     cluster, server = opened(refused, EMPTY, user=plugin({"token": "t$n"}))
     assert list_async(cluster, SECRETS) == []
     before, after = authorization(server)
     assert before < after
-
-
-def test_a_proxy_tunnels_and_sees_no_credentials(opened: Open) -> None:
-    """Over HTTP/1.1, as each request then has a tunnel of its own."""
-    cluster, server = opened(EMPTY)
-    with FakeProxy(server.port) as proxy:
-        access = replace(cluster.connection, proxy=f"http://me:secret@127.0.0.1:{proxy.port}")
-        assert list_async(Cluster(access), SECRETS) == []
-    assert proxy.requests[0].startswith(b"CONNECT 127.0.0.1:")
-    assert b"Bearer" not in proxy.requests[0]
-    assert authorization(server) == ["Bearer t"]
-
-
-def test_an_unusable_proxy_is_reported_without_its_password() -> None:
-    access = replace(ACCESS, proxy="gopher://u:SENTINEL@proxy")
-    with pytest.raises(KubeconfigError, match="proxy") as refused:
-        AsyncCluster(access)
-    assert "SENTINEL" not in str(refused.value)
 
 
 def test_a_compressed_answer_is_read_and_bad_compression_is_an_error(opened: Open) -> None:
@@ -202,23 +172,6 @@ def test_events_may_be_cut_anywhere_and_contain_any_line_separator(cut: int) -> 
     objects = [{"metadata": {"uid": str(number), "x": "\u0085\u2028"}} for number in range(3)]
     content = b"".join(line("ADDED", each) for each in objects)
     assert watched([content[:cut], content[cut:]]) == [("ADDED", each) for each in objects]
-
-
-@given(lines=st.lists(st.one_of(
-    st.binary(max_size=40),
-    st.recursive(
-        st.one_of(st.none(), st.integers(), st.sampled_from(["ERROR", "ADDED", "Status"])),
-        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
-            st.sampled_from(["type", "object", "code", "kind", "message"]), inner, max_size=4),
-        max_leaves=6,
-    ).map(lambda value: json.dumps(value).encode()),
-), max_size=4))  # fmt: skip
-def test_any_watch_line_is_an_event_or_a_daypass_error(lines: list[bytes]) -> None:
-    try:
-        found = watched(b"\n".join(lines))
-    except DaypassError:
-        return
-    assert all(isinstance(kind, str) and isinstance(document, dict) for kind, document in found)
 
 
 def test_whole_is_the_object_itself() -> None:

@@ -54,19 +54,6 @@ def test_a_long_message_of_a_server_is_cut(code: int) -> None:
     assert len(str(error)) < 5_000
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"<html>" + b"x" * 10_000, b"\x1b[2J\x00", b"", b"[1]"],
-    ids=["a page", "control characters", "nothing", "a list"],
-)
-def test_an_answer_that_is_no_status_is_cut_and_made_printable(body: bytes) -> None:
-    error = explain(502, body, "list secrets")
-    check(error)
-    assert error.status.code == 502
-    assert len(error.fact) < 300
-    assert error.fact.isprintable()
-
-
 def test_a_missing_right_to_read_a_path_is_reported_with_its_rule() -> None:
     message = 'forbidden: User "jane" cannot get path "/openid/v1/jwks"'
     status = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": message}

@@ -88,25 +88,6 @@ def test_a_plugin_gets_exactly_the_exec_info_that_kubectl_sends(
     assert ours == theirs
 
 
-@pytest.mark.parametrize("extension", ["&a [*a]", "2026-01-01"], ids=["contains itself", "a date"])
-def test_a_cluster_entry_that_cannot_be_passed_on_is_refused(
-    write: Write, script: Callable[[str], str], tmp_path: Path, extension: str
-) -> None:
-    plugin = {"apiVersion": V1, "command": script(answer(token="t")), "provideClusterInfo": True,
-              "interactiveMode": "Never"}  # fmt: skip
-    named = [{"name": "client.authentication.k8s.io/exec", "extension": "HERE"}]
-    file = write(cluster={"server": "https://127.0.0.1:1", "extensions": named},
-                 user={"exec": plugin})  # fmt: skip
-    text = file.read_text()
-    assert "HERE" in text
-    file.write_text(text.replace('"HERE"', extension).replace("HERE", extension))
-    found = find_connection_config({}, kubeconfig=str(file)).plugin
-    assert found is not None
-    with raises(KubeconfigError, match="cannot be given"):
-        ExecPluginCredentials(found, "tests", FakeClock()).token()
-    assert not (tmp_path / "told").exists()
-
-
 @pytest.mark.parametrize("zone", [UTC, None], ids=["UTC", "no zone: local time"])
 def test_a_plugin_token_is_cached_until_it_expires(
     script: Callable[[str], str], tmp_path: Path, zone: tzinfo | None
@@ -131,15 +112,6 @@ def test_a_refused_plugin_token_is_dropped_once(
     plugin.forget(first)
     assert plugin.token() == second != first
     assert len(exec_infos(tmp_path)) == 2
-
-
-def test_it_gets_its_arguments_and_its_environment(
-    script: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("INHERITED", "i")
-    body = answer(token="$1$OWN$INHERITED").replace("'END'", "END")
-    plugin = credentials(script(body), arguments=("a",), environment=(("OWN", "o"),))
-    assert plugin.token() == Secret("aoi")
 
 
 @pytest.mark.parametrize(

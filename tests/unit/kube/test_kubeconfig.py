@@ -64,14 +64,6 @@ def test_the_first_file_with_an_entry_takes_precedence_and_missing_files_are_ski
     assert access.token.reveal() == "first"
 
 
-def test_a_context_may_use_a_cluster_and_a_user_of_other_files(write: Write) -> None:
-    first = write("a", context={"cluster": "two", "user": "three"})
-    second, third = write("b", entry="two"), write("c", entry="three", user={"token": "t"})
-    access = same_as_kubectl({"KUBECONFIG": f"{first}:{second}:{third}"})
-    assert access.server == "https://two.test:6443"
-    assert access.token is not None
-
-
 def test_a_relative_path_is_relative_to_its_kubeconfig(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,11 +98,6 @@ def test_the_namespace_is_that_of_the_option_the_context_or_default(
     assert find_connection_config({}, kubeconfig=str(file), namespace=asked).namespace == expected
     if asked is None:
         same_as_kubectl({"KUBECONFIG": str(file)})
-
-
-def test_the_default_kubeconfig_is_in_the_home_folder(write: Write, tmp_path: Path) -> None:
-    write(".kube/config", user={"token": "home"})
-    assert same_as_kubectl({"HOME": str(tmp_path), "KUBECONFIG": ""}).token is not None
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1"])
@@ -231,14 +218,6 @@ def test_a_relative_plugin_path_is_resolved_next_to_the_kubeconfig(
         found = find_connection_config({}, kubeconfig=str(named)).plugin
         assert found is not None
         assert found.command == str(tmp_path / "plugin")
-
-
-def test_impersonation_is_read_completely(write: Write) -> None:
-    file = write(user={"as": "me", "as-groups": ["a", "b"], "as-uid": "1"})
-    assert find_connection_config({}, kubeconfig=str(file)).impersonate == (
-        ("Impersonate-User", "me"), ("Impersonate-Uid", "1"),
-        ("Impersonate-Group", "a"), ("Impersonate-Group", "b"),
-    )  # fmt: skip
 
 
 NO_KUBECONFIG: dict[str, tuple[bytes, str]] = {

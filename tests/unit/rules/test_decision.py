@@ -564,17 +564,6 @@ def test_a_request_needs_access_to_the_model_that_it_means(
     assert judged(host, path) is reason
 
 
-def test_every_model_that_a_host_may_mean_and_that_exists_has_to_be_allowed() -> None:
-    other = Model(INFERENCE, "b-c", "a")
-    assert judged("a-b-c.example.com", "/", other) is Reason.ALLOWED
-    assert judged("a-b-c.example.com", "/", other, denied=frozenset({other})) is Reason.MODEL
-    component = Model(INFERENCE, "alice", "iris-predictor")
-    denied = frozenset({component})
-    host = "iris-predictor-alice.example.com"
-    assert judged(host, "/", component, denied=denied) is Reason.MODEL
-    assert judged("iris-alice.example.com", "/", component, denied=denied) is Reason.ALLOWED
-
-
 @pytest.mark.parametrize("host", ["free.example.com", "iris-alice.example.com"])
 def test_the_path_of_a_model_needs_access_to_it_on_every_host(host: str) -> None:
     """A route of an LLMInferenceService names no host: it takes what no other route does."""
@@ -582,12 +571,6 @@ def test_the_path_of_a_model_needs_access_to_it_on_every_host(host: str) -> None
     assert judged(host, "/llm/alice/llama/v1") is Reason.ALLOWED
     assert judged(host, "/llm/alice/llama/v1", denied=llama) is Reason.MODEL
     assert judged(host, "/llm/alice/none/v1") is Reason.ALLOWED
-
-
-@pytest.mark.parametrize("path", ["/publishers/alice/models/llama/v1", "/Publishers"])
-@pytest.mark.parametrize("host", ["free.example.com", "iris-alice.example.com", "api.example.com"])
-def test_an_llm_is_on_no_host_called_by_another_name_than_its_own(host: str, path: str) -> None:
-    assert judged(host, path, Model(LLM, "publishers", "alice")) is Reason.MODEL
 
 
 @pytest.mark.parametrize("host", ["free.example.com", "api.example.com"])
@@ -600,10 +583,6 @@ def test_a_request_that_may_mean_too_much_is_refused_on_every_host(host: str, co
     existing = [each for each in needed if each.exists]
     assert len(existing) == (count if count <= LIMIT_READINGS else 0)
     assert needed
-
-
-def test_a_path_of_another_host_replaces_no_model_of_the_host() -> None:
-    assert judged("none-alice.example.com", "/llm/alice/llama/v1") is Reason.MODEL
 
 
 def test_where_every_host_is_guarded_other_spellings_of_a_model_host_have_no_model() -> None:
