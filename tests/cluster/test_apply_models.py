@@ -419,7 +419,7 @@ def test_an_apply_waits_until_every_gate_has_what_is_published(cluster: Cluster)
     apply(cluster, TWO)
     config = config_of(TWO)
     publish(cluster, config, ["default"])
-    with raises(NotReadyError, match="130 of 196 objects.*serving"):
+    with raises(NotReadyError, match="66 of 132 objects.*serving"):
         wait_for_publication(Waiter(cluster, 0), config)
     publish(cluster, config, ["serving"])
     wait_for_publication(Waiter(cluster, 0), config)
