@@ -185,7 +185,7 @@ def _running(
         local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external, "
         f"upstream: 'https://{protected.address}'}}",
         gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}], check: {check}, "
-        "remember: 1h}",
+        "cacheTtl: 1h}",
         watch="{closeAfter: 24h}",
         policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
     )

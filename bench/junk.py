@@ -69,8 +69,8 @@ def _authorizer(folder: Path) -> Iterator[Verifier]:
         f"domains: {{ekf: {{host: {EKF}, front: gateway-api, gateway: infra/public, "
         "tls: outside}}\n"
         f"policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}\n"
-        f"gate: {{audience: {AUDIENCE}, engine: envoy-gateway, gateway: infra/public, "
-        "check: review}\n"
+        f"gates: {{default: {{audience: {AUDIENCE}, engine: envoy-gateway, gateway: infra/public, "
+        "check: review}}\n"
     )
     authority = Authority()
     with fake_reviews(lambda token: False) as reviews:

@@ -249,9 +249,10 @@ Started = tuple[list[str], Path]
 ONE_GATE = f"""\
 domains: {{{{ekf: {{{{host: {EKF}, front: envoy}}}}}}}}
 policy: {{{{audiences: [{AUDIENCE}], longestLifetime: 2h}}}}
-gate:
-  {{{{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: {{check}}, remember: 1h,
-    {{more}}}}}}
+gates:
+  default:
+    {{{{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: {{check}}, cacheTtl: 1h,
+      {{more}}}}}}
 """
 
 

@@ -52,8 +52,8 @@ TWO = f"""{ONE}\
   serving:
     audience: {DOMAIN}
     hosts: [{DOMAIN}]
-    frontNamespace: {SERVING.namespace}
-    frontLabels: {dict(SERVING.labels)}
+    gatewayNamespace: {SERVING.namespace}
+    gatewayLabels: {dict(SERVING.labels)}
 """
 
 Calling = Callable[[Identity], AbstractContextManager[Sequence[Caller]]]

@@ -53,7 +53,7 @@ version: 1
 cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains:
 {domains}policy: {{audiences: [gate.example.com]}}
-gate: {{audience: gate.example.com, hosts: [d0.example.com]}}
+gates: {{default: {{audience: gate.example.com, hosts: [d0.example.com]}}}}
 gatePods: {{image: 'r.example.com/daypass:1'}}
 """
 

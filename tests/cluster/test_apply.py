@@ -202,16 +202,18 @@ def test_confirmation_at_the_terminal_suffices_and_exposing_less_needs_none(
 def test_what_ends_is_shown_and_a_gate_that_refuses_more_asks_for_confirmation(
     plane: ControlPlane, folder: Path, run: Run
 ) -> None:
-    every = GATE.replace("hosts: [", "hosts: ['*', ").replace("gate: {", "gate: {others: login, ")
+    every = GATE.replace("hosts: [", "hosts: ['*', ").replace(
+        "default: {", "default: {login: keep, "
+    )
     write(folder, f"{BOTH}{every}")
     run(*QUICK_APPLY, "--yes")
-    refusing = f"{BOTH}{every}".replace("others: login", "others: refuse")
+    refusing = f"{BOTH}{every}".replace("login: keep", "login: none")
     write(folder, refusing)
     since = plane.audit_position()
     _, told = run(*QUICK_APPLY, code=2)
     check(message_with(told, "every host of its gateway"), reason="refuses")
     assert writes(plane, since) == []
-    write(folder, refusing.replace("others: refuse", "others: login").replace("ekf.", "new."))
+    write(folder, refusing.replace("login: none", "login: keep").replace("ekf.", "new."))
     planned = json.loads(run("diff", "-o", "json", code=3)[0])
     (ends,) = [each["fact"] for each in planned["cluster"]["findings"] if each["check"] == "ends"]
     assert "https://ekf.example.com/kubernetes" in ends
@@ -228,7 +230,7 @@ def test_remove_says_what_it_opens_and_which_identities_stay(
     removal = json.loads(run("remove", "--dry-run", "-o", "json")[0])
     assert f"{namespace}/bot" in removal["identities"]
     gate, policy = sorted(removal["widens"])
-    assert gate.startswith("gate: ")
+    assert gate.startswith("gates.default: ")
     assert "kubeflow-userid" in gate
     assert policy.startswith("policy: ")
     _, told = run("remove", code=2)  # before it asks

@@ -87,7 +87,7 @@ def test_istios_gateway_gets_what_it_trusts_the_authorizer_by(cluster: Cluster) 
 
 def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster) -> None:
     apply(cluster, ISTIO)
-    apply(cluster, ISTIO.replace("audience:", "others: login, audience:"))
+    apply(cluster, ISTIO.replace("audience:", "login: keep, audience:"))
     assert ("EnvoyFilter", SPACE, GATE) in named(everything(cluster))
     rules = cluster.get(AUTHORIZATION_POLICIES, GATE, SPACE)["spec"]["rules"]
     assert [rule["when"][1]["key"] for rule in rules] == [
@@ -99,7 +99,7 @@ def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster)
 def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster) -> None:
     """Neither what has closed, nor what the watch of another version published in another form."""
     apply(cluster, ISTIO)
-    changed = ISTIO.replace("audience:", "others: login, audience:")
+    changed = ISTIO.replace("audience:", "login: keep, audience:")
     config = config_of(changed)
 
     def rules() -> object:
@@ -146,7 +146,7 @@ def test_a_namespace_that_is_kept_is_no_gates_any_more(cluster: Cluster) -> None
 def test_without_a_gate_any_more_its_policies_go_and_the_door_stays(cluster: Cluster) -> None:
     apply(cluster, ENVOY_GATEWAY)
     assert ("SecurityPolicy", "daypass", "daypass-domain-ekf") in named(everything(cluster))
-    apply(cluster, ENVOY_GATEWAY.partition("gate:")[0])
+    apply(cluster, ENVOY_GATEWAY.partition("gates:")[0])
     there = named(everything(cluster))
     assert not [each for each in there if each[2] == GATE or each[0] == "SecurityPolicy"]
     assert ("HTTPRoute", "daypass", "daypass-domain-ekf") in there

@@ -61,14 +61,14 @@ version: 1
 cluster: {issuer: 'https://kubernetes.default.svc'}
 domains: {ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}}
 policy: {audiences: [gate, serving]}
-gate: {audience: gate, hosts: [ekf.example.com]}
+gates: {default: {audience: gate, hosts: [ekf.example.com]}}
 gatePods: {image: 'r.example.com/daypass:1'}
 """
 SERVING = f"""\
   serving:
     audience: serving
     check: review
-    frontLabels: {{istio: serving}}
+    gatewayLabels: {{istio: serving}}
     hosts: [{DOMAIN}, '{{name}}.{{namespace}}.{DOMAIN}']
     authorize:
 {BY_HOST}\
@@ -76,7 +76,7 @@ SERVING = f"""\
       path: '/serving/{{namespace}}/{{name}}/'
       resource: inferenceservices.{KSERVE}
 """
-TWO = ONE.replace("gate: {", "gates:\n  default: {") + SERVING
+TWO = ONE.replace("gates: {default: {", "gates:\n  default: {").replace("}}", "}") + SERVING
 TWO = (
     TWO.replace("gatePods: {image: 'r.example.com/daypass:1'}\n", "") + ONE[ONE.index("gatePods") :]
 )
@@ -216,7 +216,7 @@ def test_gateways_where_nobody_is_asked_are_reported(cluster: Cluster) -> None:
   local:
     audience: gate
     check: review
-    frontLabels: {{istio: cluster-local-gateway}}
+    gatewayLabels: {{istio: cluster-local-gateway}}
     hosts: ['{{name}}.{{namespace}}.svc.cluster.local']
     authorize:
     - host: '{{name}}.{{namespace}}.svc.cluster.local'
@@ -359,11 +359,11 @@ def test_the_right_that_kubeflows_roles_lack_is_added_by_the_commands_in_the_hin
 def test_a_login_that_may_call_every_model_is_a_finding_unless_it_is_meant(
     cluster: Cluster,
 ) -> None:
-    login = TWO.replace("    audience: serving\n", "    audience: serving\n    others: login\n")
+    login = TWO.replace("    audience: serving\n", "    audience: serving\n    login: keep\n")
     for at in (cluster, None):
         (finding,) = found(at, login)["model-sessions"]
-        check(finding.sentence, "gates.serving.others", reason=finding.check)
-        meant = login.replace("others: login", "others: login\n    sessions: unchecked")
+        check(finding.sentence, "gates.serving.login", reason=finding.check)
+        meant = login.replace("login: keep", "login: keep\n    loginMayCallModels: true")
         assert "model-sessions" not in found(at, meant)
 
 

@@ -32,7 +32,7 @@ cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains:
   kubeflow: {{host: {HOST}, front: istio, gateway: kubeflow/kubeflow-gateway, tls: outside}}
 policy: {{audiences: [{AUDIENCE}]}}
-gate: {{audience: {AUDIENCE}, others: login, hosts: [{HOST}]}}
+gates: {{default: {{audience: {AUDIENCE}, login: keep, hosts: [{HOST}]}}}}
 gatePods: {{image: 'r.example.com/daypass:1'}}
 """
 REASONS = {

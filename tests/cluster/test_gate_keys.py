@@ -67,8 +67,8 @@ def of_envoy_gateway(kubeconfig: Path, folder: Path) -> Iterator[Gate]:
         f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
         f"domains: {{lab: {{host: {host}, front: gateway-api, gateway: infra/public, "
         f"tls: outside}}}}\npolicy: {{audiences: [{AUDIENCE}]}}\n"
-        f"gate: {{audience: {AUDIENCE}, engine: envoy-gateway, gateway: infra/public, "
-        "check: review}\n"
+        f"gates: {{default: {{audience: {AUDIENCE}, engine: envoy-gateway, gateway: infra/public, "
+        "check: review}}\n"
     )
     arguments = ("--kubeconfig", str(kubeconfig), "--without-watch")
     with gate_serve_over_tls(folder, config, authority.server(HOST), *arguments) as served:

@@ -46,9 +46,9 @@ gates:
   serving:
     audience: {SERVING}
     check: review
-    frontLabels: {{istio: serving-gateway}}
-    bound: [Secret, Pod]
-    remember: {REMEMBER_SECONDS}s
+    gatewayLabels: {{istio: serving-gateway}}
+    boundTo: [Secret, Pod]
+    cacheTtl: {REMEMBER_SECONDS}s
     hosts: ['{DOTTED}', '{DASHED}', {SHARED}]
     authorize:
     - {{host: '{DOTTED}', resource: {ISVC}}}

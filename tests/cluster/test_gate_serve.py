@@ -49,7 +49,7 @@ def serving(
     config = (
         f"version: 1\ndomains: {{ekf: {{host: {HOST}, front: envoy}}}}\n{more}"
         f"door: {{namespace: {home}}}\n"
-        f"gate: {{audience: {AUDIENCE}, engine: {engine}, check: review}}\n"
+        f"gates: {{default: {{audience: {AUDIENCE}, engine: {engine}, check: review}}}}\n"
     )
     arguments = ("--kubeconfig", str(kubeconfig), "--drain", "1s")
     with gate_serve_over_tls(folder, config, authority.server(NAME), *arguments) as served:
@@ -77,7 +77,12 @@ def envoy_gateway(home: str) -> AnyEngine:
     """A gate on Envoy Gateway, with its authorizer in a namespace."""
     gate = {"audience": AUDIENCE, "engine": "envoy-gateway", "gateway": "infra/public"}
     domains = {"a": {"host": "a.example.com", "front": "istio", "tls": "outside"}}
-    config = {"version": 1, "domains": domains, "door": {"namespace": home}, "gate": gate}
+    config = {
+        "version": 1,
+        "domains": domains,
+        "door": {"namespace": home},
+        "gates": {"default": gate},
+    }
     return the_engine(Config.model_validate(config))
 
 
@@ -335,7 +340,7 @@ def test_unsafe_options_are_refused_before_the_authorizer_listens(
     (tmp_path / "daypass.yaml").write_text(
         f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
         f"domains: {{ekf: {{host: {HOST}, front: envoy}}}}\n"
-        f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review}}\n"
+        f"gates: {{default: {{audience: {AUDIENCE}, engine: envoy, check: review}}}}\n"
     )
     done = run(
         *DAYPASS, "gate", "serve", "--without-watch", "--status", "127.0.0.1:0",

@@ -37,7 +37,8 @@ CONFIG = f"""\
 version: 1
 cluster: {{issuer: '{ISSUER}'}}
 domains: {{ekf: {{host: {HOST}, front: gateway-api, gateway: infra/public, tls: outside}}}}
-gate: {{audience: {AUDIENCE}, engine: envoy-gateway, check: review, gateway: infra/public}}
+gates:
+  default: {{audience: {AUDIENCE}, engine: envoy-gateway, check: review, gateway: infra/public}}
 """
 
 

@@ -131,12 +131,12 @@ def test_a_token_bound_to_the_secret_of_another_identity_is_refused_before_and_a
 def test_tokens_that_are_bound_to_no_secret_pass_while_their_account_exists(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, check: str
 ) -> None:
-    """With `bound: [Secret, none]`. A Pod's token is bound to something else."""
+    """With `boundTo: [Secret, none]`. A Pod's token is bound to something else."""
     admin, folder = control_plane.admin, tmp_path_factory.mktemp("up")
     watched, unwatched = control_plane.make_identity(), control_plane.make_identity()
     label = {"metadata": {"labels": {POLICY: None}}}
     admin.patch(f"/api/v1/namespaces/{unwatched.namespace}", label)
-    more = ", bound: [Secret, none]"
+    more = ", boundTo: [Secret, none]"
 
     def of_pod(identity: Identity) -> Secret:
         name = "pod"

@@ -283,7 +283,7 @@ def test_other_labels_of_the_gateway_replace_those_before(
             return all(each["spec"]["workloadSelector"]["labels"] == labels for each in found)
 
         for label in ("first", "second"):
-            config = watched_config(f"frontLabels: {{{label}: 'yes'}}", closeAfter="10m")
+            config = watched_config(f"gatewayLabels: {{{label}: 'yes'}}", closeAfter="10m")
             with Watch(tmp_path / label, plane, config) as watch:
                 watch.wait_leading()
                 eventually("all have it", partial(all_have, {label: "yes"}))

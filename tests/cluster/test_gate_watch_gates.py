@@ -52,8 +52,8 @@ gates:
   {SERVING}:
     audience: serving
     hosts: [serving.example.com]
-    frontNamespace: {SERVING}
-    frontLabels: {{istio: serving-gateway}}
+    gatewayNamespace: {SERVING}
+    gatewayLabels: {{istio: serving-gateway}}
 gatePods: {{image: 'registry.example.com/daypass:1'}}
 """)
 

@@ -287,8 +287,8 @@ gates:
   serving:
     audience: serving
     hosts: [serving.example.com]
-    frontNamespace: {namespace}
-    frontLabels: {{istio: serving-gateway, app: serving}}
+    gatewayNamespace: {namespace}
+    gatewayLabels: {{istio: serving-gateway, app: serving}}
     headers: {{user: x-user}}
   ekf: {{engine: envoy-gateway, audience: ekf, hosts: [ekf.example.com], gateway: a/b}}
 """

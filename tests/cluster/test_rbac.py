@@ -51,7 +51,7 @@ CONFIG = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
 policy: {audiences: [gate]}
-gate: {audience: gate, check: review}
+gates: {default: {audience: gate, check: review}}
 gatePods: {image: 'registry.example.com/daypass:0.1.0'}
 """
 INGRESS = "front: ingress-nginx, tls: {secret: ekf-tls}"

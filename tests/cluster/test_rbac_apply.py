@@ -20,17 +20,19 @@ from support.manifest_cases import DIRECT, ENVOY_GATEWAY, FRONTS
 from support.rights import Case, assert_rights, forget_default_rights, omissions
 
 GATE = """\
-gate:
-  audience: gate.example.com
-  check: review
-  hosts: [serving.example.com, '{name}.{namespace}.serving.example.com']
-  authorize:
-  - host: '{name}.{namespace}.serving.example.com'
-    resource: inferenceservices.serving.kserve.io
+gates:
+  default:
+    audience: gate.example.com
+    check: review
+    hosts: [serving.example.com, '{name}.{namespace}.serving.example.com']
+    authorize:
+    - host: '{name}.{namespace}.serving.example.com'
+      resource: inferenceservices.serving.kserve.io
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
 METRICS = (
-    "metrics: {scrapedFrom: [monitoring], podMonitor: true, serviceMonitor: true, alerts: true}\n"
+    "metrics: {prometheusNamespaces: [monitoring], podMonitor: true,"
+    " serviceMonitor: true, alerts: true}\n"
 )
 CONFIGS = {
     "fronts.yaml": FRONTS + GATE + METRICS,

@@ -23,15 +23,16 @@ from support.watching import identity_namespace
 CONFIG = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
-gate:
-  audience: gate
-  check: review
-  hosts: ['{name}.{namespace}.a.example.com', a.example.com]
-  authorize:
-  - {host: '{name}.{namespace}.a.example.com', resource: inferenceservices.serving.kserve.io}
-  - host: a.example.com
-    path: /{namespace}/{name}/
-    resource: llminferenceservices.serving.kserve.io
+gates:
+  default:
+    audience: gate
+    check: review
+    hosts: ['{name}.{namespace}.a.example.com', a.example.com]
+    authorize:
+    - {host: '{name}.{namespace}.a.example.com', resource: inferenceservices.serving.kserve.io}
+    - host: a.example.com
+      path: /{namespace}/{name}/
+      resource: llminferenceservices.serving.kserve.io
 watch: {credentialsPerNamespace: 1}
 gatePods: {image: 'example.com/daypass:0.1.0'}
 """

@@ -36,13 +36,13 @@ PULL_SECONDS = 6
 
 def config_text(check: str, version: int) -> str:
     """`version`: of the image, and of the rules: the second also lets browsers log in."""
-    others = ", others: login" if version == 2 else ""
+    others = ", login: keep" if version == 2 else ""
     return f"""\
 version: 1
 cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains: {{door: {{host: door.example.com, front: istio, tls: {{secret: public}}}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
-gate: {{audience: {AUDIENCE}, hosts: [{GUARDED}], check: {check}{others}}}
+gates: {{default: {{audience: {AUDIENCE}, hosts: [{GUARDED}], check: {check}{others}}}}}
 watch: {{closeAfter: 60s}}
 gatePods: {{image: 'registry.example.com/daypass:{version}'}}
 """

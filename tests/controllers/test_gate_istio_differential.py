@@ -88,7 +88,7 @@ def test_each_single_change_has_the_reason_of_the_decision_where_unbound_tokens_
 ) -> None:
     account = {"namespace": "team", "serviceaccount": {"uid": ACCOUNT_UID}}
     try:
-        gate.configure("bound: [Secret, none]")
+        gate.configure("boundTo: [Secret, none]")
         in_force(gate, {"kubernetes.io": account}, Reason.ALLOWED)
         assert_documented(all_single_changes(gate, require_bound=False), "envoy")
     finally:

@@ -144,7 +144,7 @@ def test_the_door_is_left_open_on_its_own_host_alone(closed: IstioEnv) -> None:
 def test_with_a_login_every_host_is_left_to_it_but_no_forged_identity(
     gate: IstioEnv,
 ) -> None:
-    guard_every_host(gate, "others: login")
+    guard_every_host(gate, "login: keep")
     for host in (GUARDED, *NAMES):
         headers = seen(gate.send(*FORGED, host=host))
         assert not any(name.startswith("kubeflow") for name in headers)
@@ -159,7 +159,7 @@ def test_with_a_login_nobody_is_an_account_on_any_host_without_the_filters(
     account = f"kubeflow-userid: {gate.identity.user}"
     gate.front = front
     try:
-        guard_every_host(gate, "others: login")
+        guard_every_host(gate, "login: keep")
         for host in (GUARDED, *NAMES):
             # The backstop may be in force before the filters are, on a busy machine.
             answer = eventually("it passes", partial(allowed, gate, account, host))

@@ -39,7 +39,7 @@ OPAQUE = "Authorization: Bearer opaque"
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
-    with running_istio_gate(tmp_path_factory.mktemp("gate"), "others: login") as gate:
+    with running_istio_gate(tmp_path_factory.mktemp("gate"), "login: keep") as gate:
         yield gate
 
 
@@ -179,7 +179,7 @@ def test_a_request_authentication_that_is_there_goes_on_working(running: IstioEn
             lambda: "carol@example.com" in seen(running.send(line, *FORGED)).values(),
         )
         assert running.send(signed(running, DEX, iss="https://nobody.example.com")).code == 401
-        for gate in ("others: login, forwardToken: true", "others: login"):
+        for gate in ("login: keep, forwardToken: true", "login: keep"):
             running.configure(gate)
             good = running.bearer()
             headers = eventually(
@@ -231,7 +231,7 @@ def test_a_request_authentication_of_the_gates_own_would_break_the_login(
 
 def test_what_is_read_of_a_path_holds_for_tokens_and_not_for_sessions(gate: IstioEnv) -> None:
     path, header = "/notebook/team//lab;x", "X-Gateway-Model-Name: llama"
-    gate.configure(f"others: login, audiences: {{paths.example.com: [{GUARDED}/serving/alice/]}}")
+    gate.configure(f"login: keep, audiences: {{paths.example.com: [{GUARDED}/serving/alice/]}}")
     try:
         good = gate.bearer()
         eventually("paths are read", lambda: gate.send(good, path=path).code == 400)
@@ -242,5 +242,5 @@ def test_what_is_read_of_a_path_holds_for_tokens_and_not_for_sessions(gate: Isti
         headers = seen(gate.send(SESSION, header, path=path))
         assert headers["kubeflow-userid"] == "alice@example.com"
     finally:
-        gate.configure("others: login")
+        gate.configure("login: keep")
         eventually("paths are not read", lambda: gate.send(good, path=path).code == 200)

@@ -90,7 +90,7 @@ def provider() -> Iterator[IdentityProvider]:
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
     folder = tmp_path_factory.mktemp("gate")
     with running_istio_gate(
-        folder, "others: login", providers=PROVIDERS, issues_by_url=True
+        folder, "login: keep", providers=PROVIDERS, issues_by_url=True
     ) as running:
         running.plane.admin.create(
             "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",

@@ -166,7 +166,7 @@ def test_where_the_filters_are_missing_everything_is_refused(gate: IstioEnv) -> 
 
 def test_a_login_keeps_what_is_its_own(gate: IstioEnv, authorizer: Child) -> None:
     text = gate.gate_text
-    gate.configure(f"{text}, others: login")
+    gate.configure(f"{text}, login: keep")
     gate.apply(by_policy())
     try:
         eventually("the login answers", lambda: gate.send().code == 302)

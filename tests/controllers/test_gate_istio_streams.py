@@ -87,7 +87,7 @@ def test_an_open_stream_outlives_its_token_and_a_new_one_does_not_begin(
 def test_a_stream_that_lasts_too_long_is_cut(gate: IstioEnv) -> None:
     """Of the whole gateway: what the gate does not guard, too."""
     gate.publish()
-    gate.configure(f"longestStream: {BOUND_SECONDS}s")
+    gate.configure(f"maxStreamDuration: {BOUND_SECONDS}s")
     try:
         eventually("the bound is in force", lambda: f"{BOUND_SECONDS}s" == bound(gate), seconds=60)
         eventually("a token passes", lambda: upgraded(gate, gate.bearer()) == 101)

@@ -72,7 +72,7 @@ def test_a_host_of_a_gateways_wildcard_is_lost_unless_the_gateway_names_it(tmp_p
 CONFIG = f"""\
 version: 1
 domains: {{ekf: {{host: {HOST}, front: istio, gateway: {NAMESPACE}/kubeflow, tls: outside}}}}
-gate: {{audience: ekf, hosts: [{HOST}]}}
+gates: {{default: {{audience: ekf, hosts: [{HOST}]}}}}
 """
 
 

@@ -23,7 +23,7 @@ MISTAKES = {
     "```text\ndaypass token [--zzz]\n```": "no option '--zzz'",
     "```ini\n[a]\n```": "is not checked",
     "```go\nvar thereIsNoSuchLine = 1\n```": "is not checked",
-    "```yaml\ngate: {audiense: a}\n```": "unknown key",
+    "```yaml\ngates: {default: {audiense: a}}\n```": "unknown key",
     "```yaml\nsomething: else\n```": "no reader",
     "```python\ndaypass.Credentials.lode()\n```": "no daypass.Credentials.lode",
     "```yaml\non: push\njobs: {a: {runs-on: x, stepz: []}}\n```": "github-workflows",

@@ -30,9 +30,9 @@ cluster: {issuer: 'https://issuer.example.com', certificateAuthority: ca.crt, ke
 domains:
   ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
   here: {host: localhost, front: envoy, tls: {files: {certificate: here.crt, key: here.key}}}
-gate: {audience: gate.example.com, check: review}
+gates: {default: {audience: gate.example.com, check: review}}
 gatePods: {image: 'r.example.com/daypass:1'}
-metrics: {scrapedFrom: [monitoring], podMonitor: true, alerts: true}
+metrics: {prometheusNamespaces: [monitoring], podMonitor: true, alerts: true}
 """
 """A config that names files, some of which rendering reads."""
 

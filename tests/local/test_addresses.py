@@ -70,7 +70,7 @@ def config(check: str, *, listen: str = LOOPBACK6, upstream: str = "") -> str:
 version: 1
 domains: {{here: {{host: '{LOOPBACK6}', front: envoy}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 24h}}
-gate: {{audience: {AUDIENCE}, engine: envoy, hosts: ['{LOOPBACK6}'], check: {check}}}
+gates: {{default: {{audience: {AUDIENCE}, engine: envoy, hosts: ['{LOOPBACK6}'], check: {check}}}}}
 local: {{door: '[{listen}]:0', gate: '[{listen}]:0', apiServer: embedded{more}}}
 """
 
@@ -123,7 +123,7 @@ def test_the_door_reaches_the_api_server_each_time(tmp_path: Path) -> None:
         (tmp_path / "ca.crt").write_text(authority.pem)
         url = server.server.url.replace("127.0.0.1", "localhost")
         cluster = f"server: {url}, serverName: {SERVER_NAME}, certificateAuthority: ca.crt"
-        config = stack_config(cluster=f"cluster: {{{cluster}}}\n").partition("gate:")
+        config = stack_config(cluster=f"cluster: {{{cluster}}}\n").partition("gates:")
         rest = config[2].partition("\n")[2]
         with Up(tmp_path, config[0] + rest) as up:
             assert {up.send(CHECKING).code for _ in range(TIMES)} == {403}

@@ -35,7 +35,7 @@ version: 1
 cluster: {issuer: "https://kubernetes.default.svc"}
 domains: {ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}}
 policy: {audiences: [gate]}
-gate: {audience: gate, hosts: [ekf.example.com]}
+gates: {default: {audience: gate, hosts: [ekf.example.com]}}
 gatePods: {image: "r.example.com/daypass:1"}
 """
 ONE_MACHINE = """

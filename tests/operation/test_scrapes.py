@@ -31,7 +31,7 @@ version: 1
 domains:
   ekf: {{host: {HOST}, front: ingress-nginx, tls: {{secret: ekf-tls}}}}
 limits: {{requestsPerSecond: 1000, perSourcePerSecond: 5}}
-metrics: {{scrapedFrom: [monitoring]}}
+metrics: {{prometheusNamespaces: [monitoring]}}
 """
 AUDIENCE = "gate.example.com"
 

@@ -48,7 +48,7 @@ domains:
   ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
   serving: {host: serving.example.com, front: istio, tls: {secret: serving-tls}}
 policy: {audiences: [gate.example.com]}
-gate: {audience: gate.example.com, hosts: [serving.example.com]}
+gates: {default: {audience: gate.example.com, hosts: [serving.example.com]}}
 gatePods: {image: 'r.example.com/daypass:1'}
 """
 GATEWAY = {"istio": "ingressgateway"}
@@ -148,7 +148,7 @@ def test_what_differs_from_the_config_is_found(run: Run, cluster: Cluster) -> No
 
 
 def test_a_gate_that_is_not_there_is_found(run: Run) -> None:
-    write(Path(), CONFIG.replace("gate: {", "gate: {check: review, "))
+    write(Path(), CONFIG.replace("default: {", "default: {check: review, "))
     found = look(run, code=3)
     assert {"drift", "replicas"} <= {*checks(found)}
     assert component(found, "authorizer")["ready"] is None

@@ -18,7 +18,7 @@ from support.up import Up
 CONFIG = """\
 version: 1
 domains: {here: {host: localhost, front: envoy}}
-gate: {audience: gate.example.com, engine: envoy, hosts: [localhost]}
+gates: {default: {audience: gate.example.com, engine: envoy, hosts: [localhost]}}
 local: {door: "127.0.0.1:0", gate: "127.0.0.1:0"}
 """
 DAYPASS = [sys.executable, "-m", "daypass", "status"]

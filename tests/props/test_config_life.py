@@ -65,7 +65,6 @@ class ConfigLife(RuleBasedStateMachine):
         self.domains: Document = {}
         self.gates: Document = {}
         self.sections: Document = {}
-        self.short = True
         for path, text in FOREIGN.items():
             put(self.folder / path, text)
 
@@ -123,14 +122,9 @@ class ConfigLife(RuleBasedStateMachine):
         self.sections = {key: it for key, it in self.sections.items() if key not in keys}
         self.render()
 
-    @rule()
-    def name_gates_otherwise(self) -> None:
-        self.short = not self.short
-        self.render()
-
     def render(self) -> None:
         """Render it twice, in two places, and into the folder of what it was before."""
-        text = json.dumps(document(self.domains, self.gates, self.sections, short=self.short))
+        text = json.dumps(document(self.domains, self.gates, self.sections))
         config, elsewhere = (self.written(place, text) for place in ("one", "other/two"))
         facts = read_facts(config)
         objects = render_objects(config, facts)
@@ -231,19 +225,18 @@ def assert_gates(config: Config, objects: list[Object]) -> None:
             assert spec["extAuth"]["failOpen"] is False
             assert spec["authorization"]["defaultAction"] == "Deny"
         else:
-            selected = dict(gate.front_labels)
+            selected = dict(gate.gateway_labels)
             for kind in ("EnvoyFilter", "AuthorizationPolicy"):
-                expected.add((kind, gate.front_namespace, name))
-                spec = by_identity[kind, gate.front_namespace, name]["spec"]
+                expected.add((kind, gate.gateway_namespace, name))
+                spec = by_identity[kind, gate.gateway_namespace, name]["spec"]
                 selectors = spec.get("workloadSelector", {}), spec.get("selector", {})
                 assert selected in (selectors[0].get("labels"), selectors[1].get("matchLabels"))
-            filters = by_identity["EnvoyFilter", gate.front_namespace, name]
+            filters = by_identity["EnvoyFilter", gate.gateway_namespace, name]
             assert json.dumps(gate.audience) in json.dumps(filters)
         for process in ("daypass-gate-watch", *(["daypass-gate"] if gate.is_reviewed else [])):
             assert ("Deployment", home, process) in by_identity
             told = json.loads(by_identity["ConfigMap", home, process]["data"]["daypass.yaml"])
-            gates = {"default": told["gate"]} if "gate" in told else told["gates"]
-            assert gates[engine.name]["audience"] == gate.audience
+            assert told["gates"][engine.name]["audience"] == gate.audience
     kinds = ("SecurityPolicy", "EnvoyFilter", "AuthorizationPolicy")
     found = {
         each for each in by_identity if each[0] in kinds and each[2].startswith("daypass-gate")

@@ -42,17 +42,18 @@ CONFIG = f"""\
 version: 1
 cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains: {{serving: {{host: {DOMAIN}, front: istio, tls: outside}}}}
-gate:
-  audience: serving
-  check: review
-  frontNamespace: {SERVING.namespace}
-  frontLabels: {{istio: {SERVING.labels["istio"]}}}
-  hosts: [{DOMAIN}, '{{name}}.{{namespace}}.{DOMAIN}']
-  authorize:
-  - {{host: '{{name}}.{{namespace}}.{DOMAIN}', resource: inferenceservices.serving.kserve.io}}
-  - host: {DOMAIN}
-    path: '/serving/{{namespace}}/{{name}}/'
-    resource: inferenceservices.serving.kserve.io
+gates:
+  default:
+    audience: serving
+    check: review
+    gatewayNamespace: {SERVING.namespace}
+    gatewayLabels: {{istio: {SERVING.labels["istio"]}}}
+    hosts: [{DOMAIN}, '{{name}}.{{namespace}}.{DOMAIN}']
+    authorize:
+    - {{host: '{{name}}.{{namespace}}.{DOMAIN}', resource: inferenceservices.serving.kserve.io}}
+    - host: {DOMAIN}
+      path: '/serving/{{namespace}}/{{name}}/'
+      resource: inferenceservices.serving.kserve.io
 """
 IRIS = Model(name="iris", namespace="alice")
 HOST, PATH = IRIS.host(IRIS.name, DOMAIN), f"{IRIS.path}/v1/x"

@@ -145,7 +145,7 @@ def administer(story: Story) -> None:
     """What the page "Models" says, with one domain and one gate."""
     host, is_ekf = story.domain, story.domain == EKF
     audience = EKF_AUDIENCE if is_ekf else SERVING_AUDIENCE
-    place = {} if is_ekf else {"frontNamespace": SERVING.namespace}
+    place = {} if is_ekf else {"gatewayNamespace": SERVING.namespace}
     gate: Gate = {
         "audience": audience,
         "hosts": [f"{{name}}.{{namespace}}.{host}", host],
@@ -155,7 +155,7 @@ def administer(story: Story) -> None:
             {"host": host, "path": PATH, "resource": RESOURCE},
         ],
         **place,
-        **({} if is_ekf else {"frontLabels": dict(SERVING.labels)}),
+        **({} if is_ekf else {"gatewayLabels": dict(SERVING.labels)}),
     }
     name = "ekf" if is_ekf else "serving"
     domains = {name: {**DOMAINS[name], **place}}

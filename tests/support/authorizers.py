@@ -44,7 +44,7 @@ def running_authorizer(
 version: 1
 domains: {{ekf: {{host: {EKF}, front: envoy}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: {LONGEST_SECONDS}s}}
-gate: {{engine: envoy, audience: {AUDIENCE}, check: review}}
+gates: {{default: {{engine: envoy, audience: {AUDIENCE}, check: review}}}}
 """)
     with unlimited_reviews():
         authorizer = LocalAuthorizer(

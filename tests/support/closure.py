@@ -62,7 +62,7 @@ def _of_others(config: Config) -> set[Identity]:
     for gateway in filter(None, named):
         namespace, name, *_ = gateway.split("/")
         found.add(("Gateway", namespace, name))
-    pods = {gate.front_namespace for gate in gates} | {"istio-system"}
+    pods = {gate.gateway_namespace for gate in gates} | {"istio-system"}
     pods |= {it.front_namespace or "istio-system" for it in config.cluster_domains.values()}
     return found | {("Pod", namespace, "") for namespace in pods}
 

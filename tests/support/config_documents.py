@@ -142,8 +142,8 @@ EVERY_GATE: dict[str, Part] = {
     "headers": identity_headers,
     "forwardToken": bools,
     "allow": allowed,
-    "longestStream": seconds(10, 604_800),
-    "remember": seconds(1, 3600),
+    "maxStreamDuration": seconds(10, 604_800),
+    "cacheTtl": seconds(1, 3600),
     # Not keys: `document` makes them of these.
     "own hosts": st.sets(one_of(["names", "wild", "models", "joined"])),
     "guards domains": bools,
@@ -151,30 +151,33 @@ EVERY_GATE: dict[str, Part] = {
     "models": model,
 }
 checks = one_of(["jwt", "review"])
-bound = lists(one_of(["Secret", "Pod", "none"]), least=1, most=3)
+bound_to = lists(one_of(["Secret", "Pod", "none"]), least=1, most=3)
 istio_gates = some(
     {"audience": audiences},
     **EVERY_GATE,
     engine=st.just("istio"),
     check=checks,
-    bound=bound,
-    others=one_of(["refuse", "login"]),
-    sessions=st.just("unchecked"),
-    frontNamespace=one_of(FRONT_NAMESPACES),
-    frontLabels=st.just({}),
+    boundTo=bound_to,
+    login=one_of(["none", "keep"]),
+    loginMayCallModels=bools,
+    gatewayNamespace=one_of(FRONT_NAMESPACES),
+    gatewayLabels=st.just({}),
     **{"every host": bools},
 )
 envoy_gateway_gates = some(
     {"audience": audiences, "engine": st.just("envoy-gateway")},
     **EVERY_GATE,
     check=st.just("review"),
-    bound=bound,
-    frontNamespace=one_of(FRONT_NAMESPACES),
+    boundTo=bound_to,
+    gatewayNamespace=one_of(FRONT_NAMESPACES),
     listener=bools,
 )
 cluster_gates = istio_gates | envoy_gateway_gates
 machine_gates = some(
-    {"audience": audiences, "engine": st.just("envoy")}, **EVERY_GATE, check=checks, bound=bound
+    {"audience": audiences, "engine": st.just("envoy")},
+    **EVERY_GATE,
+    check=checks,
+    boundTo=bound_to,
 )
 
 # SECTIONS
@@ -185,7 +188,7 @@ servers = st.one_of(
 )
 parts_of_path = st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,4})?", fullmatch=True)
 scraped = some(
-    {"scrapedFrom": lists(labels, least=1)},
+    {"prometheusNamespaces": lists(labels, least=1)},
     podMonitor=bools,
     serviceMonitor=bools,
     labels=label_maps,
@@ -229,7 +232,6 @@ SECTIONS: dict[str, Part] = {
         door=addresses,
         gate=addresses,
         metrics=addresses,
-        gateName=st.just("one of the gates"),
         upstream=one_of(["http://127.0.0.1:8080", "h2c://localhost:50051", "https://a.example"]),
         apiServer=one_of(["embedded", "external"]),
     ),
@@ -237,8 +239,8 @@ SECTIONS: dict[str, Part] = {
 """The strategies of the parts that are whole sections, by key."""
 
 
-def document(domains: Document, gates: Document, sections: Document, *, short: bool) -> Document:
-    """A config of these parts, which are not changed. `short`: a single gate is in `gate`."""
+def document(domains: Document, gates: Document, sections: Document) -> Document:
+    """A config of these parts, which are not changed."""
     found: Document = {"version": 1, **copy.deepcopy(sections)}
     found["domains"] = {
         name: {"host": f"{name[:40]}-{len(name)}.example.com", **domain}
@@ -247,9 +249,7 @@ def document(domains: Document, gates: Document, sections: Document, *, short: b
     made, claimed = {}, set[str]()
     for name, parts in sorted(gates.items()):
         made[name] = _gate(name, parts, found["domains"], claimed, is_only=len(gates) == 1)
-    if len(made) == 1 and short:
-        (found["gate"],) = made.values()
-    elif made:
+    if made:
         found["gates"] = made
     _fit(found, made)
     whole: Document = json.loads(json.dumps(found))  # without any value that is in two places
@@ -295,14 +295,14 @@ def _gate(
     if gate.get("engine") == "envoy-gateway":
         gate["gateway"] = f"infra/shared/{name}" if listener else f"infra/gw-{name}"
         if listener:
-            gate.pop("longestStream", None)
-    elif gate.get("engine") != "envoy" and ("frontLabels" in gate or not is_only):
-        gate["frontLabels"] = {"istio": name}
+            gate.pop("maxStreamDuration", None)
+    elif gate.get("engine") != "envoy" and ("gatewayLabels" in gate or not is_only):
+        gate["gatewayLabels"] = {"istio": name}
     if gate.get("check") != "review" and gate.get("engine") != "envoy-gateway":
         if "authorize" in gate:
             gate["check"] = "review"
-        elif "Pod" in gate.get("bound", ()):
-            gate["bound"] = ["Secret"]
+        elif "Pod" in gate.get("boundTo", ()):
+            gate["boundTo"] = ["Secret"]
     return gate
 
 
@@ -333,8 +333,6 @@ def _fit(found: Document, gates: Document) -> None:
         found["policy"]["audiences"] = list(wanted)
     if "server" not in cluster:
         local.pop("apiServer", None)
-    if "gateName" in local:
-        local |= {"gateName": next(iter(gates), "any")}
     taken = set[str]()
     for key, default in (("door", "127.0.0.1:8443"), ("gate", "127.0.0.1:8444"), ("metrics", "")):
         if (address := local.get(key, default)) in taken and key in local:
@@ -362,7 +360,7 @@ def documents(draw: st.DrawFn, *, in_cluster: bool | None = None) -> Document:
         gates[draw(names)] = draw(machine_gates)
     chosen = draw(st.sets(one_of([*SECTIONS])))
     sections = {key: draw(SECTIONS[key]) for key in sorted(chosen)}
-    return document(domains, gates, sections, short=draw(bools))
+    return document(domains, gates, sections)
 
 
 @st.composite
@@ -370,7 +368,7 @@ def lives(draw: st.DrawFn, *, steps: int) -> list[Document]:
     """Configs that follow one another in a cluster: each has other domains, gates and sections than
     the one before, and some of the same. Gateways, and the door's namespace, stay what they are.
     """
-    at_places = istio_gates.map(lambda gate: {**gate, "frontLabels": {}}) | envoy_gateway_gates
+    at_places = istio_gates.map(lambda gate: {**gate, "gatewayLabels": {}}) | envoy_gateway_gates
     kinds = {"domains": cluster_domains, "gates": at_places}
     parts: dict[str, Document] = {"domains": {}, "gates": {}, "sections": {}}
     found = []
@@ -384,5 +382,5 @@ def lives(draw: st.DrawFn, *, steps: int) -> list[Document]:
         for key in draw(st.sets(one_of(sorted(parts["sections"])), max_size=3)):
             del parts["sections"][key]
         parts["sections"].get("door", {}).pop("namespace", None)
-        found.append(document(**parts, short=False))
+        found.append(document(**parts))
     return found

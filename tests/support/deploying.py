@@ -33,7 +33,7 @@ ONLY_EKF = "".join(line for line in BOTH.splitlines(keepends=True) if "serving" 
 
 GATE = """\
 cluster: {issuer: 'https://kubernetes.default.svc'}
-gate: {audience: gate.example.com, hosts: [serving.example.com]}
+gates: {default: {audience: gate.example.com, hosts: [serving.example.com]}}
 gatePods: {image: 'r.example.com/daypass:1'}
 """
 """A gate for one of them."""

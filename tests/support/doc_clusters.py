@@ -108,7 +108,7 @@ spec:
 PUBLISHED: Mapping[str, str] = {
     "door": f'local: {{door: "{ADDRESS}:443", apiServer: external}}',
     "gate": f"""\
-gate: {{audience: {AUDIENCE}, engine: envoy}}
+gates: {{default: {{audience: {AUDIENCE}, engine: envoy}}}}
 local: {{door: "{ADDRESS}:8443", gate: "{ADDRESS}:443", upstream: "PIPELINES", apiServer: external}}
 """,
 }
@@ -142,7 +142,7 @@ def cluster_session(folder: Path, parts: Sequence[str]) -> Iterator[tuple[Sessio
                 _type(f"kubectl create -f - <<'END'\n{OBJECTS[part]}\nEND", terminal)
             if LAPTOP in parts:
                 up = f"""\
-gate: {{audience: {AUDIENCE}, engine: envoy}}
+gates: {{default: {{audience: {AUDIENCE}, engine: envoy}}}}
 local: {{door: "{LAPTOP_ADDRESS}:8443", gate: "{LAPTOP_ADDRESS}:443", apiServer: external}}
 """
                 (terminal.home / "up.yaml").write_text(_config(LAPTOP_HOST, plane, up))

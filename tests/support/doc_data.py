@@ -146,9 +146,7 @@ def _check_config(block: Block, document: dict[str, Any]) -> None:
 
 
 def _completed(fragment: dict[str, Any]) -> dict[str, Any]:
-    gates = [*fragment.get("gates", {}).values()] or [
-        fragment[key] for key in fragment.keys() & {"gate"}
-    ]
+    gates = [*fragment.get("gates", {}).values()]
     engine = gates[0].get("engine", "istio") if gates else None
     cluster = {"cluster": {"issuer": "https://kubernetes.default.svc"}} if gates else {}
     return {"version": 1, "domains": {"ekf": _DOMAINS[engine]}, **cluster, **fragment}

@@ -83,7 +83,7 @@ def running_gate(
     check: Check = "jwt",
     authorizer_socket: str = "",
     timeouts: Timeouts = EVERYDAY,
-    longest_stream_seconds: int | None = None,
+    max_stream_duration_seconds: int | None = None,
 ) -> Iterator[RunningGate]:
     """A gate that believes the keys of `jwks`, for host EKF and audience AUDIENCE.
 
@@ -101,7 +101,7 @@ def running_gate(
             # A config may have no bound as short as that of a test.
             gate=Gate(
                 audience=rules.audience, engine="envoy", hosts=(EKF,), check=check
-            ).model_copy(update={"longest_stream_seconds": longest_stream_seconds}),
+            ).model_copy(update={"max_stream_duration_seconds": max_stream_duration_seconds}),
             listen=Address(host="127.0.0.1", port=0),
             certificates=door.certificates[:1],
             protected=protected or Protected(address=echo.address),

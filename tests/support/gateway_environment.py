@@ -58,12 +58,13 @@ domains:
   ekf: {{host: {HOST}, front: gateway-api, gateway: {INFRA}/public, tls: outside}}
 door: {{namespace: {DOORS}}}
 limits: {{requestsPerSecond: 10000, perSourcePerSecond: 10000}}
-gate:
-  audience: {AUDIENCE}
-  engine: envoy-gateway
-  gateway: {on}
-  remember: 1s
-  {gate}
+gates:
+  default:
+    audience: {AUDIENCE}
+    engine: envoy-gateway
+    gateway: {on}
+    cacheTtl: 1s
+    {gate}
 gatePods: {{image: "registry.example.com/daypass:1"}}
 """
 

@@ -233,7 +233,7 @@ cluster: {{issuer: '{issuer}'}}
 domains:
   ekf: {{host: {GUARDED}, front: {front}, tls: {{secret: public}}}}
 policy: {{audiences: [{", ".join(AUDIENCES)}], longestLifetime: 2h}}
-gate: {{audience: {AUDIENCE}, {gate}}}
+gates: {{default: {{audience: {AUDIENCE}, {gate}}}}}
 watch: {{{watch}}}
 gatePods: {{image: 'registry.example.com/daypass:1'}}
 """

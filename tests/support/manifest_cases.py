@@ -95,7 +95,7 @@ cluster: {issuer: 'https://kubernetes.default.svc'}
 domains:
   serving: {host: serving.example.com, front: istio, tls: {secret: serving-tls}}
 policy: {audiences: [gate.example.com]}
-gate: {audience: gate.example.com}
+gates: {default: {audience: gate.example.com}}
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
 
@@ -104,15 +104,16 @@ version: 1
 cluster: {issuer: 'https://kubernetes.default.svc'}
 domains:
   ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
-gate:
-  audience: gate.example.com
-  others: login
-  check: review
-  hosts: [ekf.example.com, serving.example.com]
-  headers: {user: x-user, groups: x-groups}
-  bound: [Secret, none]
-  frontNamespace: istio-ingress
-  frontLabels: {gateway.networking.k8s.io/gateway-name: public}
+gates:
+  default:
+    audience: gate.example.com
+    login: keep
+    check: review
+    hosts: [ekf.example.com, serving.example.com]
+    headers: {user: x-user, groups: x-groups}
+    boundTo: [Secret, none]
+    gatewayNamespace: istio-ingress
+    gatewayLabels: {gateway.networking.k8s.io/gateway-name: public}
 gatePods:
   image: registry.example.com/daypass:1
 """
@@ -123,13 +124,14 @@ version: 1
 cluster: {issuer: https://kubernetes.default.svc}
 domains:
   ekf: {host: ekf.example.com, front: gateway-api, gateway: infra/public, tls: outside}
-gate:
-  audience: gate.example.com
-  engine: envoy-gateway
-  check: review
-  forwardToken: true
-  gateway: infra/public
-  longestStream: 1h
+gates:
+  default:
+    audience: gate.example.com
+    engine: envoy-gateway
+    check: review
+    forwardToken: true
+    gateway: infra/public
+    maxStreamDuration: 1h
 gatePods:
   image: registry.example.com/daypass:1
 """
@@ -157,9 +159,9 @@ gates:
     audiences:
       alice.serving.example.com: ['{name}.alice.example.com', serving.example.com/alice/]
     allow: {namespaces: [alice], identities: [bob/bot]}
-    longestStream: 1h
-    frontNamespace: istio-ingress
-    frontLabels: {istio: serving-gateway}
+    maxStreamDuration: 1h
+    gatewayNamespace: istio-ingress
+    gatewayLabels: {istio: serving-gateway}
     authorize:
     - {host: '{name}.{namespace}.example.com', resource: inferenceservices.serving.kserve.io}
     - host: serving.example.com
@@ -168,9 +170,9 @@ gates:
   inside:
     audience: inside.example.com
     check: review
-    bound: [Secret, Pod]
+    boundTo: [Secret, Pod]
     hosts: ['{name}.{namespace}.svc.cluster.local']
-    frontLabels: {istio: cluster-local-gateway}
+    gatewayLabels: {istio: cluster-local-gateway}
     authorize:
     - {host: '{name}.{namespace}.svc.cluster.local', resource: inferenceservices.serving.kserve.io}
 gatePods: {image: 'registry.example.com/daypass:1'}
@@ -208,7 +210,7 @@ gatePods: {image: 'registry.example.com/daypass:1'}
 # Everything that a monitoring system can have but the dashboard, of two kinds of gateways.
 METRICS = f"""\
 {ENGINES}metrics:
-  scrapedFrom: [monitoring]
+  prometheusNamespaces: [monitoring]
   podMonitor: true
   serviceMonitor: true
   labels: {{release: prometheus}}

@@ -64,12 +64,12 @@ EKF_GATE: Gate = {"engine": "istio", "audience": AUDIENCE, "hosts": [EKF], "chec
 """The gate of the ingress, as EKF has it."""
 SERVING_GATE: Gate = {
     "engine": "istio",
-    "frontNamespace": SERVING.namespace,
-    "frontLabels": dict(SERVING.labels),
+    "gatewayNamespace": SERVING.namespace,
+    "gatewayLabels": dict(SERVING.labels),
     "audience": SERVING_AUDIENCE,
     "hosts": list(HOSTS),
     "check": "review",
-    "remember": "5s",
+    "cacheTtl": "5s",
     "authorize": [
         {"host": HOSTS[0], "resource": RESOURCE},
         {"host": HOSTS[1], "resource": RESOURCE},
@@ -79,13 +79,13 @@ SERVING_GATE: Gate = {
 """The gate of the gateway for models: who may `get` a model may call it."""
 INSIDE_GATE: Gate = {
     "engine": "istio",
-    "frontLabels": dict(LOCAL.labels),
+    "gatewayLabels": dict(LOCAL.labels),
     "audience": INSIDE_AUDIENCE,
     "audiences": {SERVING_AUDIENCE: [INSIDE]},
     "hosts": [INSIDE],
-    "bound": ["Secret", "Pod"],
+    "boundTo": ["Secret", "Pod"],
     "check": "review",
-    "remember": "5s",
+    "cacheTtl": "5s",
     "authorize": [{"host": INSIDE, "resource": RESOURCE}],
 }
 """That of the cluster-local gateway: Pods call models with their own tokens. What the gateway for
@@ -110,7 +110,7 @@ AUDIENCES = (AUDIENCE, SERVING_AUDIENCE, INSIDE_AUDIENCE)
 def config_text(
     *, domains: Object = DOMAINS, audiences: Sequence[str] = AUDIENCES, **gates: Gate
 ) -> str:
-    """A daypass.yaml with these gates: with `gate:`, if there is one alone that is `default`."""
+    """A daypass.yaml with these gates."""
     document: Object = {
         "version": 1,
         "cluster": {"issuer": ISSUER},
@@ -119,8 +119,6 @@ def config_text(
         "gatePods": {"image": "registry.example.com/daypass:1"},
         "gates": gates,
     }
-    if gates.keys() == {"default"}:
-        document["gate"] = document.pop("gates")["default"]
     return json.dumps(document, indent=2)
 
 

@@ -93,7 +93,7 @@ def running_operation(folder: Path, plane: ControlPlane, **watched: str) -> Iter
         own = (
             f"version: 1\ndomains: {{a: {{host: {HOST}, front: envoy}}}}\n"
             f"door: {{namespace: {HOME}}}\n"
-            f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review}}\n"
+            f"gates: {{default: {{audience: {AUDIENCE}, engine: envoy, check: review}}}}\n"
         )
         served = stack.enter_context(
             gate_serve_over_tls(

@@ -105,7 +105,7 @@ def serving(
     (folder / "daypass.yaml").write_text(
         f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
         f"domains: {{ekf: {{host: {EKF}, front: envoy}}}}\n"
-        f"gate: {{audience: {AUDIENCE}, engine: envoy, check: review}}\n"
+        f"gates: {{default: {{audience: {AUDIENCE}, engine: envoy, check: review}}}}\n"
     )
     (folder / "kubeconfig").write_text(json.dumps(kubeconfig(reviews.access.server, {})))
     usual = ("--without-watch", "--kubeconfig", "kubeconfig", "--listen", f"unix:{SOCKET}")

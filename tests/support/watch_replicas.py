@@ -50,8 +50,8 @@ version: 1
 domains: {{a: {{host: a.example.com, front: istio, tls: outside, gateway: a/a}}}}
 gates:
   default: {{audience: a, hosts: [a.example.com]}}
-  {OTHER}: {{audience: b, hosts: [b.example.com], frontNamespace: {OTHER_FRONT},
-    frontLabels: {{istio: {OTHER}}}}}
+  {OTHER}: {{audience: b, hosts: [b.example.com], gatewayNamespace: {OTHER_FRONT},
+    gatewayLabels: {{istio: {OTHER}}}}}
 watch: {{closeAfter: {CLOSE_AFTER:.0f}s}}
 """)
 CONFIG_MAPS = f"/api/v1/namespaces/{HOME}/configmaps/"
@@ -79,7 +79,11 @@ class PlainEngine(IstioEngine):
         return self._filter(name, pairs=sorted(shard.credentials), closes=shard.closes_unix)
 
     def _filter(self, name: str, **spec: object) -> dict[str, Any]:
-        metadata = {"name": self.named(name), "namespace": self.gate.front_namespace, "labels": {}}
+        metadata = {
+            "name": self.named(name),
+            "namespace": self.gate.gateway_namespace,
+            "labels": {},
+        }
         head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
         return {**head, "metadata": metadata, "spec": spec}
 

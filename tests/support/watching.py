@@ -43,7 +43,7 @@ cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains:
   serving: {{host: {HOST}, front: istio, tls: {{secret: serving-tls}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
-gate: {{audience: {AUDIENCE}, {gate}}}
+gates: {{default: {{audience: {AUDIENCE}, {gate}}}}}
 watch: {{{keys}}}
 gatePods: {{image: 'registry.example.com/daypass:1'}}
 """)

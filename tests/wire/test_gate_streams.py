@@ -33,7 +33,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory, service: Endless) -> Iterator
     with running_gate(
         tmp_path_factory.mktemp("gate"), SIGNER.jwks,
         protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
-        longest_stream_seconds=BOUND_SECONDS,
+        max_stream_duration_seconds=BOUND_SECONDS,
     ) as running:  # fmt: skip
         yield running
 

@@ -29,7 +29,7 @@ domains:
   ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
   alb: {host: alb.example.com, front: ingress, tls: outside}
 limits: {requestsPerSecond: 1000, perSourcePerSecond: 2}
-metrics: {scrapedFrom: [monitoring]}
+metrics: {prometheusNamespaces: [monitoring]}
 """
 """With a fixed list of statistics, by some of which the probes decide."""
 CLIENTS = itertools.count(1)

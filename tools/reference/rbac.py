@@ -23,7 +23,7 @@ _MODELS = "{name}.{namespace}.example.com"
 def example_engine(**keys: Any) -> AnyEngine:
     """Return the engine of a gate with these keys."""
     gate = {"audience": "gate.example.com", "check": "review", **keys}
-    config = Config.model_validate({"version": 1, "domains": _DOMAINS, "gate": gate})
+    config = Config.model_validate({"version": 1, "domains": _DOMAINS, "gates": {"default": gate}})
     (engine,) = engines_of(config)
     return engine
 

@@ -35,7 +35,7 @@ def find_other_names(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
     for name, gate in config.cluster_gates.items():
         if not isinstance(gate, IstioGate) or gate.guards_every_host:
             continue
-        key, patterns = config.key_of_gate(name), [*map(HostPattern.parse, gate.hosts)]
+        key, patterns = f"gates.{name}", [*map(HostPattern.parse, gate.hosts)]
         guarded, others = set[str](), list[Route]()
         for one in of_others(routes_of(snapshot, gate), config):
             if any(pattern.is_near(one.host.replace(ANY, "any-host")) for pattern in patterns):
@@ -57,7 +57,7 @@ def find_other_listeners(snapshot: Snapshot, config: Config) -> Iterator[Finding
     gates = {name: gate for name, gate in found if isinstance(gate, EnvoyGatewayGate)}
     guarded = {gate.gateway for gate in gates.values()}
     for name, gate in gates.items():
-        key, (place, listener) = config.key_of_gate(name), listener_of(gate)
+        key, (place, listener) = f"gates.{name}", listener_of(gate)
         if listener is None:
             continue
         concerns = partial(_is_unguarded, place, guarded)
@@ -92,7 +92,7 @@ def find_opened_routes(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
         for _, line in _describe_hosts(reached):
             yield warning(
                 AUDIENCE_ROUTES,
-                f"{line}, and so hosts of {config.key_of_gate(name)}.audiences that have no route"
+                f"{line}, and so hosts of gates.{name}.audiences that have no route"
                 f" of their own: tokens for {join_names(opened)} open what it serves",
                 "name the hosts in its routes, or serve it at another gateway",
             )

@@ -58,7 +58,7 @@ def _audiences(
     """Find audiences that the policy refuses, or no gate takes. `enforced`: the annotations of the
     namespaces with the policy.
     """
-    gates, policy = config.every_gate.values(), config.policy
+    gates, policy = config.gates.values(), config.policy
     taken = {each for gate in gates for each in (gate.audience, *gate.audiences)}
     refused, useless = list[Account](), list[Account]()
     for account in (each for each in accounts if labels.AUDIENCE in each.annotations):

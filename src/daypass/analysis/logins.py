@@ -65,7 +65,7 @@ class _Guard(NamedTuple):
 def find_logins(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
     """Yield logins without their condition, and doors whose requests something else refuses."""
     for key, gate in _gates(config).items():
-        guards = [*_guards(_applied(snapshot, gate.front_namespace, gate.front_labels))]
+        guards = [*_guards(_applied(snapshot, gate.gateway_namespace, gate.gateway_labels))]
         hosts = ["" if h == EVERY_HOST else HostPattern.parse(h).example("x") for h in gate.hosts]
         if asked := [g for g in guards if any(g.asks(host, is_accepted=True) for host in hosts)]:
             yield failure(
@@ -76,8 +76,8 @@ def find_logins(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
             )
         logins = [guard for guard in guards if guard.filter != _TOKENS]
         if gate.guards_every_host and not gate.has_login and logins:
-            fact = f"{key}.others is refuse, so the users of the login {_names(logins)} are refused"
-            yield warning("login", fact, f"write {key}.others: login")
+            fact = f"{key}.login is none, so the users of the login {_names(logins)} are refused"
+            yield warning("login", fact, f"write {key}.login: keep")
     gateways = {path_of(each): each.get("spec") or {} for each in snapshot.of(ISTIO_GATEWAYS)}
     for front in _doors(config):
         labels = gateways.get(front.domain.gateway or "", {}).get("selector")
@@ -97,7 +97,7 @@ def find_logins(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
 def _gates(config: Config) -> dict[str, IstioGate]:
     """Return the gates at such gateways, by their keys in the config."""
     gates = config.cluster_gates.items()
-    return {config.key_of_gate(name): it for name, it in gates if isinstance(it, IstioGate)}
+    return {f"gates.{name}": it for name, it in gates if isinstance(it, IstioGate)}
 
 
 def _doors(config: Config) -> list[IstioFront]:

@@ -88,11 +88,11 @@ ModelNames = Mapping[str, Mapping[str, Set[str]]]
 def _authorizing(config: Config) -> dict[str, ClusterGate]:
     """Return the gates with access by model, by their keys in the config."""
     gates = config.cluster_gates.items()
-    return {config.key_of_gate(name): gate for name, gate in gates if gate.authorize}
+    return {f"gates.{name}": gate for name, gate in gates if gate.authorize}
 
 
 def _platform(config: Config) -> set[str]:
-    return _PLATFORM | {gate.front_namespace for gate in _authorizing(config).values()}
+    return _PLATFORM | {gate.gateway_namespace for gate in _authorizing(config).values()}
 
 
 def _models(snapshot: Snapshot) -> ModelNames:
@@ -107,11 +107,11 @@ def _models(snapshot: Snapshot) -> ModelNames:
 def find_sessions(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
     """Find gates that let browsers' sessions pass to models, if the config does not mean that."""
     for key, gate in _authorizing(config).items():
-        if isinstance(gate, IstioGate) and gate.has_login and gate.sessions is None:
+        if isinstance(gate, IstioGate) and gate.has_login and not gate.login_may_call_models:
             yield warning(
                 "model-sessions",
-                f"{key}.others is login: users of a browser may call every model",
-                f"write {key}.others: refuse, or {key}.sessions: unchecked if that is meant",
+                f"{key}.login is keep: users of a browser may call every model",
+                f"write {key}.login: none, or {key}.loginMayCallModels: true if that is meant",
             )
 
 

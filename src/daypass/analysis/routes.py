@@ -103,7 +103,7 @@ def listener_of(gate: EnvoyGatewayGate) -> tuple[str, str | None]:
 
 def _at_istio(snapshot: Snapshot, gate: IstioGate) -> set[Route]:
     """Return what Istio's gateway serves, by Istio and Gateway API kinds and by Ingresses."""
-    own, namespace = dict(gate.front_labels), gate.front_namespace
+    own, namespace = dict(gate.gateway_labels), gate.gateway_namespace
     query = ObjectQuery("", "Pod", namespace, selector(own), metadata_only=True)
     seen = [each["metadata"].get("labels") or {} for each in snapshot.of(query)]
     names = {labels[_GATEWAY_NAME] for labels in seen or [own] if _GATEWAY_NAME in labels}

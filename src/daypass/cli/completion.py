@@ -35,8 +35,6 @@ and no credential plugin runs for it.
 FILES, NOTHING_ELSE = 0, 4
 """The shell completes files; nothing but the candidates."""
 CLUSTER_SECONDS = 1.0
-DEFAULT_GATE = "default"
-"""The name of the gate in the short form, `gate`."""
 CONFIG_BYTES = 256 * 1024
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+=,%-]*")
 """Shells insert a name from elsewhere as it is: it must not contain what they would expand."""
@@ -167,9 +165,7 @@ def _names(kind: str, given: Mapping[str, str]) -> list[str]:
     }
     kubeconfig = files.get("kubeconfig")
     if kind in ("DOMAIN", "GATE"):
-        below = _sections(files.get("config", "daypass.yaml"))
-        one = [DEFAULT_GATE] if kind == "GATE" and "gate" in below else []
-        return [*below.get(f"{kind.lower()}s", ()), *one]
+        return _sections(files.get("config", "daypass.yaml")).get(f"{kind.lower()}s", [])
     if kind == "CONTEXT":
         from daypass.kube.kubeconfig import context_names
 

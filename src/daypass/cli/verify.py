@@ -84,7 +84,7 @@ def run(args: Namespace) -> int:
             cluster = stack.enter_context(options.open_cluster(args))
             _report_keys(config, cluster)
         findings = verifier.verify(targets)
-        if config is not None and config.cluster_domains and (cluster or config.every_gate):
+        if config is not None and config.cluster_domains and (cluster or config.gates):
             from daypass.analysis.checks import find_if_possible
 
             found = find_if_possible(cluster, config) or [

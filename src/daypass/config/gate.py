@@ -36,12 +36,11 @@ Listed: TypeAlias = Annotated[
     tuple[T, ...], Field(min_length=1, max_length=100), AfterValidator(unique)
 ]
 DEFAULT_GATE = "default"
-"""The name of the gate in the short form, `gate`."""
+"""The gate whose objects have no name of a gate in theirs."""
 
 Check: TypeAlias = Literal["jwt", "review"]
 BoundTo: TypeAlias = Literal["Secret", "Pod", "none"]
-Others: TypeAlias = Literal["refuse", "login"]
-Sessions: TypeAlias = Literal["unchecked"]
+Login: TypeAlias = Literal["none", "keep"]
 
 
 class IdentityHeaders(Section):
@@ -77,7 +76,7 @@ class Gate(Section, defer_build=True):
     """What is checked. jwt: signature, claims, and whether the credential exists, in the proxy.
     review: the same, then a TokenReview of the API server, cached."""
 
-    bound: Added[Listed[BoundTo]] = Field(default=("Secret",), examples=[["Secret"]])
+    bound_to: Added[Listed[BoundTo]] = Field(default=("Secret",), examples=[["Secret"]])
     """What a token may be bound to. Secret: it is revoked with that Secret. Pod: a token that
     Kubernetes mounts into a Pod; TokenReview decides about it, so it needs check: review. none: it
     can be revoked only with its ServiceAccount."""
@@ -124,7 +123,7 @@ class Gate(Section, defer_build=True):
     """Which requests are for a model. Kubernetes' RBAC decides who may call which: it needs check:
     review. Default: every caller may call every model."""
 
-    longest_stream_seconds: Annotated[
+    max_stream_duration_seconds: Annotated[
         int | None,
         Duration(
             lowest=10,
@@ -137,7 +136,7 @@ class Gate(Section, defer_build=True):
     """How long a request, a stream or a WebSocket may last: it is cut then, whatever its token.
     Default: no bound."""
 
-    remember_seconds: Annotated[
+    cache_ttl_seconds: Annotated[
         int,
         Duration(
             lowest=1,
@@ -147,8 +146,8 @@ class Gate(Section, defer_build=True):
         ),
         HIGHER,
     ] = Field(default=60, examples=["60s"])
-    """check review: how long a successful TokenReview is cached, at most. A credential that
-    the watch no longer sees ends it at once."""
+    """check: review: how long a successful TokenReview or SubjectAccessReview is cached, at most. A
+    credential that the watch no longer sees ends it at once."""
 
     @field_validator("hosts")
     @classmethod
@@ -203,7 +202,7 @@ ISTIO_ROOT = "istio-system"
 class ClusterGate(Gate):
     """A gate at a gateway of a cluster."""
 
-    front_namespace: Label = Field(examples=["istio-system"])
+    gateway_namespace: Label = Field(examples=["istio-system"])
     """Namespace of the gateway's pods."""
 
     def is_at_gateway_of(self, other: "ClusterGate") -> bool:
@@ -216,18 +215,18 @@ class IstioGate(ClusterGate):
 
     engine: Changed[Literal["istio"]] = "istio"
 
-    others: Annotated[Others, Opens("laxer", ("refuse", "login"))] = "refuse"
-    """What happens to requests without a token of this cluster. refuse: they are refused. login:
-    they pass on to the browser login on the same gateway (oauth2-proxy, AuthService), with any
-    other token they carry."""
+    login: Annotated[Login, Opens("laxer", ("none", "keep"))] = "none"
+    """What happens to requests without a token of this cluster. none: they are refused. keep: they
+    pass on to the browser login on the same gateway (oauth2-proxy, AuthService), with any other
+    token they carry."""
 
-    sessions: Harmless[Sessions | None] = Field(default=None, examples=["unchecked"])
-    """authorize and others: login: who logs in with a browser may call every model. unchecked: that
-    is meant. Default: it is a finding."""
+    login_may_call_models: Harmless[bool] = False
+    """authorize and login: keep: users who log in with a browser may call every model, which is a
+    finding unless this is true."""
 
-    front_namespace: Changed[Label] = Field(default=ISTIO_ROOT, examples=[ISTIO_ROOT])
+    gateway_namespace: Changed[Label] = Field(default=ISTIO_ROOT, examples=[ISTIO_ROOT])
 
-    front_labels: Changed[Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT]] = Field(
+    gateway_labels: Changed[Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT]] = Field(
         default=GATEWAY_LABELS, min_length=1, max_length=10, examples=[GATEWAY_LABELS]
     )
     """Labels of the gateway's pods."""
@@ -235,16 +234,16 @@ class IstioGate(ClusterGate):
     @property
     def has_login(self) -> bool:
         """Whether requests without a token of the cluster go on to a login."""
-        return self.others == "login"
+        return self.login == "keep"
 
     def is_at_gateway_of(self, other: ClusterGate) -> bool:
         """Return whether a pod may have the labels of both, where the objects of both apply."""
         if not isinstance(other, IstioGate):
             return False
-        namespaces = {self.front_namespace, other.front_namespace}
+        namespaces = {self.gateway_namespace, other.gateway_namespace}
         if len(namespaces) > 1 and ISTIO_ROOT not in namespaces:
             return False
-        mine, others = self.front_labels, other.front_labels
+        mine, others = self.gateway_labels, other.gateway_labels
         return all(mine[name] == others[name] for name in mine.keys() & others.keys())
 
     def guards(self, domain: Domain) -> bool:
@@ -267,7 +266,7 @@ class EnvoyGatewayGate(ClusterGate):
     """The Gateway to guard, as NAMESPACE/NAME; for one of its listeners, as
     NAMESPACE/NAME/LISTENER."""
 
-    front_namespace: Changed[Label] = Field(
+    gateway_namespace: Changed[Label] = Field(
         default="envoy-gateway-system", examples=["envoy-gateway-system"]
     )
 
@@ -281,11 +280,11 @@ class EnvoyGatewayGate(ClusterGate):
     @field_validator("gateway")
     @classmethod
     def _a_listener_keeps_its_settings(cls, gateway: str, info: ValidationInfo) -> str:
-        if gateway.count("/") > 1 and info.data.get("longest_stream_seconds") is not None:
+        if gateway.count("/") > 1 and info.data.get("max_stream_duration_seconds") is not None:
             raise fault(
-                "longestStream at one listener would replace all settings of the Gateway's own"
+                "maxStreamDuration at one listener would replace all settings of the Gateway's own"
                 " ClientTrafficPolicy there",
-                "leave longestStream out, or guard the whole Gateway: NAMESPACE/NAME",
+                "leave maxStreamDuration out, or guard the whole Gateway: NAMESPACE/NAME",
             )
         return gateway
 

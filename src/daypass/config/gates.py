@@ -27,11 +27,11 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
         _check_audience(audience, info, *further)
         if audience == gate.audience:
             raise fault("it is the gate's audience, which opens all", "leave it out", at=further)
-    if not gate.is_reviewed and "Pod" in gate.bound:
+    if not gate.is_reviewed and "Pod" in gate.bound_to:
         raise fault(
             "only TokenReview knows whether a Pod still exists, and check: jwt asks for none",
             "write check: review, or leave Pod out",
-            at=(*at, "bound", gate.bound.index("Pod")),
+            at=(*at, "boundTo", gate.bound_to.index("Pod")),
         )
     if not gate.is_reviewed and gate.authorize:
         raise fault(
@@ -96,7 +96,7 @@ def _with_hosts(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
     if not hosts:
         raise fault(
             f"no domain has a public name for the engine {gate.engine} to guard",
-            "list the hosts in gate.hosts, or write engine: envoy for one machine",
+            "list its hosts, or write engine: envoy for one machine",
             at=at,
         )
     return gate.model_copy(update={"hosts": tuple(hosts)})
@@ -148,7 +148,7 @@ def check_gates(gates: Mapping[str, AnyGate]) -> None:
         )
     for (other, first), (name, gate) in combinations(in_cluster.items(), 2):
         if first.is_at_gateway_of(gate):
-            keys = "frontNamespace, frontLabels" if isinstance(gate, IstioGate) else "gateway"
+            keys = "gatewayNamespace, gatewayLabels" if isinstance(gate, IstioGate) else "gateway"
             raise fault(
                 f"the gate {shown(other)} may be at the same gateway",
                 f"a gateway has one gate: list all hosts in it, or name another gateway ({keys})",

@@ -297,8 +297,6 @@ def _remedy(finding: _Finding) -> str:
     """What to do about an unknown key: the nearest here, the level it belongs to, or all keys."""
     location = finding.location
     key, here = str(location[-1]), name_of(location[:-1])
-    if key == "requireBound":
-        return "bound replaces it: write bound: [Secret, none] for false, leave it out for true"
     if near := _near_key(location):
         return f"did you mean {shown(near)}?"
     elsewhere = [

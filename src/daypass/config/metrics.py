@@ -15,7 +15,7 @@ class Metrics(Section):
     """Metrics for Prometheus: who may read them, and the objects of the Prometheus Operator and
     Grafana. Default: nobody, and none."""
 
-    scraped_from: Added[Annotated[tuple[Label, ...], AfterValidator(unique)]] = Field(
+    prometheus_namespaces: Added[Annotated[tuple[Label, ...], AfterValidator(unique)]] = Field(
         default_factory=tuple, max_length=20, examples=[["monitoring"]]
     )
     """Namespaces whose Pods may reach the ports with metrics: of the door (9002), of the watch
@@ -45,11 +45,11 @@ class Metrics(Section):
         if (self.pod_monitor or self.service_monitor) and not self.is_served:
             raise fault(
                 "no Pod may reach the ports with metrics",
-                "add scrapedFrom: [NAMESPACE], with the namespace of Prometheus",
+                "add prometheusNamespaces: [NAMESPACE], with the namespace of Prometheus",
             )
         return self
 
     @property
     def is_served(self) -> bool:
         """Whether anyone may reach the ports with metrics."""
-        return bool(self.scraped_from)
+        return bool(self.prometheus_namespaces)

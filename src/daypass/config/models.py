@@ -14,7 +14,7 @@ from daypass._core.text import did_you_mean
 from daypass.config.domain import EXAMPLE, AnyDomain, ClusterDomain, Domain
 from daypass.config.errors import SAME_HOST, fault
 from daypass.config.exposure import DOOR_BODY_LIMIT_BYTES
-from daypass.config.gate import DEFAULT_GATE, AnyGate, ClusterGate, Gate, GatePods, WatchSettings
+from daypass.config.gate import AnyGate, ClusterGate, Gate, GatePods, WatchSettings
 from daypass.config.gates import IN_CLUSTER, check_gates, fit_gate
 from daypass.config.hosts import Host, IpAddress
 from daypass.config.locations import (
@@ -158,9 +158,6 @@ class Local(Section):
     metrics: ListenAddress | None = Field(default=None, examples=["127.0.0.1:9002"])
     """Where the metrics of door and gate are served, over http at /metrics. Default: nowhere."""
 
-    gate_name: Label | None = Field(default=None, examples=["serving"])
-    """Which of several gates runs there. Default: the only one."""
-
     upstream: UpstreamOrigin | None = Field(
         default=None, examples=["http://127.0.0.1:8080", "h2c://127.0.0.1:50051"]
     )
@@ -248,6 +245,9 @@ class Policy(Section):
 
 VERSION = 1
 
+ADD_A_GATE = "add one: gates: {default: {audience: YOUR-AUDIENCE}}"
+"""What to do about a config without a gate."""
+
 
 def repeated_hosts(hosts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield domains with the host of an earlier domain: (the later domain, the earlier one)."""
@@ -285,17 +285,13 @@ class Config(Section):
     """Rules for short-lived tokens, enforced by the API server. Default: no rules; clients decide
     whether tokens are bound."""
 
-    gate: Removed[AnyGate | None] = None
-    """The check in front of the APIs, if there is one: short for gates, with the name default.
-    Default: only the door is set up."""
-
     gates: Removed[Annotated[Mapping[Label, AnyGate], READ_ONLY, AS_DICT]] = Field(
         default_factory=dict,
         max_length=20,
         examples=[{"serving": {"audience": "serving.example.com"}}],
     )
-    """The checks in front of the APIs, one at each gateway, each with a short name of your
-    choice."""
+    """The checks in front of the APIs, one at each gateway, each with a short name of your choice.
+    Default: only the door is set up."""
 
     watch: WatchSettings = Field(default_factory=WatchSettings)
     """Which credentials the gates accept, and for how long without news of them."""
@@ -331,35 +327,23 @@ class Config(Section):
         }
 
     @property
-    def every_gate(self) -> Mapping[str, Gate]:
-        """The gates by name, sorted."""
-        gates = dict(self.gates) if self.gate is None else {DEFAULT_GATE: self.gate}
-        return dict(sorted(gates.items()))
-
-    def key_of_gate(self, name: str) -> str:
-        """Return the key of a gate: `gate`, or `gates.NAME`."""
-        return f"gates.{name}" if self.gate is None else "gate"
-
-    @property
     def cluster_gates(self) -> Mapping[str, ClusterGate]:
         """The gates in a cluster by name, sorted; none if there is one on one machine."""
-        return {
-            name: gate for name, gate in self.every_gate.items() if isinstance(gate, ClusterGate)
-        }
+        return {name: gate for name, gate in self.gates.items() if isinstance(gate, ClusterGate)}
 
     def find_gate(self, name: str | None) -> tuple[str, Gate]:
         """Return the gate of this name or, if there is one gate, that one, with its name.
 
         Raises UsageError.
         """
-        gates = self.every_gate
+        gates = self.gates
         if name is None and len(gates) == 1:
             return next(iter(gates.items()))
         if name is not None and name in gates:
             return name, gates[name]
         known = ", ".join(gates)
         if not gates:
-            raise UsageError("the config has no gate", "add one: gate: {audience: YOUR-AUDIENCE}")
+            raise UsageError("the config has no gate", ADD_A_GATE)
         if name is None:
             raise UsageError("the config has several gates", f"name one: {known}")
         fact = f"the config has no gate {name[:80]!r}"
@@ -369,19 +353,24 @@ class Config(Section):
     def local_gate(self) -> tuple[str, Gate] | None:
         """The gate that runs on one machine, with its name; None without gates.
 
-        Raises UsageError if there are several, and `local` names none.
+        Raises UsageError if there are several.
         """
-        return self.find_gate(self.local.gate_name) if self.every_gate else None
+        if len(self.gates) > 1:
+            raise UsageError(
+                "the config has several gates, and one machine runs one",
+                "write a config with one of them for this machine",
+            )
+        return self.find_gate(None) if self.gates else None
 
     @property
     def accepts_unbound(self) -> bool:
         """Whether some gate accepts tokens that are bound to nothing."""
-        return any("none" in gate.bound for gate in self.every_gate.values())
+        return any("none" in gate.bound_to for gate in self.gates.values())
 
     def gate_of(self, domain: Domain) -> tuple[str, Gate] | None:
         """Return the gate that answers at a domain's host, and its name: one that names the host,
         or else one that guards every host of its gateway."""
-        found = [(name, gate) for name, gate in self.every_gate.items() if gate.guards(domain)]
+        found = [(name, gate) for name, gate in self.gates.items() if gate.guards(domain)]
         return min(found, key=lambda each: each[1].guards_every_host, default=None)
 
     def port_of(self, domain: Domain, listen: Address) -> int:
@@ -405,7 +394,7 @@ class Config(Section):
             audiences={
                 name: tuple(map(Place.parse, places)) for name, places in gate.audiences.items()
             },
-            bound=frozenset(map(Bound, gate.bound)),
+            bound=frozenset(map(Bound, gate.bound_to)),
             allow=None if gate.allow is None else gate.allow.rule,
             authorize=tuple(each.rule for each in gate.authorize),
         )
@@ -420,22 +409,14 @@ class Config(Section):
             )
         return domains
 
-    @field_validator("gate")
-    @classmethod
-    def _the_gate_fits(cls, gate: AnyGate | None, info: ValidationInfo) -> AnyGate | None:
-        return None if gate is None else fit_gate(gate, info)
-
     @field_validator("gates")
     @classmethod
     def _the_gates_fit(
         cls, gates: Mapping[str, AnyGate], info: ValidationInfo
     ) -> Mapping[str, AnyGate]:
-        if gates and info.data.get("gate") is not None:
-            fact = "gate is the short form for one gate, and there is gates, too"
-            raise fault(fact, f"move what is in gate to gates.{DEFAULT_GATE}")
         if len(gates) > 1 and (name := next((n for n, g in gates.items() if not g.hosts), None)):
             raise fault("it guards the hosts of all domains", "list its hosts", at=(name,))
-        fitting = {name: fit_gate(gate, info, name) for name, gate in gates.items()}
+        fitting = {name: fit_gate(gate, info, name) for name, gate in sorted(gates.items())}
         check_gates(fitting)
         return MappingProxyType(fitting)
 

@@ -141,7 +141,7 @@ def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Ite
     for engine in engines:
         if (query := engine.published_as) is not None:
             kind = cluster.find_kind(query.group, query.kind)
-            listed = [] if kind is None else cluster.list(kind, engine.gate.front_namespace)
+            listed = [] if kind is None else cluster.list(kind, engine.gate.gateway_namespace)
             specs[engine.name] = {name_of(each): each.get("spec") for each in listed}
             # They are never published without keys.
             yield from {engine.named(GATE_KEYS)} & specs[engine.name].keys()

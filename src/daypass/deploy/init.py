@@ -24,8 +24,9 @@ version: 1
 _POLICY = "\n# What short-lived tokens the API server may issue in the namespaces of identities.\n"
 _GATE = """
 # The check in front of the APIs that the tokens are for: it refuses every other token there.
-# gate:
-#   audience: {audience}
+# gates:
+#   default:
+#     audience: {audience}
 """
 
 

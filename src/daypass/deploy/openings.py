@@ -14,7 +14,6 @@ from daypass._core.findings import Finding, warning
 from daypass._core.hints import command
 from daypass.config import Config
 from daypass.config.domain import INSIDE, OUTSIDE
-from daypass.config.gate import DEFAULT_GATE
 from daypass.config.levels import CHOSEN, level_at, levels, name_of
 from daypass.config.models import DEFAULT_LONGEST_LIFETIME_SECONDS
 from daypass.config.opens import ADDED, CHANGED, NEVER, REMOVED, Opens
@@ -35,7 +34,7 @@ _ALL = {"cluster.addresses": "any address", "gates.NAME.hosts": EVERY_HOST}
 _NO_FACTS = ClusterFacts()
 _NOT_KNOWN: Any = object()
 """The value of a key that is not in what was confirmed."""
-_PLACE = ("gateway", "front_namespace", "front_labels")
+_PLACE = ("gateway", "gateway_namespace", "gateway_labels")
 """The fields of a gate that say which gateway it guards."""
 _WITHOUT_POLICY = {"longestLifetime": DEFAULT_LONGEST_LIFETIME_SECONDS}
 _WHY = {
@@ -64,7 +63,7 @@ def openings(config: Config, facts: ClusterFacts = _NO_FACTS) -> Openings:
 
     `facts`: the contents of the files that it names.
     """
-    cluster, found = config.cluster, config.model_dump(mode="json", exclude={"gate", "local"})
+    cluster, found = config.cluster, config.model_dump(mode="json", exclude={"local"})
     found["cluster"] |= {
         "addresses": list(cluster.addresses) or [_ALL["cluster.addresses"]],
         "serverName": None if cluster.server_name == cluster.server_host else cluster.server_name,
@@ -112,7 +111,7 @@ def _past_logins(before: Openings, after: Openings) -> Iterator[str]:
     for name, gate in after["gates"].items():
         known = _mapping(_mapping(before, "gates"), name).get("hosts", [])
         hosts = [host for host in gate["hosts"] if host not in known and EVERY_HOST not in known]
-        if hosts and gate.get("others") == "login":
+        if hosts and gate.get("login") == "keep":
             where = ", ".join("every host" if host == EVERY_HOST else host for host in hosts)
             key = _named(("gates", name), before, after)
             yield f"{key}.hosts: the gate's tokens pass the login at {where}"
@@ -123,8 +122,6 @@ def _named(place: Location, before: Openings, after: Openings) -> str:
     head, *keys = map(str, place)
     if head == "domains" and keys:
         return ": ".join([f"https://{keys[0]}{after['prefix']}", *keys[1:]])
-    if head == "gates" and keys and {*_mapping(before, head), *after[head]} == {DEFAULT_GATE}:
-        head, keys = "gate", keys[1:]
     return ".".join([head, *keys])
 
 
@@ -212,7 +209,7 @@ def _shown(value: Any) -> str:
 
 def ended(before: Openings | None, after: Openings) -> list[Finding]:
     """Return what works no longer with `after`, as far as `before` is known."""
-    login = "on Istio, `others: login` lets users log in there with a browser"
+    login = "on Istio, `login: keep` lets users log in there with a browser"
     with suppress(KeyError, TypeError, AttributeError):
         known = NOTHING if before is None else before
         found = [warning("ends", fact, _who_uses_it()) for fact in _gone(known, after)]
@@ -245,10 +242,10 @@ def _gone(before: Openings, after: Openings) -> Iterator[str]:
 def _refused(before: Openings, after: Openings) -> Iterator[str]:
     """Yield where a gate refuses requests without a token for it, and did not before."""
     for name, gate in after["gates"].items():
-        then = before["gates"].get(name, {"others": "login"})
-        known = [] if then.get("others") == "login" else then["hosts"]
+        then = before["gates"].get(name, {"login": "keep"})
+        known = [] if then.get("login") == "keep" else then["hosts"]
         hosts = [host for host in gate["hosts"] if host not in known]
-        if hosts and gate.get("others") != "login":
+        if hosts and gate.get("login") != "keep":
             where = "every host of its gateway" if EVERY_HOST in hosts else ", ".join(hosts)
             key = _named(("gates", name), before, after)
             yield f"{key}: requests without a token for it are refused at {where}, browsers' too"
@@ -270,5 +267,5 @@ def require_same_names(before: Openings | None, config: Config) -> None:
                 raise RenamedGateError(
                     f"the gate {other} is at the gateway of {name} already, and a gate cannot be"
                     " renamed without a moment in which its gateway refuses or checks nothing",
-                    f"keep its name: gates.{other} (`gate` is gates.{DEFAULT_GATE})",
+                    f"keep its name: gates.{other}",
                 )

@@ -124,7 +124,7 @@ def published_refs(config: Config) -> set[ObjectRef]:
             ObjectRef(
                 group=engine.published_as.group,
                 kind=engine.published_as.kind,
-                namespace=engine.gate.front_namespace,
+                namespace=engine.gate.gateway_namespace,
                 name=name,
             )
             for engine in found

@@ -111,8 +111,8 @@ def header_of_gate(cluster: Cluster, name: str, gate: Gate) -> TrustedHeader:
             f"gate {name} is not at a gateway of Istio, so its gateway may have no principal",
             "name the one that its Pods have, if any: --principal P",
         )
-    namespace = gate.front_namespace
-    selector = labels.selector(gate.front_labels)
+    namespace = gate.gateway_namespace
+    selector = labels.selector(gate.gateway_labels)
     pods = list[Object]()
     with suppress(NotFoundError):  # an API server without Pods
         pods = cluster.list(PODS, namespace, labels=selector)
@@ -120,8 +120,8 @@ def header_of_gate(cluster: Cluster, name: str, gate: Gate) -> TrustedHeader:
     if not accounts:
         raise UsageError(
             f"the gateway of gate {name} has no Pods: none in {namespace} has {selector}",
-            "check the gate's frontNamespace and frontLabels, or name its principal: --principal"
-            " cluster.local/ns/NS/sa/NAME",
+            "check the gate's gatewayNamespace and gatewayLabels, or name its principal:"
+            " --principal cluster.local/ns/NS/sa/NAME",
         )
     principals = (f"{TRUST_DOMAIN}/ns/{namespace}/sa/{each}" for each in sorted(accounts))
     return TrustedHeader(header=gate.headers.user, principals=tuple(principals))

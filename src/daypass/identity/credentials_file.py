@@ -234,7 +234,7 @@ def _config_audience(
         return None
     if options.gate is not None:
         return config.find_gate(options.gate)[1].audience
-    of_gates = {gate.audience for gate in config.every_gate.values()}
+    of_gates = {gate.audience for gate in config.gates.values()}
     if len(of_gates) == 1:
         return of_gates.pop()
     if before in of_gates and options.domain is None:
@@ -243,7 +243,7 @@ def _config_audience(
         return found[1].audience
     if of_gates:
         raise UsageError(
-            "the config has several gates", f"name one with --gate: {', '.join(config.every_gate)}"
+            "the config has several gates", f"name one with --gate: {', '.join(config.gates)}"
         )
     audiences = config.policy.audiences if config.policy is not None else ()
     return audiences[0] if len(audiences) == 1 else None
@@ -251,7 +251,7 @@ def _config_audience(
 
 def _lifetime(options: CredentialsOptions, config: Config | None, before: str) -> int:
     longest = LONGEST_TOKEN_SECONDS
-    if config is not None and (config.policy is not None or config.every_gate):
+    if config is not None and (config.policy is not None or config.gates):
         longest = config.longest_lifetime_seconds
     if config is not None and config.policy is not None and options.is_federated:
         longest = min(longest, config.policy.federated.longest_lifetime_seconds)

@@ -28,8 +28,8 @@ SERVER_NAME = "kubernetes.default.svc"
 RIGHTS = (
     "--kubeconfig FILE, of a user who may list and watch Namespaces and ServiceAccounts, the "
     "ConfigMap daypass-denied, and Secrets in the namespaces of identities; read the signing keys "
-    "(ClusterRole system:service-account-issuer-discovery); and create tokenreviews, if gate.check "
-    "is review"
+    "(ClusterRole system:service-account-issuer-discovery); and create tokenreviews, if the gate "
+    "has check: review"
 )
 
 

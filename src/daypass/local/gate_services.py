@@ -237,7 +237,7 @@ class LocalAuthorizer:
         checks_credentials: bool,
     ) -> None:
         self.path = path
-        name, gate = config.find_gate(config.local.gate_name)
+        name, gate = config.find_gate(None)
         # Envoy has verified what it asks about.
         served = ServedGate(name, gate, config.rules_of(gate, issuer), is_verified=True)
         self._service = Service(

@@ -111,7 +111,7 @@ def envoy_settings(
     hosts = guarding.named_hosts
     if not hosts:
         raise UsageError(
-            "gate.hosts names no host, and on this machine the gate answers only to names",
+            f"gates.{name}.hosts names no host, and on this machine the gate answers only to names",
             "add one next to '*', such as localhost",
         )
     forms = (HostPattern.parse(host).parts for host in guarding.hosts)

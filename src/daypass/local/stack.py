@@ -69,7 +69,7 @@ version: 1
 {cluster}domains:
   here: {{host: {HOST}, front: envoy}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 24h}}
-gate: {{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}]}}
+gates: {{default: {{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}]}}}}
 limits: {{requestsPerSecond: 2000, perSourcePerSecond: 1000}}
 local: {{door: "{HOST}:{door_port}", gate: "{HOST}:{gate_port}", {backend}}}
 """

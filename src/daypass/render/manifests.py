@@ -149,7 +149,7 @@ def _verify_namespace(config: Config, fronts: list[AnyFront]) -> None:
     """Raise RenderError if others use the namespace: it is labelled and removed as a whole."""
     name = config.door.namespace
     used = {front.pods_namespace for front in fronts}
-    used |= {gate.front_namespace for gate in config.cluster_gates.values()}
+    used |= {gate.gateway_namespace for gate in config.cluster_gates.values()}
     if name == "default" or name.startswith("kube-") or name in used:
         raise RenderError(
             f"door.namespace is {name}, which others use",

@@ -71,7 +71,7 @@ def watcher_rbac(config: Config) -> list[Object]:
         if (query := engine.published_as) is not None:
             kinds, names = [f"{query.kind.lower()}s"], engine.published_names
             rule = _rule(query.group, kinds, _WRITE, names)
-            of_gateways.setdefault(engine.gate.front_namespace, []).append(rule)
+            of_gateways.setdefault(engine.gate.gateway_namespace, []).append(rule)
     for namespace, rules in of_gateways.items():
         objects += _role(GATE_PUBLISHER, GATE_WATCH, namespace, home, rules)
     if of_gateways:

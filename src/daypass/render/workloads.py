@@ -195,7 +195,7 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
         ports={"https": _AUTHORIZER_PORT, STATUS: AUTHORIZER_STATUS_PORT},
         rules=(
             {
-                **_from_namespaces(engine.gate.front_namespace for engine in reviewed),
+                **_from_namespaces(engine.gate.gateway_namespace for engine in reviewed),
                 "ports": [network_port(_AUTHORIZER_PORT)],
             },
             *_scraped(config, AUTHORIZER_STATUS_PORT),
@@ -292,7 +292,9 @@ def _scraped(config: Config, port: int) -> tuple[Object, ...]:
     """Return the rules for a port with metrics."""
     if not config.metrics.is_served:
         return ()
-    return ({**_from_namespaces(config.metrics.scraped_from), "ports": [network_port(port)]},)
+    return (
+        {**_from_namespaces(config.metrics.prometheus_namespaces), "ports": [network_port(port)]},
+    )
 
 
 def _from_namespaces(names: Iterable[str | None]) -> Object:

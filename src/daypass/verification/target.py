@@ -77,7 +77,7 @@ def targets_of(
     if name is not None:
         config.find_domain(name)
     fronts = {front.name: front for front in fronts_of(config)}
-    names = set(config.every_gate)
+    names = set(config.gates)
     own = {each: config.gate_of(domain) for each, domain in config.domains.items()}
     checked = {each: names if found is None else {found[0]} for each, found in own.items()}
     if name is None:  # with the first domain, those of no domain
@@ -91,7 +91,7 @@ def targets_of(
         own_authority = machine_authority if domain.tls is None else None
         gates = (
             _gate_target(config, gate, domain, is_checked=gate in checked[each])
-            for gate in config.every_gate
+            for gate in config.gates
         )
         target = VerificationTarget(
             name=each,
@@ -111,13 +111,13 @@ def targets_of(
 
 def _gate_target(config: Config, name: str, domain: Domain, *, is_checked: bool) -> GateTarget:
     """Return where a gate answers: at the domain, or else at a host of its own."""
-    gate, several = config.every_gate[name], len(config.every_gate) > 1
+    gate, several = config.gates[name], len(config.gates) > 1
     host, why_not = domain.host, ""
     if config.gate_of(domain) != (name, gate):
         patterns = sorted(map(HostPattern.parse, gate.hosts), key=lambda each: not each.is_literal)
         forms = (each.example(MADE_UP) for each in patterns if each.text != EVERY_HOST)
         host = next(forms, "")
-        hosts = f"{config.key_of_gate(name)}.hosts"
+        hosts = f"gates.{name}.hosts"
         if not host:
             why_not = f"{hosts} has no host to send the request to: add one next to '*'"
         elif host.endswith(".svc.cluster.local"):

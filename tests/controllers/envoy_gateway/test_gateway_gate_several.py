@@ -47,7 +47,7 @@ gates:
     engine: envoy-gateway
     gateway: {INFRA}/public
     hosts: [{HOST}]
-    remember: 1s
+    cacheTtl: 1s
   models:
     audience: models
     engine: envoy-gateway

@@ -33,7 +33,7 @@ MOST_SECONDS = 4 * BOUND_SECONDS
 STREAMS, LIFTED = "streams.example.com", "lifted.example.com"
 GATE = f"""check: review
   hosts: [{HOST}, {OTHER}, {STREAMS}, {LIFTED}]
-  longestStream: {BOUND_SECONDS}s"""
+  maxStreamDuration: {BOUND_SECONDS}s"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

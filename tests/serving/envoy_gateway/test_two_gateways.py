@@ -86,7 +86,7 @@ SERVING_GATE: Gate = {
     "gateway": ROUTING.gateway_api,
     "audience": SERVING_AUDIENCE,
     "hosts": [HOSTS[1], LLM_HOST, PATHS.domain, DOMAIN],
-    "remember": "5s",
+    "cacheTtl": "5s",
     "authorize": [
         {"host": HOSTS[1], "resource": RESOURCE},
         {"host": LLM_HOST, "path": "/{namespace}/{name}/", "resource": f"{LLM}.serving.kserve.io"},

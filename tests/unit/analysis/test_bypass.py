@@ -25,7 +25,7 @@ HOST = "ekf.example.com"
 def gate_of(text: str) -> str:
     return (
         "version: 1\ndomains: {ekf: {host: ekf.example.com, front: istio, tls: outside}}\n"
-        f"gate: {{audience: gate.example.com, {text}}}\n"
+        f"gates: {{default: {{audience: gate.example.com, {text}}}}}\n"
     )
 
 
@@ -379,7 +379,7 @@ def test_a_wildcards_route_that_an_audience_opens_too_is_reported(
     lines = opened_too(gateway("*"), document, places=places, hosts=hosts.strip("'"))
     assert len(lines) == is_more
     for fact, hint in lines:
-        assert is_about(fact, document["metadata"]["name"], "gate.audiences", " alice ")
+        assert is_about(fact, document["metadata"]["name"], "gates.default.audiences", " alice ")
         check(f"{fact}\n{hint}", reason=AUDIENCE_ROUTES)
 
 

@@ -32,7 +32,7 @@ cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains:
   kubeflow: {{host: {HOST}, front: istio, gateway: kubeflow/kubeflow-gateway, tls: outside}}
 policy: {{audiences: [gate.example.com]}}
-gate: {{audience: gate.example.com, others: login, hosts: [{HOST}]}}
+gates: {{default: {{audience: gate.example.com, login: keep, hosts: [{HOST}]}}}}
 gatePods: {{image: 'r.example.com/daypass:1'}}
 """
 Named = dict[tuple[str, str], Any]
@@ -140,8 +140,8 @@ def unconditional_filter(there: Named) -> None:
     [
         (gone(("VirtualService", "daypass-domain-kubeflow")), "not-applied", ["domains.kubeflow"]),
         (gone(("EnvoyFilter", GATE)), "not-applied", ["gate", "daypass apply"]),
-        (without_condition, "login", ["AuthorizationPolicy", "gate has accepted"]),
-        (unconditional_filter, "login", ["EnvoyFilter istio-system/login", "gate has accepted"]),
+        (without_condition, "login", ["AuthorizationPolicy", "gates.default has accepted"]),
+        (unconditional_filter, "login", ["istio-system/login", "gates.default has accepted"]),
         (gone(PAST), "login", ["RequestAuthentication", "oauth2-proxy", HOST]),
         (half_past, "login", ["RequestAuthentication istio-system/dex"]),
         (instead(THE_GATEWAY, gateway("x.example.com", "*.y.example.com")), "gateway-host",
@@ -229,9 +229,9 @@ def test_a_login_at_another_gateway_is_no_finding() -> None:
 
 
 def test_a_gate_for_every_host_that_refuses_the_users_of_a_login_is_found() -> None:
-    text = CONFIG.replace("others: login, hosts: [", "hosts: ['*', ")
+    text = CONFIG.replace("login: keep, hosts: [", "hosts: ['*', ")
     finding = found(text, *well().values())["login"]
-    check(finding.sentence, "gate.others: login", reason="login")
+    check(finding.sentence, "gates.default.login: keep", reason="login")
     assert finding.level is Level.WARNING
     named = text.replace("'*', ", "")  # another host may be for browsers
     assert "login" not in found(named, *well().values())

@@ -119,7 +119,7 @@ def test_another_gateway_for_the_host_is_found_where_apply_makes_one() -> None:
 
 def test_a_guarded_host_that_would_lead_to_the_door_alone_is_found() -> None:
     text = domain("istio", tls="outside", gateway="kubeflow/theirs")
-    guarded = f"{text}gate: {{audience: a, hosts: [{HOST}]}}\n"
+    guarded = f"{text}gates: {{default: {{audience: a, hosts: [{HOST}]}}}}\n"
     (finding,) = found("lost-host", guarded, gateway("*"), service("*"))
     check(finding.sentence, HOST, "VirtualService kubeflow/app", reason="lost-host")
     assert found("lost-host", text, gateway("*"), service("*")) == []

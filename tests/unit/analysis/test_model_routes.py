@@ -42,9 +42,9 @@ def gate(*rules: str) -> str:
     hosts = [of_models if HOST in rules else "*.*", dashed if DASHED in rules else "*"]
     return (
         "version: 1\ndomains: {ekf: {host: example.com, front: istio, tls: outside}}\n"
-        "gate:\n  audience: gate.example.com\n  check: review\n"
-        f"  hosts: [example.com, '{hosts[0]}.example.com', '{hosts[1]}.example.com']\n"
-        f"  authorize: [{', '.join(rules)}]\n"
+        "gates:\n  default:\n    audience: gate.example.com\n    check: review\n"
+        f"    hosts: [example.com, '{hosts[0]}.example.com', '{hosts[1]}.example.com']\n"
+        f"    authorize: [{', '.join(rules)}]\n"
     )
 
 
@@ -74,7 +74,7 @@ def reported(*routes: Object, rules: tuple[str, ...] = (HOST, PATH)) -> list[str
     """The lines about these routes at the gateway that has the gate."""
     config = config_of(gate(*rules))
     served = served_at(config, KUBEFLOW_GATEWAY, PUBLIC, *routes)
-    own = [each.rule for each in config.every_gate["default"].authorize]
+    own = [each.rule for each in config.gates["default"].authorize]
     return list(foreign_routes(served, own, MODELS))
 
 
@@ -227,14 +227,14 @@ def test_a_gate_reads_every_model_if_each_of_its_hosts_has_a_rule(
     route = virtual_service(IRIS, ROUTING)
     served = served_at(config, KUBEFLOW_GATEWAY, route)
     assert {each.host for each in served} == {"iris.alice.example.com", "example.com"}
-    own = [each.rule for each in config.every_gate["default"].authorize]
+    own = [each.rule for each in config.gates["default"].authorize]
     assert all(is_read(each, own) for each in served) is read
 
 
 def test_a_rule_for_paths_reads_no_model_of_another_hosts_every_path() -> None:
     """KServe's Ingresses in Standard mode have `/`, which is near `/{namespace}/{name}/`."""
     config = config_of(gate(LLM_PATH))
-    own = [each.rule for each in config.every_gate["default"].authorize]
+    own = [each.rule for each in config.gates["default"].authorize]
     served = served_at(config, PUBLIC, ingress(MNIST, ROUTING))
     assert served
     assert not any(is_read(each, own) for each in served)

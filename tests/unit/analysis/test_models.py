@@ -26,13 +26,14 @@ IRIS = Model(name="iris", namespace="alice")
 CONFIG = """\
 version: 1
 domains: {serving: {host: example.com, front: istio, tls: outside}}
-gate:
-  audience: serving
-  check: review
-  frontLabels: {istio: serving}
-  hosts: ['{name}.{namespace}.example.com']
-  authorize:
-  - {host: '{name}.{namespace}.example.com', resource: inferenceservices.serving.kserve.io}
+gates:
+  default:
+    audience: serving
+    check: review
+    gatewayLabels: {istio: serving}
+    hosts: ['{name}.{namespace}.example.com']
+    authorize:
+    - {host: '{name}.{namespace}.example.com', resource: inferenceservices.serving.kserve.io}
 """
 
 
@@ -110,4 +111,4 @@ def test_a_domain_of_models_that_no_rule_names_is_found(
     lines = found(*maps)
     assert bool(lines) is is_found
     for each in lines:
-        check(each.sentence, "models.test", "gate.authorize", reason="model-domain")
+        check(each.sentence, "models.test", "gates.default.authorize", reason="model-domain")

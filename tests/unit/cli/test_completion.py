@@ -16,7 +16,6 @@ from tools.reference.commands import command_parsers
 from daypass import cli
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli.completion import FILES, NOTHING_ELSE
-from daypass.config.gate import DEFAULT_GATE
 from support.fake_door import FakeDoor, answer
 
 Offered = Callable[..., dict[str, str]]
@@ -148,7 +147,7 @@ def test_domains_are_those_of_the_config(
     ("config", "names"),
     [
         ("gates:\n  serving: {audience: x}\n  ekf:\n", ["ekf", "serving"]),
-        ("gate: {audience: x}\n", [DEFAULT_GATE]),
+        ("gates: {default: {audience: x}}\n", ["default"]),
         ("domains: {ekf: {host: x}}\n", []),
     ],
 )

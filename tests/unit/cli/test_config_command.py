@@ -16,7 +16,7 @@ from support.messages import check
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 VALID = "version: 1\ndomains: {a: {host: a.example.com, front: istio, tls: {secret: a}}}\n"
-GATE = VALID + "gate: {audience: gate, engine: istio}\n"
+GATE = VALID + "gates: {default: {audience: gate, engine: istio}}\n"
 IMAGE = "gatePods: {image: registry.example.com/daypass:1}\n"
 WRONG = VALID.replace("istio", "isto") + "door: {replicas: 0}\n"
 

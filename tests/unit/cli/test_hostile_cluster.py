@@ -119,9 +119,9 @@ cluster: {issuer: 'https://kubernetes.default.svc'}
 domains:
   ekf: {host: a.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
 policy: {audiences: [a]}
-gate: {audience: a, check: review, hosts: [a.example.com]}
+gates: {default: {audience: a, check: review, hosts: [a.example.com]}}
 gatePods: {image: 'r.example.com/daypass:1'}
-metrics: {scrapedFrom: [monitoring]}
+metrics: {prometheusNamespaces: [monitoring]}
 """
 
 

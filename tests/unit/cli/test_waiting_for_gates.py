@@ -22,7 +22,7 @@ CONFIG = """
 version: 1
 domains: {a: {host: ekf.example.com, front: istio, tls: outside, gateway: istio-system/ingress}}
 policy: {audiences: [gate]}
-gate: {audience: gate, check: jwt}
+gates: {default: {audience: gate, check: jwt}}
 """
 FEDERATE = """identity federate ci --issuer https://ci.example.com --subject main --source github
     --credentials-out ci.json --door https://ekf.example.com/kubernetes --config gate.yaml"""

@@ -58,7 +58,7 @@ def test_every_field_of_the_example_config_is_read() -> None:
         ),
     }
     assert config.policy == Policy(longest_lifetime_seconds=86_400, audiences=(AUDIENCE,))
-    assert config.gate == IstioGate(audience=AUDIENCE, hosts=("ekf.example.com",))
+    assert config.gates["default"] == IstioGate(audience=AUDIENCE, hosts=("ekf.example.com",))
     assert config.limits.request_body_bytes == 8192
     assert config.local.gate == Address("127.0.0.1", 8444)
     assert config.local.upstream == "http://127.0.0.1:8080"
@@ -78,7 +78,7 @@ def test_a_minimal_file_has_every_default() -> None:
     door = config.door.model_dump(exclude_none=True)
     assert door == {"namespace": "daypass", "replicas": 2, "trustedHops": 1}
     assert config.policy is None
-    assert config.gate is None
+    assert not config.gates
     assert config.limits == Limits(
         requests_per_second=200, per_source_per_second=10, request_body_bytes=8192
     )
@@ -88,7 +88,7 @@ def test_a_minimal_file_has_every_default() -> None:
 
 
 def test_policy_and_gate_are_strict_by_default() -> None:
-    config = read(MINIMAL + "policy: {audiences: [a]}\ngate: {audience: a}\n")
+    config = read(MINIMAL + "policy: {audiences: [a]}\ngates: {default: {audience: a}}\n")
     assert config.policy == Policy(
         longest_lifetime_seconds=86_400,
         audiences=("a",),
@@ -97,11 +97,11 @@ def test_policy_and_gate_are_strict_by_default() -> None:
         exempt=(),
         mode="deny",
     )
-    gate = config.gate
+    gate = config.gates["default"]
     assert isinstance(gate, IstioGate)
-    assert (gate.bound, gate.forward_token, gate.others) == (("Secret",), False, "refuse")
-    assert (gate.remember_seconds, config.watch.close_after_seconds) == (60, 600)
-    assert (gate.front_namespace, dict(gate.front_labels)) == (
+    assert (gate.bound_to, gate.forward_token, gate.login) == (("Secret",), False, "none")
+    assert (gate.cache_ttl_seconds, config.watch.close_after_seconds) == (60, 600)
+    assert (gate.gateway_namespace, dict(gate.gateway_labels)) == (
         "istio-system",
         {"istio": "ingressgateway"},
     )
@@ -120,8 +120,8 @@ def test_policy_and_gate_are_strict_by_default() -> None:
 def test_a_gate_without_hosts_guards_the_hosts_of_all_domains(
     domain: str, gate: str, hosts: tuple[str, ...]
 ) -> None:
-    found = read(f"{MINIMAL}  {domain}\ngate: {{audience: a{gate}}}\n").gate
-    assert found is not None
+    text = f"{MINIMAL}  {domain}\ngates: {{default: {{audience: a{gate}}}}}\n"
+    found = read(text).gates["default"]
     assert found.hosts == ("ekf.example.com", *hosts)
 
 

@@ -19,22 +19,24 @@ MODELS = "{name}.{namespace}.example.com"
 LOCAL = "{name}.{namespace}.svc.cluster.local"
 MIXED = f"{HEAD}  here: {{host: localhost, front: envoy}}\n"
 EKF = "  ekf: {audience: ekf, hosts: [ekf.example.com]}\n"
+ONE = f"{HEAD}gates: {{default: "
+MIXED_ONE = f"{MIXED}gates: {{default: "
 BOTH = f"""\
 {HEAD}policy: {{audiences: [ekf, serving, alice]}}
 gates:
 {EKF}\
   serving:
     audience: serving
-    frontLabels: {{istio: serving}}
+    gatewayLabels: {{istio: serving}}
     hosts: ['{MODELS}', serving.example.com]
     check: review
-    bound: [Secret, Pod]
+    boundTo: [Secret, Pod]
     audiences: {{alice: ['{{name}}.alice.example.com', serving.example.com/serving/alice/]}}
     allow: {{namespaces: [alice], identities: [bob/bot]}}
     authorize:
     - {{host: '{MODELS}', resource: {ISVC}}}
     - {{host: serving.example.com, path: '/{{namespace}}/{{name}}/', resource: {LLM}, verb: list}}
-    longestStream: 1h
+    maxStreamDuration: 1h
 """
 
 
@@ -46,7 +48,7 @@ def wrong(text: str, *values: str, schema_accepts: bool = True) -> Refused:
 
 def serving(keys: str, *values: str, schema_accepts: bool = True) -> Refused:
     """A gate for models with these keys."""
-    text = f"{HEAD}gate: {{audience: serving, hosts: ['{MODELS}', serving.example.com], {keys}}}\n"
+    text = f"{ONE}{{audience: serving, hosts: ['{MODELS}', serving.example.com], {keys}}}}}\n"
     return wrong(text, *values, schema_accepts=schema_accepts)
 
 
@@ -63,14 +65,14 @@ def guards(config: Config, domain: str) -> str | None:
 def test_two_gates_are_read_with_all_that_they_say_about_models() -> None:
     config = read(BOTH)
     ekf, gate = config.cluster_gates["ekf"], config.cluster_gates["serving"]
-    assert list(config.every_gate) == ["ekf", "serving"]
-    assert (ekf.bound, ekf.allow, ekf.authorize, ekf.longest_stream_seconds) == (
+    assert list(config.gates) == ["ekf", "serving"]
+    assert (ekf.bound_to, ekf.allow, ekf.authorize, ekf.max_stream_duration_seconds) == (
         ("Secret",), None, (), None,
     )  # fmt: skip
     assert dict(gate.audiences) == {
         "alice": ("{name}.alice.example.com", "serving.example.com/serving/alice/")
     }
-    assert gate.bound == ("Secret", "Pod")
+    assert gate.bound_to == ("Secret", "Pod")
     assert gate.allow == AllowedCallers(namespaces=("alice",), identities=("bob/bot",))
     assert gate.authorize == (
         Authorize(host=MODELS, resource=ISVC, verb="get"),
@@ -78,16 +80,8 @@ def test_two_gates_are_read_with_all_that_they_say_about_models() -> None:
             host="serving.example.com", path="/{namespace}/{name}/", resource=LLM, verb="list"
         ),
     )
-    assert gate.longest_stream_seconds == 3600
+    assert gate.max_stream_duration_seconds == 3600
     assert (guards(config, "ekf"), guards(config, "serving")) == ("ekf", "serving")
-
-
-def test_one_gate_has_a_short_form_and_then_the_name_default() -> None:
-    short = read(f"{HEAD}gate: {{audience: ekf}}\n")
-    long = read(f"{HEAD}gates: {{default: {{audience: ekf}}}}\n")
-    assert short.every_gate == long.every_gate
-    assert list(short.every_gate) == ["default"]
-    assert read(HEAD).every_gate == {}
 
 
 def test_the_gate_that_names_a_host_takes_precedence_over_one_for_every_host() -> None:
@@ -105,7 +99,7 @@ def test_a_pattern_guards_the_hosts_of_its_form() -> None:
 
 
 def test_a_gate_of_one_machine_may_be_next_to_domains_of_a_cluster() -> None:
-    config = read(f"{MIXED}gate: {{audience: b, engine: envoy, hosts: [localhost]}}\n")
+    config = read(f"{MIXED_ONE}{{audience: b, engine: envoy, hosts: [localhost]}}}}\n")
     assert guards(config, "here") == "default"
     assert guards(config, "ekf") is None
 
@@ -113,59 +107,58 @@ def test_a_gate_of_one_machine_may_be_next_to_domains_of_a_cluster() -> None:
 def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -> None:
     names = {"one": "one.example", "other": "other.example"}
     gates = "".join(
-        f"  {name}: {{audience: {name}, hosts: [{host}], frontNamespace: {name}}}\n"
+        f"  {name}: {{audience: {name}, hosts: [{host}], gatewayNamespace: {name}}}\n"
         for name, host in names.items()
     )
-    assert list(read(f"{HEAD}gates:\n{gates}").every_gate) == ["one", "other"]
+    assert list(read(f"{HEAD}gates:\n{gates}").gates) == ["one", "other"]
 
 
 @refuses({
     "a gate that nothing would render is refused": [
-        wrong(f"{HEAD}gate: {{audience: b, engine: ^envoy}}\n", "ekf.example.com"),
-        wrong(f"{HEAD}gate: {{audience: b, engine: ^envoy, hosts: [b.example]}}\n", "front: envoy"),
+        wrong(f"{ONE}{{audience: b, engine: ^envoy}}}}\n", "ekf.example.com"),
+        wrong(f"{ONE}{{audience: b, engine: ^envoy, hosts: [b.example]}}}}\n", "front: envoy"),
         wrong(f"{HEAD}gates: {{b: {{audience: b, engine: ^envoy, hosts: [b.example]}}}}\n"),
-        wrong(f"{MIXED}gate: {{audience: b, engine: ^envoy, hosts: ['*.example.com']}}\n"),
-        wrong(f"{MIXED}gate: {{audience: b, engine: ^envoy}}\n", "ekf.example.com"),
+        wrong(f"{MIXED_ONE}{{audience: b, engine: ^envoy, hosts: ['*.example.com']}}}}\n"),
+        wrong(f"{MIXED_ONE}{{audience: b, engine: ^envoy}}}}\n", "ekf.example.com"),
     ],
     "gates fit each other": [
-        wrong(f"{HEAD}gate: {{audience: a}}\n^gates:\n{EKF}", "gate", "gates.default"),
         wrong(f"{HEAD}gates:\n{EKF}  ^none: {{audience: b}}\n", "list its hosts"),
         wrong(f"{MIXED}gates:\n{EKF}  one: {{audience: b, engine: ^envoy, hosts: [b.example]}}\n",
               "envoy", "one machine"),
         wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com]}}\n",
               "'ekf'", "same gateway"),
         wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com], "
-              "frontLabels: {app: x}}\n", "'ekf'", "same gateway"),
+              "gatewayLabels: {app: x}}\n", "'ekf'", "same gateway"),
         # Istio applies what is in its root namespace to pods of every namespace.
         wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com], "
-              "frontNamespace: serving}\n", "'ekf'", "same gateway"),
+              "gatewayNamespace: serving}\n", "'ekf'", "same gateway"),
         wrong(f"{HEAD}gates:\n"
               "  a: {audience: a, hosts: [a.example], engine: envoy-gateway, "
-              "gateway: ^n/g/l, longestStream: 1h}\n", "listener"),
+              "gateway: ^n/g/l, maxStreamDuration: 1h}\n", "listener"),
         wrong(f"{HEAD}gates:\n"
               "  a: {audience: a, hosts: [a.example], engine: envoy-gateway, gateway: n/g}\n"
               "  ^b: {audience: b, hosts: [b.example], engine: envoy-gateway, gateway: n/g/l}\n",
               "'a'", "same gateway"),
-        second("frontLabels: {istio: x}, hosts: [a.example, ^ekf.example.com]}", "'ekf'",
+        second("gatewayLabels: {istio: x}, hosts: [a.example, ^ekf.example.com]}", "'ekf'",
                "'ekf.example.com'"),
-        second("frontLabels: {istio: x}, hosts: [^'*.example.com']}", "'ekf'", "'*.example.com'"),
-        second(f"frontLabels: {{istio: x}}, hosts: [^'{LOCAL}']}}", "'example.com'",
+        second("gatewayLabels: {istio: x}, hosts: [^'*.example.com']}", "'ekf'", "'*.example.com'"),
+        second(f"gatewayLabels: {{istio: x}}, hosts: [^'{LOCAL}']}}", "'example.com'",
                "'{name}.{namespace}'", "{name}.alice.svc.cluster.local",
                first="  ekf: {audience: ekf, hosts: [example.com]}\n"),
     ],
     "hosts have one pattern each": [
-        wrong(f"{HEAD}gate: {{audience: a, hosts: ['{LOCAL}', ^example.com]}}\n",
+        wrong(f"{ONE}{{audience: a, hosts: ['{LOCAL}', ^example.com]}}}}\n",
               "'{name}.{namespace}'", "{name}.alice.svc.cluster.local"),
-        wrong(f"{HEAD}gate: {{audience: a, hosts: ['*.example.com', ^ekf.example.com]}}\n",
+        wrong(f"{ONE}{{audience: a, hosts: ['*.example.com', ^ekf.example.com]}}}}\n",
               "'*.example.com'", "'ekf.example.com'"),
-        wrong(f"{HEAD}gate: {{audience: a, hosts: ['{MODELS}', "
-              "^'{name}-{namespace}.x.example.com']}\n", "same host"),
-        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'{{nam}}.example.com']}}\n", "'{nam}'",
+        wrong(f"{ONE}{{audience: a, hosts: ['{MODELS}', "
+              "^'{name}-{namespace}.x.example.com']}}\n", "same host"),
+        wrong(f"{ONE}{{audience: a, hosts: [^'{{nam}}.example.com']}}}}\n", "'{nam}'",
               schema_accepts=False),
-        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'model-{{name}}.example.com']}}\n", "label",
+        wrong(f"{ONE}{{audience: a, hosts: [^'model-{{name}}.example.com']}}}}\n", "label",
               schema_accepts=False),
-        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'{{name}}.{{name}}.example.com']}}\n", "twice"),
-        wrong(f"{HEAD}gate: {{audience: a, hosts: [^'a.{{name}}']}}\n", "end with a domain",
+        wrong(f"{ONE}{{audience: a, hosts: [^'{{name}}.{{name}}.example.com']}}}}\n", "twice"),
+        wrong(f"{ONE}{{audience: a, hosts: [^'a.{{name}}']}}}}\n", "end with a domain",
               schema_accepts=False),
     ],
     "authorize names a model on the gate's hosts": [
@@ -187,15 +180,15 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
         serving("check: review, authorize: [{host: serving.example.com, "
                 f"path: ^'/v1-{{namespace}}/{{name}}/', resource: {ISVC}}}]", "segment",
                 schema_accepts=False),
-        wrong(f"{HEAD}gate: {{audience: a, check: review, "
-              f"authorize: [{{host: ^'{MODELS}', resource: {ISVC}}}]}}\n", "hosts"),
-        wrong(f"{HEAD}gate: {{audience: a, check: review, authorize: [{{host: ^other.example.com, "
-              f"path: '/{{namespace}}/{{name}}/', resource: {LLM}}}]}}\n", "'other.example.com'"),
+        wrong(f"{ONE}{{audience: a, check: review, "
+              f"authorize: [{{host: ^'{MODELS}', resource: {ISVC}}}]}}}}\n", "hosts"),
+        wrong(f"{ONE}{{audience: a, check: review, authorize: [{{host: ^other.example.com, "
+              f"path: '/{{namespace}}/{{name}}/', resource: {LLM}}}]}}}}\n", "'other.example.com'"),
     ],
     "authorize has a rule for each host of models": [
-        wrong(f"{HEAD}gate: {{audience: a, check: review, hosts: [a.example.com, ^'{MODELS}'], "
+        wrong(f"{ONE}{{audience: a, check: review, hosts: [a.example.com, ^'{MODELS}'], "
               "authorize: [{host: a.example.com, path: '/serving/{namespace}/{name}/', "
-              f"resource: {ISVC}}}]}}\n", "every caller"),
+              f"resource: {ISVC}}}]}}}}\n", "every caller"),
     ],
     "audiences open less than the gate's own": [
         serving("audiences: {serving: ^[serving.example.com/a/]}", "opens all"),
@@ -214,9 +207,9 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
     "callers and bindings can be checked": [
         serving("^allow: {}", "nobody"),
         serving("allow: {identities: [^bot]}", "'bot'", "NAMESPACE/NAME", schema_accepts=False),
-        serving("bound: [Secret, ^Pod]", "check: review"),
-        serving("bound: [^Node]", "'Node'", schema_accepts=False),
-        serving("longestStream: ^1s", "'1s'", "10s"),
+        serving("boundTo: [Secret, ^Pod]", "check: review"),
+        serving("boundTo: [^Node]", "'Node'", schema_accepts=False),
+        serving("maxStreamDuration: ^1s", "'1s'", "10s"),
     ],
     "a chosen name is the user's own": [
         wrong(f"{HEAD}gates: {{^a_b: {{audience: a}}}}\n", "'a_b'", schema_accepts=False),

@@ -65,19 +65,20 @@ GOOD = [
     domain("front: istio, gateway: istio-ingress/public, tls: outside"),
     domain("front: istio, tls: outside") + "door: {certificateIssuer: internal}\n",
     domain("front: istio, tls: outside") + "cluster: {addresses: [10.0.0.1, 'fd00::1']}\n",
-    gate("others: login"),
-    gate("engine: istio, others: login, frontNamespace: edge, frontLabels: {app: gw}"),
-    gate("frontLabels: {example.com/role: Edge_1}"),
+    gate("login: keep"),
+    gate("engine: istio, login: keep, gatewayNamespace: edge, gatewayLabels: {app: gw}"),
+    gate("gatewayLabels: {example.com/role: Edge_1}"),
     gate("engine: envoy-gateway, gateway: infra/public, check: review"),
     gate("engine: envoy-gateway, gateway: infra/public/https"),
     f"{MINIMAL}gatePods: {{image: 'registry.example.com:5000/team/daypass:0.1.0', replicas: 3}}",
     f"{MINIMAL}gatePods: {{image: 'daypass@sha256:{'0' * 64}'}}",
-    f"{ONE_MACHINE}gate: {{audience: a, engine: envoy, remember: 5s}}\nwatch: {{closeAfter: 1h}}",
-    f"{MINIMAL}metrics: {{scrapedFrom: [monitoring], podMonitor: true, labels: {{release: a}}}}",
-    f"{MINIMAL}metrics: {{scrapedFrom: [a], serviceMonitor: true, alerts: true, dashboard: true}}",
+    f"{ONE_MACHINE}gates: {{default: {{audience: a, engine: envoy, cacheTtl: 5s}}}}",
+    f"{MINIMAL}watch: {{closeAfter: 1h}}",
+    f"{MINIMAL}metrics: {{prometheusNamespaces: [m], podMonitor: true, labels: {{release: a}}}}",
+    f"{MINIMAL}metrics: {{prometheusNamespaces: [a], serviceMonitor: true, dashboard: true}}",
     MINIMAL + "local: {metrics: '127.0.0.1:9002'}\n",
     gate("hosts: ['*']"),
-    gate("engine: istio, others: login, hosts: [ekf.example.com, '*']"),
+    gate("engine: istio, login: keep, hosts: [ekf.example.com, '*']"),
 ]
 
 
@@ -96,9 +97,10 @@ def foreign_keys() -> Iterator[Any]:
     """
     schema = json_schema()
     (domains,) = schema["properties"]["domains"]["patternProperties"].values()
+    (gates,) = schema["properties"]["gates"]["patternProperties"].values()
     for path, union, selector in (
         ("domains.ekf", domains, "front"),
-        ("gate", schema["properties"]["gate"], "engine"),
+        ("gates.default", gates, "engine"),
     ):
         kinds = [schema["$defs"][each["$ref"].rpartition("/")[2]] for each in union["oneOf"]]
         fields = {kind["properties"][selector]["const"]: kind["properties"] for kind in kinds}
@@ -121,10 +123,10 @@ def some_value(field: Values) -> Any:
 
 def file_with(path: str, section: Values) -> Values:
     values: Values = document(MINIMAL)
-    if path != "gate":
+    if path != "gates.default":
         return values | {"domains": {"ekf": section}}
     is_local = section.get("engine") == "envoy"
-    return {**(document(ONE_MACHINE) if is_local else values), "gate": section}
+    return {**(document(ONE_MACHINE) if is_local else values), "gates": {"default": section}}
 
 
 @pytest.mark.parametrize(("right", "wrong", "place", "owners"), list(foreign_keys()))

@@ -48,14 +48,15 @@ policy:
   successors: forbidden
   exempt: []
   mode: deny                                    # audit | warn | deny
-gate:
-  audience: istio-ingressgateway.istio-system.svc.cluster.local
-  engine: istio                                 # | envoy-gateway | envoy
-  check: jwt                                    # | review
-  bound: [Secret]
-  hosts: [ekf.example.com]
-  headers: {user: kubeflow-userid, groups: kubeflow-groups}
-  forwardToken: false
+gates:
+  default:
+    audience: istio-ingressgateway.istio-system.svc.cluster.local
+    engine: istio                                 # | envoy-gateway | envoy
+    check: jwt                                    # | review
+    boundTo: [Secret]
+    hosts: [ekf.example.com]
+    headers: {user: kubeflow-userid, groups: kubeflow-groups}
+    forwardToken: false
 limits: {requestsPerSecond: 200, perSourcePerSecond: 10, requestBody: 8Ki}
 local:                                          # one machine
   door: 127.0.0.1:8443
@@ -73,7 +74,7 @@ def domain(fields: str) -> str:
 
 
 def gate(fields: str) -> str:
-    return f"{MINIMAL}gate: {{audience: a, {fields}}}\n"
+    return f"{MINIMAL}gates: {{default: {{audience: a, {fields}}}}}\n"
 
 
 def read(text: str | bytes) -> Config:

@@ -25,7 +25,7 @@ domains: {a: {host: a.example.com, front: FRONT, tls: {secret: a-tls}}}
 policy: {audiences: [gate]}
 """
 GATE = """\
-gate: {audience: gate, check: review, engine: istio}
+gates: {default: {audience: gate, check: review, engine: istio}}
 gatePods: {image: 'r.example.com/daypass:1'}
 """
 

@@ -35,10 +35,10 @@ def test_the_commented_sections_are_valid(tmp_path: Path) -> None:
     file = tmp_path / "daypass.yaml"
     assert load(file).policy is None
     head, sections = file.read_text().split("# policy:", 1)
-    file.write_text(head + "policy:" + sections.replace("#   ", "  ").replace("# gate:", "gate:"))
+    file.write_text(head + "policy:" + sections.replace("#   ", "  ").replace("# gates:", "gates:"))
     config = load(file)
     assert config.policy is not None
-    assert config.gate is not None
+    assert config.gates["default"].audience == "YOUR-AUDIENCE"
 
 
 def test_a_dry_run_shows_it_and_writes_nothing(

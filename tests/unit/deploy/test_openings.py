@@ -30,7 +30,7 @@ domains:
   ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
 policy: {audiences: [gate.example.com]}
 limits: {requestsPerSecond: 100, perSourcePerSecond: 5, requestBody: 4Ki}
-gate: {audience: gate.example.com, hosts: [ekf.example.com, b.example.com]}
+gates: {default: {audience: gate.example.com, hosts: [ekf.example.com, b.example.com]}}
 """
 EKF = "ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}"
 
@@ -76,7 +76,8 @@ WIDER = {
     "a larger body": ("4Ki", "5Ki", "limits.requestBody: 5120"),
     "no policy": ("policy: {audiences: [gate.example.com]}\n", "", "policy:"),
     "Pods that may scrape": (
-        "limits:", "metrics: {scrapedFrom: [watching]}\nlimits:", "metrics.scrapedFrom: watching",
+        "limits:", "metrics: {prometheusNamespaces: [watching]}\nlimits:",
+        "metrics.prometheusNamespaces: watching",
     ),
     "a mode that warns": ("com]}", "com], mode: warn}", "policy.mode: warn"),
     "a mode that records": ("com]}", "com], mode: audit}", "policy.mode: audit"),
@@ -90,27 +91,30 @@ WIDER = {
     ),
     "no binding": ("com]}", "com], binding: optional}", "policy.binding: optional"),
     "successors": ("com]}", "com], successors: allowed}", "policy.successors: allowed"),
-    "no gate": (CONFIG[CONFIG.index("gate:") :], "", "gate:"),
+    "no gate": (CONFIG[CONFIG.index("gates:") :], "", "gates.default:"),
     "another gateway guarded": (
-        "hosts: [ekf", "frontNamespace: edge, hosts: [ekf", "gate.frontNamespace: edge",
+        "hosts: [ekf", "gatewayNamespace: edge, hosts: [ekf",
+        "gates.default.gatewayNamespace: edge",
     ),
     "other Pods of the gateway": (
-        "hosts: [ekf", "frontLabels: {istio: x}, hosts: [ekf", "gate.frontLabels:",
+        "hosts: [ekf", "gatewayLabels: {istio: x}, hosts: [ekf", "gates.default.gatewayLabels:",
     ),
     "another header for the user": (
         "hosts: [ekf", "headers: {user: x-user}, hosts: [ekf",
-        "gate.headers.user: x-user, was kubeflow-userid",
+        "gates.default.headers.user: x-user, was kubeflow-userid",
     ),
     "another header for the groups": (
-        "hosts: [ekf", "headers: {groups: x-groups}, hosts: [ekf", "gate.headers.groups: x-groups",
+        "hosts: [ekf", "headers: {groups: x-groups}, hosts: [ekf",
+        "gates.default.headers.groups: x-groups",
     ),
-    "a host less guarded": (", b.example.com]", "]", "gate.hosts: b.example.com"),
-    "a login next to the gate": ("hosts: [ekf", "others: login, hosts: [ekf", "gate.others: login"),
+    "a host less guarded": (", b.example.com]", "]", "gates.default.hosts: b.example.com"),
+    "a login next to the gate": ("hosts: [ekf", "login: keep, hosts: [ekf",
+        "gates.default.login: keep"),
     "unbound tokens": (
-        "hosts: [ekf", "bound: [Secret, none], hosts: [ekf", "gate.bound: none added",
+        "hosts: [ekf", "boundTo: [Secret, none], hosts: [ekf", "gates.default.boundTo: none added",
     ),
     "tokens for the services": (
-        "hosts: [ekf", "forwardToken: true, hosts: [ekf", "gate.forwardToken: true",
+        "hosts: [ekf", "forwardToken: true, hosts: [ekf", "gates.default.forwardToken: true",
     ),
     "an exempt account": (
         "com]}", "com], exempt: [system:serviceaccount:a:b]}",
@@ -123,43 +127,47 @@ BY_MODEL = """\
 version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside}}
 policy: {audiences: [gate, alice.gate, x.gate]}
-gate:
-  audience: gate
-  check: review
-  hosts: [a.example.com, '{name}.{namespace}.example.com']
-  audiences: {alice.gate: [a.example.com/serving/alice/]}
-  allow: {namespaces: [alice]}
-  authorize:
-  - {host: '{name}.{namespace}.example.com', resource: inferenceservices.serving.kserve.io}
-  longestStream: 1h
+gates:
+  default:
+    audience: gate
+    check: review
+    hosts: [a.example.com, '{name}.{namespace}.example.com']
+    audiences: {alice.gate: [a.example.com/serving/alice/]}
+    allow: {namespaces: [alice]}
+    authorize:
+    - {host: '{name}.{namespace}.example.com', resource: inferenceservices.serving.kserve.io}
+    maxStreamDuration: 1h
 """
 PLACE = "a.example.com/serving/alice/"
-RULES = BY_MODEL[BY_MODEL.index("  authorize:") : BY_MODEL.index("  longest")]
+RULES = BY_MODEL[BY_MODEL.index("    authorize:") : BY_MODEL.index("    max")]
 NEEDED = '"verb": "get"} removed'
 WIDER_BY_MODEL = {
     "an audience": (
         "alice.gate: [", "x.gate: [a.example.com/x/], alice.gate: [",
-        "gate.audiences.x.gate: ", " a.example.com/x/",
+        "gates.default.audiences.x.gate: ", " a.example.com/x/",
     ),
     "an audience for more places": (
-        PLACE, f"x.alice.example.com, {PLACE}", "gate.audiences.alice.gate: x.alice.example.com",
+        PLACE, f"x.alice.example.com, {PLACE}",
+        "gates.default.audiences.alice.gate: x.alice.example.com",
     ),
     "an audience for a whole host": (
-        PLACE, "a.example.com", "gate.audiences.alice.gate: a.example.com",
+        PLACE, "a.example.com", "gates.default.audiences.alice.gate: a.example.com",
     ),
-    "all identities": ("  allow: {namespaces: [alice]}\n", "", "gate.allow: "),
-    "a namespace": ("{namespaces: [", "{namespaces: [bob, ", "gate.allow.namespaces: bob"),
+    "all identities": ("    allow: {namespaces: [alice]}\n", "", "gates.default.allow: "),
+    "a namespace": ("{namespaces: [", "{namespaces: [bob, ", "gates.default.allow.namespaces: bob"),
     "an identity": (
         "{namespaces: [alice]", "{namespaces: [alice], identities: [bob/bot]",
-        "gate.allow.identities: bob/bot",
+        "gates.default.allow.identities: bob/bot",
     ),
-    "every model": (RULES, "", "gate.authorize: ", "{name}.{namespace}.example.com", NEEDED),
-    "another right": ("kserve.io}", "kserve.io, verb: list}", "gate.authorize: ", NEEDED),
+    "every model": (RULES, "", "gates.default.authorize: ", "{name}.{namespace}.example.com",
+        NEEDED),
+    "another right": ("kserve.io}", "kserve.io, verb: list}", "gates.default.authorize: ", NEEDED),
     "answers cached for longer": (
-        "review\n", "review\n  remember: 1h\n", "gate.remember: 3600, was 60",
+        "review\n", "review\n    cacheTtl: 1h\n", "gates.default.cacheTtl: 3600, was 60",
     ),
-    "longer streams": (": 1h", ": 2h", "gate.longestStream: 7200, was 3600"),
-    "streams without bound": ("  longestStream: 1h\n", "", "gate.longestStream: "),
+    "longer streams": (": 1h", ": 2h", "gates.default.maxStreamDuration: 7200, was 3600"),
+    "streams without bound": ("    maxStreamDuration: 1h\n", "",
+        "gates.default.maxStreamDuration: "),
 }  # fmt: skip
 """The same for a gate with access by model."""
 
@@ -198,9 +206,9 @@ def test_each_widening_is_one_line_and_its_reverse_is_none(name: str) -> None:
 
 
 def test_hosts_whose_login_tokens_pass_from_now_on_are_an_opening() -> None:
-    login = CONFIG.replace("gate: {", "gate: {others: login, ")
+    login = CONFIG.replace("default: {", "default: {login: keep, ")
     without, more = (
-        CONFIG[: CONFIG.index("gate:")],
+        CONFIG[: CONFIG.index("gates:")],
         login.replace("b.example.com]", "c.example.com]"),
     )
     every = login.replace("hosts: [", "hosts: ['*', ")
@@ -235,7 +243,7 @@ version: 1
 domains: {a: {host: a.example.com, front: istio, tls: outside}}
 gates:
   default: {audience: a, hosts: [a.example.com]}
-  serving: {audience: b, hosts: [b.example.com], frontLabels: {istio: serving}}
+  serving: {audience: b, hosts: [b.example.com], gatewayLabels: {istio: serving}}
 """
 
 
@@ -256,7 +264,7 @@ def test_a_second_gate_opens_nothing_and_each_line_names_its_gate() -> None:
         ("default:", "ekf:", "default"),
         # The gateway of a gate gets another gate's name, too.
         ("{istio: serving}", "{istio: x}}\n  more: {audience: b, hosts: [c.example.com],"
-         " frontLabels: {istio: serving, app: y}", "serving"),
+         " gatewayLabels: {istio: serving, app: y}", "serving"),
     ],
 )  # fmt: skip
 def test_a_gate_keeps_its_name(old: str, new: str, name: str) -> None:
@@ -268,7 +276,7 @@ def test_a_gate_keeps_its_name(old: str, new: str, name: str) -> None:
 
 def test_a_listener_of_a_gates_gateway_is_at_its_gateway() -> None:
     text = NAMED.replace("serving: {", "serving: {engine: envoy-gateway, gateway: infra/public, ")
-    text = text.replace(", frontLabels: {istio: serving}", "")
+    text = text.replace(", gatewayLabels: {istio: serving}", "")
     before = openings(config_of(text))
     renamed = text.replace("serving: {", "models: {").replace("infra/public", "infra/public/https")
     with raises(RenamedGateError, match="serving "):
@@ -367,7 +375,7 @@ def test_named_hosts_guard_less_than_a_gate_for_every_host() -> None:
     every = CONFIG.replace("hosts: [ekf.example.com, ", "hosts: ['*', ")
     assert opened(CONFIG, every) == []
     (line,) = opened(every, CONFIG)
-    assert line.startswith("gate.hosts: ")
+    assert line.startswith("gates.default.hosts: ")
     check(line, reason="opens")
 
 
@@ -397,7 +405,7 @@ def test_adding_a_policy_opens_only_longer_lifetimes_than_gates_accept_without_o
 def test_a_review_that_is_given_up_opens_more() -> None:
     reviewed = CONFIG.replace("hosts: [ekf", "check: review, hosts: [ekf")
     (line,) = opened(reviewed, CONFIG)
-    check(line, "gate.check: jwt", reason="opens")
+    check(line, "gates.default.check: jwt", reason="opens")
     assert opened(CONFIG, reviewed) == []
 
 
@@ -421,8 +429,10 @@ def test_another_content_of_a_file_opens_more_and_its_path_does_not(key: str) ->
     [
         ("tls: outside", "tls: outside, gateway: a/b", ["gateway: a/b"]),
         ("front: istio", "front: ingress", ["front: ingress"]),
-        ("  audience: gate\n", "  audience: gate\n  engine: envoy-gateway\n  gateway: a/b\n",
-         ["gate.engine: envoy-gateway", "gate.gateway", "gate.frontNamespace: envoy-"]),
+        ("    audience: gate\n",
+         "    audience: gate\n    engine: envoy-gateway\n    gateway: a/b\n",
+         ["gates.default.engine: envoy-gateway", "gates.default.gateway",
+          "gates.default.gatewayNamespace: envoy-"]),
     ],
     ids=["an existing Gateway", "another front", "another engine"],
 )  # fmt: skip
@@ -444,10 +454,12 @@ ENDING = {
     "another prefix": (CONFIG, CONFIG.replace("version: 1", "version: 1\nprefix: /k"), URL),
     "another audience of the gate": (
         CONFIG, CONFIG.replace("[gate.example.com]", "[gate.example.com, b]").replace(
-            "audience: gate.example.com", "audience: b"), "gate: tokens for gate.example.com",
+            "audience: gate.example.com", "audience: b"),
+        "gates.default: tokens for gate.example.com",
     ),
     "a place's audience removed": (
-        BY_MODEL, BY_MODEL.replace("alice.gate: [", "x.gate: ["), "gate: tokens for alice.gate",
+        BY_MODEL, BY_MODEL.replace("alice.gate: [", "x.gate: ["),
+        "gates.default: tokens for alice.gate",
     ),
     "an audience that can no longer be requested": (
         CONFIG.replace("com]}", "com, other]}", 1), CONFIG, "policy.audiences: ", " other ",
@@ -468,7 +480,7 @@ REFUSING = {
     "every host": (None, "hosts: ['*']", "every host of its gateway"),
     "the hosts of the config": (None, "check: jwt", "ekf.example.com"),
     "the same hosts without a login": (
-        "others: login, hosts: [a.example.com]", "hosts: [a.example.com]", "a.example.com",
+        "login: keep, hosts: [a.example.com]", "hosts: [a.example.com]", "a.example.com",
     ),
     "another host": ("hosts: [a.example.com]", "hosts: [a.example.com, b.example.com]", " b."),
     "a gateway without a login": (
@@ -481,9 +493,11 @@ REFUSING = {
 @pytest.mark.parametrize("name", REFUSING)
 def test_a_gate_that_refuses_what_passed_is_a_finding(name: str) -> None:
     before, after, where = REFUSING[name]
-    head = CONFIG[: CONFIG.index("gate:")]
+    head = CONFIG[: CONFIG.index("gates:")]
     old, new = (
-        head if each is None else f"{head}gate: {{audience: gate.example.com, {each}}}\n"
+        head
+        if each is None
+        else f"{head}gates: {{default: {{audience: gate.example.com, {each}}}}}\n"
         for each in (before, after)
     )
     (finding,) = found(old, new)
@@ -493,6 +507,6 @@ def test_a_gate_that_refuses_what_passed_is_a_finding(name: str) -> None:
 
 
 def test_a_gate_with_a_login_refuses_nothing_that_passed() -> None:
-    head = CONFIG[: CONFIG.index("gate:")]
-    gate = "gate: {audience: gate.example.com, others: login, hosts: ['*']}\n"
+    head = CONFIG[: CONFIG.index("gates:")]
+    gate = "gates: {default: {audience: gate.example.com, login: keep, hosts: ['*']}}\n"
     assert found(head, head + gate) == found(None, head + gate) == []

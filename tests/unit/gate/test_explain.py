@@ -50,7 +50,7 @@ version: 1
 cluster: {{issuer: "{ISSUER}"}}
 domains: {{x: {{host: ekf.example.com, front: envoy}}}}
 policy: {{audiences: [gate], longestLifetime: 2h}}
-gate: {{audience: gate, engine: envoy, hosts: [ekf.example.com]}}
+gates: {{default: {{audience: gate, engine: envoy, hosts: [ekf.example.com]}}}}
 """
 Run = Callable[..., tuple[int, str, str]]
 
@@ -326,7 +326,7 @@ gates:
   models:
     audience: models
     check: review
-    frontLabels: {{istio: models}}
+    gatewayLabels: {{istio: models}}
     hosts: ['{{name}}-{{namespace}}.example.com', api.example.com]
     authorize:
     - {{host: '{{name}}-{{namespace}}.example.com', resource: {INFERENCE}}}

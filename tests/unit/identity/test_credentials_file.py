@@ -58,7 +58,7 @@ def resolve(
     return resolve_settings(options, spec, account)[0]
 
 
-GATE = "gate: {audience: gate}\n"
+GATE = "gates: {default: {audience: gate}}\n"
 
 
 POLICY = "policy: {audiences: [one], longestLifetime: 30m}\n"
@@ -70,7 +70,7 @@ FEDERATED = "policy: {audiences: [one], federated: {longestLifetime: 20m}}\n"
 GATES = """
 gates:
   ekf: {audience: to-ekf, hosts: [ekf.example.com]}
-  serving: {audience: to-serving, hosts: [serving.example.com], frontLabels: {istio: serving}}
+  serving: {audience: to-serving, hosts: [serving.example.com], gatewayLabels: {istio: serving}}
 """
 TWO = CONFIG + SECOND + GATES
 

@@ -35,7 +35,7 @@ version: 1
 cluster: {issuer: "https://kubernetes.default.svc"}
 domains: {x: {host: ekf.example.com, front: envoy}}
 policy: {audiences: [gate]}
-gate: {audience: gate, engine: envoy, hosts: [ekf.example.com]}
+gates: {default: {audience: gate, engine: envoy, hosts: [ekf.example.com]}}
 """
 
 

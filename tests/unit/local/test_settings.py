@@ -24,7 +24,7 @@ def gate_of(
     text = f"""\
 version: 1
 domains: {{here: {domains}}}
-gate: {{audience: gate, {gate}}}
+gates: {{default: {{audience: gate, {gate}}}}}
 local: {{{changes}}}
 """
     settings = envoy_settings(
@@ -64,7 +64,7 @@ def test_the_gate_guards_the_echo_service_or_the_upstream_which_is_verified_if_i
 def test_the_local_gate_serves_only_named_hosts(tmp_path: Path) -> None:
     text = "hosts: ['*', ekf.example.com]"
     assert gate_of(tmp_path, "", gate=text).gate.named_hosts == ("ekf.example.com",)
-    with raises(UsageError, match=r"gate\.hosts"):
+    with raises(UsageError, match=r"gates\.default\.hosts"):
         gate_of(tmp_path, "", gate="hosts: ['*']")
 
 

@@ -19,7 +19,7 @@ def config(gate: str, *, domain: str = "gateway: infra/public, tls: outside") ->
 version: 1
 domains:
   ekf: {{host: ekf.example.com, front: gateway-api, {domain}}}
-gate: {{audience: gate.example.com, engine: envoy-gateway, {gate}}}
+gates: {{default: {{audience: gate.example.com, engine: envoy-gateway, {gate}}}}}
 gatePods: {{image: 'x/daypass:1'}}
 """)
 
@@ -59,7 +59,7 @@ def test_no_client_traffic_policy_is_set_on_a_single_listener() -> None:
 
 def test_streams_of_the_whole_gateway_are_bounded() -> None:
     for longest, written in (("1h", "60m0s"), ("90s", "1m30s"), ("7d", "10080m0s")):
-        found = objects(f"gateway: infra/public, longestStream: {longest}")
+        found = objects(f"gateway: infra/public, maxStreamDuration: {longest}")
         limit = only(found, "ClientTrafficPolicy", "daypass-gate")["spec"]["connection"]
         assert limit == {"connectionLimit": {"maxStreamDuration": written}}
     unbounded = only(objects("gateway: infra/public"), "ClientTrafficPolicy", "daypass-gate")

@@ -42,7 +42,7 @@ version: 1
 cluster: {{{issuer}}}
 domains:
   ekf: {{host: ekf.example.com, front: istio, tls: {{secret: ekf-tls}}}}
-gate: {{audience: gate.example.com {more}}}
+gates: {{default: {{audience: gate.example.com {more}}}}}
 gatePods: {{image: 'registry.example.com/daypass:1'}}
 """)
 
@@ -104,7 +104,7 @@ def test_the_same_content_has_the_same_bytes_in_whatever_order_it_came() -> None
 
 
 def test_published_objects_select_the_gateway_pods() -> None:
-    gate = config(", frontNamespace: gateways, frontLabels: {app: edge}")
+    gate = config(", gatewayNamespace: gateways, gatewayLabels: {app: edge}")
     for each in (
         keys_object(gate, "https://i", "{}"),
         shard_object(gate, 7, CLOSED_SHARD),
@@ -148,7 +148,7 @@ def caught(host: str, operations: list[Object]) -> bool:
 def test_the_backstop_catches_every_host_that_could_lead_to_a_guarded_route(named: str) -> None:
     """Others, such as one with two dots at its end, no route has but that for every host."""
     gate = config(f", hosts: [{named}]")
-    rules = gate.rules_of(gate.every_gate["default"], "https://issuer.example.com")
+    rules = gate.rules_of(gate.gates["default"], "https://issuer.example.com")
     operations = [*policy_operations(rules, gate), *wide_operations(rules, gate)]
     near = [
         host

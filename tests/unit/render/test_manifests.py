@@ -139,7 +139,10 @@ def test_the_direct_path_pattern_matches_whole_paths_and_is_accepted_by_nginx() 
         (f"{NGINX}}}\ndoor: {{namespace: default", "default"),
         (f"{NGINX}}}\ndoor: {{namespace: kube-system", "kube-system"),
         (f"{NGINX}}}\ndoor: {{namespace: ingress-nginx", "ingress-nginx"),
-        (f"{NGINX}}}\ngate: {{audience: a}}\ndoor: {{namespace: istio-system", "istio-system"),
+        (
+            f"{NGINX}}}\ngates: {{default: {{audience: a}}}}\ndoor: {{namespace: istio-system",
+            "istio-system",
+        ),
     ],
     ids=[
         "local",

@@ -22,7 +22,7 @@ HOME = "daypass"
 
 
 def monitored(text: str, **keys: Any) -> Config:
-    return config_of(f"{text}metrics: {{scrapedFrom: [monitoring], {_flow(keys)}}}\n")
+    return config_of(f"{text}metrics: {{prometheusNamespaces: [monitoring], {_flow(keys)}}}\n")
 
 
 def _flow(keys: Mapping[str, Any]) -> str:
@@ -88,9 +88,7 @@ def test_a_service_monitor_selects_its_headless_service() -> None:
 
 def test_a_gate_with_a_long_name_has_a_service_that_kubernetes_accepts() -> None:
     long = "n" * 63
-    text = ISTIO.replace("gate: {", f"gates: {{{long}: {{").replace(
-        "example.com}\n", "example.com}}\n"
-    )
+    text = ISTIO.replace("default: {", f"{long}: {{")
     objects = monitor_objects(monitored(text, serviceMonitor=True))
     services = {each["metadata"]["name"] for each in of_kind(objects, "Service")}
     assert len(services) == 3

@@ -21,7 +21,7 @@ version: 1
 cluster: {issuer: 'https://kubernetes.default.svc'}
 domains:
   ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
-gate: {audience: gate.example.com, check: review}
+gates: {default: {audience: gate.example.com, check: review}}
 gatePods: {image: 'registry.example.com/daypass:1', GATE}
 door: {DOOR}
 """

@@ -29,12 +29,13 @@ domains:
   ekf: {host: ekf.example.com, front: gateway-api, gateway: infra/public/tls, tls: outside}
 door: {namespace: edge}
 policy: {audiences: [gate.example.com]}
-gate:
-  audience: gate.example.com
-  engine: envoy-gateway
-  gateway: infra/public
-  check: review
-  remember: 30s
+gates:
+  default:
+    audience: gate.example.com
+    engine: envoy-gateway
+    gateway: infra/public
+    check: review
+    cacheTtl: 30s
 gatePods:
   image: registry.example.com/daypass:1
   replicas: 3
@@ -153,7 +154,7 @@ def config(text: str = TEXT) -> Config:
 
 def on_engine(engine: str) -> str:
     return (
-        TEXT.replace("envoy-gateway\n  gateway: infra/public", engine)
+        TEXT.replace("envoy-gateway\n    gateway: infra/public", engine)
         if engine == "istio"
         else TEXT
     )
@@ -189,7 +190,7 @@ def test_only_the_gateway_namespace_reaches_its_port() -> None:
     [
         ("{}", None),
         (
-            "{scrapedFrom: [monitoring]}",
+            "{prometheusNamespaces: [monitoring]}",
             {
                 "from": [
                     {
@@ -256,9 +257,7 @@ def test_a_config_change_changes_the_pod_template() -> None:
 def test_its_config_map_has_the_settings_of_the_gate_without_those_of_pods(tmp_path: Path) -> None:
     file = tmp_path / "daypass.yaml"
     file.write_text(only(objects(), "ConfigMap")["data"]["daypass.yaml"])
-    gate = config().gate
-    assert gate is not None
-    assert load(file).gate == gate.model_copy(update={"image": None, "replicas": 2})
+    assert load(file).gates == config().gates
 
 
 def test_it_serves_its_certificate_with_the_configured_replicas() -> None:

@@ -16,7 +16,7 @@ version: 1
 domains:
   ekf: {{host: ekf.example.com, front: ingress-nginx, tls: outside}}
   serving: {{host: serving.example.com, front: istio, tls: outside}}
-gate: {{audience: gate.example.com{hosts}}}
+gates: {{default: {{audience: gate.example.com{hosts}}}}}
 """)
     targets = targets_of(config, None, None)
     return {target.name: shown(*target.gates) for target in targets}
@@ -67,11 +67,11 @@ gates:
 
 TWO = """\
   ekf: {audience: a, hosts: [ekf.example.com]}
-  serving: {audience: b, hosts: [serving.example.com], frontLabels: {istio: serving}}
+  serving: {audience: b, hosts: [serving.example.com], gatewayLabels: {istio: serving}}
 """
 PATTERN = TWO.replace("[serving.example.com]", "['{name}.{namespace}.example.com']")
 LOCAL = "  local: {audience: c, hosts: ['{name}.{namespace}.svc.cluster.local'],"
-LOCAL += " frontLabels: {istio: local}}\n"
+LOCAL += " gatewayLabels: {istio: local}}\n"
 MADE_UP = "daypass-verify.daypass-verify.example.com:443"
 
 

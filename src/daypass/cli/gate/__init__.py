@@ -25,9 +25,11 @@ EPILOG = """examples:
 
 def load_gates(path: Path) -> Config:
     """Return a config with at least one gate. Raises ConfigError, or UsageError without one."""
+    from daypass.config.models import ADD_A_GATE
+
     config = options.load_config(path)
-    if not config.every_gate:
-        raise UsageError(f"{path} has no gate", "add one: gate: {audience: YOUR-AUDIENCE}")
+    if not config.gates:
+        raise UsageError(f"{path} has no gate", ADD_A_GATE)
     return config
 
 

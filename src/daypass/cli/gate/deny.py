@@ -105,13 +105,13 @@ def run(args: Namespace) -> int:
             namespace=namespace,
             config_map=GATE_DENIED,
             key=denial.key,
-            gates=[*config.every_gate],
+            gates=[*config.gates],
             until=until,
         ),
     )
     named = f"{DENIED[denial.kind].format(denial.name)} at {cluster.connection.server}"
-    if len(config.every_gate) > 1:
-        named = f"{named}, gates {', '.join(config.every_gate)}"
+    if len(config.gates) > 1:
+        named = f"{named}, gates {', '.join(config.gates)}"
     if until is None:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:

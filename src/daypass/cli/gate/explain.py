@@ -92,7 +92,7 @@ def run(args: Namespace) -> int:
             models = ModelFacts(cluster, warn)
         now = SYSTEM_CLOCK.unix()
         explained = explain(token, args.host, args.path, rules, now, keys, models=models)
-    several = f"gate {name}\n" if len(config.every_gate) > 1 else ""
+    several = f"gate {name}\n" if len(config.gates) > 1 else ""
     write_result(args, _output(name, explained), several + _text(explained), indent=None)
     return 0 if explained.passes else 3
 
@@ -103,11 +103,11 @@ def _gate_of(config: Config, args: Namespace) -> tuple[str, Gate]:
 
     guarding = {
         name: gate.guards_every_host
-        for name, gate in config.every_gate.items()
+        for name, gate in config.gates.items()
         if any(HostPattern.parse(host).matches(args.host) for host in gate.hosts)
     }
-    if args.gate is None and not guarding and len(config.every_gate) > 1:
-        hint = f"write another --host, or --gate: {', '.join(config.every_gate)}"
+    if args.gate is None and not guarding and len(config.gates) > 1:
+        hint = f"write another --host, or --gate: {', '.join(config.gates)}"
         raise UsageError(f"no gate guards {args.host[:80]!r}", hint)
     named = [name for name, is_any in guarding.items() if not is_any] or list(guarding)
     return config.find_gate(args.gate or (named[0] if len(named) == 1 else None))

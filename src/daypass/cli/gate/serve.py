@@ -84,7 +84,7 @@ def run(args: Namespace) -> int:
 
     allow_many_files()
     config = load_gates(args.config)
-    reviewed = {name: gate for name, gate in config.every_gate.items() if gate.is_reviewed}
+    reviewed = {name: gate for name, gate in config.gates.items() if gate.is_reviewed}
     if not reviewed:
         raise UsageError("no gate of the config asks an authorizer", "write check: review")
     listen = _listen(args)

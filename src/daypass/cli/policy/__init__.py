@@ -23,7 +23,7 @@ def load_policy(path: Path) -> Policy:
     """Return the policy of a config. Raises ConfigError, or UsageError if it has none."""
     config = options.load_config(path)
     if config.policy is None:
-        gates = config.every_gate.values()
+        gates = config.gates.values()
         audience = next((gate.audience for gate in gates), "YOUR-AUDIENCE")
         raise UsageError(f"{path} has no policy", f"add one: policy: {{audiences: [{audience}]}}")
     return config.policy

@@ -262,7 +262,7 @@ class Authorizer:
             )  # fmt: skip
         # What was true when it was asked; the token itself expires by the clock.
         until = min(
-            asked_at + gate.remember_seconds,
+            asked_at + gate.cache_ttl_seconds,
             self._monotonic() + claims.expires_unix - self._clock.unix(),
         )
         entry = CachedDecision(
@@ -287,7 +287,7 @@ class Authorizer:
         is_allowed = await self._ask_access(identity, access)
         if is_allowed and access.exists:
             response = gate.responses.allowed(identity)
-            until = asked_at + gate.remember_seconds
+            until = asked_at + gate.cache_ttl_seconds
             fresh_until = _fresh_until(asked_at, until)
             entry = CachedResponse(response=response, fresh_until=fresh_until, until=until)
             # One text for all entries of a user.

@@ -122,7 +122,7 @@ class ServedGate:
         self.name = name
         self.rules = rules
         self.is_verified = is_verified
-        self.remember_seconds = gate.remember_seconds
+        self.cache_ttl_seconds = gate.cache_ttl_seconds
         self.responses = AuthzResponses(gate)
         self.metrics = GateMetrics()
         self.destinations = Destinations(rules)

@@ -133,7 +133,7 @@ class Service:
     ) -> None:
         self._clock = clock
         self._verifier = verifier
-        remembered = max(gate.remember_seconds for gate in gates)
+        remembered = max(gate.cache_ttl_seconds for gate in gates)
         self._ready_seconds = max(LEAST_READY_SECONDS, remembered)
         self._audit = AuditLog(write, clock)
         self._client = ReviewClient(connection, clock)

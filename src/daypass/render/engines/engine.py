@@ -61,12 +61,12 @@ class Engine(ABC, Generic[G]):
     @property
     def key(self) -> str:
         """The gate's key in the config."""
-        return self.config.key_of_gate(self.name)
+        return f"gates.{self.name}"
 
     @property
     @abstractmethod
     def pods_labels(self) -> dict[str, str]:
-        """The labels of the gateway's pods, in the gate's `front_namespace`."""
+        """The labels of the gateway's pods, in the gate's `gateway_namespace`."""
 
     @abstractmethod
     def objects(self) -> list[Object]:

@@ -114,7 +114,7 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
         settings, such as the authority of client certificates.
         """
         names = [self.gate.headers.user, self.gate.headers.groups, REASON_HEADER]
-        longest = self.gate.longest_stream_seconds
+        longest = self.gate.max_stream_duration_seconds
         minutes, seconds = divmod(longest or 0, 60)
         # A Gateway API duration: no number in it has more than five digits.
         limit = {"connectionLimit": {"maxStreamDuration": f"{minutes}m{seconds}s"}}

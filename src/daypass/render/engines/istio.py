@@ -74,7 +74,7 @@ class IstioEngine(Engine[IstioGate]):
     @property
     def pods_labels(self) -> dict[str, str]:
         """The labels of the gateway's pods."""
-        return dict(self.gate.front_labels)
+        return dict(self.gate.gateway_labels)
 
     def objects(self) -> list[Object]:
         """Return the objects that are applied once."""
@@ -86,7 +86,7 @@ class IstioEngine(Engine[IstioGate]):
 
     def authority_location(self) -> AuthorityLocation:
         """Return a Secret next to the gateway's pods."""
-        return AuthorityLocation(kind="Secret", namespace=self.gate.front_namespace)
+        return AuthorityLocation(kind="Secret", namespace=self.gate.gateway_namespace)
 
     def keys_object(self, issuer: str, key_set: str) -> Object:
         """Return the EnvoyFilter with the API server's JSON Web Key Set."""
@@ -105,7 +105,7 @@ class IstioEngine(Engine[IstioGate]):
             "networking.istio.io/v1alpha3",
             "EnvoyFilter",
             name,
-            self.gate.front_namespace,
+            self.gate.gateway_namespace,
             spec={
                 "workloadSelector": {"labels": self.pods_labels},
                 "priority": _PRIORITY,
@@ -146,7 +146,7 @@ class IstioEngine(Engine[IstioGate]):
             self.facts.api_version("AuthorizationPolicy", *versions),
             "AuthorizationPolicy",
             self.named(GATE),
-            self.gate.front_namespace,
+            self.gate.gateway_namespace,
             spec={
                 "selector": {"matchLabels": self.pods_labels},
                 "action": "DENY",

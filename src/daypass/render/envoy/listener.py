@@ -121,7 +121,7 @@ def stream_bound(gate: Gate) -> Json:
     """Return the field of HttpProtocolOptions that ends a request of a gate, if it may not last for
     ever: a stream or a WebSocket is cut, what has no response yet gets a 504.
     """
-    seconds = gate.longest_stream_seconds
+    seconds = gate.max_stream_duration_seconds
     return {} if seconds is None else {"max_stream_duration": duration(seconds)}
 
 

@@ -94,7 +94,7 @@ def scraped(config: Config) -> Iterator[Scraped]:
     for each in engines:
         yield Scraped(
             name=f"daypass-gateway-{each.name}",
-            namespace=each.gate.front_namespace,
+            namespace=each.gate.gateway_namespace,
             labels=each.pods_labels,
             metrics=each.metrics,
             gate=each.name,
