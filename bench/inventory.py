@@ -16,11 +16,11 @@ from bench.rounds import compare
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass.config.models import Policy
-from daypass.identity.enforcement import apply_policy
 from daypass.identity.grants import KUBEFLOW, role_grant
 from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
+from support import policies
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -63,7 +63,7 @@ def run(*, quick: bool) -> None:
 def _make(plane: ControlPlane, count: int) -> None:
     """Identities with a token and a grant each, spread over namespaces."""
     with admin_cluster(plane) as cluster:
-        apply_policy(cluster, Policy(audiences=("gate.example.com",)))
+        policies.put(cluster, Policy(audiences=("gate.example.com",)))
         held = {labels.POLICY: labels.POLICY_ENFORCED}
         namespaces = [plane.make_namespace(labels=held) for _ in range(NAMESPACES)]
         with ThreadPoolExecutor(THREADS) as pool:

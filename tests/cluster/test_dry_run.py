@@ -35,7 +35,6 @@ LINES = (
     "apply",
     "apply --no-commit --directory other",
     "remove",
-    "policy apply",
     "init new --host a.example.com --front ingress-nginx --tls secret:x --audience g",
     "kubeconfig --server https://api.example.com --credentials bot.json --kubeconfig-out new",
     "gate deny --jti 0b2c8d0e-5d0f",
@@ -217,7 +216,6 @@ LIMITED = {
     "identity rotate bot -n team": "patch",
     "identity revoke bot -n team": "delete",
     "identity delete bot -n team": "delete",
-    "policy apply": "patch",
 }
 
 

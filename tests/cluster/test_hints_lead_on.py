@@ -107,28 +107,3 @@ def test_the_authority_of_the_api_server_is_shown_by_the_named_command(
     with pytest.raises(UsageError) as caught:
         upstream_of(load(tmp_path / "daypass.yaml"))
     assert "certificate-authority" in kubectl("config view", str(caught.value))
-
-
-def test_a_missing_policy_is_applied_by_the_command_that_create_and_show_name(
-    shell: AdminShell, kubectl: Kubectl, up: Up, tmp_path: Path, named_commands: Recorder
-) -> None:
-    (tmp_path / "daypass.yaml").write_text(up.config_file.read_text())
-    authority = ("--certificate-authority", str(up.authority_file))
-    verify = ("verify", up.door, "--credentials", "bot.json", *authority)
-    bot = ("bot", "-n", shell.namespace)
-    for line in (
-        ("identity", "create", *bot, "--door", up.door, "--audience", GATE, *authority),
-        ("identity", "show", *bot),
-    ):
-        named = named_commands.named("daypass policy apply", "".join(shell.run(*line)))
-        assert named.words == ("policy", "apply")
-    assert "! policy " in shell.run(*verify)[0]
-    shell.run("policy", "apply")
-    assert "✓ policy " in shell.run(*verify)[0]
-
-    path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/daypass"
-    there = shell.plane.admin.get(path)["spec"]["matchConditions"]
-    hole = {"name": "hole", "expression": "false"}
-    shell.plane.admin.patch(path, {"spec": {"matchConditions": [*there, hole]}})
-    kubectl("delete", *shell.run("policy", "apply", code=1))
-    shell.run("policy", "apply")

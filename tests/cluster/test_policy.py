@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.config.models import Mode, Policy
-from daypass.identity.enforcement import apply_policy, ask
+from daypass.identity.enforcement import ask
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (
@@ -37,7 +36,7 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
 from support.lifecycle import exchange, make
-from support.messages import check, line_with, message_with, raises
+from support.messages import check, message_with, raises
 from support.policies import policy_namespace
 from support.protobuf import PROTOBUF, bound_to, field, wrapped
 
@@ -95,7 +94,7 @@ def bot(cluster: Cluster, shell: AdminShell) -> Bot:
 
 def in_mode(bot: Bot, mode: Mode) -> None:
     """Another mode in force, seen by what becomes of an unbound request."""
-    apply_policy(bot.shell.cluster, POLICY.model_copy(update={"mode": mode}))
+    policies.put(bot.shell.cluster, POLICY.model_copy(update={"mode": mode}))
     eventually(
         f"mode {mode}",
         lambda: bool(bot.ask().warnings) == (mode == "warn") and bot.ask().code == 201,
@@ -209,10 +208,10 @@ NOT_DENIED: dict[str, Callable[[Cluster, str], object]] = {
     "none": lambda cluster, namespace: cluster.delete(
         VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME
     ),
-    "audit": lambda cluster, namespace: apply_policy(
+    "audit": lambda cluster, namespace: policies.put(
         cluster, POLICY.model_copy(update={"mode": "audit"})
     ),
-    "exempt": lambda cluster, namespace: apply_policy(
+    "exempt": lambda cluster, namespace: policies.put(
         cluster, POLICY.model_copy(update={"exempt": (f"system:serviceaccount:{namespace}:bot",)})
     ),
     "no label": lambda cluster, namespace: cluster.patch(
@@ -405,36 +404,11 @@ def test_kubectl_shows_what_the_policy_answers_and_gets_no_token(bot: Bot) -> No
     assert "lifetime: " in asked(*own, "--duration", "13h")
 
 
-def test_policy_apply_reports_where_the_policy_is_in_force(bot: Bot) -> None:
-    out, err = bot.shell.run("policy", "apply", "-o", "json")
-    applied = json.loads(out)
-    assert applied["mode"] == "deny"
-    assert applied["seenIn"] in err
-    assert err.count("validatingadmissionpolicies/daypass") == 1
-    check(line_with(err, "validatingadmissionpolicies/daypass"), reason="applied")
-    check(message_with(err, "mode deny"), reason="in-force")
-
-
-def test_a_dry_run_of_apply_changes_nothing(bot: Bot) -> None:
-    before = bot.shell.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
-    (bot.shell.folder / "daypass.yaml").write_text(CONFIG.replace("12h", "1h"))
-    out, err = bot.shell.run("policy", "apply", "--dry-run", "-o", "yaml")
-    assert yaml.safe_load(out)["seenIn"] is None
-    check(line_with(err, "validatingadmissionpolicies/daypass"), reason="dry-run")
-    assert bot.shell.cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME) == before
-
-
-def test_policy_apply_restores_changed_fields_and_refuses_an_added_match_condition(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    change = {"spec": {"failurePolicy": "Ignore"}}
-    cluster.patch(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME, change)
-    apply_policy(cluster, POLICY)
+def test_an_added_match_condition_is_refused(plane: ControlPlane, cluster: Cluster) -> None:
     found = cluster.get(VALIDATING_ADMISSION_POLICIES, labels.POLICY_NAME)
-    assert found["spec"]["failurePolicy"] == "Fail"
     # A condition of somebody else outlives server-side apply, and could let all requests pass.
     conditions = [*found["spec"]["matchConditions"], {"name": "hole", "expression": "false"}]
     path = VALIDATING_ADMISSION_POLICIES.path(None, labels.POLICY_NAME)
     plane.admin.patch(path, {"spec": {"matchConditions": conditions}})
     with raises(DaypassError, match=r"spec\.matchConditions"):
-        apply_policy(cluster, POLICY)
+        policies.apply(plane, cluster, POLICY)

@@ -11,13 +11,10 @@ import pytest
 from tools.docs.pages import ROOT
 
 from cluster.test_rbac_apply import CASES as DEPLOYING
-from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass.kube.resources import (
     CONFIG_MAPS,
     ROLES,
-    VALIDATING_ADMISSION_POLICIES,
-    VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
 from daypass.render.names import GATE_WATCH
 from support.admin_shell import AdminShell
@@ -95,10 +92,6 @@ CASES = {
         lines=(f"# {CREATE}", f"# {GRANT}", "identity delete bot -n {namespace} --yes"),
         optional=("get namespaces",),
     ),
-    "policy apply": Case(
-        lines=("policy apply",),
-        optional=("create serviceaccounts/token",),
-    ),
     "gate explain": Case(lines=("gate explain --token-file t --host a.example.com",), code=3),
     "status": Case(
         lines=("status --config status.yaml",),
@@ -108,11 +101,6 @@ CASES = {
     "trace": Case(lines=("trace {namespace}/bot audit.log",)),
     "gate deny": Case(lines=("gate deny --jti a", "gate deny --jti b", "gate deny --jti a --undo")),
 }
-
-
-def without_policy(shell: AdminShell) -> None:
-    for each in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
-        shell.cluster.delete(each, labels.POLICY_NAME)
 
 
 def without_denials(shell: AdminShell) -> None:
@@ -147,7 +135,6 @@ def with_an_audit_log(shell: AdminShell) -> None:
 
 
 BEFORE: dict[str, Callable[[AdminShell], None]] = {
-    "policy apply": without_policy,
     "gate deny": without_denials,
     "gate explain": with_a_token,
     "status": with_a_certificate,

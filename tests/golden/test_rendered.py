@@ -17,16 +17,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daypass import cli
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import IdentityName, token_secret
+from daypass.render.policy import policy_objects
 from daypass.render.yaml import stream
 from golden import door_setting
 from golden.shared_subtrees import shared
 from support.lifecycle import identity_objects
 from support.manifest_cases import CASES
+from support.rendered import config_of
 
 GOLDEN = Path(__file__).with_name("rendered.yaml")
 POLICIES = {
@@ -44,14 +45,12 @@ policy:
 }
 
 
-def test_everything_rendered_matches_the_golden_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_everything_rendered_matches_the_golden_file() -> None:
     files = {f"door/{name}": text for name, text in door_setting.rendered().items()}
     for case, rendered in CASES.items():
         files |= {f"manifests/{case}/{name}": text for name, text in rendered.tree().items()}
     for name, policy in POLICIES.items():
-        files[f"policy/{name}.yaml"] = text = policy_of(policy, tmp_path, capsys)
+        files[f"policy/{name}.yaml"] = text = policy_of(policy)
         kinds = [document["kind"] for document in yaml.safe_load_all(text)]
         assert kinds == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
     for name, objects in identities().items():
@@ -85,22 +84,21 @@ def test_the_same_settings_give_the_same_bytes_in_any_process(seed: str) -> None
     assert rendering.stdout.splitlines() == "\n".join(expected).splitlines()
 
 
-def test_the_order_of_values_in_a_policy_does_not_matter(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_order_of_values_in_a_policy_does_not_matter() -> None:
     one, other = (
-        policy_of(f"policy: {{audiences: [{audiences}], exempt: [{exempt}]}}\n", tmp_path, capsys)
+        policy_of(f"policy: {{audiences: [{audiences}], exempt: [{exempt}]}}\n")
         for audiences, exempt in (("a, b", "x, y"), ("b, a", "y, x"))
     )
     assert one == other
 
 
-def policy_of(policy: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What `daypass policy render` prints for a policy."""
-    config = folder / "daypass.yaml"
-    config.write_text(f"version: 1\ndomains: {{here: {{host: localhost, front: envoy}}}}\n{policy}")
-    assert cli.main(["policy", "render", "--config", str(config)]) == 0
-    return capsys.readouterr().out
+def policy_of(policy: str) -> str:
+    """The objects of a policy."""
+    config = config_of(
+        f"version: 1\ndomains: {{here: {{host: localhost, front: envoy}}}}\n{policy}"
+    )
+    assert config.policy is not None
+    return stream(policy_objects(config.policy))
 
 
 def identities() -> dict[str, list[Object]]:

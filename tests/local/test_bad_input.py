@@ -161,7 +161,7 @@ EXTRAS = (
     "identity rotate bot",
     "identity show bot", "identity unauthorize bot --in a",
     "gate deny --uid u", "gate explain --host a --token-file t", "gate serve", "gate watch",
-    "gate watch --once", "policy apply", "policy render",
+    "gate watch --once",
 )  # fmt: skip
 
 

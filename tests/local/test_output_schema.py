@@ -19,7 +19,6 @@ from support.up_embedded import fixed_config
 LINES = (
     "version",
     "config validate --config cluster.yaml",
-    "policy render --config cluster.yaml",
     "render --config cluster.yaml",
     "render --config cluster.yaml --directory deploy --check",
     "identity create bot --dry-run=client",
@@ -48,7 +47,7 @@ LINES = (
 BEFORE = ("identity create bot", "identity authorize bot --in default --cluster-role view")
 
 ELSEWHERE = {
-    "apply", "diff", "doctor", "remove", "policy apply", "gate serve", "status",
+    "apply", "diff", "doctor", "remove", "gate serve", "status",
     "trace", "up", "error",
 }  # fmt: skip
 """Their outputs are those of other tests: most of them in tests/cluster and tests/operation."""

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from tools.docs.pages import ROOT
 
+from daypass.config import Policy
+from support import policies
 from support.authority import Authority
+from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_istio, install_kserve
 from support.doc_sessions import Session, follow_command, session
@@ -32,11 +35,17 @@ def _kubeflow(plane: ControlPlane) -> None:
         make_profile(plane, name)
 
 
+def _policy(plane: ControlPlane) -> None:
+    with admin_cluster(plane) as cluster:
+        policies.put(cluster, Policy(audiences=(AUDIENCE,)))
+
+
 INSTALLED: Mapping[str, Callable[[ControlPlane], None]] = {
     "cert-manager": install_cert_manager,
     "istio": install_istio,
     "kserve": install_kserve,
     "kubeflow": _kubeflow,
+    "policy": _policy,
 }
 _ISTIO = """\
 {apiVersion: v1, kind: Namespace, metadata: {name: istio-system}}

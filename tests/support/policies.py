@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from daypass._core.kubernetes import labels
 from daypass.config.models import Policy
-from daypass.identity.enforcement import apply_policy, wait_until_enforced
+from daypass.identity.enforcement import wait_until_enforced
 from daypass.kube.cluster import Cluster, Waiter
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
@@ -67,10 +67,16 @@ def _allow_all_token_requests(plane: ControlPlane) -> None:
     identities.wait_until_allowed(plane.admin, "x", attributes, groups=["system:authenticated"])
 
 
+def put(cluster: Cluster, policy: Policy) -> None:
+    """Apply the policy's objects."""
+    for document in policy_objects(policy):
+        cluster.apply(document, force=True)
+
+
 def apply(plane: ControlPlane, cluster: Cluster, policy: Policy) -> None:
     """The policy in force, seen by a request in a namespace that it holds."""
     policy_namespace(plane, accounts=["default"])
-    apply_policy(cluster, policy)
+    put(cluster, policy)
     wait_until_enforced(Waiter(cluster, 60), policy)
 
 

@@ -23,7 +23,7 @@ from daypass.cli.console import flush_stderr, log, warn, write
 __all__ = ["log", "main", "warn", "write"]
 GROUPS = {
     "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential", "doctor"),
-    "identities, and what their tokens may do": ("identity", "policy", "gate"),
+    "identities, and what their tokens may do": ("identity", "gate"),
     "the door of a cluster": ("init", "config", "render", "diff", "apply", "verify", "remove"),
     "what happens, and what is wrong": ("status", "trace"),
     "door and gate on this machine": ("up", "demo"),

@@ -128,9 +128,9 @@ def _execute(
 
 def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) -> int:
     """Wait for the rollout, the policy and the gate, then verify the published door."""
-    from daypass.cli.policy.apply import wait_for_policy
     from daypass.cli.verify import findings_text, log_timeouts
     from daypass.deploy import apply
+    from daypass.identity.enforcement import wait_until_enforced
 
     config = plan.config
     if plan.waiting:
@@ -144,7 +144,9 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
     changed = {change.ref.kind for change in plan.to_apply}
     if config.policy is not None and changed & _POLICY_KINDS:
         status.show("waiting until the policy is in force")
-        wait_for_policy(waiter, config.policy)
+        seen_in = wait_until_enforced(waiter, config.policy)
+        where = f"in force, as seen in {seen_in}" if seen_in else "installed"
+        log(f"the policy is {where}; mode {config.policy.mode}")
     problems = apply.wait_for_policies(waiter, [change.ref for change in plan.changes])
     if problems:
         log("the gate has problems:", "\n".join(problem.sentence for problem in problems))

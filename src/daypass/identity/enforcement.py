@@ -1,4 +1,4 @@
-"""The admission policy in a running cluster: apply it, wait until it is enforced, ask it.
+"""The admission policy in a running cluster: wait until it is enforced, ask it.
 
 A question is a request for a token that the API server can't make. It resolves `boundObjectRef`
 after all admission and before it signs, so an impossible reference fails every request that the
@@ -60,26 +60,17 @@ class PolicyResponse:
     message: str = ""
 
 
-def apply_policy(cluster: Cluster, policy: Policy) -> list[str]:
-    """Apply the config's policy, and return its objects, by kind and name.
-
-    Takes over fields that another field manager has set: the objects are daypass's own. Raises
-    DaypassError for fields that somebody has added.
-    """
-    require_policies(cluster)
-    documents = policy_objects(policy)
-    for document in documents:
-        _refuse_additions(document, cluster.apply(document, force=True))
-    return [cluster.resource(each).named(None, name_of(each)) for each in documents]
-
-
 def wait_until_enforced(waiter: Waiter, policy: Policy) -> str | None:
     """Return once a policy that was just applied is compiled and enforced.
 
     Returns a namespace in which a request was seen to be denied, or None if none could show it.
-    Raises NotReadyError, and DaypassError for expressions that the API server warns about.
+    Raises NotReadyError, and DaypassError for fields that somebody has added, and for expressions
+    that the API server warns about.
     """
     cluster = waiter.cluster
+    for document in policy_objects(policy):
+        resource = cluster.resource(document)
+        _refuse_additions(document, cluster.get(resource, name_of(document)))
     waiter.wait(
         "the policy",
         partial(_compiled, cluster),
@@ -237,23 +228,11 @@ def denies_unbound_tokens(
     return False
 
 
-def require_policies(cluster: Cluster) -> None:
-    """Raise DaypassError if the API server has no ValidatingAdmissionPolicy v1."""
-    if not cluster.serves(VALIDATING_ADMISSION_POLICIES):
-        raise DaypassError(
-            f"the API server {cluster.connection.server} cannot enforce the policy: it has no"
-            " ValidatingAdmissionPolicy v1",
-            "name the kubeconfig of a cluster with Kubernetes 1.30 or later: --kubeconfig FILE",
-        )
-
-
-def _differing_fields(document: Object, found: Object) -> list[str]:
+def _refuse_additions(document: Object, found: Object) -> None:
+    """Raise DaypassError for fields that somebody has added: they outlive server-side apply."""
     wanted, there = document["spec"], found.get("spec") or {}
-    return sorted(key for key in {*wanted, *there} if wanted.get(key) != there.get(key))
-
-
-def _refuse_additions(document: Object, applied: Object) -> None:
-    if fields := _differing_fields(document, applied):
+    fields = sorted(key for key in {*wanted, *there} if wanted.get(key) != there.get(key))
+    if fields:
         kind = document["kind"]
         raise DaypassError(
             f"somebody has added to spec.{', spec.'.join(fields)} of the cluster's {kind}",

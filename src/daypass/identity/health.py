@@ -243,7 +243,7 @@ def _check_policy(
     elif record.account is None:
         return
     elif installed is not None and not installed:
-        apply = command("policy", "apply")
+        apply = command("apply")
         yield failure("no-policy", "no policy is installed in the cluster", apply)
     elif labelled is not None and namespace not in labelled:
         fact = f"the policy is not enforced in namespace {namespace}"

@@ -83,7 +83,7 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
         if cluster.find(VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME) is None:
             warn(
                 "no policy is installed in this cluster",
-                f"{_VOLUNTARY}:\n" + command("policy", "apply"),
+                f"{_VOLUNTARY}:\n" + command("apply"),
             )
 
 

@@ -287,7 +287,7 @@ def judge_policy(response: HttpResponse, *, expected: bool) -> Finding:
             return warning(
                 check, fact, f"{risk}; in a cluster, `policy` in daypass.yaml forbids that"
             )
-        remedy = f"`{command('policy', 'apply')}`, and the namespace's label"
+        remedy = f"`{command('apply')}`, and the namespace's label"
         return failure(check, fact, f"{risk}:\n{remedy}")
     return skipped(check, f"the answer is unexpected: {response.status} {message}".rstrip())
 

@@ -95,7 +95,7 @@ def test_every_option_of_every_command_is_offered(offered: Offered) -> None:
         ("nonsense tok", NOTHING_ELSE, ""),
         ("help tok", NOTHING_ELSE, "token"),
         ("help token ", NOTHING_ELSE, ""),
-        ("policy re", NOTHING_ELSE, "render"),
+        ("gate wa", NOTHING_ELSE, "watch"),
         ("completion z", NOTHING_ELSE, "zsh"),
         ("token --output ", NOTHING_ELSE, "text json yaml header"),
         ("token --output j", NOTHING_ELSE, "json"),

@@ -15,7 +15,7 @@ from support.lifecycle import dry_run
 
 READ_ONLY = """
     completion; config schema; config validate; demo; diff; doctor; exec-credential; gate explain;
-    help; identity list; identity show; kubeconfig; policy render; render; status; token; trace;
+    help; identity list; identity show; kubeconfig; render; status; token; trace;
     verify; version
 """
 """They print. `demo` has a cluster of its own, and removes it; `render` has --check. `kubeconfig`

@@ -47,7 +47,7 @@ def fake_command(monkeypatch: pytest.MonkeyPatch) -> Fake:
     return install
 
 
-GROUPS = ("gate", "identity", "policy")
+GROUPS = ("gate", "identity")
 
 
 @pytest.mark.parametrize("form", ["{}", "{} -h", "{} --help", "help {}"])
@@ -91,7 +91,7 @@ def test_the_version_is_printed_and_the_arguments_of_the_process_are_the_default
         ("--kubeconfig x identity", "option '--kubeconfig'", "`daypass --help`"),
         ("--verbose", "option '--verbose'", "`daypass --help`"),
         ("\x1b[2J", "command '\\x1b[2J'", "`daypass --help`"),
-        ("policy aply -n x", "command 'aply'", "`daypass policy apply`"),
+        ("gate watsh -n x", "command 'watsh'", "`daypass gate watch`"),
         ("identity help create", "command 'help'", "write: daypass help identity create"),
     ],
 )

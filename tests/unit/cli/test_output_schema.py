@@ -103,7 +103,6 @@ VERSION = '{"version": "1", "python": "3"}'
         ("identity list -o json --watch", None, '{"identities": []}\n' * 2, ""),
         ("identity list -o yaml --watch", None, "---\nidentities: []\n" * 2, ""),
         ("identity list -o json", 0, '{"identities": []}\n' * 2, "not one document"),
-        ("policy render -o yaml", 0, "---\napiVersion: v1\nkind: X\n" * 2, ""),
     ],
 )
 def test_an_output_that_is_not_as_documented_is_found(

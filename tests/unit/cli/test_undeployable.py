@@ -69,14 +69,3 @@ def test_nothing_is_deployed_where_kinds_cannot_be_listed_at_once(
     assert cluster.connection.server in words
     assert "1.30" in words
     assert "--kubeconfig FILE" in words
-
-
-@pytest.mark.parametrize("old", [True, False], ids=["old", "embedded"])
-def test_no_policy_is_applied_where_none_can_be_enforced(
-    old: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cluster = old_cluster() if old else EmbeddedCluster().cluster
-    words = run(cluster, ["policy", "apply"], monkeypatch, capsys)
-    assert cluster.connection.server in words
-    assert "ValidatingAdmissionPolicy" in words
-    assert "--kubeconfig FILE" in words

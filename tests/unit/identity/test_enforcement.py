@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from daypass.identity.enforcement import ask, wait_until_enforced
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import ApiError
-from daypass.render.policy import BoundObject, Requester, TokenRequestAttributes
+from daypass.render.policy import BoundObject, Requester, TokenRequestAttributes, policy_objects
 from daypass.testing.clock import MovableClock
 from support.authority import ANY_AUTHORITY
 from support.messages import raises
@@ -52,13 +51,15 @@ def serving(status: dict[str, Any]) -> Answering:
 
     def answer(request: httpx2.Request) -> tuple[int, dict[str, Any]]:
         if request.url.path == GROUP:
-            kind = "ValidatingAdmissionPolicy"
-            return 200, {"resources": [{"kind": kind, "name": kind, "namespaced": False}]}
-        if request.method == "PATCH":
-            return 200, json.loads(request.content)
+            kinds = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+            plurals = ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
+            found = zip(plurals, kinds, strict=True)
+            resources = [{"name": n, "kind": k, "namespaced": False} for n, k in found]
+            return 200, {"resources": resources}
         if request.url.path == "/api/v1/namespaces":
             return 200, {"metadata": {"resourceVersion": "1"}, "items": []}
-        return 200, {"metadata": {"generation": 2}, "status": status}
+        document = policy_objects(POLICY)["bindings/" in request.url.path]
+        return 200, {"metadata": {"generation": 2}, "spec": document["spec"], "status": status}
 
     return answer
 

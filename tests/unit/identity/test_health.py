@@ -126,8 +126,8 @@ PROBLEMS: list[tuple[str, Spoil, *tuple[str, ...]]] = [
         "*=clusterrole/any", "clusterrolebindings/x",
     ),
     ("no-policy", lambda w: w.namespace["metadata"].pop("labels"), "daypass.dev/policy=enforced"),
-    ("no-policy", lambda w: lose(w, "policy_bindings"), "daypass policy apply"),
-    ("no-policy", lack_policy_and_label, "daypass policy apply"),
+    ("no-policy", lambda w: lose(w, "policy_bindings"), "daypass apply"),
+    ("no-policy", lack_policy_and_label, "daypass apply"),
     ("no-policy", move_to_kube_system, "kube-system"),
 ]  # fmt: skip
 

@@ -23,7 +23,7 @@ def test_a_namespace_is_labelled_with_warnings_if_that_has_no_effect(
     label, exempt, missing = warnings
     assert "kube-system" in label
     assert "kube-system" in exempt
-    assert missing.endswith("daypass policy apply")
+    assert missing.endswith("daypass apply")
     for warning in warnings:
         check(warning, reason="warning")
 
