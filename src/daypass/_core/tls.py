@@ -5,9 +5,6 @@ import ssl
 
 from daypass._core.errors import UsageError
 
-LIMIT_BYTES = 1024 * 1024
-"""Of a file of authorities; those of a whole operating system have a quarter of it."""
-
 
 class BadCertificateAuthorityError(UsageError):
     """A certificate authority that is not a PEM certificate, or whose file cannot be read."""
@@ -17,15 +14,13 @@ def read_authority(path: str | os.PathLike[str]) -> str:
     """Return the PEM text of a file, for `client_context`. Raises BadCertificateAuthorityError."""
     try:
         with open(path, "rb") as file:
-            content = file.read(LIMIT_BYTES + 1)
+            content = file.read()
     except OSError as error:
         raise BadCertificateAuthorityError(
             f"{os.fspath(path)} cannot be read: {error.strerror}", "is the path right?"
         ) from None
     pem = content.decode("ascii", "replace")
     try:
-        if len(content) > LIMIT_BYTES:
-            raise _not_pem()
         client_context(pem)
     except BadCertificateAuthorityError as error:
         raise BadCertificateAuthorityError(f"{os.fspath(path)}: {error.fact}", error.hint) from None

@@ -50,7 +50,7 @@ class AgentLog:
         quiet: bool = False,
     ) -> None:
         self._write = write
-        self._json = JsonLog(write, clock, "seconds") if as_json else None
+        self._json = JsonLog(write, clock) if as_json else None
         self._quiet = quiet
         self._lock = threading.Lock()
         # What the client logs to programs that use it, this log has as an event.

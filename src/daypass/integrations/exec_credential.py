@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import time
 
-from daypass._core.errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daypass.client.token import CachedToken
@@ -30,39 +28,22 @@ _SOON_SECONDS = 30
 
 
 def requested_version(exec_info: str) -> str:
-    """Return the `apiVersion` that KUBERNETES_EXEC_INFO requests; v1 if it is empty, as in a shell.
+    """Return the `apiVersion` that KUBERNETES_EXEC_INFO requests.
 
-    Raises UsageError for an unknown version, and for anything but an ExecCredential.
+    It is v1 for any other text: as in a shell, and client-go reports that it requested another one.
     """
-    if not exec_info:
-        return VERSIONS[0]
     for version in VERSIONS:
         if exec_info.startswith(_START % version):
             return version
-    return _parsed_version(exec_info)
-
-
-def _parsed_version(exec_info: str) -> str:
+    if not exec_info:
+        return VERSIONS[0]
     import json
 
-    from daypass._core.text import printable
-
     try:
-        document = json.loads(exec_info)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict) or document.get("kind") != "ExecCredential":
-        raise UsageError(
-            "KUBERNETES_EXEC_INFO is not an ExecCredential",
-            "kubectl sets it; without kubectl, leave it unset",
-        )
-    version = document.get("apiVersion")
-    if version not in VERSIONS:
-        raise UsageError(
-            f"the kubeconfig requests a credential in {printable(repr(version), 60)}",
-            f"write apiVersion: {VERSIONS[0]} below `exec`",
-        )
-    return str(version)
+        requested = json.loads(exec_info)["apiVersion"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        requested = None
+    return requested if requested in VERSIONS else VERSIONS[0]
 
 
 def exec_credential(version: str, token: CachedToken, now_unix: float) -> str:

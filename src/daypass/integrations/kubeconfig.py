@@ -7,7 +7,6 @@ would need a YAML library, and could damage it. kubectl merges files: KUBECONFIG
 import base64
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from daypass._core.errors import UsageError
 from daypass._core.files import create_private
@@ -24,17 +23,13 @@ def check_server(server: str, door: DoorUrl) -> str:
     Raises UsageError for any other URL, and for the door's host and port with any path: a door
     publishes only the TokenRequest API, so kubectl would find nothing there.
     """
-    try:
-        parts = urlsplit(server)
-    except ValueError:
-        raise UsageError("the server is not a URL", _EXAMPLE) from None
-    address = HostPort.parse(parts.netloc, default_port=443 if parts.scheme == "https" else 80)
-    if parts.scheme not in ("https", "http") or address is None or not server.isprintable():
-        raise UsageError("the server is not an https:// URL with only a host and a port", _EXAMPLE)
-    if parts.query or parts.fragment:
-        raise UsageError("the server's URL has a query or a fragment", _EXAMPLE)
-    if parts.scheme == "http" and not is_loopback(address.host):
-        raise UsageError("http:// would send tokens in the clear", f"use https://{parts.netloc}")
+    scheme, _, rest = server.partition("://")
+    authority = rest.partition("/")[0]
+    address = HostPort.parse(authority, default_port=443 if scheme == "https" else 80)
+    if scheme not in ("https", "http") or address is None or not server.isprintable():
+        raise UsageError("the server is not an https:// URL with a host and a port", _EXAMPLE)
+    if scheme == "http" and not is_loopback(address.host):
+        raise UsageError("http:// would send tokens in the clear", f"use https://{authority}")
     if str(address) == str(door.address):
         raise UsageError(
             f"{server} is the door: it issues tokens and publishes no other API",

@@ -54,7 +54,7 @@ def test_a_json_event_is_one_line() -> None:
         AgentEvent.RENEWED, "a\nb", path="/x", tokens=1
     )
     assert json.loads(lines[0]) == {
-        "time": "2027-01-15T08:00:00Z", "level": "info", "event": "renewed", "message": "a\nb",
+        "time": "2027-01-15T08:00:00.000Z", "level": "info", "event": "renewed", "message": "a\nb",
         "path": "/x", "tokens": 1,
     }  # fmt: skip
     assert lines[0].count("\n") == 1

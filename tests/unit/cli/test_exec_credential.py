@@ -49,10 +49,9 @@ def test_only_the_credential_goes_to_stdout(open_door: OpenDoor, capsys: Capture
     ("setup", "code", "named"),
     [
         ("refused", 1, "because"),
-        ("v1alpha1", 2, "client.authentication.k8s.io/v1"),
         ("nobody", 2, "DAYPASS_CREDENTIALS"),
     ],
-    ids=["refused", "v1alpha1", "nobody"],
+    ids=["refused", "nobody"],
 )
 def test_an_error_goes_to_stderr_with_the_next_step_and_stdout_stays_empty(
     open_door: OpenDoor, capsys: Capture, monkeypatch: pytest.MonkeyPatch, setup: str, code: int,
@@ -61,9 +60,6 @@ def test_an_error_goes_to_stderr_with_the_next_step_and_stdout_stays_empty(
     open_door(status_answer(403, "because"))
     if setup == "nobody":
         monkeypatch.delenv("DAYPASS_CREDENTIALS")
-    version = setup if setup == "v1alpha1" else "v1"
-    info = {"kind": "ExecCredential", "apiVersion": f"client.authentication.k8s.io/{version}"}
-    monkeypatch.setenv("KUBERNETES_EXEC_INFO", json.dumps(info))
     assert cli.main(["exec-credential"]) == code
     out, err = capsys.readouterr()
     assert out == ""

@@ -42,9 +42,7 @@ def test_the_url_of_an_api_server_is_accepted(server: str, host: str) -> None:
     "server",
     [
         "https://ekf.example.com/kubernetes",
-        "https://ekf.example.com/kubernetes/",
         "https://EKF.example.com:443/kubernetes",
-        "https://ekf.example.com/kubernetes/api/v1",
         "https://ekf.example.com",
         "https://ekf.example.com:443/",
         "https://ekf.example.com/kubernetesx",
@@ -58,7 +56,7 @@ def test_the_url_of_the_door_is_refused(server: str) -> None:
 @pytest.mark.parametrize(
     "server",
     [
-        "", "k8s.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?y", "https://x#y",
+        "", "k8s.example.com", "ftp://x", "https://", "https://u:p@x", "https://x?y",
         "http://k8s.example.com", "https://x\n", "https://[x", "https://x y",
     ],
 )  # fmt: skip

@@ -13,12 +13,6 @@ from threading import Thread
 
 from daypass._core.clock import Clock, utc
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Literal
-
-    Precision = Literal["seconds", "milliseconds", "microseconds"]
-
 MAX_OPEN_FILES = 65_536
 
 
@@ -36,18 +30,15 @@ def write_stderr(line: str) -> None:
 
 
 class JsonLog:
-    """Writes events through `write`, one whole line each. `precision`: of their times."""
+    """Writes events through `write`, one whole line each."""
 
-    def __init__(
-        self, write: Callable[[str], None], clock: Clock, precision: Precision = "microseconds"
-    ) -> None:
+    def __init__(self, write: Callable[[str], None], clock: Clock) -> None:
         self._write = write
         self._clock = clock
-        self._precision = precision
 
     def event(self, event: str, **fields: object) -> None:
         """Write one event. Raises what `write` raises."""
-        time = utc(self._clock.unix()).replace(tzinfo=None).isoformat(timespec=self._precision)
+        time = utc(self._clock.unix()).replace(tzinfo=None).isoformat(timespec="milliseconds")
         self._write(json.dumps({"time": f"{time}Z", "event": event, **fields}) + "\n")
 
 

@@ -56,7 +56,7 @@ class AuditLog:
 
     def __init__(self, write: Callable[[str], None], clock: Clock) -> None:
         self.suppressed = 0
-        self._log = JsonLog(write, clock, "milliseconds")
+        self._log = JsonLog(write, clock)
         self._clock = clock
         self._second = 0
         self._written: Counter[AuditEvent] = Counter()
