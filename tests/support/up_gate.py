@@ -41,8 +41,8 @@ def gate_up(
             plane,
             local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external, "
             f"upstream: 'http://{echo.address}'}}",
-            gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], "
-            f"check: {check}{more}}}",
+            gates=f"{{default: {{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], "
+            f"check: {check}{more}}}}}",
             watch=f"{{closeAfter: {close_after}{watch}}}",
             policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
             door="{namespace: gate-tests}",
