@@ -62,7 +62,7 @@ def test_a_function_for_api_keys_in_place_of_an_adapter_is_refused_with_the_adap
 ) -> None:
     with raises(daypass.CredentialsError) as raised:
         library.get("https://localhost:1", auth=credentials.bearer)
-    assert f"daypass.integrations.{library.__name__}.Auth(credentials)" in raised.value.hint
+    assert "adapter of daypass.integrations" in raised.value.hint
 
 
 @pytest.mark.parametrize("given", [["gate"], {"gate"}, b"gate"], ids=["list", "set", "bytes"])

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from daypass.client.token import CachedToken, Token
     from daypass.client.transport import Send, Timing
 
-_LIMIT_TOKENS = 256
-"""With more combinations of arguments than this, all are looked up again."""
-
 
 class Credentials:
     """Credentials for a door, and the tokens obtained with them.
@@ -252,8 +249,6 @@ class Credentials:
     def _remember(
         self, audience: str | None, lifetime_seconds: int | None, cached: CachedToken
     ) -> Token:
-        if len(self._recent) >= _LIMIT_TOKENS:
-            self._recent.clear()
         self._recent[(audience, lifetime_seconds)] = cached
         return cached.token
 

@@ -172,7 +172,7 @@ def fields_of(document: bytes, origin: str) -> dict[str, Any]:
 
     value, line = None, ""
     try:
-        value = json.loads(document, object_pairs_hook=_unique_keys)
+        value = json.loads(document)
     except (ValueError, RecursionError) as error:
         line = f": line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
     fields = value if isinstance(value, dict) else {}
@@ -187,12 +187,6 @@ def fields_of(document: bytes, origin: str) -> dict[str, Any]:
         if key not in _KEYS:
             raise _unknown_key(key, origin)
     return fields
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError("duplicate key")
-    return dict(pairs)
 
 
 def _unknown_key(key: str, origin: str) -> CredentialsError:

@@ -89,9 +89,6 @@ class FileLock:
             return True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not _is_at(descriptor, self._path):  # removed since it was opened
-                os.close(descriptor)
-                return False
             os.utime(descriptor)  # it is in use, not abandoned
         except OSError as error:
             os.close(descriptor)
@@ -106,11 +103,3 @@ class FileLock:
             # Explicitly: a child that was forked meanwhile has the descriptor open.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
-
-
-def _is_at(descriptor: int, path: str) -> bool:
-    try:
-        status = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return status.st_ino == os.fstat(descriptor).st_ino

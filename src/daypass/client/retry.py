@@ -79,14 +79,13 @@ class Failures:
         self.count = 0
         self._permanent = permanent
         self._error: DaypassError | None = None
-        self._failed_at = self._not_before = 0.0
+        self._not_before = 0.0
 
     def add(self, error: Exception, timing: Timing) -> None:
         """Count a failure, which delays the next try."""
         self.count += 1
         self._error = error if isinstance(error, DaypassError) else None
-        self._failed_at = timing.clock.monotonic()
-        self._not_before = self._failed_at + self._delay(error, timing.jitter())
+        self._not_before = timing.clock.monotonic() + self._delay(error, timing.jitter())
 
     def clear(self) -> None:
         """Forget them: a try was successful, or the next one must not wait."""
@@ -103,8 +102,7 @@ class Failures:
             return None
         error = copied(self._error)
         if error.heals_by_itself:
-            ago = clock.monotonic() - self._failed_at
-            when = f"that was {ago:.0f} s ago; the next attempt is in {left:.0f} s"
+            when = f"the next attempt is in {left:.0f} s"
             error.hint = f"{error.hint}\n{when}" if error.hint else when
             error.args = (error.fact, error.hint)
         return error

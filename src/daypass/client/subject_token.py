@@ -110,35 +110,21 @@ def read_identity(
     """Return the identity that a subject token is for. Raises CredentialsError.
 
     `named`: the identity in the credentials file. It is required for another issuer's token; a
-    long-lived token names its own, and the two have to agree.
+    long-lived token names its own.
     """
     claims = decode_claims(token, named)
     if _FLAT + "namespace" in claims:
-        own = _flat_claims(claims)
-        if named is not None and _names(own) != _names(named):
-            raise CredentialsError(
-                f"the token is for {own.namespace}/{own.service_account}, but the credentials"
-                f" name {named.namespace}/{named.service_account}",
-                "remove namespace and serviceAccount: the token contains both",
-                reason="identity-mismatch",
-            )
-        return own
+        return _flat_claims(claims)
     if named is None:
-        if isinstance(claims.get("kubernetes.io"), dict):
-            raise CredentialsError(
-                f"this is a short-lived token{_expiry(claims, now_unix)}, not the long-lived one",
-                _CREATE,
-                reason="short-lived-token",
-            )
         raise CredentialsError(
             "this token is not the long-lived token of a ServiceAccount",
             f"{_CREATE};\n{_FEDERATE}",
             reason="not-a-service-account-token",
         )
     expires = claims.get("exp")
-    if type(expires) is int and expires <= now_unix - 60:
+    if type(expires) is int and 0 < expires <= now_unix - 60:
         raise CredentialsError(
-            f"the subject token{_expiry(claims, now_unix)}",
+            f"the subject token expired at {rfc3339(utc(expires))}",
             "get a new one from its issuer: in CI, a job's token expires with the job",
             reason="subject-token-expired",
         )
@@ -180,18 +166,6 @@ def _flat_claims(claims: dict[str, Any]) -> TokenIdentity:
         is_federated=False,
     )
     return _checked(identity, ("namespace", "ServiceAccount", "Secret"), "token", _CREATE)
-
-
-def _names(identity: TokenIdentity) -> tuple[str, str]:
-    return identity.namespace, identity.service_account
-
-
-def _expiry(claims: dict[str, Any], now_unix: float) -> str:
-    expires = claims.get("exp")
-    if not isinstance(expires, int) or not 0 < expires < 2**36:
-        return ""
-    verb = "expired" if expires <= now_unix else "expires"
-    return f", which {verb} at {rfc3339(utc(expires))}"
 
 
 class StaticToken:
@@ -290,10 +264,16 @@ def _github_request(audience: str, environ: Mapping[str, str]) -> tuple[HttpRequ
     authority, slash, path = rest.partition("/")
     address = HostPort.parse(authority, default_port=443 if scheme == "https" else 80)
     is_plain = scheme == "http" and address is not None and is_loopback(address.host)
-    if address is None or not (scheme == "https" or is_plain) or not _VISIBLE.issuperset(path):
-        raise CredentialsError(f"{_URL} is not an https URL", _PERMIT, reason="invalid-variable")
-    if not _VISIBLE.issuperset(token):
-        raise CredentialsError(f"{_TOKEN} is not a token", _PERMIT, reason="invalid-variable")
+    if (
+        address is None
+        or not (scheme == "https" or is_plain)
+        or not _VISIBLE.issuperset(rest + token)
+    ):
+        raise CredentialsError(
+            f"{_URL} is not an https URL, or {_TOKEN} not a token",
+            _PERMIT,
+            reason="invalid-variable",
+        )
     separator = "&" if "?" in path else "?"
     headers = (
         ("Host", authority),

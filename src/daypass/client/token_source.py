@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 _EXCHANGE_THREAD, _REFRESH_THREAD = "daypass-exchange", "daypass-refresh"
 ISSUED = "issued"
 """The outcome of an exchange that returned a token; others are the reasons of errors."""
-_LIMIT_KEYS = 64
-"""With more keys than this, those without a usable token are removed."""
 
 
 class _Process:
@@ -263,11 +261,6 @@ class TokenSource:
     def _state(self, process: _Process, key: Key) -> KeyState:
         state = process.states.get(key)
         if state is None:
-            if len(process.states) >= _LIMIT_KEYS:
-                for other, held in list(process.states.items()):
-                    is_usable = held.token is not None and held.token.is_usable(self._timing.clock)
-                    if held.in_flight is None and not is_usable:
-                        del process.states[other]
             state = process.states[key] = KeyState(key)
         return state
 

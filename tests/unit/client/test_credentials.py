@@ -273,14 +273,13 @@ SAYS = '"type": "daypass" and "version": 1'
         (b'{"type": "daypass",\n"version": 1, "door": "ht', "JSON: line 2"),
         (b"\xff\xfe", "JSON"),
         (b'{"a":' * 9_000, "JSON"),
-        (b'{"type": "daypass", "type": "daypass"}', "JSON"),
         (b"[]", SAYS),
         (b'{"type": "daypass", "version": 2}', SAYS),
         (b'{"type": "daypass", "version": true}', SAYS),
         (long_lived_token().encode(), "JSON"),
         (f'{{"type": "daypass", "version": 1, "x": "{SENTINEL}"}}'.encode(), "unknown key"),
     ],
-    ids=range(10),
+    ids=range(9),
 )
 def test_another_file_is_refused_without_its_content(
     write: Write, content: bytes, expected: str
@@ -314,7 +313,7 @@ SOURCES = '{"github": {"audience": "A"}}'
         ({"token": "x" * 20_000}, "16384 characters", ""),
         ({"token": jwt({"sub": "x"})}, "ServiceAccount", ""),
         ({"token": base64.b64encode(long_lived_token().encode()).decode()}, "token", "base64 -d"),
-        ({"token": jwt({"exp": int(NOON) + 60, "kubernetes.io": {}})}, "2027-01-15T08:01:00Z", ""),
+        ({"token": jwt({"exp": int(NOON) + 60, "kubernetes.io": {}})}, "not the long-lived", ""),
     ],
     ids=lambda value: json.dumps(value)[:50] if isinstance(value, dict) else "",
 )

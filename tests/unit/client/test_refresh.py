@@ -159,19 +159,10 @@ def test_a_clock_that_jumps_costs_one_exchange_at_most(
     assert client.door.tokens <= 2
 
 
-def test_the_number_of_cached_tokens_is_bounded(client: Client) -> None:
-    for n in range(300):
-        client.credentials.token(f"audience-{n}")
-    client.clock.advance(3600)
-    client.credentials.token("another")
-    assert len(client.credentials._tokens._process().states) == 1
-    assert len(client.credentials._recent) <= 256
-
-
 # -- a broken door
 
 
-def test_a_remembered_error_reports_its_age_and_the_next_attempt(
+def test_a_remembered_error_reports_the_next_attempt(
     wired: CredentialsAtDoor, timing: FakeTiming
 ) -> None:
     timing.jitter_value = 0.9
@@ -181,7 +172,6 @@ def test_a_remembered_error_reports_its_age_and_the_next_attempt(
     with raises(DoorUnreachableError) as raised:
         credentials.token()
     error = raised.value
-    assert "0 s ago" in error.hint
     assert "in 1 s" in error.hint
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert str(again) == str(error)

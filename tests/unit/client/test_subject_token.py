@@ -97,7 +97,6 @@ def test_an_expired_federated_token_is_sent_nowhere_even_though_it_was_good_when
         pytest.param({"token": OIDC, "secretName": ANCHOR}, "namespace", id="Secret only"),
         pytest.param({"token": OIDC, **NAMES, "secretName": "../x"}, "secretName", id="../x"),
         pytest.param({"token": OIDC, **NAMES, "secretName": ""}, "secretName", id="no name"),
-        pytest.param({**NAMES}, "team/bot.*team/deployer", id="names of another"),
         pytest.param({"token": {"variable": "NOT_THERE"}, **NAMES}, "NOT_THERE", id="variable"),
         pytest.param({"token": GITHUB}, "namespace.*serviceAccount", id="github"),
         pytest.param({"token": {"exec": ["x"]}}, "namespace.*serviceAccount", id="exec"),
