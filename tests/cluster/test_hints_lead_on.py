@@ -11,7 +11,7 @@ import pytest
 from daypass._core.errors import UsageError
 from daypass._core.kubernetes import labels
 from daypass.config import load
-from daypass.identity.namespaces import enforce_policy
+from daypass.identity.enforcement import enforce_policy
 from daypass.kube.resources import NAMESPACES, SECRETS
 from daypass.local.api_backend import upstream_of
 from support import identities

@@ -86,19 +86,6 @@ def test_the_credentials_file_is_private_and_gives_bound_tokens(shell: AdminShel
     assert not file.exists()
 
 
-@pytest.mark.parametrize("tool", ["curl", "kubectl"])
-def test_the_printed_commands_work_as_they_are(shell: AdminShell, tool: str) -> None:
-    _, words = shell.create("--show-exchange")
-    assert shell.token().reveal() not in words
-    (script,) = re.findall(rf"with {tool}:\n((?:    .*\n?)+)", words)
-    out = output_of("sh", "-euc", script, folder=shell.folder)
-    token = json.loads(out)["status"]["token"] if tool == "curl" else out.strip()
-    (secret,) = own_secrets(shell.cluster, shell.bot)
-    assert claims(token)["aud"] == [GATE]
-    assert claims(token)["exp"] - claims(token)["iat"] == 3600
-    assert claims(token)["kubernetes.io"]["secret"]["uid"] == secret.uid
-
-
 def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(shell: AdminShell) -> None:
     rendered, words = shell.create("--dry-run=client", "-o", "yaml")
     new_name = message_with(words, f"{shell.bot.name}-daypass-")

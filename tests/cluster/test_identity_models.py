@@ -450,34 +450,17 @@ def test_list_and_show_say_who_may_call_which_model(shell: AdminShell, alice: st
     assert line_with(shown, f"  {bob}/* ").split()[1:] == both
 
 
-@pytest.mark.parametrize(
-    ("resource", "change", "code"),
-    [
-        (ROLES, {"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get"]}]},
-         "more-rights"),
-        (AUTHORIZATION_POLICIES, {"spec": {"selector": None}}, "open-policy"),
-        (AUTHORIZATION_POLICIES, {"spec": {"rules": [{}]}}, "open-policy"),
-        (ROLES, None, "half-grant"),
-        (AUTHORIZATION_POLICIES, None, "half-grant"),
-        (ROLE_BINDINGS, None, "half-grant"),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_changed_grant_is_found_and_restored(
-    shell: AdminShell, alice: str, resource: Any, change: Any, code: str
-) -> None:
+@pytest.mark.parametrize("resource", [ROLES, AUTHORIZATION_POLICIES, ROLE_BINDINGS], ids=str)
+def test_a_half_grant_is_found_and_restored(shell: AdminShell, alice: str, resource: Any) -> None:
     add_model(shell, alice, standard=True)
     shell.identity("authorize", "--model", f"{alice}/iris")
     before = made(shell, alice)
     (found,) = shell.cluster.list(resource, alice, labels=labels.SELECTOR)
-    if change is None:
-        shell.cluster.delete(resource, name_of(found), alice)
-    else:
-        shell.cluster.patch(resource, name_of(found), change, alice)
-    assert code in codes(shell)
+    shell.cluster.delete(resource, name_of(found), alice)
+    assert "half-grant" in codes(shell)
     for line in shell.identity("show")[0].splitlines():
-        if f" {code}: " in line:
-            check(line.strip(), reason=code, hide=DIGEST)
+        if " half-grant: " in line:
+            check(line.strip(), reason="half-grant", hide=DIGEST)
     shell.identity("authorize", "--model", f"{alice}/iris")
     assert codes(shell) == []
     after = made(shell, alice)

@@ -19,7 +19,7 @@ from daypass.analysis.snapshot import (
 )
 from daypass.config import Config
 from daypass.config.domain import GatewayDomain
-from daypass.identity.role_risks import selects
+from daypass.identity.roles import selects
 from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.fronts import FRONTS, AnyFront, fronts_of
 from daypass.render.fronts.gateway_api import GatewayApiFront

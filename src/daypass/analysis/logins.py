@@ -20,7 +20,7 @@ from daypass._core.text import join_names
 from daypass.analysis.pods import applies
 from daypass.analysis.snapshot import ISTIO_GATEWAYS, ObjectQuery, Snapshot, owner_of, path_of
 from daypass.config import Config, IstioGate
-from daypass.identity.role_risks import selects
+from daypass.identity.roles import selects
 from daypass.render.envoy.token_rules import DECISION
 from daypass.render.envoy.xds import mark_entry
 from daypass.render.fronts import fronts_of

@@ -34,9 +34,8 @@ from daypass.analysis.snapshot import (
 )
 from daypass.config import ClusterGate, Config, IstioGate
 from daypass.config.gate import ISTIO_ROOT
-from daypass.identity.inference import LLM_WORKLOAD, MODEL_KINDS, MODEL_LABEL
-from daypass.identity.records import RoleKey, Roles, role_of
-from daypass.identity.role_risks import CHANGE, allows
+from daypass.identity.grants import LLM_WORKLOAD, MODEL_LABEL
+from daypass.identity.roles import CHANGE, MODEL_KINDS, RoleKey, Roles, allows, role_of
 from daypass.rules.models import LLM, MODEL_HEADERS, ModelRule
 from daypass.rules.patterns import NAME, NAMESPACE, owners
 

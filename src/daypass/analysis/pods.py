@@ -15,7 +15,7 @@ from collections.abc import Sequence, Set
 
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.config.gate import ISTIO_ROOT
-from daypass.identity.role_risks import selects
+from daypass.identity.roles import selects
 
 EVERYBODY = "*"
 """Pods of every namespace, with or without a sidecar."""

@@ -144,9 +144,8 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
     changed = {change.ref.kind for change in plan.to_apply}
     if config.policy is not None and changed & _POLICY_KINDS:
         status.show("waiting until the policy is in force")
-        seen_in = wait_until_enforced(waiter, config.policy)
-        where = f"in force, as seen in {seen_in}" if seen_in else "installed"
-        log(f"the policy is {where}; mode {config.policy.mode}")
+        wait_until_enforced(waiter, config.policy)
+        log(f"the policy is in force; mode {config.policy.mode}")
     problems = apply.wait_for_policies(waiter, [change.ref for change in plan.changes])
     if problems:
         log("the gate has problems:", "\n".join(problem.sentence for problem in problems))

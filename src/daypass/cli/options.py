@@ -15,7 +15,6 @@ from daypass.cli import log, warn
 from daypass.cli.fast_path import parse_lifetime
 
 if TYPE_CHECKING:
-    from daypass._core.clock import Clock
     from daypass.config import Config
     from daypass.gate.publication import GateWait
     from daypass.identity.create import DoorOptions
@@ -129,7 +128,7 @@ def create_namespace(args: Namespace, cluster: Cluster, namespace: str) -> bool:
 
     Return whether a dry run found it missing, and so can check nothing in it.
     """
-    from daypass.identity.namespaces import create
+    from daypass.identity.enforcement import create
 
     if not args.create_namespace or not create(cluster, namespace):
         return False
@@ -261,13 +260,13 @@ def _seconds_until_expiry(text: str) -> int:
     return seconds
 
 
-def deadline(args: Namespace, clock: Clock) -> str | None:
-    """Return the deadline of --expires as an IdentitySpec has it."""
-    from daypass._core.clock import time_in
+def deadline(args: Namespace, cluster: Cluster) -> str | None:
+    """Return the deadline of --expires as an IdentitySpec has it, by the API server's clock."""
+    from daypass._core.clock import rfc3339, utc
 
     if args.expires is None:
         return None
-    return time_in(clock, args.expires) if args.expires else ""
+    return rfc3339(utc(cluster.server_unix() + args.expires)) if args.expires else ""
 
 
 def add_health(parser: ArgumentParser) -> None:

@@ -22,17 +22,13 @@ from daypass.identity.grants import (
     KUBEFLOW_ROLES,
     TRUST_DOMAIN,
     Grant,
+    Selector,
     TrustedHeader,
+    find_model,
+    is_on_knative,
     model_grant,
     read_grant,
     selector_of,
-)
-from daypass.identity.inference import (
-    EVERY_MODEL,
-    MODEL_KINDS,
-    Selector,
-    find_model,
-    is_on_knative,
 )
 from daypass.identity.model import (
     IdentityName,
@@ -41,7 +37,7 @@ from daypass.identity.model import (
     is_owned_by,
     token_right_names,
 )
-from daypass.identity.role_risks import find_risks, rules_of
+from daypass.identity.roles import EVERY_MODEL, MODEL_KINDS, find_risks, rules_of
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import (

@@ -39,7 +39,7 @@ from daypass.identity.credentials_file import (
     CredentialsSettings,
     resolve_settings,
 )
-from daypass.identity.enforcement import require_allowed
+from daypass.identity.enforcement import enforce_policy, grant_watch, require_allowed
 from daypass.identity.model import (
     Account,
     ForeignAccountError,
@@ -52,7 +52,6 @@ from daypass.identity.model import (
     token_secret,
     users_of,
 )
-from daypass.identity.namespaces import enforce_policy, grant_watch
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, ROLE_BINDINGS
@@ -80,7 +79,7 @@ class DoorOptions:
         return config.door.namespace if config and config.cluster_gates else None
 
     def settings(
-        self, name: IdentityName, account: Account | None, cluster: Cluster | None
+        self, name: IdentityName, account: Account | None, cluster: Cluster
     ) -> CredentialsSettings:
         """Return all fields of the credentials except the token.
 
@@ -89,10 +88,10 @@ class DoorOptions:
         UsageError, for tokens that the config's policy denies too.
         """
         named, config = self.named, self.config
-        if named.authority is None and cluster is not None:
+        if named.authority is None:
             named = replace(named, authority=cluster.connection.door_authority)
         settings, domain = resolve_settings(named, config, account)
-        if cluster is not None and config is not None and config.policy is not None:
+        if config is not None and config.policy is not None:
             require_allowed(cluster, config.policy, name, settings, named.is_federated)
         if settings.authority is None and domain is not None and domain.tls is None:
             if not self.machine_authority.exists():

@@ -2,21 +2,19 @@
 
 Everything in it but the token is also in annotations of the ServiceAccount, so that a rotation
 needs no config. `resolve_settings` takes the door, audience and lifetime from the options of a
-command, then from the config, then from the annotations. `exchange_instructions` shows clients
-without daypass how to use the file with curl or kubectl.
+command, then from the config, then from the annotations.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import DaypassError, UsageError
-from daypass._core.hints import Placeholder, command, kubectl
+from daypass._core.hints import Placeholder, command
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.syntax import (
     LONGEST_TOKEN_SECONDS,
@@ -302,70 +300,3 @@ def _identity_in(path: str, now_unix: float) -> tuple[object, object] | None:
     except (ValueError, LookupError, TypeError, CredentialsError):
         return None
     return identity.namespace, identity.service_account
-
-
-_FIELD = r"""s/.*"token": "\([^"]*\)".*/"""
-_AUTHORITY = r"""s/.*"certificateAuthority": "\([^"]*\)".*/\1/p"""
-_KUBECONFIG = (
-    r'{"contexts":[{"name":"c","context":{"user":"u"}}],"current-context":"c",'
-    r'"users":[{"name":"u","user":{"token":"\1"}}]}'
-)
-
-
-def exchange_instructions(
-    name: IdentityName,
-    secret_name: str,
-    settings: CredentialsSettings,
-    file: str,
-) -> str:
-    """Return shell commands that use the credentials file `file`: with curl, and with kubectl.
-
-    No token is in a command line, where other users of the machine could read it.
-    """
-    quoted = shlex.quote(file)
-    trust, curl = [], "curl -sS"
-    if settings.authority is not None:
-        curl += " --cacert door.crt"
-        trust = [f"""  printf '%b' "$(sed -n '{_AUTHORITY}' {quoted})" > door.crt"""]
-    bound = {"apiVersion": "v1", "kind": "Secret", "name": secret_name}
-    spec = {
-        "audiences": [settings.audience],
-        "expirationSeconds": settings.lifetime_seconds,
-        "boundObjectRef": bound,
-    }
-    body = shlex.quote(json.dumps({"spec": spec}, separators=(",", ":")))
-    path = f"/api/v1/namespaces/{name.namespace}/serviceaccounts/{name.name}/token"
-    lines = [
-        "with curl:",
-        *trust,
-        f"  sed -n '{_FIELD}Authorization: Bearer \\1/p' {quoted} |",
-        f"    {curl} -H @- -H 'Content-Type: application/json' -d {body} \\",
-        f"    {settings.door}{path}",
-    ]
-    line = kubectl(
-        "--kubeconfig",
-        "door.kubeconfig",
-        "--server",
-        settings.door,
-        *(("--certificate-authority", "door.crt") if trust else ()),
-        "-n",
-        name.namespace,
-        "create",
-        "token",
-        name.name,
-        "--audience",
-        settings.audience,
-        "--duration",
-        f"{settings.lifetime_seconds}s",
-        "--bound-object-kind",
-        "Secret",
-        "--bound-object-name",
-        secret_name,
-    )
-    lines += [
-        "with kubectl:",
-        *trust,
-        f"  (umask 077; sed -n '{_FIELD}{_KUBECONFIG}/p' {quoted} > door.kubeconfig)",
-        f"  {line}",
-    ]
-    return "\n".join(lines)

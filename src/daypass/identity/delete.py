@@ -31,7 +31,7 @@ from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
 from daypass.identity.authorize import warn_of_open_pods
 from daypass.identity.credential_secrets import CredentialSecret, our_secrets, secrets_of
-from daypass.identity.enforcement import denies_unbound_tokens
+from daypass.identity.enforcement import denies_unbound_tokens, release_namespace
 from daypass.identity.grants import GRANTED
 from daypass.identity.model import (
     Account,
@@ -43,7 +43,6 @@ from daypass.identity.model import (
     owner_of,
     token_right_names,
 )
-from daypass.identity.namespaces import release_namespace
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (

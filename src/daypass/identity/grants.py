@@ -10,6 +10,11 @@ its UI lists and removes them (github.com/kubeflow/dashboard, components/access-
 bindings.go: `getBindingName`, `getAuthorizationPolicy`, `List`). Two things differ: the subject is
 the ServiceAccount instead of a user, and only named principals (by default the ingress gateway) may
 set the user header.
+
+The labels of models' Pods are those that KServe's controllers put on them, alike with Knative and
+without (github.com/kserve/kserve v0.20, pkg/controller/v1beta1/inferenceservice/components:
+`predictor.go`, `transformer.go`, `explainer.go`; pkg/controller/v1alpha2/llmisvc/workload.go:
+`GetWorkloadLabelSelector`).
 """
 
 from __future__ import annotations
@@ -17,22 +22,25 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from daypass._core.errors import UsageError
+from daypass._core.errors import DaypassError, UsageError
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of, new_object
-from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP
-from daypass.identity.inference import (
-    EVERY_MODEL,
-    MODEL_KINDS,
-    ModelPlural,
-    Selector,
-    callable_models,
-    pods_of,
-)
+from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP, is_label, is_subdomain
+from daypass._core.text import did_you_mean, printable
 from daypass.identity.model import IdentityName, owner_of
-from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
+from daypass.identity.roles import EVERY_MODEL, MODEL_KINDS, ModelPlural, callable_models
+from daypass.kube.cluster import Cluster
+from daypass.kube.resources import (
+    AUTHORIZATION_POLICIES,
+    NAMESPACES,
+    ROLE_BINDINGS,
+    ROLES,
+    Resource,
+)
 
 TRUST_DOMAIN = "cluster.local"
 """Istio's own, unless its administrator names another."""
@@ -45,6 +53,15 @@ _LONGEST_NAME_CHARACTERS = 253
 _DIGEST_CHARACTERS = 12
 _SUFFIX_CHARACTERS = 24
 """Room for what follows a grant's name in the name of a policy."""
+MODEL_LABEL = f"{KSERVE_GROUP}/inferenceservice"
+"""On the Pods of an InferenceService: its name."""
+LLM_WORKLOAD = {labels.PART_OF: "llminferenceservice", "kserve.io/component": "workload"}
+"""The Pods of an LLMInferenceService that answer requests, and not its scheduler or tokenizer."""
+_MODE = f"{KSERVE_GROUP}/deploymentMode"
+_COMPONENTS = ("predictor", "transformer", "explainer")
+
+Selector: TypeAlias = Mapping[str, str]
+"""Labels of Pods, as in `matchLabels`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,47 +256,6 @@ def grant_name(document: Object) -> str:
     return name_of(document).partition(".")[0]
 
 
-def admits_only(policy: Object, identity: IdentityName) -> bool:
-    """Return whether an AuthorizationPolicy of a grant is as narrow as it was created.
-
-    Each rule names this user and trusted principals: without a principal, any Pod in the mesh could
-    set the user header. A policy for models selects their Pods.
-    """
-    spec = policy.get("spec") or {}
-    rules = spec.get("rules") or ()
-    return (
-        spec.get("action", "ALLOW") == "ALLOW"
-        and bool(rules)
-        and all(_names_user(rule, identity.user) and _has_principals(rule) for rule in rules)
-        and _selects_its_models(policy)
-    )
-
-
-def _selects_its_models(policy: Object) -> bool:
-    """Return whether a policy for models selects the Pods that its annotation and name say."""
-    model = (policy["metadata"].get("annotations") or {}).get(labels.MODEL)
-    suffix = name_of(policy).partition(".")[2]
-    expected = (pods_of(each, model).get(suffix) for each in MODEL_KINDS) if model else ({},)
-    actual = selector_of(policy).items()
-    return any(each is not None and each.items() <= actual for each in expected)
-
-
-def _names_user(rule: Object, user: str) -> bool:
-    return any(
-        str(each.get("key", "")).startswith("request.headers[") and each.get("values") == [user]
-        for each in rule.get("when") or ()
-    )
-
-
-def _has_principals(rule: Object) -> bool:
-    sources = rule.get("from") or ()
-    return bool(sources) and all(
-        (principals := (each.get("source") or {}).get("principals"))
-        and not any("*" in str(principal) for principal in principals)
-        for each in sources
-    )
-
-
 def display_role(role: str, kind: str = "ClusterRole") -> str:
     """Return a role as it is shown to users: Kubeflow's by its short name, others in full."""
     short = KUBEFLOW_ROLES.get(role) if kind == "ClusterRole" else None
@@ -290,3 +266,75 @@ def selector_of(policy: Object) -> Selector:
     """Return the labels of the Pods that an AuthorizationPolicy applies to; empty: all Pods."""
     selector = (policy.get("spec") or {}).get("selector") or {}
     return dict(selector.get("matchLabels") or {})
+
+
+class ModelNotFoundError(DaypassError):
+    """There is no model of that name."""
+
+
+def parse_model(text: str) -> tuple[str, str]:
+    """Return namespace and name of a model from NAMESPACE/NAME. Raises UsageError."""
+    namespace, _, name = text.partition("/")
+    if not (is_label(namespace) and is_subdomain(name)):
+        raise UsageError(
+            f"{printable(text, 80)!r} does not name a model",
+            "write NAMESPACE/NAME, such as alice/iris",
+        )
+    return namespace, name
+
+
+def pods_of(plural: ModelPlural, model: str) -> Mapping[str, Selector]:
+    """Return selectors of the Pods of a model or (EVERY_MODEL) of all, by a suffix for the name of
+    an object that has the selector.
+    """
+    is_every = model == EVERY_MODEL
+    if plural == "llminferenceservices":
+        name = {} if is_every else {labels.APP_NAME: model}
+        return {"llminferenceservice": {**LLM_WORKLOAD, **name}}
+    if is_every:  # Istio's selectors can't ask whether a label exists
+        return {each: {"component": each} for each in _COMPONENTS}
+    return {"inferenceservice": {MODEL_LABEL: model}}
+
+
+def find_model(
+    cluster: Cluster, namespace: str, name: str, *, ignore_not_found: bool
+) -> Mapping[ModelPlural, Object]:
+    """Return what has this name. Raises NotFoundError (the namespace), ModelNotFoundError.
+
+    `ignore_not_found`: it may be that nothing has it.
+    """
+    served = {plural: cluster.find_kind(KSERVE_GROUP, kind) for plural, kind in MODEL_KINDS.items()}
+    found = {
+        plural: document
+        for plural, resource in served.items()
+        if resource and (document := cluster.find(resource, name, namespace))
+    }
+    if not found and not ignore_not_found:
+        cluster.get(NAMESPACES, namespace)
+        names: list[str] = []
+        with suppress(DaypassError):  # the user may not list them
+            names = [model for _, model in list_models(cluster, namespace)]
+        otherwise = "" if any(served.values()) else "is KServe installed?"
+        near = did_you_mean(name, names, otherwise)
+        later = "to grant it before it is created: --ignore-not-found"
+        raise ModelNotFoundError(
+            f"there is no model {namespace}/{name}", f"{near}\n{later}".lstrip()
+        )
+    return found
+
+
+def list_models(cluster: Cluster, namespace: str | None) -> list[tuple[str, str]]:
+    """Return the models of a namespace or (None) of all. Raises ForbiddenError."""
+    found = set()
+    for kind in MODEL_KINDS.values():
+        if resource := cluster.find_kind(KSERVE_GROUP, kind):
+            for document in cluster.list(resource, namespace, metadata_only=True):
+                found.add((document["metadata"]["namespace"], name_of(document)))
+    return sorted(found)
+
+
+def is_on_knative(document: Object) -> bool:
+    """Return whether KServe has deployed a model by Knative (`status.deploymentMode`), or is to."""
+    annotations = document["metadata"].get("annotations") or {}
+    mode = (document.get("status") or {}).get("deploymentMode") or annotations.get(_MODE)
+    return mode in ("Knative", "Serverless")

@@ -18,10 +18,9 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.gate.publication import UnreadableShardError, read_object
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
-from daypass.identity.grants import admits_only, grant_name
-from daypass.identity.model import account_objects
-from daypass.identity.namespaces import enforced_in, watched_by
-from daypass.identity.records import EVERYWHERE, ClusterObjects, IdentityRecord, identity_records
+from daypass.identity.enforcement import enforced_in, watched_by
+from daypass.identity.grants import grant_name
+from daypass.identity.records import ClusterObjects, IdentityRecord, identity_records
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
 from daypass.render.names import GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, Presence, Published, credential_of
@@ -62,7 +61,6 @@ def examine(
             *_check_parts(record),
             *_check_times(record, live, clock, unused_seconds),
             *_check_tokens(record, live, objects),
-            *_check_roles(record),
             *_check_policy(record, labelled, objects.policy_bindings),
             *_check_gate(record, watched),
             *_check_published(record, live, published, clock),
@@ -127,16 +125,6 @@ def _check_parts(record: IdentityRecord) -> Iterator[Finding]:
         if (part["metadata"]["namespace"], grant_name(part)) not in bound:
             fact = f"{shown} has no RoleBinding"
             yield failure("half-grant", fact, "authorize it again, or unauthorize it")
-    for policy, shown in policies:
-        if not admits_only(policy, record.name):
-            yield failure(
-                "open-policy",
-                f"{shown} was changed: it admits other users, selects other Pods, or lets anybody"
-                " set the user header",
-            )
-    for binding in record.misplaced:
-        shown = ROLE_BINDINGS.named(binding["metadata"]["namespace"], name_of(binding))
-        yield failure("misplaced", f"{shown} is annotated as its own, but has other subjects")
 
 
 def _named(resource: Resource, documents: Iterable[Object]) -> Iterator[tuple[Object, str]]:
@@ -195,12 +183,6 @@ def _check_tokens(
         names = ", ".join(sorted(secret.name for secret in ours))
         rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
         yield failure(code, f"{len(ours)} of its Secrets are live: {names}", rotate)
-    for name in sorted({secret.name for secret in live} & set(record.listed_secrets)):
-        yield failure(
-            "listed-token",
-            f"Secret {name} is listed in ServiceAccount.secrets: the cluster's token cleaner"
-            " deletes it once it is unused",
-        )
     if record.account is None or objects.secrets is None:
         return
     if record.is_federated:
@@ -211,27 +193,8 @@ def _check_tokens(
             yield (failure if ours else warning)("no-anchor", fact, _repair(record))
     elif not live:
         yield warning("no-token", "it has no long-lived token: it was revoked, or never completed")
-    elif not record.can_request_tokens or (objects.roles is not None and record.own_role is None):
+    elif not record.can_request_tokens or (objects.roles is not None and not record.has_own_role):
         yield failure("no-token-right", "it may not request its own tokens", _repair(record))
-
-
-def _check_roles(record: IdentityRecord) -> Iterator[Finding]:
-    expected = account_objects(record.name)[1]["rules"]
-    if record.own_role is not None and record.own_role.get("rules") != expected:
-        fact = f"roles/{name_of(record.own_role)} allows more than its own TokenRequests"
-        yield failure("more-rights", fact)
-    for role in sorted(record.roles):
-        grant = role.grant
-        if grant and grant.model and role.rules not in (None, grant.rules):
-            allows = f"more than to call {grant.model}"
-            yield failure("more-rights", f"roles/{role.role} in {role.namespace} allows {allows}")
-        suffix = f": it {', '.join(role.risks)}" if role.risks else ""
-        if not role.is_ours and record.account is not None:
-            kind = "clusterrolebindings" if role.namespace == EVERYWHERE else "rolebindings"
-            fact = f"{role.display} by {kind}/{role.binding}, which daypass did not create{suffix}"
-            yield failure("more-rights", fact)
-        elif role.risks:
-            yield warning("risky-role", f"{role.display}{suffix}")
 
 
 def _check_policy(

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
-from typing import TypeAlias
+from functools import partial
 
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
@@ -19,7 +18,6 @@ from daypass._core.threads import in_parallel
 from daypass.gate.publication import GATE_NAMESPACES
 from daypass.identity.credential_secrets import CredentialSecret, read_secrets
 from daypass.identity.grants import Grant, display_role, read_grant
-from daypass.identity.inference import MODEL_KINDS, ModelPlural, callable_models
 from daypass.identity.model import (
     Account,
     IdentityName,
@@ -31,7 +29,7 @@ from daypass.identity.model import (
     token_right_names,
     users_of,
 )
-from daypass.identity.role_risks import find_risks, rules_of
+from daypass.identity.roles import MODEL_KINDS, ModelPlural, Roles, role_of
 from daypass.kube.answers import Selection
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -177,10 +175,9 @@ def _list(cluster: Cluster, query: Selection) -> list[Object]:
 class BoundRole:
     """A role that an identity has in a namespace, or EVERYWHERE.
 
-    `grant`: what the binding is part of; None if others created it. `rules`: those of the role;
-    `models`: those that it lets the identity call. Both are None if they are not known. `risks`:
-    of a ClusterRole, see `find_risks`. `is_missing`: the role does not exist. `has_policy`: the
-    grant's AuthorizationPolicies exist; None if there is none to look for.
+    `grant`: what the binding is part of; None if others created it. `models`: those that the role
+    lets the identity call; None if they are not known. `is_missing`: the role does not exist.
+    `has_policy`: the grant's AuthorizationPolicies exist; None if there is none to look for.
     """
 
     namespace: str
@@ -188,9 +185,7 @@ class BoundRole:
     role_kind: str
     binding: str
     grant: Grant | None = field(default=None, compare=False)
-    rules: Sequence[Object] | None = field(default=None, compare=False)
     models: Sequence[tuple[ModelPlural, str]] | None = field(default=None, compare=False)
-    risks: tuple[str, ...] = field(default=(), compare=False)
     is_missing: bool = False
     has_policy: bool | None = None
 
@@ -210,23 +205,21 @@ class BoundRole:
 class IdentityRecord:
     """One identity and its objects. `account` is None if its ServiceAccount was deleted.
 
-    `policies`: its AuthorizationPolicies. `granted_roles`: the Roles of its grants. `misplaced`:
-    bindings that are annotated as its own but have other subjects. `parts`: its other objects, as
-    shown to users. `can_request_tokens`: a binding gives it the Role for its own TokenRequests.
-    `users`: those of another issuer who may send them; None unless it is federated.
+    `policies`: its AuthorizationPolicies. `granted_roles`: the Roles of its grants. `parts`: its
+    other objects, as shown to users. `can_request_tokens`: a binding gives it the Role for its own
+    TokenRequests, `has_own_role`: that exists. `users`: those of another issuer who may send them;
+    None unless it is federated.
     """
 
     name: IdentityName
     account: Account | None = None
     created: str = ""
-    listed_secrets: tuple[str, ...] = ()
     secrets: list[CredentialSecret] = field(default_factory=list)
     roles: list[BoundRole] = field(default_factory=list)
     policies: list[Object] = field(default_factory=list)
     granted_roles: list[Object] = field(default_factory=list)
-    misplaced: list[Object] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
-    own_role: Object | None = None
+    has_own_role: bool = False
     can_request_tokens: bool = False
     users: tuple[str, ...] | None = None
 
@@ -257,7 +250,9 @@ def identity_records(objects: ClusterObjects, namespace: str | None = None) -> l
     for documents in (objects.roles, objects.bindings, objects.policies):
         for document in documents or ():
             owner = IdentityName.parse_key(owner_of(document) or "")
-            if owner is not None and namespace in (None, owner.namespace):
+            if owner is None or namespace not in (None, owner.namespace):
+                continue
+            if _is_part(document, owner):
                 _add_object(records.setdefault(owner.key, IdentityRecord(name=owner)), document)
     for secret in read_secrets(objects.secrets or (), objects.other_secrets or ()):
         name = secret.account
@@ -269,10 +264,14 @@ def identity_records(objects: ClusterObjects, namespace: str | None = None) -> l
         if record := records.get(account.name.key):
             record.account = account
             record.created = document["metadata"].get("creationTimestamp") or ""
-            listed = document.get("secrets") or ()
-            record.listed_secrets = tuple(str(each.get("name")) for each in listed)
     _add_roles(objects, records)
     return sorted(records.values(), key=lambda record: record.name)
+
+
+def _is_part(document: Object, owner: IdentityName) -> bool:
+    """Return whether an object is what its annotation says: anybody can annotate a RoleBinding."""
+    is_grant = "roleRef" in document and name_of(document) not in token_right_names(owner.name)
+    return not is_grant or [*_accounts_in(document)] == [owner]
 
 
 def _add_object(record: IdentityRecord, document: Object) -> None:
@@ -280,7 +279,7 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
     name, namespace = name_of(document), document["metadata"]["namespace"]
     if "rules" in document:
         if (namespace, name) == (record.name.namespace, role_name(record.name.name)):
-            record.own_role = document
+            record.has_own_role = True
         else:
             record.granted_roles.append(document)
         record.parts.append(f"roles/{name} in {namespace}")
@@ -290,51 +289,6 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
         record.parts.append(f"rolebindings/{name} in {namespace}")
         if name == federated_binding_name(record.name.name):
             record.users = users_of(document)
-    elif list(_accounts_in(document)) != [record.name]:
-        record.misplaced.append(document)
-
-
-RoleKey: TypeAlias = tuple[str | None, str]
-"""Namespace and name of a Role; None and the name of a ClusterRole."""
-
-
-def role_of(binding: Object) -> RoleKey:
-    """Return the role that a RoleBinding or ClusterRoleBinding names."""
-    role = binding["roleRef"]
-    return binding["metadata"]["namespace"] if role["kind"] == "Role" else None, role["name"]
-
-
-class Roles:
-    """What Roles and ClusterRoles allow; None instead of either: they can't be listed."""
-
-    def __init__(
-        self, roles: Sequence[Object] | None, cluster_roles: Sequence[Object] | None
-    ) -> None:
-        found = [*(roles or ()), *(cluster_roles or ())]
-        self._by_name = {(each["metadata"].get("namespace"), name_of(each)): each for each in found}
-        self._cluster_roles = cluster_roles or ()
-        self._are_listed = roles is not None, cluster_roles is not None
-        self.rules, self.models = cache(self._rules), cache(self._models)
-        self.risks = cache(self._risks)
-
-    def is_missing(self, role: RoleKey) -> bool:
-        """Return whether the cluster does not have a role."""
-        return self._are_listed[role[0] is None] and role not in self._by_name
-
-    def _rules(self, role: RoleKey) -> list[Object] | None:
-        """Return the rules of a role; None if they are not known."""
-        found = self._by_name.get(role)
-        return None if found is None else rules_of(found, self._cluster_roles)
-
-    def _models(self, role: RoleKey) -> Sequence[tuple[ModelPlural, str]] | None:
-        """Return the models that a role lets one call; None if that is not known."""
-        if (rules := self.rules(role)) is None:
-            return () if self.is_missing(role) else None
-        return tuple(dict.fromkeys(callable_models(rules)))
-
-    def _risks(self, role: RoleKey) -> tuple[str, ...]:
-        """Return why a ClusterRole gives access to more than it seems to."""
-        return find_risks(self.rules(role) or ()) if role[0] is None else ()
 
 
 def _add_roles(objects: ClusterObjects, records: dict[str, IdentityRecord]) -> None:
@@ -370,9 +324,7 @@ def _add_role(
             role_kind=binding["roleRef"]["kind"],
             binding=name,
             grant=grant,
-            rules=rules,
             models=roles.models(key),
-            risks=roles.risks(key),
             is_missing=roles.is_missing(key),
             has_policy=has_policy,
         )

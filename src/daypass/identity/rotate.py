@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 
-from daypass._core.clock import age_seconds, deadline_unix, time_in
+from daypass._core.clock import age_seconds, deadline_unix, rfc3339, utc
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
@@ -154,7 +154,7 @@ def _finish(
     others = [each for each in rotation.secrets if each.name != rotation.secret_name]
     retired = live_secrets(others, rotation.account.uid) if overlap_seconds else []
     rotation.retired = retired
-    rotation.retire_after = time_in(clock, overlap_seconds) if retired else ""
+    rotation.retire_after = rfc3339(utc(cluster.server_unix() + overlap_seconds)) if retired else ""
     rotation.deleted = [
         each
         for each in others

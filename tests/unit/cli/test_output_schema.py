@@ -100,8 +100,6 @@ VERSION = '{"version": "1", "python": "3"}'
         ("version -o yaml", 0, f"{VERSION}\n---\n{VERSION}\n", "several documents"),
         ("version -o json", 0, "", "printed nothing"),
         ("version -o json", 2, "", ""),
-        ("identity list -o json --watch", None, '{"identities": []}\n' * 2, ""),
-        ("identity list -o yaml --watch", None, "---\nidentities: []\n" * 2, ""),
         ("identity list -o json", 0, '{"identities": []}\n' * 2, "not one document"),
     ],
 )

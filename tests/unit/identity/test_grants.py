@@ -11,14 +11,13 @@ from daypass._core.kubernetes.syntax import is_subdomain
 from daypass.identity.grants import (
     KUBEFLOW,
     TrustedHeader,
-    admits_only,
     grant_name,
     model_grant,
     read_grant,
     role_grant,
 )
-from daypass.identity.inference import EVERY_MODEL, callable_models
 from daypass.identity.model import IdentityName
+from daypass.identity.roles import EVERY_MODEL, callable_models
 from support.messages import raises
 
 BOT = IdentityName(namespace="team", name="bot")
@@ -103,7 +102,6 @@ def test_each_object_of_a_models_grant_has_a_valid_name_that_leads_to_the_grant(
     assert all(grant.owns(document) for document in documents)
     assert read_grant(binding, role["rules"]) == grant
     assert {found for _, found in callable_models(role["rules"])} == {model}
-    assert all(admits_only(policy, identity) for policy in policies)
 
 
 def test_grants_of_different_models_share_no_name() -> None:
@@ -125,17 +123,6 @@ def test_a_binding_that_was_changed_is_no_grant() -> None:
         assert read_grant({**grant.binding(name), **change}) is None
 
 
-def test_a_policy_for_models_admits_only_with_its_selector() -> None:
-    grant = model_grant(identity=BOT, namespace="alice", model="iris")
-    for policy in grant.objects(grant.names[0], KUBEFLOW)[2:]:
-        spec = policy["spec"]
-        assert not admits_only({**policy, "spec": {**spec, "selector": {}}}, BOT)
-        other = {"matchLabels": {"serving.kserve.io/inferenceservice": "other"}}
-        assert not admits_only({**policy, "spec": {**spec, "selector": other}}, BOT)
-        narrower = {"matchLabels": {**spec["selector"]["matchLabels"], "component": "predictor"}}
-        assert admits_only({**policy, "spec": {**spec, "selector": narrower}}, BOT)
-
-
 @pytest.mark.parametrize(
     ("rule", "found"),
     [
@@ -154,29 +141,3 @@ def test_the_models_that_a_rule_lets_one_call_are_those_that_it_lets_one_get(
 ) -> None:
     models = callable_models([{"apiGroups": ["serving.kserve.io"], **rule}])
     assert [f"{plural} {name}" for plural, name in models] == found
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"from": None},
-        {"from": []},
-        {"from": [{"source": {}}]},
-        {"from": [{"source": {"principals": ["*"]}}]},
-        {"from": [{"source": {"principals": ["p", "cluster.local/*"]}}]},
-        {"from": [{"source": {"principals": ["p"]}}, {"source": {"namespaces": ["x"]}}]},
-        {"when": []},
-        {"when": [{"key": "request.headers[kubeflow-userid]", "values": ["*"]}]},
-        {"when": [{"key": "request.headers[kubeflow-userid]",
-                   "values": ["system:serviceaccount:team:bot", "other"]}]},
-        {"when": [{"key": "source.ip", "values": ["system:serviceaccount:team:bot"]}]},
-    ],
-)  # fmt: skip
-def test_a_widened_policy_proves_nothing(change: dict[str, object]) -> None:
-    _, policy = EDIT.objects(NAME, KUBEFLOW)
-    assert admits_only(policy, BOT)
-    assert not admits_only(policy, IdentityName(namespace="team", name="other"))
-    policy["spec"]["rules"].append(policy["spec"]["rules"][0] | change)
-    assert not admits_only(policy, BOT)
-    assert not admits_only({**policy, "spec": {"action": "ALLOW"}}, BOT)
-    assert not admits_only({**policy, "spec": {}}, BOT)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from daypass._core.kubernetes import labels
 from daypass.identity.delete import delete
-from daypass.identity.namespaces import enforce_policy, grant_watch
+from daypass.identity.enforcement import enforce_policy, grant_watch
 from daypass.kube.resources import NAMESPACES
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, Warnings, make

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daypass._core.kubernetes.objects import Object
-from daypass.identity.role_risks import RISKS, find_risks, rules_of
+from daypass.identity.roles import RISKS, find_risks, rules_of
 from support.messages import check
 
 RBAC = "rbac.authorization.k8s.io"

@@ -103,7 +103,7 @@ def named_namespaces(args: Namespace) -> list[str]:
 
 def named_models(args: Namespace) -> list[tuple[str, str]]:
     """Return namespace and name of each --model, once. Raises UsageError."""
-    from daypass.identity.inference import parse_model
+    from daypass.identity.grants import parse_model
 
     models = list(dict.fromkeys(map(parse_model, args.models or ())))
     if models and (args.role or args.cluster_role or args.inference_only):
@@ -117,7 +117,7 @@ def named_models(args: Namespace) -> list[tuple[str, str]]:
 def grant_in(args: Namespace, identity: IdentityName, namespace: str) -> Grant | None:
     """Return what --role, --cluster-role or --inference-only give; None without them."""
     from daypass.identity.grants import model_grant, role_grant
-    from daypass.identity.inference import EVERY_MODEL
+    from daypass.identity.roles import EVERY_MODEL
 
     if args.inference_only:
         return model_grant(identity, namespace, EVERY_MODEL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from argparse import ArgumentParser, Namespace
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from daypass._core.hints import command, kubectl
@@ -15,7 +14,7 @@ from daypass.cli.output import KubernetesList, warn_of_git, write_credentials, w
 if TYPE_CHECKING:
     from daypass.gate.publication import GateWait
     from daypass.identity.create import DoorOptions, IdentitySpec
-    from daypass.identity.credential_secrets import CredentialSecret, FilledSecret
+    from daypass.identity.credential_secrets import FilledSecret
     from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
 
@@ -37,11 +36,6 @@ OUTPUT = KubernetesList
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_identity(parser, "the ServiceAccount's name")
     options.add_credentials_out(parser)
-    parser.add_argument(
-        "--show-exchange",
-        action="store_true",
-        help="show how to get a token with curl or kubectl",
-    )
     options.add_creation(parser)
     options.add_output(parser, "with --dry-run: print the objects, without a token")
     options.add_door(parser)
@@ -72,7 +66,7 @@ def _create(args: Namespace, door: DoorOptions) -> int:
         server = cluster.connection.server
     write_credentials(path, spec.credentials.file_content(created))
     warn_of_git(path)
-    _report(created, spec, path, server, gates, show_exchange=args.show_exchange)
+    _report(created, spec, path, server, gates)
     return gates.exit_code
 
 
@@ -81,15 +75,14 @@ def _spec(
     name: IdentityName,
     door: DoorOptions,
     account: Account | None,
-    cluster: Cluster | None,
+    cluster: Cluster,
 ) -> IdentitySpec:
-    from daypass._core.clock import SYSTEM_CLOCK
     from daypass.identity.create import IdentitySpec
 
     return IdentitySpec(
         name=name,
         credentials=door.settings(name, account, cluster),
-        deadline=options.deadline(args, cluster.clock if cluster else SYSTEM_CLOCK),
+        deadline=options.deadline(args, cluster),
         adopt=args.adopt,
         watcher_namespace=door.watcher_namespace,
     )
@@ -97,17 +90,17 @@ def _spec(
 
 def _show(args: Namespace, door: DoorOptions) -> int:
     """Print the objects, or log what would be created."""
-    from daypass._core.clock import SYSTEM_CLOCK
-    from daypass.identity.create import check, plan
+    from daypass.identity.create import check, plan, reusable_secret
+    from daypass.identity.model import find_account
     from daypass.render.rbac import namespace_rights
 
-    with ExitStack() as stack:
-        cluster, name, account, reused = _existing(args, stack)
+    with options.open_identity(args) as (cluster, name):
+        account = find_account(cluster, name)
+        reused = reusable_secret(cluster, account, warn, federated=False)
         spec = _spec(args, name, door, account, cluster)
-        clock = SYSTEM_CLOCK if cluster is None else cluster.clock
-        documents = plan(spec, account, reused, clock=clock)
+        documents = plan(spec, account, reused, clock=cluster.clock)
         last = documents[-1]["metadata"]["name"]
-        if cluster and not options.create_namespace(args, cluster, name.namespace):
+        if not options.create_namespace(args, cluster, name.namespace):
             documents = check(cluster, spec, documents, is_new=reused is None, warn=warn)
         if spec.watcher_namespace is not None:
             documents = [*namespace_rights(name.namespace, spec.watcher_namespace), *documents]
@@ -130,41 +123,13 @@ def _show(args: Namespace, door: DoorOptions) -> int:
     return 0
 
 
-def _existing(
-    args: Namespace, stack: ExitStack
-) -> tuple[Cluster | None, IdentityName, Account | None, CredentialSecret | None]:
-    """Return the cluster, the name, its ServiceAccount, and its live Secret.
-
-    With -o json and yaml, an unreachable cluster is only warned about.
-    """
-    from daypass.identity.create import reusable_secret
-    from daypass.identity.model import IdentityName, find_account
-    from daypass.kube.errors import ApiError, ClusterUnreachableError, KubeconfigError
-
-    cluster: Cluster | None = None
-    try:
-        cluster, name = stack.enter_context(options.open_identity(args))
-        account = find_account(cluster, name)
-        return cluster, name, account, reusable_secret(cluster, account, warn, federated=False)
-    except (ApiError, ClusterUnreachableError, KubeconfigError) as error:
-        if args.dry_run == "server" or args.output == "text":
-            raise
-        warn(f"what exists in the cluster is not known: {error.fact}", error.hint)
-    namespace = args.namespace or (cluster.namespace if cluster else "default")
-    return None, IdentityName.parse(namespace, args.name), None, None
-
-
 def _report(
     created: FilledSecret,
     spec: IdentitySpec,
     path: str,
     server: str,
     gates: GateWait,
-    *,
-    show_exchange: bool,
 ) -> None:
-    from daypass.identity.credentials_file import exchange_instructions
-
     name, secret_name = spec.name, created.secret.name
     file = f"{name.name}.json" if path == "-" else path
     origin = "a new Secret" if created.is_new else "the Secret that it had"
@@ -182,9 +147,4 @@ def _report(
             f"its deadline is {spec.deadline}: from then on gates refuse its tokens",
             "the API server accepts them until they are deleted:"
             f" {command('identity', 'delete', '--expired', '-n', name.namespace)}",
-        )
-    if show_exchange:
-        log(
-            "without daypass, next to the file:",
-            exchange_instructions(name, secret_name, spec.credentials, file),
         )

@@ -99,7 +99,7 @@ def run(args: Namespace) -> int:
             name=name,
             credentials=settings,
             adopt=args.adopt,
-            deadline=options.deadline(args, cluster.clock),
+            deadline=options.deadline(args, cluster),
             watcher_namespace=door.watcher_namespace,
             federation=Federation(users=tuple(trusted.users), source=source),
         )

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from daypass._core.errors import DaypassError, UsageError
+from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, Level, exit_code
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
 from daypass.cli import log, options, write
-from daypass.cli.output import as_text, columns, watch
+from daypass.cli.output import as_text, columns
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
@@ -101,7 +101,7 @@ class IdentityOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identities:
-    """The identities of a namespace, or of all. With --watch, one document after each change."""
+    """The identities of a namespace, or of all."""
 
     identities: Annotated[Sequence[IdentityOutput], "the identities, by namespace and name"]
 
@@ -118,29 +118,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "default: table; wide: doors, all grants, models, health in sentences",
         choices=("table", "wide", "json", "yaml"),
     )
-    parser.add_argument(
-        "-w",
-        "--watch",
-        action="store_true",
-        help="print again after each change; json: one line each time",
-    )
     options.add_health(parser)
     options.add_cluster(parser)
 
 
 def run(args: Namespace) -> int:
     """Print the inventory; return 3 if --check finds a problem."""
-    if args.watch and args.check:
-        raise UsageError("--watch never ends, so --check has no result", "leave one out")
     with options.open_cluster(args) as cluster:
         namespace = None if args.all_namespaces else cluster.namespace
-        if args.watch:
-
-            def look(warn: Warn) -> str:
-                examined = find_health(args, cluster, namespace, warn)[1]
-                return _text(cluster, examined, args.output, json_indent=None)
-
-            watch(args.output, cluster.clock, cluster.sleep, look)
         objects, examined = find_health(args, cluster, namespace, log)
         see_all = "see all: " + command("identity", "list", "-A")
         if namespace and not examined and objects.namespaces == []:
@@ -164,19 +149,10 @@ def find_health(
     return objects, examine(objects, cluster.clock, namespace=namespace, unused_seconds=unused)
 
 
-def _text(
-    cluster: Cluster,
-    examined: Sequence[IdentityHealth],
-    output: str,
-    *,
-    json_indent: int | None = 2,
-) -> str:
+def _text(cluster: Cluster, examined: Sequence[IdentityHealth], output: str) -> str:
     if output in ("json", "yaml"):
-        whole = Identities(identities=[*map(identity_output, examined)])
-        return as_text(whole, output, indent=json_indent)
-    if not examined:
-        return ""
-    return table(examined, cluster.clock, wide=output == "wide")
+        return as_text(Identities(identities=[*map(identity_output, examined)]), output)
+    return table(examined, cluster.clock, wide=output == "wide") if examined else ""
 
 
 def table(examined: Sequence[IdentityHealth], clock: Clock, *, wide: bool = False) -> str:
@@ -284,7 +260,7 @@ def identity_output(health: IdentityHealth) -> IdentityOutput:
 
 
 def _model_output(model: tuple[str, str]) -> ModelOutput:
-    from daypass.identity.inference import EVERY_MODEL
+    from daypass.identity.roles import EVERY_MODEL
 
     resource, name = model
     return ModelOutput(resource=resource, name=None if name == EVERY_MODEL else name)

@@ -1,12 +1,28 @@
-"""Which rights give access to more than they seem to: to tokens, Secrets or other accounts."""
+"""What Roles and ClusterRoles allow: which models of KServe one may call, and what gives access to
+more than it seems to, such as tokens, Secrets or other accounts.
+
+A gate with `authorize` asks the API server whether a caller may `get` the model's object. So a Role
+on one name is the right to call one model.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal, TypeAlias
 
 from daypass._core.kubernetes.objects import Object, name_of
-from daypass._core.kubernetes.syntax import RBAC_GROUP
+from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP
+
+EVERY_MODEL = "*"
+"""In place of a model's name: every model of a namespace."""
+ModelPlural: TypeAlias = Literal["inferenceservices", "llminferenceservices"]
+MODEL_KINDS: Mapping[ModelPlural, str] = {
+    "inferenceservices": "InferenceService",
+    "llminferenceservices": "LLMInferenceService",
+}
+"""The kinds of models, by their plural."""
 
 _WORKLOADS = (
     ("", "pods"), ("", "replicationcontrollers"), ("apps", "deployments"), ("apps", "replicasets"),
@@ -94,6 +110,44 @@ def rules_of(cluster_role: Object, cluster_roles: Sequence[Object]) -> list[Obje
     return [rule for role in found.values() for rule in role.get("rules") or ()]
 
 
+RoleKey: TypeAlias = tuple[str | None, str]
+"""Namespace and name of a Role; None and the name of a ClusterRole."""
+
+
+def role_of(binding: Object) -> RoleKey:
+    """Return the role that a RoleBinding or ClusterRoleBinding names."""
+    role = binding["roleRef"]
+    return binding["metadata"]["namespace"] if role["kind"] == "Role" else None, role["name"]
+
+
+class Roles:
+    """What Roles and ClusterRoles allow; None instead of either: they can't be listed."""
+
+    def __init__(
+        self, roles: Sequence[Object] | None, cluster_roles: Sequence[Object] | None
+    ) -> None:
+        found = [*(roles or ()), *(cluster_roles or ())]
+        self._by_name = {(each["metadata"].get("namespace"), name_of(each)): each for each in found}
+        self._cluster_roles = cluster_roles or ()
+        self._are_listed = roles is not None, cluster_roles is not None
+        self.rules, self.models = cache(self._rules), cache(self._models)
+
+    def is_missing(self, role: RoleKey) -> bool:
+        """Return whether the cluster does not have a role."""
+        return self._are_listed[role[0] is None] and role not in self._by_name
+
+    def _rules(self, role: RoleKey) -> list[Object] | None:
+        """Return the rules of a role; None if they are not known."""
+        found = self._by_name.get(role)
+        return None if found is None else rules_of(found, self._cluster_roles)
+
+    def _models(self, role: RoleKey) -> Sequence[tuple[ModelPlural, str]] | None:
+        """Return the models that a role lets one call; None if that is not known."""
+        if (rules := self.rules(role)) is None:
+            return () if self.is_missing(role) else None
+        return tuple(dict.fromkeys(callable_models(rules)))
+
+
 def allows(rule: Object, verbs: Sequence[str], resources: Sequence[tuple[str, str]]) -> bool:
     """Return whether a rule allows any of these verbs on any of these resources (group, plural)."""
     allowed, groups = rule.get("verbs") or (), rule.get("apiGroups") or ()
@@ -128,3 +182,12 @@ def selects(selector: Object, role: Object) -> bool:
         if not fits.get(expression["operator"], True):
             return False
     return True
+
+
+def callable_models(rules: Iterable[Object]) -> Iterator[tuple[ModelPlural, str]]:
+    """Yield the kinds and names of the models that rules let one call; EVERY_MODEL for all."""
+    for rule in rules:
+        for plural in MODEL_KINDS:
+            if allows(rule, ["get"], [(KSERVE_GROUP, plural)]):
+                for name in rule.get("resourceNames") or (EVERY_MODEL,):
+                    yield plural, str(name)
