@@ -23,10 +23,10 @@ from daypass.gate.authorizer.destinations import ServedGate
 from daypass.gate.authorizer.service import Listen, Service
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import (
+    PACE_SECONDS,
     TICK_SECONDS,
     ShardsPlanner,
     Turns,
-    Urgency,
     steps_between,
 )
 from daypass.kube.connection import ConnectionConfig
@@ -35,9 +35,6 @@ from daypass.rules.published import Presence, Published
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-SHORTEST_PACE_SECONDS = 0.05
-READ_SECONDS = 5e-6
-"""Half of what Envoy's main thread takes for a credential in a file that has changed: measured."""
 WAIT_SECONDS = 10.0
 AUDIT_FILE = "gate-audit.log"
 LIMIT_AUDIT_BYTES = 16 * 1024 * 1024
@@ -71,7 +68,6 @@ class CredentialWatch:
         *,
         shards: int,
     ) -> None:
-        self.pace_seconds = SHORTEST_PACE_SECONDS
         self._shards = shards
         self._authorizer = authorizer
         self._given = Published.closed(shards)
@@ -83,7 +79,7 @@ class CredentialWatch:
         self._is_open = False
         self._close_after_seconds = config.watch.close_after_seconds
         self._planner = ShardsPlanner(shards, self._close_after_seconds)
-        self._turns = Turns(self._planner, shards, self._close_after_seconds)
+        self._turns = Turns()
         self._observer = CredentialObserver(
             connection,
             clock,
@@ -150,7 +146,7 @@ class CredentialWatch:
                 # Before anything is read: what changes from here on causes another round.
                 self._observer.changed.clear()
                 if self.publish():
-                    self._stopped.wait(self.pace_seconds)
+                    self._stopped.wait(PACE_SECONDS)
                 else:
                     self._observer.changed.wait(TICK_SECONDS)
         finally:
@@ -159,7 +155,7 @@ class CredentialWatch:
     def publish(self) -> bool:
         """Publish what has changed, each shard at most once and as many as the pace allows.
 
-        Returns whether more or less passes since then.
+        Returns whether something was written.
         """
         try:
             is_changed = self._publish_round()
@@ -171,8 +167,8 @@ class CredentialWatch:
 
     def _publish_round(self) -> bool:
         began, is_changed = self._clock.monotonic(), False
-        self._turns.begin(began, renews_all=False)
-        while not is_changed or self._clock.monotonic() < began + self.pace_seconds:
+        self._turns.begin()
+        while not is_changed or self._clock.monotonic() < began + PACE_SECONDS:
             # Observed anew for each shard: a removal must not wait for the end of the round.
             observation, now = self._observer.observation(), self._clock.monotonic()
             if not (self._is_open or observation.is_settled(now)):
@@ -188,16 +184,14 @@ class CredentialWatch:
             turn = self._turns.next(steps)
             if turn is None:
                 break
-            number, urgency = turn
+            number, _ = turn
             self._put(self._given.updated(number, wanted))
             self._is_open = True
-            is_changed |= urgency is not Urgency.RENEWAL
+            is_changed = True
         return is_changed
 
     def _put(self, published: Published) -> None:
         """Put this in force. Raises OSError."""
-        # So that Envoy's main thread is not always busy, even if all shards change all the time.
-        self.pace_seconds = SHORTEST_PACE_SECONDS + published.count * READ_SECONDS
         with self._publishing:
             self._given = published
             if self._authorizer is not None:

@@ -13,7 +13,6 @@ from daypass.kube.connection import ConnectionConfig
 from daypass.local import gate_services
 from daypass.local.envoy import EnvoyInstance
 from daypass.local.gate_services import (
-    SHORTEST_PACE_SECONDS,
     CredentialWatch,
     LocalAuthorizer,
     ProblemLog,
@@ -158,11 +157,3 @@ def test_problems_of_the_watch_are_reported_until_they_are_over(machine: Machine
     assert machine.lines == []
     machine.last_error = ""
     check(machine.reported(), reason="over")
-
-
-def test_the_pace_leaves_envoy_time_to_read_a_large_set(machine: Machine) -> None:
-    machine.list(SECRET_UID)
-    small = machine.watch.pace_seconds
-    assert small < SHORTEST_PACE_SECONDS * 1.01
-    machine.list(*(f"{number:08x}{SECRET_UID[8:]}" for number in range(20_000)))
-    assert 0.1 < machine.watch.pace_seconds < 0.3

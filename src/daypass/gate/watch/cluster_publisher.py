@@ -59,9 +59,6 @@ class ClusterPublisher:
     """
 
     shards = CLUSTER_SHARDS
-    pace_seconds = 0.25
-    """istiod delivers a change once there was no other for 100 ms (PILOT_DEBOUNCE_AFTER), or after
-    10 s: it needs a pause between two rounds."""
 
     def __init__(self, cluster: Cluster, engines: Sequence[AnyEngine], lease: Lease) -> None:
         self._cluster = cluster

@@ -20,6 +20,7 @@ from daypass.gate.metrics import Durations
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import BACKOFF, ClusterPublisher
 from daypass.gate.watch.schedule import (
+    PACE_SECONDS,
     TICK_SECONDS,
     Number,
     Observation,
@@ -129,7 +130,7 @@ class Controller:
         self._logged_state: dict[str, object] = {}
         self._logged_problems: dict[str, str] = {}
         self._planner = ShardsPlanner(publisher.shards, close_after_seconds)
-        self._turns = Turns(self._planner, publisher.shards, close_after_seconds)
+        self._turns = Turns()
         self._failures = 0  # in a row
         self._pause_ends = -math.inf
 
@@ -181,7 +182,7 @@ class Controller:
         try:
             while not stop.is_set():
                 if self.step():
-                    stop.wait(self.publisher.pace_seconds)
+                    stop.wait(PACE_SECONDS)
                 else:
                     self.observer.changed.wait(TICK_SECONDS)
         finally:
@@ -198,7 +199,7 @@ class Controller:
         return self.state is State.PUBLISHING and not failed
 
     def step(self, *, is_once: bool = False) -> bool:
-        """Do what is to be done now; return whether more or less passes since then.
+        """Do what is to be done now; return whether something was written.
 
         `is_once`: there is no next step.
         """
@@ -261,17 +262,17 @@ class Controller:
         return is_once or is_settled or leader.state is not State.LISTING
 
     def _publish(self, leader: Leader, *, is_once: bool) -> bool:
-        """Publish what has changed, each shard at most once; return whether something has.
+        """Publish what has changed, each shard at most once; return whether something was written.
 
         After a pace, the rest is left for the next round. Others do not wait for a shard that the
         API server refuses: its error is raised in the end.
         """
         began = self._clock.monotonic()
-        written, refused = 0, None
-        self._turns.begin(began, renews_all=is_once)
+        puts = written = 0
+        refused = None
+        self._turns.begin()
         while self.is_leader:
-            is_late = not is_once and self._age(began) >= self.publisher.pace_seconds
-            if is_late and (written or refused):
+            if not is_once and puts and self._age(began) >= PACE_SECONDS:
                 break
             # Observed anew for each shard: a round may last, and a removal must not wait for it.
             wanted = self._planner.wanted(
@@ -289,6 +290,7 @@ class Controller:
             if turn is None:
                 break
             number, urgency = turn
+            puts += 1
             try:
                 self._put(leader, number, wanted)
                 written += urgency is not Urgency.RENEWAL
@@ -306,7 +308,7 @@ class Controller:
         leader.state = State.CLOSED if is_closed else State.PUBLISHING
         if refused is not None:
             raise refused
-        return written > 0
+        return puts > 0
 
     def _put(self, leader: Leader, number: Number, wanted: Published) -> None:
         self.publisher.publish(number, wanted)

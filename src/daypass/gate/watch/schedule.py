@@ -7,8 +7,6 @@ are dated, and `now_unix` of the wall clock, by which the shards close.
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -30,6 +28,11 @@ SETTLE_SECONDS = 15.0
 """How long the first set waits for a further listing."""
 TICK_SECONDS = 0.5
 """At least as often, a publisher looks for what has to be published: a deadline may have passed."""
+
+PACE_SECONDS = 0.25
+"""How long a round of writing lasts, and the pause after it. istiod delivers a change once there
+was no other for 100 ms (PILOT_DEBOUNCE_AFTER), or after 10 s. On one machine, Envoy's main thread
+reads files that have changed."""
 
 Number: TypeAlias = int | None
 """Of a shard; None for the denials."""
@@ -92,12 +95,10 @@ class ShardsPlanner:
     """Makes the set from observations. Only what has changed of a namespace is compared.
 
     `shards`: how many the set has. A shard closes `close_after_seconds` after the oldest of the
-    listings that its content relies on. `waiting`: whose changes of a shard are not published yet;
-    `Turns` removes it.
+    listings that its content relies on.
     """
 
     def __init__(self, shards: int, close_after_seconds: float) -> None:
-        self.waiting: defaultdict[Number, set[_Key]] = defaultdict(set)
         self._shards = shards
         self._close_after_seconds = close_after_seconds
         self._credentials: dict[_Key, frozenset[str]] = {}
@@ -146,8 +147,6 @@ class ShardsPlanner:
             if after is not before:
                 removed |= before - after
                 added |= after - before
-                for each in before ^ after:
-                    self.waiting[shard_of(each, self._shards)].add(key)
                 self._numbers[key] = {shard_of(each, self._shards) for each in after}
         for key in self._credentials.keys() - credentials.keys():
             del self._numbers[key]
@@ -223,29 +222,17 @@ def _passes_less(before: Closing, after: Closing) -> bool:
 class Turns:
     """Chooses what is published next, in rounds that have each shard at most once.
 
-    Namespaces take turns, so that none waits for another in which much changes. Of a namespace, the
-    most urgent comes first, and then what has waited longest. Renewals come last, and only as many
-    as keep up: all shards together take half of the time that is left for them, so that no removal
-    has to wait for a round of renewals.
+    What was published longest ago comes first, so that nothing waits for more than the other
+    shards, however much changes; of these, the most urgent. Renewals come last.
     """
 
-    def __init__(self, planner: ShardsPlanner, shards: int, close_after_seconds: float) -> None:
-        self._waiting = planner.waiting
-        self._renewal_seconds = close_after_seconds / 6 / (shards + 1)
+    def __init__(self) -> None:
         self._round = 0
         self._round_of: dict[Number, int] = {}
-        self._began = self._renewed_at = -math.inf
-        self._renewals = 0.0
-        self._served: Counter[_Key] = Counter()
 
-    def begin(self, now: float, *, renews_all: bool) -> None:
-        """Begin a round. `renews_all`: without regard to how many renewals are due by now."""
+    def begin(self) -> None:
+        """Begin a round."""
         self._round += 1
-        self._began = now
-        self._served.clear()
-        # After a pause of any length, as many as in a tick: they do not add up.
-        since = min(now - self._renewed_at, max(self._renewal_seconds, 2 * TICK_SECONDS))
-        self._renewals = math.inf if renews_all else since // self._renewal_seconds
 
     def next(self, steps: Mapping[Number, Urgency]) -> tuple[Number, Urgency] | None:
         """Return which of these steps comes next, and count it as done, whether it succeeds or not;
@@ -255,14 +242,8 @@ class Turns:
         if not left:
             return None
         number = min(left, key=lambda n: self._order(n, left[n]))
-        if left[number] is Urgency.RENEWAL:
-            if self._renewals < 1:
-                return None
-            self._renewals, self._renewed_at = self._renewals - 1, self._began
         self._round_of[number] = self._round
-        self._served.update(self._waiting.pop(number, ()))
         return number, left[number]
 
-    def _order(self, number: Number, urgency: Urgency) -> tuple[bool, int, Urgency, int]:
-        turns = min((self._served[each] for each in self._waiting.get(number, ())), default=0)
-        return urgency is Urgency.RENEWAL, turns, urgency, self._round_of.get(number, 0)
+    def _order(self, number: Number, urgency: Urgency) -> tuple[bool, int, Urgency]:
+        return urgency is Urgency.RENEWAL, self._round_of.get(number, 0), urgency
