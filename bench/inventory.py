@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.rounds import compare
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
-from daypass.config.models import Policy
+from daypass.config.settings import Policy
 from daypass.identity.grants import KUBEFLOW, role_grant
 from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster

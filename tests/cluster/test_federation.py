@@ -16,7 +16,7 @@ from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.client.errors import ExchangeRefusedError
-from daypass.config.models import Federated, Policy
+from daypass.config.settings import Federated, Policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from daypass.render.authentication_config import TrustedIssuer, authentication_configuration

@@ -17,7 +17,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
-from daypass.config.models import Mode, Policy
+from daypass.config.settings import Mode, Policy
 from daypass.identity.enforcement import ask
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError

@@ -8,7 +8,7 @@ import pytest
 
 from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes import labels
-from daypass.config.models import Policy
+from daypass.config.settings import Policy
 from daypass.render.policy import Requester
 from support import policies
 from support.admin import Admin, Answer

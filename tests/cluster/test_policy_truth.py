@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daypass._core.kubernetes import labels
-from daypass.config.models import Policy
+from daypass.config.settings import Policy
 from daypass.kube.cluster import Cluster
 from daypass.render.policy import (
     BoundObject,

@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-import yaml
 from tools.bootstrap import ROOT
 from tools.reference.__main__ import KIND, PARTS, files
 from tools.reference.commands import parsers
-
-from daypass.config import Config
-from daypass.config.types import key_of
 
 PAGES = ROOT / "docs/reference"
 SOURCE = {file: file.read_text() for file in (ROOT / "src/daypass").rglob("*.py")}
@@ -29,14 +25,6 @@ def test_every_part_that_is_marked_as_generated_is_generated() -> None:
         for name in re.findall(rf"<!-- {KIND}: (.*?) -->", page.read_text())
     }
     assert marked == {(page, name) for page, parts in PARTS.items() for name in parts}
-
-
-def test_the_example_of_a_config_has_every_section_but_those_that_the_page_names() -> None:
-    text = (PAGES / "daypass-yaml.md").read_text().partition("\n## Example\n")[2]
-    left_out = {*re.findall(r"`(\w+)`", text.partition("```yaml")[0])}
-    assert left_out == {"gates", "local"}
-    example = yaml.safe_load(text.partition("```yaml")[2].partition("```")[0])
-    assert {*example, *left_out} == {*map(key_of, Config.model_fields)}
 
 
 def test_every_variable_that_the_source_reads_is_documented() -> None:

@@ -9,7 +9,7 @@ import pytest
 from cluster.conftest import write_credentials
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED
-from daypass.config.models import Policy
+from daypass.config.settings import Policy
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doctor import examine, failed

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from daypass._core.clock import format_duration
 from daypass._core.kubernetes.syntax import LABEL, LABEL_VALUE
-from daypass.config.types import HEADER, format_size
+from daypass.config.types import HEADER
 
 Document: TypeAlias = dict[str, Any]
 Part: TypeAlias = st.SearchStrategy[Any]
@@ -81,23 +81,18 @@ def seconds(lowest: int, highest: int) -> Part:
 
 # PODS
 
-disk = "ephemeral-storage"
-small = some(
-    cpu=one_of([1, 0.5, "100m"]), memory=one_of(["64Mi", "100M"]), **{disk: st.just("16Mi")}
-)
-large = some(cpu=st.integers(1, 1024), memory=one_of(["1Gi", "2G"]), **{disk: st.just("1Gi")})
-tolerations = st.one_of(
-    some({"key": labels}, operator=st.just("Equal"), value=empty_or_label_values),
-    some({"operator": st.just("Exists")}, key=labels),
-    some({"key": labels, "effect": st.just("NoExecute")}, tolerationSeconds=st.integers(0, 2**31)),
-    some({"key": labels, "effect": one_of(["NoSchedule", "PreferNoSchedule"])}),
+quantities = st.fixed_dictionaries(
+    {"cpu": one_of([1, 0.5, "100m"]), "memory": one_of(["1Gi", "2G"])}
 )
 PODS: dict[str, Part] = {
-    "resources": some(requests=small, limits=large),
-    "nodeSelector": label_maps,
-    "labels": label_maps,
-    "tolerations": lists(tolerations),
-    "imagePullSecrets": lists(st.builds(lambda name: {"name": name}, names)),
+    "pod": some(
+        resources=some(requests=quantities, limits=quantities),
+        nodeSelector=label_maps,
+        labels=label_maps,
+        tolerations=st.just([{"key": "dedicated", "operator": "Exists"}]),
+        imagePullSecrets=lists(st.builds(lambda name: {"name": name}, names)),
+        topologySpreadConstraints=st.just([]),
+    ),
     "image": one_of([IMAGE, "registry.example.com/envoy@sha256:" + "0a" * 32]),
     "replicas": st.integers(1, 1000),
 }
@@ -226,7 +221,6 @@ SECTIONS: dict[str, Part] = {
     "limits": some(
         requestsPerSecond=st.integers(1, 100_000),
         perSourcePerSecond=st.integers(1, 100_000),
-        requestBody=sizes | sizes.map(format_size),
     ),
     "local": some(
         door=addresses,

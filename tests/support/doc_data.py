@@ -21,8 +21,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.agent.config import load_config
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import CredentialsSource
-from daypass.config import parse
-from daypass.config.models import Config
+from daypass.config import Config, parse
 from daypass.config.types import key_of
 from daypass.render.envoy import door_listener
 from support.fake_door import long_lived_token

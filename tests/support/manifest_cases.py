@@ -78,7 +78,7 @@ domains:
     front: istio
     tls: {issuer: letsencrypt}
 door: {namespace: edge, replicas: 3, trustedHops: 2, certificateIssuer: internal-authority}
-limits: {requestsPerSecond: 50, perSourcePerSecond: 5, requestBody: 4Ki}
+limits: {requestsPerSecond: 50, perSourcePerSecond: 5}
 """
 
 DIRECT = """\

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from daypass._core.kubernetes import labels
-from daypass.config.models import Policy
+from daypass.config.settings import Policy
 from daypass.identity.enforcement import wait_until_enforced
 from daypass.kube.cluster import Cluster, Waiter
 from daypass.kube.errors import ApiError

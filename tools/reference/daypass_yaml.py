@@ -12,24 +12,27 @@ from tools.reference.markdown import code, table
 from daypass._core.clock import format_duration
 from daypass._core.kubernetes.syntax import AUDIENCE, LABEL, LABEL_KEY, LABEL_VALUE, SUBDOMAIN
 from daypass.config import json_schema
-from daypass.config.access import Account, Verb
-from daypass.config.hosts import (
+from daypass.config.gate import Account, Verb
+from daypass.config.locations import (
+    ADDRESS,
+    PREFIX,
+    FilePath,
     GuardedHost,
     Host,
+    HttpsOrigin,
     IpAddress,
+    Issuer,
     PathForm,
     PlaceForm,
     PublicName,
+    UpstreamOrigin,
 )
-from daypass.config.locations import ADDRESS, PREFIX, FilePath, HttpsOrigin, Issuer, UpstreamOrigin
 from daypass.config.types import (
     HEADER,
     IMAGE,
-    SIZE,
     USER,
     GatewayName,
     GatewayOrListener,
-    format_size,
 )
 
 Schema = dict[str, Any]
@@ -195,8 +198,6 @@ def _default(key: str, field: Schema, section: Schema) -> str:
         return ""
     if _value(field).startswith("duration"):
         return code(format_duration(value))
-    if _value(field).startswith("size"):
-        return code(format_size(value))
     return code(str(value).lower() if isinstance(value, bool) else value)
 
 
@@ -207,7 +208,7 @@ def _value(field: Schema) -> str:
     if "const" in field:
         return code(field["const"])
     if "anyOf" in field:
-        return _spelled(*field["anyOf"])
+        return _duration(field["anyOf"][1])
     if "oneOf" in field:
         return ", or ".join(["mapping", *(_value(one) for one in field["oneOf"] if "const" in one)])
     kind = field.get("type", "object")
@@ -219,16 +220,15 @@ def _value(field: Schema) -> str:
         return "`true`, `false`"
     if kind == "string":
         return TYPES.get(field["pattern"], "text")
+    if "propertyNames" in field:
+        return "[fields of a Pod](#pods)"
     for value in field.get("patternProperties", {}).values():
         if value.get("type") == "array":
             return f"mapping to a {_value(value)}"
     return "mapping" if _kinds(field) or "$ref" in field else "labels"
 
 
-def _spelled(text: Schema, number: Schema) -> str:
-    """Return the name of a text with a unit, and its bounds."""
-    if "maximum" not in number:
-        return "quantity"
-    is_size = text["pattern"] == f"^{SIZE}$"
-    name, shown = ("size", format_size) if is_size else ("duration", format_duration)
-    return f"{name}, {shown(number['minimum'])} to {shown(number['maximum'])}"
+def _duration(number: Schema) -> str:
+    """Return the bounds of a duration."""
+    shortest, longest = (format_duration(number[each]) for each in ("minimum", "maximum"))
+    return f"duration, {shortest} to {longest}"

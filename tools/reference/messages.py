@@ -23,7 +23,7 @@ AT_THE_DOOR = {
     404: "Compare the URL: host, prefix, names, no query, no slash at the end.",
     405: "Send a POST.",
     408: "Try again: the network is slow, or the client stopped.",
-    413: "`limits.requestBody` sets the limit.",
+    413: "A TokenRequest needs a few hundred bytes.",
     415: "Send JSON with `Content-Type: application/json`.",
     426: "Use a client that speaks HTTP/1.1 or HTTP/2.",
     429: "`limits` sets the rates; clients should cache their tokens.",

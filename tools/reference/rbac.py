@@ -8,8 +8,8 @@ from typing import Any, get_args
 import yaml
 
 from daypass._core.kubernetes.objects import Object
-from daypass.config.access import ModelResource
-from daypass.config.models import Config
+from daypass.config import Config
+from daypass.config.gate import ModelResource
 from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
 

@@ -6,28 +6,22 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    JsonValue,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
-from daypass.config.errors import expected, fault, shown, unknown_key
-from daypass.config.hosts import Host, PublicName
-from daypass.config.locations import FilePath
-from daypass.config.opens import Changed, Enabled, Harmless, Opens
+from daypass.config.errors import EXPECTED, fault
+from daypass.config.locations import FilePath, Host, PublicName
 from daypass.config.types import (
     AS_DICT,
     READ_ONLY,
+    Changed,
+    Enabled,
     GatewayName,
     GatewayOrListener,
+    Harmless,
     Label,
     LabelName,
     LabelValue,
+    Opens,
     Section,
     SelectedBy,
     Subdomain,
@@ -69,60 +63,30 @@ class TlsFiles(Section):
 Outside: TypeAlias = Literal["outside"]
 """The ingress or gateway already has a certificate, which daypass does not manage."""
 
-TLS_SOURCES: dict[str, type[Section]] = {
-    "secret": TlsSecret,
-    "issuer": TlsIssuer,
-    "files": TlsFiles,
-}
 OUTSIDE: Outside = "outside"
 INSIDE = "inside"
 """Where TLS ends with any other source."""
-_IN_CLUSTER = "write {secret: NAME}, {issuer: NAME} or the word outside"
-_ON_ONE_MACHINE = (
-    "write {files: {certificate: FILE, key: FILE}}, or leave tls out: a local authority makes one"
-)
 
 
-def _known_source(hint: str) -> BeforeValidator:
-    """Refuse anything but the four sources, with a better message than a union of types has."""
-
-    def check(value: Any) -> Any:
-        if isinstance(value, Section) or value == OUTSIDE:
-            return value
-        if isinstance(value, str):
-            raise fault(f"{shown(value)} is not a source of certificates", hint)
-        if not isinstance(value, dict):
-            raise expected("a mapping, or the word outside")
-        sources = [key for key in value if key in TLS_SOURCES]
-        if len(sources) > 1:
-            raise fault(f"both {sources[0]} and {sources[1]}", "use one of them")
-        if not value:
-            raise fault("an empty mapping", hint)
-        if not sources:
-            raise unknown_key(str(next(iter(value))))
-        return value
-
-    return BeforeValidator(check)
-
-
-def _tls_source(value: Any) -> str:
+def _tls_source(value: Any) -> str | None:
     """Return the tag of a source, which pydantic's locations have after `tls`."""
-    keys = (
-        value
-        if isinstance(value, dict)
-        else type(value).model_fields
-        if isinstance(value, Section)
-        else ()
-    )
-    return tag(next((source for source in TLS_SOURCES if source in keys), OUTSIDE))
+    if value == OUTSIDE:
+        return tag(OUTSIDE)
+    keys = type(value).model_fields if isinstance(value, Section) else value
+    found = [each for each in ("secret", "issuer") if isinstance(keys, dict) and each in keys]
+    return tag(found[0]) if len(found) == 1 else None
 
 
 Tls: TypeAlias = Annotated[
     Annotated[TlsSecret, Tag(tag("secret"))]
     | Annotated[TlsIssuer, Tag(tag("issuer"))]
     | Annotated[Outside, Tag(tag(OUTSIDE))],
-    Discriminator(_tls_source),
-    _known_source(_IN_CLUSTER),
+    Discriminator(
+        _tls_source,
+        custom_error_type=EXPECTED,
+        custom_error_message="expected {what}",
+        custom_error_context={"what": "{secret: NAME}, {issuer: NAME} or the word outside"},
+    ),
 ]
 
 Dns: TypeAlias = Literal["external-dns", "none"]
@@ -145,7 +109,7 @@ class Domain(Section, defer_build=True):
     host: Host = Field(examples=["kubeflow.example.com"])
     """The DNS name, in lower case; an IP address or localhost only with `front: envoy`."""
 
-    tls: Tls | TlsFiles | None
+    tls: TlsSecret | TlsIssuer | Outside | TlsFiles | None
     """Where the certificate comes from."""
 
 
@@ -170,16 +134,6 @@ class ClusterDomain(Domain):
     def ends_tls(self) -> bool:
         """Whether TLS ends at the ingress or gateway, so that it knows what used plain http."""
         return self.tls != OUTSIDE
-
-    @field_validator("tls", mode="before")
-    @classmethod
-    def _a_cluster_reads_no_files(cls, tls: Any) -> Any:
-        if isinstance(tls, TlsFiles) or (isinstance(tls, dict) and "files" in tls):
-            raise fault(
-                "an ingress or gateway runs in a cluster and does not read files",
-                "put them into a Secret, and write {secret: NAME}",
-            )
-        return tls
 
 
 class ClassDomain(ClusterDomain):
@@ -271,21 +225,9 @@ class EnvoyDomain(Domain):
 
     front: Changed[Literal["envoy"]]
 
-    tls: Annotated[TlsFiles, _known_source(_ON_ONE_MACHINE)] | None = None
+    tls: TlsFiles | None = None
     """Files of the certificate: {files: {certificate: FILE, key: FILE}}. Default: a local authority
     makes one."""
-
-    @field_validator("tls", mode="before")
-    @classmethod
-    def _one_machine_has_only_files(cls, tls: Any) -> Any:
-        if tls == OUTSIDE:
-            raise fault(
-                "envoy does not serve plain http, so its certificate is not outside",
-                _ON_ONE_MACHINE,
-            )
-        if isinstance(tls, dict) and tls.keys() & TLS_SOURCES.keys() - {"files"}:
-            raise fault("envoy runs on one machine, without Secrets and Issuers", _ON_ONE_MACHINE)
-        return tls
 
 
 AnyDomain: TypeAlias = Annotated[

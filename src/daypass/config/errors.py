@@ -1,7 +1,7 @@
 """What is wrong with a config file: the problems, and the errors that its types raise.
 
-A type raises one of `fault`, `expected` and `unknown_key`, which pydantic collects with the place
-among the keys; `load` turns that into file, line and column.
+A type raises `fault` or `expected`, which pydantic collects with the place among the keys; `load`
+turns that into file, line and column.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,19 +11,15 @@ from pydantic_core import PydanticCustomError
 
 from daypass._core.errors import DaypassError
 from daypass._core.findings import Problem
-from daypass._core.text import mask_unprintable, suggest
+from daypass._core.text import mask_unprintable
 
 Mark: TypeAlias = tuple[int, int]
 """Line and column, from 1."""
 
 LIMIT_QUOTED_CHARACTERS = 60
-LIMIT_SHOWN = 20
-"""How many problems an error lists; the others are counted."""
 
 FAULT = "daypass_fault"
 EXPECTED = "daypass_expected"
-SAME_HOST = "daypass_same_host"
-"""Two domains with one host: for a file, `load` reports it with both lines."""
 
 
 def shown(text: str) -> str:
@@ -49,48 +45,21 @@ def fault(message: str, hint: str = "", *, at: Iterable[str | int] = ()) -> Pyda
     return PydanticCustomError(FAULT, "{message}; {hint}" if hint else "{message}", context)
 
 
-def unknown_key(key: str) -> PydanticCustomError:
-    """Return the error for a key that the value cannot have, with pydantic's own error type."""
-    return PydanticCustomError("extra_forbidden", "unknown key {key}", {"key": key, "at": (key,)})
-
-
-def expected(what: str) -> PydanticCustomError:
+def expected(what: str, *, at: Iterable[str | int] = ()) -> PydanticCustomError:
     """Return the error for a value of the wrong type; the message adds what was found."""
-    return PydanticCustomError(EXPECTED, "expected {what}", {"what": what})
-
-
-def misspelt_or_missing(key: str, found: Iterable[str]) -> PydanticCustomError:
-    """Return the error for a key that is missing: that one of those found is not known, if it was
-    probably meant; else with pydantic's own error type.
-    """
-    for other in found:
-        if suggest(str(other), (key,)):
-            return unknown_key(str(other))
-    return PydanticCustomError("missing", "{key} is missing", {"key": key, "at": (key,)})
-
-
-def not_among(values: Iterable[str], *, at: Iterable[str | int] = ()) -> PydanticCustomError:
-    """Return the error for a value that is none of these, with pydantic's own error type."""
-    words = one_of([f"'{value}'" for value in values])
-    return PydanticCustomError("literal_error", "{expected}", {"expected": words, "at": tuple(at)})
+    return PydanticCustomError(EXPECTED, "expected {what}", {"what": what, "at": tuple(at)})
 
 
 class ConfigError(DaypassError):
-    """A config file that cannot be used, with every problem in it, in the order of the file.
-
-    `problems` holds at most LIMIT_SHOWN; `omitted` is how many more there are.
-    """
+    """A config file that cannot be used, with every problem in it, in the order of the file."""
 
     exit_code = 2
 
-    def __init__(self, problems: Sequence[Problem], omitted: int = 0) -> None:
+    def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        self.omitted = omitted
-        lines = [str(problem) for problem in self.problems]
-        if omitted:
-            lines.append(f"... and {omitted} more")
-        super().__init__(lines[0], "\n".join(lines[1:]))
-        self.args = (self.problems, omitted)
+        first, *others = map(str, self.problems)
+        super().__init__(first, "\n".join(others))
+        self.args = (self.problems,)
 
 
 class Problems:
@@ -110,15 +79,13 @@ class Problems:
         )
 
     def stop(self, mark: Mark, message: str, hint: str = "") -> NoReturn:
-        """Note a problem after which nothing more can be read, and raise ConfigError."""
+        """Raise ConfigError for a problem after which nothing more can be read."""
         self.add(mark, message, hint)
-        self._raise()
+        self.raise_any()
+        raise AssertionError
 
     def raise_any(self) -> None:
         """Raise ConfigError if there is a problem."""
         if self._found:
-            self._raise()
-
-    def _raise(self) -> NoReturn:
-        found = sorted(self._found, key=lambda problem: (problem.line, problem.column))
-        raise ConfigError(found[:LIMIT_SHOWN], max(0, len(found) - LIMIT_SHOWN)) from None
+            found = sorted(self._found, key=lambda problem: (problem.line, problem.column))
+            raise ConfigError(found) from None

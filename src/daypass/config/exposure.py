@@ -35,7 +35,7 @@ REQUEST_HEADERS = (
 """The headers that are forwarded to the API server; none of them can impersonate somebody."""
 
 DOOR_BODY_LIMIT_BYTES = 8 * 1024
-"""Of a TokenRequest: the default of `limits.requestBody`."""
+"""Of a TokenRequest, which has a few hundred bytes."""
 CHECK_BODY_LIMIT_BYTES = 1
 """A GET has no body; one byte is the smallest limit that Envoy accepts."""
 

@@ -4,32 +4,40 @@
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from daypass.config.access import AllowedCallers, Authorize
+from daypass._core.kubernetes.syntax import LABEL, SUBDOMAIN
 from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
-from daypass.config.hosts import GuardedHost, PlaceForm, overlap_hint
-from daypass.config.opens import HIGHER, Added, Changed, Enabled, Harmless, Higher, Opens, Removed
-from daypass.config.pods import PodSettings
+from daypass.config.locations import GuardedHost, PathForm, PlaceForm, overlap_hint
 from daypass.config.types import (
     AS_DICT,
+    HIGHER,
     READ_ONLY,
+    Added,
     Audience,
+    Changed,
     Duration,
+    Enabled,
     GatewayOrListener,
+    Harmless,
     Header,
-    Image,
     Label,
     LabelName,
     LabelValue,
+    Opens,
+    Removed,
     Section,
     SelectedBy,
+    matching,
+    text_schema,
     unique,
 )
-from daypass.rules.patterns import EVERY_HOST, HostPattern, overlap
+from daypass.rules.decision import Allow
+from daypass.rules.models import LLM, ModelRule
+from daypass.rules.patterns import EVERY_HOST, HostPattern, PathPattern, overlap
 
 T = TypeVar("T")
 Listed: TypeAlias = Annotated[
@@ -41,6 +49,98 @@ DEFAULT_GATE = "default"
 Check: TypeAlias = Literal["jwt", "review"]
 BoundTo: TypeAlias = Literal["Secret", "Pod", "none"]
 Login: TypeAlias = Literal["none", "keep"]
+
+
+ModelResource: TypeAlias = Literal[
+    "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
+]
+
+
+ACCOUNT, VERB = f"{LABEL}/{SUBDOMAIN}", "[a-z]+"
+account = matching(ACCOUNT, "an identity", "write NAMESPACE/NAME", 317)
+verb = matching(VERB, "a verb", "write one such as get", 30)
+Account = Annotated[str, AfterValidator(account), text_schema(ACCOUNT, 317)]
+Verb = Annotated[str, AfterValidator(verb), text_schema(VERB, 30)]
+
+
+class AllowedCallers(Section):
+    """Who may pass a gate at all: either list is enough."""
+
+    namespaces: Added[Annotated[tuple[Label, ...], AfterValidator(unique)]] = Field(
+        default_factory=tuple, max_length=1000, examples=[["alice"]]
+    )
+    """Namespaces whose identities may."""
+
+    identities: Added[Annotated[tuple[Account, ...], AfterValidator(unique)]] = Field(
+        default_factory=tuple, max_length=1000, examples=[["alice/bot"]]
+    )
+    """Single identities, as NAMESPACE/NAME."""
+
+    @property
+    def rule(self) -> Allow:
+        """The same for the decision."""
+        return Allow(namespaces=frozenset(self.namespaces), identities=frozenset(self.identities))
+
+    @model_validator(mode="after")
+    def _somebody_may(self) -> Self:
+        if not self.namespaces and not self.identities:
+            raise fault("it names nobody", "add namespaces or identities, or leave allow out")
+        return self
+
+
+class Authorize(Section):
+    """Which requests are for a model, and what its callers have to be allowed in RBAC."""
+
+    host: GuardedHost = Field(examples=["{name}.{namespace}.example.com"])
+    """One of the gate's hosts, as it is written there."""
+
+    path: PathForm | None = Field(default=None, examples=["/serving/{namespace}/{name}/"])
+    """Paths that name a model, if the host names none."""
+
+    resource: ModelResource = Field(examples=["inferenceservices.serving.kserve.io"])
+    """The resource that the model is."""
+
+    verb: Verb = Field(default="get", examples=["get"])
+    """What a caller has to be allowed to do with it."""
+
+    @property
+    def rule(self) -> ModelRule:
+        """The same for the decision."""
+        return ModelRule(
+            host=HostPattern.parse(self.host),
+            path=None if self.path is None else PathPattern.parse(self.path),
+            resource=self.resource,
+            verb=self.verb,
+        )
+
+
+def check_authorize(rule: Authorize, hosts: tuple[str, ...], *at: str | int) -> None:
+    """Raise a fault unless a rule is for one of these hosts, and names a model in a namespace.
+
+    `at`: leads to the rule.
+    """
+    if rule.host not in hosts:
+        raise fault(
+            f"the gate does not guard {shown(rule.host)}",
+            "add it to hosts, or write it as it is written there",
+            at=(*at, "host"),
+        )
+    place = rule.rule
+    of_host = place.host.names_a_model
+    if of_host and place.path is not None:
+        raise fault("the host names a model already", "leave path out", at=(*at, "path"))
+    if not (place.path or place.host).names_a_model:
+        raise fault(
+            "it names no model and its namespace",
+            "write {name} and {namespace} in host or in path",
+            at=(*at, "host" if place.path is None else "path"),
+        )
+    if of_host and rule.resource == LLM:
+        raise fault(
+            "an LLMInferenceService has no host of its own",
+            "write path: /{namespace}/{name}/ and the gateway's host",
+            at=(*at, "resource"),
+        )
 
 
 class IdentityHeaders(Section):
@@ -304,43 +404,6 @@ class EnvoyGate(Gate):
     """A gate of Envoy on one machine."""
 
     engine: Changed[Literal["envoy"]]
-
-
-class WatchSettings(Section):
-    """The watch, which publishes to every gate which credentials exist."""
-
-    close_after_seconds: Annotated[
-        int,
-        Duration(
-            lowest=10,
-            highest=86_400,
-            why_lowest="the API server is asked three times within it, and may be slow",
-            why_highest="a credential that was deleted could be accepted for longer than a day",
-        ),
-        HIGHER,
-    ] = Field(default=600, examples=["10m"])
-    """How long after the last listing of what exists at the API server the gates still accept
-    tokens."""
-
-    credentials_per_namespace: Higher[int] = Field(default=2000, ge=1, le=100_000)
-    """How many credentials of one namespace the gates accept: the oldest ones. So no tenant can
-    fill them."""
-
-
-class _GatePods(Section):
-    image: Harmless[Image | None] = Field(
-        default=None, examples=["registry.example.com/daypass:0.1.0"]
-    )
-    """The image for `daypass gate watch` and `daypass gate serve`, built from the Containerfile.
-    Required to render them."""
-
-    replicas: Harmless[int] = Field(default=2, ge=1, le=1000)
-    """With check review, the number of Pods of `daypass gate serve` at least; an autoscaler adds
-    more, up to four times as many."""
-
-
-class GatePods(PodSettings, _GatePods):
-    """The pods of watch and authorizer, which all gates of a cluster share."""
 
 
 AnyGate: TypeAlias = Annotated[

@@ -5,14 +5,13 @@ from itertools import combinations, product
 
 from pydantic import ValidationInfo
 
-from daypass.config.access import check_authorize
 from daypass.config.domain import ClusterDomain, Domain
 from daypass.config.errors import fault, one_of, shown
-from daypass.config.gate import AnyGate, ClusterGate, Gate, IstioGate
-from daypass.config.hosts import is_public_name, not_public, overlap_hint
+from daypass.config.gate import AnyGate, ClusterGate, Gate, IstioGate, check_authorize
+from daypass.config.locations import is_public_name, not_public, overlap_hint
+from daypass.config.settings import IN_CLUSTER
 from daypass.rules.patterns import EVERY_HOST, HostPattern, Place, overlap
 
-IN_CLUSTER = "https://kubernetes.default.svc"
 _AUDIENCES_OF_API_SERVERS = frozenset({IN_CLUSTER, f"{IN_CLUSTER}.cluster.local"})
 
 

@@ -1,4 +1,4 @@
-"""Where things are: URLs, the issuer, the prefix, addresses to listen on, files.
+"""Where things are: hosts, URLs, the issuer, the prefix, addresses to listen on, files.
 
 Each check returns the value, or raises a fault that names what to write instead.
 """
@@ -10,15 +10,137 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
 
-from daypass._core.net import bracketed
+from daypass._core.kubernetes.syntax import LABEL, is_label
+from daypass._core.net import bracketed, is_address
 from daypass.config.errors import expected, fault, shown
-from daypass.config.hosts import host
-from daypass.config.types import text_schema
+from daypass.config.types import LIMIT_CHARACTERS, text_schema
+from daypass.rules.patterns import (
+    NAMESPACE,
+    HostPattern,
+    PathPattern,
+    PatternError,
+    overlap,
+)
 
-LIMIT_CHARACTERS = 1024
+
+def is_public_name(host: str) -> bool:
+    """Return whether a host is a DNS name, and neither an IP address nor `localhost`."""
+    return host != "localhost" and not is_address(host)
+
+
+def host(text: str) -> str:
+    """Return a lower-case DNS name, `localhost`, or an IP address (RFC 5952) without brackets."""
+    if "%" not in text and not is_public_name(text):
+        return _canonical(text)
+    if text != text.lower():
+        raise fault(f"{shown(text)} has capital letters", f"write {shown(text.lower())}")
+    labels = text.split(".")
+    is_name = len(text) <= LIMIT_CHARACTERS and all(map(is_label, labels))
+    if not is_name or labels[-1].isdigit():
+        raise fault(
+            f"{shown(text)} is not a host name",
+            "write only the host, such as kubeflow.example.com (other letters in Punycode)",
+        )
+    return text
+
+
+def public_name(text: str) -> str:
+    """Return a `host` that is a DNS name."""
+    if not is_public_name(host(text)):
+        raise not_public(text)
+    return text
+
+
+def not_public(text: str, *at: str | int) -> PydanticCustomError:
+    """Return the fault for a host that is no DNS name. `at`: leads to it."""
+    hint = "write the DNS name; only envoy (one machine) accepts addresses"
+    return fault(f"{shown(text)} is not a public name", hint, at=at)
+
+
+def guarded_host(text: str) -> str:
+    """Return a `host`, a pattern of hosts, or EVERY_HOST."""
+    return _pattern(text, HostPattern, "hosts") if {"{", "*"} & set(text) else host(text)
+
+
+def path_pattern(text: str) -> str:
+    """Return a pattern of paths."""
+    return _pattern(text, PathPattern, "paths")
+
+
+def _pattern(text: str, kind: type[HostPattern | PathPattern], of: str) -> str:
+    try:
+        kind.parse(text)
+    except PatternError as error:
+        raise fault(f"{shown(text)} is no pattern of {of}: {error.fact}", error.hint) from None
+    return text
+
+
+def overlap_hint(a: HostPattern, b: HostPattern, hint: str) -> str:
+    """Return what to do about hosts in common: `hint`, or more if a short form has them."""
+    for pattern, form in zip((a, b), overlap(a, b) or (), strict=True):
+        if form != pattern.text:
+            example = form.replace(NAMESPACE, "alice") + pattern.text.removeprefix(form)
+            return (
+                f"clients may write {shown(form)} for {shown(pattern.text)}: name its namespaces,"
+                f" such as {example}"
+            )
+    return hint
+
+
+def place(text: str) -> str:
+    """Return HOST or HOST/PATH/: a `guarded_host`, and a `path_pattern`."""
+    name, slash, path = text.partition("/")
+    guarded_host(name)
+    if slash:
+        path_pattern(slash + path)
+    return text
+
+
+def ip_address(text: str) -> str:
+    """Return an IP address (RFC 5952), without brackets and port."""
+    if "%" in text or not is_address(text):
+        raise fault(
+            f"{shown(text)} is not an IP address", "write only the address, such as 10.0.0.1"
+        )
+    return _canonical(text)
+
+
+def _canonical(text: str) -> str:
+    canonical = text
+    if text != "localhost":
+        address = ipaddress.ip_address(text)
+        # Kubernetes refuses IPv4 addresses in the form of IPv6.
+        canonical = str(getattr(address, "ipv4_mapped", None) or address)
+    if text != canonical:
+        raise fault(
+            f"{shown(text)} is not the canonical form of that address", f"write {canonical}"
+        )
+    return text
+
+
+_HOST = rf"{LABEL}(\.{LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*"
+_PUBLIC_NAME = rf"(?!localhost$|[0-9.]+$){LABEL}(\.{LABEL})*"
+Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
+PublicName = Annotated[str, AfterValidator(public_name), text_schema(_PUBLIC_NAME)]
+_PART = rf"(?:{LABEL}|\*|\{{name\}}|\{{namespace\}}|\{{name\}}-\{{namespace\}})"
+_PATTERN = rf"(?=.*[{{*]){_PART}(\.{_PART})*\.{LABEL}"
+_GUARDED = rf"\*|{_HOST}|{_PATTERN}"
+GuardedHost = Annotated[str, AfterValidator(guarded_host), text_schema(_GUARDED)]
+_SEGMENT = r"(?:[A-Za-z0-9._~-]+|\{(?:name|namespace)\})"
+_PATH = rf"/(?:{_SEGMENT}/)*"
+PathForm = Annotated[str, AfterValidator(path_pattern), text_schema(_PATH)]
+PlaceForm = Annotated[
+    str,
+    AfterValidator(place),
+    text_schema(rf"(?:{_GUARDED})(?:{_PATH})?", 2 * LIMIT_CHARACTERS),
+]
+IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]
+
+LIMIT_URL_CHARACTERS = 1024
 _AUTHORITY = r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\\\s]+)(?::([1-9][0-9]{0,4}))?"
-_ORIGIN = re.compile(rf"(https?)://{_AUTHORITY}")
+_HTTPS = re.compile(rf"(https)://{_AUTHORITY}")
 _UPSTREAM = re.compile(rf"(https?|h2c)://{_AUTHORITY}")
 _ISSUER = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#]+[^\s?#]*|[^\s:]+", re.ASCII)
 
@@ -31,57 +153,24 @@ def split_origin(origin: str) -> tuple[str, int]:
     return name.strip("[]"), int(port) if port else 443 if scheme == "https" else 80
 
 
-def origin(text: str, *, usual: str = "http", known: re.Pattern[str] = _ORIGIN) -> str:
-    """Return a URL of a scheme (http or https), a host and an optional port, and nothing else.
-
-    `usual`: the scheme to suggest if there is none.
-    """
-    match = known.fullmatch(text)
-    if match is None:
-        # It may hold a password.
-        value = "the URL" if "@" in text else shown(text)
-        raise fault(f"{value} {_origin_mistake(text, known)}", _origin_hint(text, usual))
-    host(match[2].strip("[]"))
-    if match[3] and int(match[3]) > 65535:
-        raise fault(f"{shown(text)} has a port above 65535")
-    return text
-
-
 def https_origin(text: str) -> str:
-    """Return an `origin` with https."""
-    if text.startswith("http://") and _ORIGIN.fullmatch(text):
-        raise fault(f"{shown(text)} is plain http", f"write {shown('https' + text[4:])}")
-    return origin(text, usual="https")
+    """Return a URL of https, a host and an optional port, and nothing else."""
+    return _origin(text, _HTTPS, "https")
 
 
 def upstream_origin(text: str) -> str:
-    """Return an `origin`, or one with h2c: HTTP/2 without TLS, for gRPC servers."""
-    return origin(text, known=_UPSTREAM)
+    """Return such a URL with https, http or h2c: HTTP/2 without TLS, for gRPC servers."""
+    return _origin(text, _UPSTREAM, "http")
 
 
-def _origin_mistake(text: str, known: re.Pattern[str]) -> str:
-    rest = text.partition("://")[2]
-    authority, slash, _ = rest.partition("/")
-    reasons = [
-        (not rest, "is not a URL"),
-        (
-            known.match(f"{text.partition('://')[0]}://host") is None,
-            "has an unknown scheme",
-        ),
-        ("@" in authority, "has a user name or a password in it"),
-        ("?" in rest or "#" in rest, "has a query or a fragment"),
-        (bool(slash), "has a path"),
-    ]
-    return next((reason for wrong, reason in reasons if wrong), "is not the URL of a server")
-
-
-def _origin_hint(text: str, usual: str) -> str:
-    match = re.match(rf"(?:(?:https?|h2c|grpcs?)://)?(?:[^/@]*@)?({_AUTHORITY})(?=[/?#]|$)", text)
-    secure = usual == "https" or text.startswith(("https://", "grpcs://"))
-    scheme = "https" if secure else "h2c" if text.startswith(("h2c://", "grpc://")) else "http"
-    if match is None:
-        return f"write {scheme}://HOST or {scheme}://HOST:PORT"
-    return f"write {shown(f'{scheme}://{match[1]}')}"
+def _origin(text: str, known: re.Pattern[str], scheme: str) -> str:
+    match = known.fullmatch(text)
+    if match is None or int(match[3] or 0) > 65535:
+        value = "the URL" if "@" in text else shown(text)  # it may hold a password
+        hint = f"write {scheme}://HOST or {scheme}://HOST:PORT, without a path or a user"
+        raise fault(f"{value} is not the {scheme} URL of a server", hint)
+    host(match[2].strip("[]"))
+    return text
 
 
 def issuer(text: str) -> str:
@@ -89,7 +178,7 @@ def issuer(text: str) -> str:
 
     A URL, or a string without a colon (k8s.io/kubernetes/pkg/kubeapiserver/options).
     """
-    if len(text) > LIMIT_CHARACTERS or not text.isprintable() or not _ISSUER.fullmatch(text):
+    if len(text) > LIMIT_URL_CHARACTERS or not text.isprintable() or not _ISSUER.fullmatch(text):
         raise fault(
             f"{shown(text)} is not a valid issuer", "copy the claim `iss` of a short-lived token"
         )
@@ -99,14 +188,14 @@ def issuer(text: str) -> str:
 _ORIGIN_SCHEMA = r"://(?:\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[1-9][0-9]{0,4})?"
 
 HttpsOrigin = Annotated[
-    str, AfterValidator(https_origin), text_schema("https" + _ORIGIN_SCHEMA, LIMIT_CHARACTERS)
+    str, AfterValidator(https_origin), text_schema("https" + _ORIGIN_SCHEMA, LIMIT_URL_CHARACTERS)
 ]
 UpstreamOrigin = Annotated[
     str,
     AfterValidator(upstream_origin),
-    text_schema("(?:https?|h2c)" + _ORIGIN_SCHEMA, LIMIT_CHARACTERS),
+    text_schema("(?:https?|h2c)" + _ORIGIN_SCHEMA, LIMIT_URL_CHARACTERS),
 ]
-Issuer = Annotated[str, AfterValidator(issuer), text_schema(r"[^\s]+", LIMIT_CHARACTERS)]
+Issuer = Annotated[str, AfterValidator(issuer), text_schema(r"[^\s]+", LIMIT_URL_CHARACTERS)]
 
 LIMIT_PREFIX_CHARACTERS = 64
 PREFIX = r"(?:/[a-z0-9]+(?:-+[a-z0-9]+)*)+"
@@ -128,23 +217,11 @@ class Address:
 
 def prefix(text: str) -> str:
     """Return the path under which the door is published; no character means more in a regex."""
-    mistakes = [
-        (not text.startswith("/"), "does not begin with /", "write /kubernetes"),
-        (text == "/", "would publish the door at the root of the domain", "write /kubernetes"),
-        (text.endswith("/"), "ends with /", f"write {shown(text.rstrip('/'))}"),
-        ("//" in text, "has an empty part", "write a single /"),
-        ("%" in text, "has a percent sign", "proxies disagree about its meaning"),
-        (text != text.lower(), "has capital letters", f"write {shown(text.lower())}"),
-        (
-            not _PREFIX.fullmatch(text),
-            "is not a valid prefix",
-            "use parts of a-z, 0-9 and -, each beginning and ending with a letter or digit",
-        ),
-        (len(text) > LIMIT_PREFIX_CHARACTERS, f"is longer than {LIMIT_PREFIX_CHARACTERS}", ""),
-    ]
-    for wrong, message, hint in mistakes:
-        if wrong:
-            raise fault(f"{shown(text)} {message}", hint)
+    if len(text) > LIMIT_PREFIX_CHARACTERS or not _PREFIX.fullmatch(text):
+        raise fault(
+            f"{shown(text)} is not a valid prefix",
+            "write one such as /kubernetes: parts of a-z, 0-9 and -, without a slash at the end",
+        )
     return text
 
 
@@ -152,32 +229,21 @@ def address(value: object) -> Address:
     """Return HOST:PORT on this machine as an Address."""
     if isinstance(value, Address):
         return value
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if not isinstance(value, str):
         raise expected('an address such as 127.0.0.1:8443 (or "[::1]:8443", in quotes)')
-    text = str(value)
-    match = _ADDRESS.fullmatch(text)
-    if match is None or int(match[2]) > 65535:
-        raise fault(f"{shown(text)} is not an address to listen on", _address_hint(text))
-    name = match[1].strip("[]")
-    if name != "localhost":
-        try:
-            name = str(ipaddress.ip_address(name))
-        except ValueError:
-            raise fault(
-                f"{shown(text)} is not an address to listen on", "write a valid IP address"
-            ) from None
-        if (":" in name) != match[1].startswith("["):
-            raise fault(f"{shown(text)} is not an address to listen on", "brackets are for IPv6")
-    return Address(name, int(match[2]))
+    match = _ADDRESS.fullmatch(value)
+    name = match[1].strip("[]") if match else ""
+    is_known = name == "localhost" or is_address(name)
+    if match is None or not is_known or (":" in name) != match[1].startswith("["):
+        raise _no_address(value)
+    if int(match[2]) > 65535:
+        raise _no_address(value)
+    return Address(name if name == "localhost" else str(ipaddress.ip_address(name)), int(match[2]))
 
 
-def _address_hint(text: str) -> str:
-    port = re.fullmatch(r":?([0-9]{1,5})", text)
-    if port:
-        return f"write 127.0.0.1:{port[1]}"
-    if re.fullmatch(r"[a-z0-9.-]*[a-z][a-z0-9.-]*:[0-9]+", text):
-        return "write an IP address of this machine, or localhost, and the port"
-    return 'write it like 127.0.0.1:8443, localhost:8443 or "[::1]:8443"; ports go up to 65535'
+def _no_address(text: str) -> PydanticCustomError:
+    hint = 'write an address of this machine: 127.0.0.1:8443, localhost:8443 or "[::1]:8443"'
+    return fault(f"{shown(text)} is not an address to listen on", hint)
 
 
 def file_path(value: object, info: ValidationInfo) -> Path:
@@ -186,12 +252,8 @@ def file_path(value: object, info: ValidationInfo) -> Path:
         return value
     if not isinstance(value, str):
         raise expected("the path of a file")
-    if value.startswith("-----BEGIN"):
-        raise fault("this is a certificate", "put it into a file, and write the file's name")
-    if not value or not value.isprintable() or len(value) > LIMIT_CHARACTERS:
+    if not value or not value.isprintable() or value.startswith("~"):
         raise fault(f"{shown(value)} is not a path", "write a path, relative to the config file")
-    if value.startswith("~"):
-        raise fault(f"{shown(value)} begins with ~, which is not expanded", "write the whole path")
     folder = (info.context or {}).get("folder")
     return Path(value) if folder is None else folder / value
 
@@ -207,5 +269,5 @@ FilePath = Annotated[
     Path,
     PlainValidator(file_path, json_schema_input_type=str),
     PlainSerializer(str, return_type=str),
-    text_schema(r"[^~].*", LIMIT_CHARACTERS),
+    text_schema(r"[^~].*", LIMIT_URL_CHARACTERS),
 ]

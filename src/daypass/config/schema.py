@@ -1,21 +1,106 @@
-"""The JSON Schema of `daypass.yaml`, for editors.
+"""The keys of `daypass.yaml`, read from the types of its sections: by level, and as a JSON Schema.
 
-It accepts more than the parser: JSON Schema has no bounds for durations as text, and no references
-from one part of the file to another.
+A level is a mapping of the file, such as `domains.NAME.tls`; it may become one of several sections.
+The schema is for editors. It accepts more than the parser: JSON Schema has no bounds for durations
+as text, and no references from one part of the file to another.
 """
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from daypass.config.config import Config
+from daypass.config.document import Location
 from daypass.config.locations import Address
-from daypass.config.models import Config
-from daypass.config.types import Section
+from daypass.config.types import Section, SelectedBy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLevel:
+    """What a mapping of the file may hold: by key, the field of the first section that has it.
+
+    `selected_by`: what selects one of several sections, those of `kinds`.
+    """
+
+    fields: dict[str, FieldInfo] = field(default_factory=dict)
+    selected_by: SelectedBy | None = None
+    kinds: Mapping[str, type[Section]] = field(default_factory=dict)
+
+    def selected_in(self, section: object) -> str:
+        """Return what selects the section that a mapping becomes; empty if nothing does."""
+        if self.selected_by is None or not isinstance(section, dict):
+            return ""
+        return str(self.selected_by.value_in(section))
+
+    def known(self, selected: str) -> dict[str, FieldInfo]:
+        """Return the fields by key: of the section that is selected, or else of all."""
+        return _fields_of(self.kinds[selected]) if selected in self.kinds else self.fields
+
+
+CHOSEN = "NAME"
+"""A key of the user's own choice, in the name of a level."""
+
+_NOTHING = KeyLevel()
+
+
+@cache
+def levels() -> Mapping[str, KeyLevel]:
+    """Return all levels by name; the top level has the empty one."""
+    found: dict[str, KeyLevel] = {}
+    _add(found, "", Config)
+    return found
+
+
+def name_of(location: Location) -> str:
+    """Return the name of the level that a location leads to."""
+    name = ""
+    for step in location:
+        chosen = f"{name}.{CHOSEN}"
+        if isinstance(step, str):  # the sections of a list are one level
+            name = chosen if chosen in levels() else f"{name}.{step}".lstrip(".")
+    return name
+
+
+def level_at(location: Location) -> KeyLevel:
+    """Return the level that a location leads to; one without keys, if it leads to a value."""
+    return levels().get(name_of(location), _NOTHING)
+
+
+def _add(found: dict[str, KeyLevel], name: str, annotation: Any) -> None:
+    """Add the sections in a type, and all that they may hold, however deep."""
+    level = found.get(name, KeyLevel())
+    for note in getattr(annotation, "__metadata__", ()):
+        if isinstance(note, SelectedBy):
+            kinds = note.kinds(annotation.__origin__)
+            level = found[name] = replace(level, selected_by=note, kinds=kinds)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        found[name] = level
+        for key, info in _fields_of(annotation).items():
+            level.fields.setdefault(key, info)
+            named = f".{CHOSEN}" if get_origin(info.annotation) is Mapping else ""
+            _add(found, f"{name}.{key}{named}".lstrip("."), _whole(info))
+    for part in get_args(annotation):
+        _add(found, name, part)
+
+
+def _fields_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """Return the fields of a section by the keys of the file."""
+    return {info.alias or name: info for name, info in section.model_fields.items()}
+
+
+def _whole(info: FieldInfo) -> Any:
+    """Return the type of a field with its metadata, which pydantic keeps apart."""
+    notes = tuple(info.metadata)
+    return Annotated[(info.annotation, *notes)] if notes else info.annotation
+
 
 ID = "urn:daypass:config:v1"
 """A name, not an address: nobody can register a domain that editors would then ask."""
@@ -32,8 +117,8 @@ class _SchemaGenerator(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         written, cls = super().model_schema(schema), schema["cls"]
         described = dict(pair for base in reversed(cls.__mro__) for pair in _docstrings(base))
-        for name, field in cls.model_fields.items():
-            written["properties"][field.alias or name]["description"] = described[name]
+        for name, info in cls.model_fields.items():
+            written["properties"][info.alias or name]["description"] = described[name]
         return written
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:

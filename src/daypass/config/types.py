@@ -1,4 +1,4 @@
-"""The base of a config's sections, and the types of its values: names, durations, sizes.
+"""The base of a config's sections, the marks of keys that open more, and the types of values.
 
 Each check returns the value, or raises a fault that names what to write instead.
 """
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -18,9 +18,8 @@ from pydantic import (
     WrapSerializer,
 )
 from pydantic.alias_generators import to_camel
-from pydantic.fields import ComputedFieldInfo, FieldInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core.core_schema import no_info_before_validator_function, tagged_union_schema
 
 from daypass._core.clock import DURATION, format_duration, parse_duration
@@ -34,23 +33,14 @@ from daypass._core.kubernetes.syntax import (
     SUBDOMAIN,
     is_label,
 )
-from daypass.config.errors import expected, fault, misspelt_or_missing, not_among, shown
+from daypass.config.errors import expected, fault, shown
 
 T = TypeVar("T")
-_UNITS = ("_seconds", "_bytes")
 
 
 def key_of(name: str) -> str:
     """Return the key of a field in the file: `longest_lifetime_seconds` is `longestLifetime`."""
-    for unit in _UNITS:
-        name = name.removesuffix(unit)
-    return to_camel(name)
-
-
-def _title(name: str, _: FieldInfo | ComputedFieldInfo) -> str:
-    for unit in _UNITS:
-        name = name.removesuffix(unit)
-    return name.replace("_", " ").capitalize()
+    return to_camel(name.removesuffix("_seconds"))
 
 
 class Section(BaseModel):
@@ -69,7 +59,6 @@ class Section(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
-        field_title_generator=_title,
     )
 
 
@@ -105,14 +94,38 @@ class SelectedBy:
                 raise expected("a mapping")
             value = self.value_in(section)
             if value is None:
-                raise misspelt_or_missing(self.key, dict(section))
-            if not isinstance(value, str) or value not in kinds:
-                raise not_among(kinds, at=(self.key,))
+                raise PydanticCustomError("missing", "{at} is missing", {"at": (self.key,)})
+            if value not in kinds:
+                words = " or ".join(f"'{kind}'" for kind in kinds)
+                at = {"expected": words, "at": (self.key,)}
+                raise PydanticCustomError("literal_error", "{expected}", at)
             return section
 
         choices = {tag(value): handler.generate_schema(kind) for value, kind in kinds.items()}
         union = tagged_union_schema(choices, lambda section: tag(self.value_in(section)))
         return no_info_before_validator_function(check, union)
+
+
+class Opens(NamedTuple):
+    """Marks a key by what opens more. `change`: any other value. `more`: a higher number, or none.
+    `added`, `removed`: such an entry or section. `laxer`: a later value in `order`.
+
+    A mark on a list, or on a section that `never` opens, is for all keys in it.
+    """
+
+    by: Literal["never", "change", "more", "added", "removed", "laxer"]
+    order: tuple[str | bool, ...] = ()
+
+
+NEVER, CHANGED, HIGHER = Opens("never"), Opens("change"), Opens("more")
+ADDED, REMOVED = Opens("added"), Opens("removed")
+
+Enabled: TypeAlias = Annotated[bool, Opens("laxer", (False, True))]
+Harmless: TypeAlias = Annotated[T, NEVER]
+Changed: TypeAlias = Annotated[T, CHANGED]
+Higher: TypeAlias = Annotated[T, HIGHER]
+Added: TypeAlias = Annotated[T, ADDED]
+Removed: TypeAlias = Annotated[T, REMOVED]
 
 
 def tag(value: str) -> str:
@@ -293,36 +306,9 @@ LabelValue = Annotated[str, AfterValidator(label_value), text_schema(LABEL_VALUE
 Image = Annotated[str, AfterValidator(image), text_schema(IMAGE)]
 Header = Annotated[str, AfterValidator(header), text_schema(HEADER, 64)]
 
-SIZE = r"([0-9]{1,10})(Ki|Mi)?"
-_SIZE = re.compile(SIZE)
-_FACTORS_BYTES = {None: 1, "Ki": 1024, "Mi": 1024 * 1024}
-
-
-def format_size(size: int) -> str:
-    """Return bytes as one would write them: 8192 is `8Ki`."""
-    for unit in ("Mi", "Ki"):
-        if size and size % _FACTORS_BYTES[unit] == 0:
-            return f"{size // _FACTORS_BYTES[unit]}{unit}"
-    return str(size)
-
-
-class Spelled:
-    """Marks a value that the file may write in another form: `read` returns it, or raises."""
-
-    __slots__ = ()
-
-    def read(self, value: object) -> Any:
-        """Return the value of what the file has. Raises a fault."""
-        raise NotImplementedError
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return no_info_before_validator_function(self.read, handler(source))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duration(Spelled):
+class Duration:
     """Marks an int as seconds, which the file may write as a duration, within bounds."""
 
     lowest: int
@@ -337,54 +323,22 @@ class Duration(Spelled):
         seconds = parse_duration(value) if isinstance(value, str) else value
         text = shown(str(value))
         if seconds is None:
-            raise fault(f"{text} is not a duration", _duration_hint(str(value)))
+            raise fault(f"{text} is not a duration", "write one such as 10m, 24h, 1h30m or 90d")
         if seconds < self.lowest:
             raise fault(f"{text} is shorter than {format_duration(self.lowest)}", self.why_lowest)
         if seconds > self.highest:
             raise fault(f"{text} is longer than {format_duration(self.highest)}", self.why_highest)
         return seconds
 
-    def __get_pydantic_json_schema__(self, *_: object) -> JsonSchemaValue:
-        return _spelled_or_integer(f"(?=[0-9]){DURATION}", self.lowest, self.highest)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size(Spelled):
-    """Marks an int as bytes, which the file may write as a size, within bounds."""
-
-    lowest: int
-    highest: int
-    why: str
-
-    def read(self, value: object) -> int:
-        """Return the bytes of a size or an integer. Raises a fault."""
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise expected("a size such as 8Ki")
-        match = _SIZE.fullmatch(str(value))
-        text = shown(str(value))
-        if match is None:
-            raise fault(f"{text} is not a size", "sizes are written like 8Ki or 1Mi")
-        amount = int(match[1]) * _FACTORS_BYTES[match[2]]
-        if not self.lowest <= amount <= self.highest:
-            bounds = f"{format_size(self.lowest)} to {format_size(self.highest)}"
-            raise fault(f"{text} is not within {bounds}", self.why)
-        return amount
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_before_validator_function(self.read, handler(source))
 
     def __get_pydantic_json_schema__(self, *_: object) -> JsonSchemaValue:
-        return _spelled_or_integer(SIZE, self.lowest, self.highest)
-
-
-def _spelled_or_integer(pattern: str, lowest: int, highest: int) -> JsonSchemaValue:
-    return {
-        "anyOf": [
-            {"type": "string", "pattern": f"^{pattern}$"},
-            {"type": "integer", "minimum": lowest, "maximum": highest},
-        ]
-    }
-
-
-def _duration_hint(text: str) -> str:
-    if text.isascii() and text.isdigit():
-        seconds = text.lstrip("0")[:10] or "0"
-        return f"write {seconds}s, or the number {seconds} without quotes"
-    return "durations are written like 10m, 24h, 1h30m or 90d"
+        return {
+            "anyOf": [
+                {"type": "string", "pattern": f"^(?=[0-9]){DURATION}$"},
+                {"type": "integer", "minimum": self.lowest, "maximum": self.highest},
+            ]
+        }

@@ -13,12 +13,11 @@ from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, warning
 from daypass._core.hints import command
 from daypass.config import Config
+from daypass.config.document import Location
 from daypass.config.domain import INSIDE, OUTSIDE
-from daypass.config.levels import CHOSEN, level_at, levels, name_of
-from daypass.config.models import DEFAULT_LONGEST_LIFETIME_SECONDS
-from daypass.config.opens import ADDED, CHANGED, NEVER, REMOVED, Opens
-from daypass.config.types import key_of
-from daypass.config.yaml_loader import Location
+from daypass.config.schema import CHOSEN, level_at, levels, name_of
+from daypass.config.settings import DEFAULT_LONGEST_LIFETIME_SECONDS
+from daypass.config.types import ADDED, CHANGED, NEVER, REMOVED, Opens, key_of
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.fronts import fronts_of
 from daypass.rules.patterns import EVERY_HOST

@@ -26,7 +26,7 @@ from daypass._core.hints import command, kubectl
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.kubernetes.syntax import SHORTEST_TOKEN_SECONDS
-from daypass.config.models import Policy
+from daypass.config.settings import Policy
 from daypass.gate.publication import gate_namespaces
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import Account, IdentityName, Warn, list_identities

@@ -11,7 +11,7 @@ from daypass._core.kubernetes.labels import APP_NAME, CONFIG_HASH
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.net import is_address
 from daypass.config import Config
-from daypass.config.pods import PodSettings, amount, amounts
+from daypass.config.settings import POD_FIELDS, Pod, amount
 from daypass.render.names import SERVICE_PORT
 
 _USER = 65532
@@ -63,7 +63,7 @@ class Deployment(Workload):
     - `files`: the ConfigMap; other ones replace the pods.
     - `ports`: container ports by name; one that is called `https` gets a Service.
     - `rules`: ingress rules of the NetworkPolicy.
-    - `chosen`: what the config says about the pods.
+    - `chosen`: what the config says about the pods, in Kubernetes' own form.
     - `mounts`: volumes as (name, path, source); all but an emptyDir are read-only.
     - `is_autoscaled`: by CPU, from `replicas` up; otherwise `replicas` is the number of pods.
     """
@@ -82,7 +82,7 @@ class Deployment(Workload):
     pre_stop_seconds: int = 0
     has_token: bool = True
     """Whether the pod gets a ServiceAccount token."""
-    chosen: PodSettings
+    chosen: Pod
     replicas: int
     is_autoscaled: bool = True
     service_annotations: Mapping[str, str] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Deployment(Workload):
 
     def _label(self, metadata: Object) -> None:
         """Add the labels of the config. No selector has them: selectors can't be changed."""
-        metadata["labels"] = {**(self.chosen.labels or {}), **metadata["labels"]}
+        metadata["labels"] = {**self.chosen.get("labels", {}), **metadata["labels"]}
 
     @property
     def _selector(self) -> dict[str, str]:
@@ -144,7 +144,6 @@ class Deployment(Workload):
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": self.grace_seconds,
             "securityContext": self._pod_security(fsGroup=_USER),
-            **_written(self.chosen, "node_selector", "tolerations", "image_pull_secrets"),
             "topologySpreadConstraints": [
                 {
                     "maxSkew": 1,
@@ -157,6 +156,7 @@ class Deployment(Workload):
             ],
             "containers": [self._container()],
             "volumes": [{"name": name, **source} for name, _, source in self.mounts],
+            **{key: value for key, value in self.chosen.items() if key in POD_FIELDS},
         }
 
     def _container(self) -> Object:
@@ -197,14 +197,14 @@ class Deployment(Workload):
         request, limit = self.cpu
         requests = {"cpu": request, "memory": "128Mi", "ephemeral-storage": "16Mi"}
         limits = {"cpu": limit, "memory": "512Mi", "ephemeral-storage": self.disk}
-        if (chosen := self.chosen.resources) is not None:
-            least, most = amounts(chosen.requests), amounts(chosen.limits)
-            for name in requests:
-                requests[name] = least.get(name) or min(
-                    requests[name], most.get(name, requests[name]), key=amount
-                )
-                limits[name] = most.get(name) or max(limits[name], requests[name], key=amount)
-        return {"requests": requests, "limits": limits}
+        chosen = self.chosen.get("resources", {})
+        least, most = chosen.get("requests", {}), chosen.get("limits", {})
+        # A default gives way where a request would be above its limit.
+        for name in requests:
+            most_requested = min(requests[name], most.get(name, requests[name]), key=amount)
+            requests[name] = least.get(name, most_requested)
+            limits[name] = max(limits[name], requests[name], key=amount)
+        return {"requests": {**requests, **least}, "limits": {**limits, **most}}
 
     def _service(self) -> Object:
         # Traefik and others speak TLS to a port of this name.
@@ -245,12 +245,6 @@ class Deployment(Workload):
         return new_object(
             "autoscaling/v2", "HorizontalPodAutoscaler", self.name, self.namespace, spec=spec
         )
-
-
-def _written(settings: PodSettings, *fields: str) -> Object:
-    """Return those of the fields that have a value, as Kubernetes has them."""
-    found = settings.model_dump(mode="json", exclude_none=True, include=set(fields))
-    return {key: value for key, value in found.items() if value}
 
 
 def _probe(port: str, path: str, period: int, failures: int) -> Object:

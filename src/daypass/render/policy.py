@@ -34,7 +34,7 @@ from daypass._core.clock import DURATION, UNITS_SECONDS, parse_seconds
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.kubernetes.syntax import AUDIENCE
-from daypass.config.models import Policy
+from daypass.config.settings import Policy
 
 _LIFETIME = f"^([0-9]{{1,10}}|{DURATION})$"
 _AUDIENCES = f"^{AUDIENCE}( {AUDIENCE})*$"

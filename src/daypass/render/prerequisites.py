@@ -107,7 +107,12 @@ def prerequisite_notes(config: Config) -> list[str]:
         for each in prerequisites(config)
     ]
     pods = ((config.door, fronts_behind_door(config)), (config.gate_pods, config.cluster_gates))
-    pulled = {str(it) for each, exist in pods if exist for it in each.image_pull_secrets or ()}
+    pulled = {
+        str(secret["name"])
+        for each, exist in pods
+        for secret in each.pod.get("imagePullSecrets", ())
+        if exist and isinstance(secret, dict) and "name" in secret
+    }
     lines += [
         f"Secret {config.door.namespace}/{name}: credentials for the images' registry; create it"
         for name in sorted(pulled)

@@ -16,7 +16,6 @@ from collections.abc import Iterable
 
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Address, Config
-from daypass.config.pods import PodSettings
 from daypass.render import RenderError
 from daypass.render.certificates import serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
@@ -123,7 +122,7 @@ def door_objects(config: Config, fronts: list[AnyFront], authority_pem: str) -> 
         grace_seconds=_DRAIN_SECONDS + 10,
         pre_stop_seconds=_DRAIN_SECONDS,
         has_token=False,
-        chosen=config.door,
+        chosen=config.door.pod,
         replicas=config.door.replicas,
         service_annotations={k: v for each in fronts for k, v in each.service_annotations.items()},
     )
@@ -207,7 +206,7 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
         ),
         cpu=("100m", "1"),
         grace_seconds=_DRAIN_SECONDS + 10,
-        chosen=config.gate_pods,
+        chosen=config.gate_pods.pod,
         replicas=config.gate_pods.replicas,
     )
     locations = dict.fromkeys(engine.authority_location() for engine in reviewed)
@@ -238,7 +237,7 @@ def watcher_objects(config: Config, facts: ClusterFacts) -> list[Object]:
         mounts=(("config", _CONFIG_FOLDER, {"configMap": {"name": GATE_WATCH}}),),
         cpu=("50m", "1"),
         grace_seconds=20,
-        chosen=config.gate_pods,
+        chosen=config.gate_pods.pod,
         # One publishes; the other has seen the same and takes over within seconds.
         replicas=2,
         is_autoscaled=False,
@@ -266,7 +265,7 @@ def _config_files(config: Config, keys: str) -> dict[str, str]:
     return {_CONFIG_FILE: config_text(config), **({_KEYS_FILE: keys} if keys else {})}
 
 
-_OF_PODS = {"image", "replicas", *PodSettings.model_fields}
+_OF_PODS = {"image", "replicas", "pod"}
 _OWN_PROBES = Probes(port=STATUS, alive="/healthz", ready="/readyz", startup_seconds=2)
 
 

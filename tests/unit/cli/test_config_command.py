@@ -114,7 +114,7 @@ def test_mistakes_are_data_with_an_output_format(
     out, err = capsys.readouterr()
     assert err == ""
     found = yaml.safe_load(out)
-    assert (found["valid"], found["omitted"]) == (False, 0)
+    assert found["valid"] is False
     assert [(each["line"], each["column"]) for each in found["problems"]] == [(2, 43), (3, 18)]
     assert "istio" in found["problems"][0]["hint"]
     config.write_text(VALID)

@@ -19,8 +19,7 @@ from daypass.config import (
     TlsSecret,
 )
 from daypass.config.domain import TlsFilePair
-from daypass.config.models import ClusterConfig, Limits
-from support.messages import check
+from daypass.config.settings import ClusterConfig, Limits
 from unit.config.texts import DESIGN, FOLDER, MINIMAL, read
 
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
@@ -59,7 +58,6 @@ def test_every_field_of_the_example_config_is_read() -> None:
     }
     assert config.policy == Policy(longest_lifetime_seconds=86_400, audiences=(AUDIENCE,))
     assert config.gates["default"] == IstioGate(audience=AUDIENCE, hosts=("ekf.example.com",))
-    assert config.limits.request_body_bytes == 8192
     assert config.local.gate == Address("127.0.0.1", 8444)
     assert config.local.upstream == "http://127.0.0.1:8080"
 
@@ -76,12 +74,10 @@ def test_a_minimal_file_has_every_default() -> None:
     assert isinstance(ekf, IstioDomain)
     assert (ekf.dns, ekf.gateway, ekf.front_namespace) == ("none", None, None)
     door = config.door.model_dump(exclude_none=True)
-    assert door == {"namespace": "daypass", "replicas": 2, "trustedHops": 1}
+    assert door == {"namespace": "daypass", "replicas": 2, "trustedHops": 1, "pod": {}}
     assert config.policy is None
     assert not config.gates
-    assert config.limits == Limits(
-        requests_per_second=200, per_source_per_second=10, request_body_bytes=8192
-    )
+    assert config.limits == Limits(requests_per_second=200, per_source_per_second=10)
     assert str(config.local.door) == "127.0.0.1:8443"
     assert config.local.upstream is None
     assert config.local.api_server == "embedded"
@@ -162,14 +158,6 @@ def test_a_lifetime_is_converted_to_seconds(written: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "size"), [("8Ki", 8192), ("64Ki", 65_536), ("1024", 1024), ('"2048"', 2048)]
-)
-def test_a_size_is_converted_to_bytes(written: str, size: int) -> None:
-    config = read(MINIMAL + f"limits: {{requestBody: {written}}}\n")
-    assert config.limits.request_body_bytes == size
-
-
-@pytest.mark.parametrize(
     ("server", "host", "port"),
     [
         ("https://kubernetes.default.svc", "kubernetes.default.svc", 443),
@@ -227,9 +215,7 @@ def test_a_config_can_be_built_in_python_from_field_names() -> None:
     assert Config(version=1, domains={"ekf": domain}) == read(MINIMAL)
     with pytest.raises(ValidationError) as caught:
         Config(version=1, domains={"a": domain, "b": domain})
-    (error,) = caught.value.errors()
-    check(error["msg"], reason=error["type"])
-    assert {"a", "b", "host"} <= set(error["msg"].split())
+    assert "already the host of" in str(caught.value)
 
 
 def test_windows_line_ends_are_accepted() -> None:

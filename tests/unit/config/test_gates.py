@@ -4,8 +4,9 @@ In a refused text, `^` is where the mistake is.
 """
 
 from daypass.config import Config, IstioGate
-from daypass.config.access import AllowedCallers, Authorize, ModelResource
-from unit.config.texts import Refused, read, refused, refuses
+from daypass.config.gate import AllowedCallers, Authorize, ModelResource
+from unit.config.texts import Refused, read, refuses
+from unit.config.texts import wrong as wrong_text
 
 HEAD = """\
 version: 1
@@ -41,9 +42,7 @@ gates:
 
 
 def wrong(text: str, *values: str, schema_accepts: bool = True) -> Refused:
-    before, _, after = text.partition("^")
-    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return refused(before + after, f"{line}:{column}", *values, schema_accepts=schema_accepts)
+    return wrong_text(text, *values, schema_accepts=schema_accepts)
 
 
 def serving(keys: str, *values: str, schema_accepts: bool = True) -> Refused:
@@ -192,7 +191,7 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
     ],
     "audiences open less than the gate's own": [
         serving("audiences: {serving: ^[serving.example.com/a/]}", "opens all"),
-        serving("audiences: {alice: ^[]}", "one entry", schema_accepts=False),
+        serving("audiences: {alice: ^[]}", "at least 1", schema_accepts=False),
         serving("audiences: {alice: [^alice.example]}", "'alice.example'"),
         serving("audiences: {alice: [serving.example.com/a/, ^alice.example/a/]}", "alice.example"),
         serving("audiences: {alice: [^'*/a/']}", "'*'", "'serving.example.com'"),
@@ -213,7 +212,7 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
     ],
     "a chosen name is the user's own": [
         wrong(f"{HEAD}gates: {{^a_b: {{audience: a}}}}\n", "'a_b'", schema_accepts=False),
-        wrong(f"{HEAD}gates: {{a: {{audience: a, ^hots: [a.example]}}}}\n", "'hots'", "'hosts'",
+        wrong(f"{HEAD}gates: {{a: {{audience: a, ^hots: [a.example]}}}}\n", "'hots'", "hosts",
               schema_accepts=False),
     ],
 })  # fmt: skip

@@ -8,7 +8,6 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.config import ConfigError, Problem, load, parse
-from daypass.config.yaml_loader import LIMIT_BYTES
 from support.messages import raises
 from unit.config.texts import DESIGN, MINIMAL, refusal
 
@@ -59,41 +58,21 @@ def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
     failure(tmp_path / "loop.yaml", "symbolic links")
 
 
-def test_a_path_with_a_null_byte_is_rejected() -> None:
-    with raises(ConfigError, match=r"^a\?b: ") as caught:
-        load("a\0b")
-    assert caught.value.exit_code == 2
-
-
-def test_a_file_above_the_size_limit_is_rejected_without_reading_it_all(tmp_path: Path) -> None:
-    path = tmp_path / "daypass.yaml"
-    with path.open("wb") as file:
-        file.truncate(1 << 40)
-    failure(path, str(LIMIT_BYTES))
-    path.write_bytes(MINIMAL.encode().ljust(LIMIT_BYTES, b"\n"))
-    assert load(path).version == 1
-
-
 def test_the_error_is_a_usage_error_with_its_problems() -> None:
     error = refusal(MINIMAL + "policy:\n  audience: [x]\n")
     assert isinstance(error, DaypassError)
     assert error.exit_code == 2
     (problem,) = error.problems
     assert (problem.file, problem.line, problem.column) == ("daypass.yaml", 8, 3)
-    assert ("'audience'" in problem.message, "'audiences'" in problem.hint) == (True, True)
+    assert ("'audience'" in problem.message, "audiences" in problem.hint) == (True, True)
     assert str(error) == f"daypass.yaml:8:3: {problem.message}; {problem.hint}"
     assert error.__cause__ is None
 
 
 def test_the_error_survives_pickling() -> None:
-    error = refusal("".join(f"k{number}: 1\n" for number in range(30)))
+    error = refusal(MINIMAL + "k1: 1\nk2: 1\n")
     again = pickle.loads(pickle.dumps(error))  # noqa: S301
-    assert (str(again), again.problems, again.omitted) == (
-        str(error),
-        error.problems,
-        error.omitted,
-    )
-    assert error.omitted > 0
+    assert (str(again), again.problems) == (str(error), error.problems)
 
 
 def test_a_message_quotes_a_short_printable_part_of_a_value() -> None:

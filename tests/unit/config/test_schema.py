@@ -1,9 +1,5 @@
 """The JSON Schema, and its agreement with the parser."""
 
-import json
-from collections.abc import Iterator
-from typing import Any
-
 import jsonschema
 import pytest
 
@@ -17,7 +13,6 @@ from unit.config.texts import (
     domain,
     gate,
     read,
-    refusal,
     short_id,
 )
 
@@ -86,58 +81,3 @@ GOOD = [
 def test_the_schema_accepts_what_the_parser_accepts(text: str) -> None:
     read(text)
     VALIDATOR.validate(document(text))
-
-
-Values = dict[str, Any]
-
-
-def foreign_keys() -> Iterator[Any]:
-    """For each kind of domain and gate: a valid file, the same with a key of other kinds, where
-    that key is, and which kinds they are.
-    """
-    schema = json_schema()
-    (domains,) = schema["properties"]["domains"]["patternProperties"].values()
-    (gates,) = schema["properties"]["gates"]["patternProperties"].values()
-    for path, union, selector in (
-        ("domains.ekf", domains, "front"),
-        ("gates.default", gates, "engine"),
-    ):
-        kinds = [schema["$defs"][each["$ref"].rpartition("/")[2]] for each in union["oneOf"]]
-        fields = {kind["properties"][selector]["const"]: kind["properties"] for kind in kinds}
-        every = {key: field for own in fields.values() for key, field in own.items()}
-        for kind, (name, own) in zip(kinds, fields.items(), strict=True):
-            section = {key: some_value(own[key]) for key in kind["required"]}
-            for key in [key for key in every if key not in own]:
-                wrong = {**section, key: some_value(every[key])}
-                owners = [owner for owner, keys in fields.items() if key in keys]
-                yield pytest.param(
-                    file_with(path, section), file_with(path, wrong), f"{path}.{key}", owners,
-                    id=f"{name}: {key}",
-                )  # fmt: skip
-
-
-def some_value(field: Values) -> Any:
-    found = [field[word] for word in ("const", "default") if word in field]
-    return [*found, *field.get("examples", ())][0]
-
-
-def file_with(path: str, section: Values) -> Values:
-    values: Values = document(MINIMAL)
-    if path != "gates.default":
-        return values | {"domains": {"ekf": section}}
-    is_local = section.get("engine") == "envoy"
-    return {**(document(ONE_MACHINE) if is_local else values), "gates": {"default": section}}
-
-
-@pytest.mark.parametrize(("right", "wrong", "place", "owners"), list(foreign_keys()))
-def test_a_key_of_another_kind_is_refused_with_the_kinds_that_have_it(
-    right: Values, wrong: Values, place: str, owners: list[str]
-) -> None:
-    VALIDATOR.validate(right)
-    read(json.dumps(right))
-    assert not VALIDATOR.is_valid(wrong)
-    text, key = json.dumps(wrong), place.rpartition(".")[2]
-    (problem,) = refusal(text).problems
-    assert (problem.line, problem.column) == (1, text.rindex(f'"{key}": ') + 1)
-    assert place in problem.message
-    assert f"(it is for {', '.join(owners)})" in problem.hint

@@ -7,7 +7,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from daypass.config import Config, ConfigError, Problem, json_schema, parse, yaml_loader
+from daypass.config import Config, ConfigError, Problem, json_schema, parse
+from daypass.config.document import read_document
 from daypass.config.errors import Problems
 from support.messages import check
 
@@ -57,7 +58,7 @@ gates:
     hosts: [ekf.example.com]
     headers: {user: kubeflow-userid, groups: kubeflow-groups}
     forwardToken: false
-limits: {requestsPerSecond: 200, perSourcePerSecond: 10, requestBody: 8Ki}
+limits: {requestsPerSecond: 200, perSourcePerSecond: 10}
 local:                                          # one machine
   door: 127.0.0.1:8443
   gate: 127.0.0.1:8444
@@ -130,6 +131,13 @@ def refused(text: str | bytes, place: str, *values: str, schema_accepts: bool = 
     return Refused(text=text, place=place, values=values, schema_accepts=schema_accepts)
 
 
+def wrong(text: str, *values: str, schema_accepts: bool = False) -> Refused:
+    """A text that is refused where `^` is."""
+    before, _, after = text.partition("^")
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return refused(before + after, f"{line}:{column}", *values, schema_accepts=schema_accepts)
+
+
 def refuses(claims: dict[str, list[Refused]]) -> pytest.MarkDecorator:
     """Run a test with each case of each claim."""
     cases = [(claim, case) for claim, cases in claims.items() for case in cases]
@@ -145,9 +153,9 @@ def document(text: str) -> Any:
             return {key: plain(each) for key, each in value.items()}
         if isinstance(value, tuple):
             return [plain(each) for each in value]
-        return None if value is yaml_loader.MISSING else value
+        return value
 
-    return plain(yaml_loader.read_document(text.encode(), Problems("daypass.yaml")).data)
+    return plain(read_document(text.encode(), Problems("daypass.yaml")).data)
 
 
 def short_id(text: str) -> str:

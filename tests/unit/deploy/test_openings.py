@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 
 from daypass._core.findings import Finding
-from daypass.config.levels import levels, name_of
-from daypass.config.opens import ADDED, NEVER, REMOVED, Opens
+from daypass.config.schema import levels, name_of
+from daypass.config.types import ADDED, NEVER, REMOVED, Opens
 from daypass.deploy.openings import (
     RenamedGateError,
     ended,
@@ -29,7 +29,7 @@ cluster: {addresses: [10.0.0.1]}
 domains:
   ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
 policy: {audiences: [gate.example.com]}
-limits: {requestsPerSecond: 100, perSourcePerSecond: 5, requestBody: 4Ki}
+limits: {requestsPerSecond: 100, perSourcePerSecond: 5}
 gates: {default: {audience: gate.example.com, hosts: [ekf.example.com, b.example.com]}}
 """
 EKF = "ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}"
@@ -73,7 +73,6 @@ WIDER = {
     "a higher rate of one source": (
         "perSourcePerSecond: 5", "perSourcePerSecond: 6", "limits.perSourcePerSecond: 6",
     ),
-    "a larger body": ("4Ki", "5Ki", "limits.requestBody: 5120"),
     "no policy": ("policy: {audiences: [gate.example.com]}\n", "", "policy:"),
     "Pods that may scrape": (
         "limits:", "metrics: {prometheusNamespaces: [watching]}\nlimits:",
@@ -319,7 +318,7 @@ COVERED = ("gate", "domains.NAME.tls", "gates.NAME.authorize")
 
 
 def test_every_key_of_the_config_says_whether_a_change_of_it_opens_more() -> None:
-    """Give a new key a mark of `config/opens.py`."""
+    """Give a new key a mark of `config/types.py`."""
     whole = (*COVERED, *(name for name, opens in MARKS.items() if opens == NEVER))
     unmarked = {name for name, opens in MARKS.items() if opens is None and name not in levels()}
     assert [each for each in unmarked if not each.startswith(tuple(f"{w}." for w in whole))] == []

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.config.models import Policy
+from daypass.config.settings import Policy
 from daypass.identity.enforcement import ask, wait_until_enforced
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.connection import ConnectionConfig

@@ -174,8 +174,8 @@ def test_without_a_door_and_a_gate_there_is_no_namespace_unless_monitoring_has_o
 
 
 def test_only_pods_that_are_rendered_need_credentials_of_a_registry() -> None:
-    pulls = "door: {imagePullSecrets: [{name: registry}]}\n"
-    text = f"{MINIMAL}{pulls}gatePods: {{imagePullSecrets: [{{name: other}}]}}\n"
+    pulls = "door: {pod: {imagePullSecrets: [{name: registry}]}}\n"
+    text = f"{MINIMAL}{pulls}gatePods: {{pod: {{imagePullSecrets: [{{name: other}}]}}}}\n"
     assert "daypass/registry" in str(prerequisite_notes(config_of(text)))
     direct = text.replace("tls:", "direct: true, tls:")
     assert not {"daypass/registry", "daypass/other"} & {

@@ -9,7 +9,7 @@ import pytest
 
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
-from daypass.config.pods import amount
+from daypass.config.settings import amount
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, GATE, GATE_WATCH
@@ -26,8 +26,9 @@ gatePods: {image: 'registry.example.com/daypass:1', GATE}
 door: {DOOR}
 """
 SETTINGS = """\
-resources: {limits: {memory: 1Gi}}, nodeSelector: {disk: ssd}, tolerations: [{operator: Exists}],
-  imagePullSecrets: [{name: registry}], labels: {example.com/team: platform, cost: ''}"""
+pod: {resources: {limits: {memory: 1Gi}}, nodeSelector: {disk: ssd},
+    tolerations: [{operator: Exists}], topologySpreadConstraints: [], affinity: {podAffinity: {}},
+    imagePullSecrets: [{name: registry}], labels: {example.com/team: platform, cost: ''}}"""
 KINDS = (
     "ServiceAccount", "ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service",
     "HorizontalPodAutoscaler",
@@ -73,6 +74,8 @@ def test_settings_reach_the_pods_of_their_section_and_nothing_else(
                 "nodeSelector": {"disk": "ssd"},
                 "tolerations": [{"operator": "Exists"}],
                 "imagePullSecrets": [{"name": "registry"}],
+                "topologySpreadConstraints": [],
+                "affinity": {"podAffinity": {}},
             }
             template["spec"]["containers"][0]["resources"]["limits"]["memory"] = "1Gi"
     assert after == expected
@@ -93,30 +96,20 @@ def test_no_selector_has_labels_of_the_config() -> None:
     assert not [each for each in found if "platform" in str(each) or "cost" in str(each)]
 
 
-def test_own_labels_take_precedence_even_without_validation() -> None:
-    forged = config().model_copy(
-        update={
-            "door": config().door.model_copy(update={"labels": {"sidecar.istio.io/inject": "true"}})
-        }
-    )
-    template = only(render_objects(forged, ClusterFacts()), "Deployment", DOOR)["spec"]["template"]
-    assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
-
-
 @pytest.mark.parametrize(
     ("chosen", "requests", "limits"),
     [
         ("", {"cpu": "100m", "memory": "128Mi"}, {"cpu": "2", "memory": "512Mi"}),
         ("limits: {memory: 64Mi}", {"memory": "64Mi"}, {"memory": "64Mi"}),
-        ("requests: {cpu: 4}", {"cpu": "4"}, {"cpu": "4"}),
-        ("requests: {cpu: 1}, limits: {cpu: 1500m}", {"cpu": "1"}, {"cpu": "1500m"}),
+        ("requests: {cpu: 4}", {"cpu": 4}, {"cpu": 4}),
+        ("requests: {cpu: 1}, limits: {cpu: 1500m}", {"cpu": 1}, {"cpu": "1500m"}),
         ("limits: {ephemeral-storage: 8Mi}", {"ephemeral-storage": "8Mi"}, {}),
     ],
 )
 def test_a_default_makes_no_request_exceed_its_limit(
-    chosen: str, requests: dict[str, str], limits: dict[str, str]
+    chosen: str, requests: dict[str, object], limits: dict[str, object]
 ) -> None:
-    (container,) = pod(rendered(f"resources: {{{chosen}}}"), DOOR)["containers"]
+    (container,) = pod(rendered(f"pod: {{resources: {{{chosen}}}}}"), DOOR)["containers"]
     found = container["resources"]
     assert requests.items() <= found["requests"].items()
     assert limits.items() <= found["limits"].items()

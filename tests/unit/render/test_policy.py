@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daypass._core.kubernetes import labels
-from daypass.config.models import Mode, Policy
+from daypass.config.settings import Mode, Policy
 from daypass.render.policy import (
     BoundObject,
     Requester,

@@ -25,8 +25,7 @@ class Validated:
     """Whether a config is valid."""
 
     valid: Annotated[bool, "whether there is no mistake in the config file"]
-    problems: Annotated[Sequence[Problem], "the first 20 mistakes, by line and column"] = ()
-    omitted: Annotated[int, "how many more mistakes there are"] = 0
+    problems: Annotated[Sequence[Problem], "the mistakes, by line and column"] = ()
 
 
 OUTPUT = Validated
@@ -46,8 +45,7 @@ def run(args: Namespace) -> int:
     except ConfigError as error:
         if args.output == "text":
             raise
-        found = Validated(valid=False, problems=error.problems, omitted=error.omitted)
-        write_result(args, found)
+        write_result(args, Validated(valid=False, problems=error.problems))
         return error.exit_code
     write_result(args, Validated(valid=True))
     if args.output == "text":

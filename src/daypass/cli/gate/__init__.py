@@ -25,7 +25,7 @@ EPILOG = """examples:
 
 def load_gates(path: Path) -> Config:
     """Return a config with at least one gate. Raises ConfigError, or UsageError without one."""
-    from daypass.config.models import ADD_A_GATE
+    from daypass.config.config import ADD_A_GATE
 
     config = options.load_config(path)
     if not config.gates:

@@ -127,6 +127,4 @@ class GateSettings:
 
 def exposure_of(config: Config, hosts: tuple[str, ...]) -> Exposure:
     """Return what a config publishes of the API server under these hosts."""
-    return Exposure(
-        prefix=config.prefix, hosts=hosts, body_limit_bytes=config.limits.request_body_bytes
-    )
+    return Exposure(prefix=config.prefix, hosts=hosts)

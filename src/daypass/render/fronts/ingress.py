@@ -12,7 +12,8 @@ from typing import ClassVar, TypeVar
 from daypass._core.hints import docs_page
 from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass.config import ClassDomain, IngressDomain, IngressNginxDomain
-from daypass.config.gates import IN_CLUSTER
+from daypass.config.exposure import DOOR_BODY_LIMIT_BYTES
+from daypass.config.settings import IN_CLUSTER
 from daypass.render import RenderError
 from daypass.render.fronts.front import Front
 from daypass.render.names import (
@@ -135,7 +136,7 @@ class IngressNginxFront(ControllerFront[IngressNginxDomain]):
                 {
                     "use-regex": "true",
                     "rewrite-target": "/$1",
-                    "proxy-body-size": f"{config.limits.request_body_bytes}",
+                    "proxy-body-size": f"{DOOR_BODY_LIMIT_BYTES}",
                     "limit-rps": f"{config.limits.per_source_per_second}",
                     # No door behind the front could refuse plain http.
                     **({"force-ssl-redirect": "true"} if self.domain.ends_tls else {}),
