@@ -139,6 +139,7 @@ EVERY_GATE: dict[str, Part] = {
     "allow": allowed,
     "maxStreamDuration": seconds(10, 604_800),
     "cacheTtl": seconds(1, 3600),
+    "verifyHost": st.none(),
     # Not keys: `document` makes them of these.
     "own hosts": st.sets(one_of(["names", "wild", "models", "joined"])),
     "guards domains": bools,
@@ -277,6 +278,8 @@ def _gate(
     further, models, listener = (keys.pop(each, None) for each in ("further", "models", "listener"))
     gate: Document = {**keys, **({"hosts": hosts} if hosts else {})}
     guarded = hosts or public
+    if "verifyHost" in gate:
+        gate["verifyHost"] = guarded[0].translate({ord(each): "x" for each in "*{}"})
     if further := [it for it in further or () if it != gate["audience"]]:
         places = [guarded[0], *(f"{host}/team/" for host in guarded[-1:] if host != "*")]
         gate["audiences"] = {each: places for each in further}

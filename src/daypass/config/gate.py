@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from daypass._core.kubernetes.syntax import LABEL, SUBDOMAIN
 from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
-from daypass.config.locations import GuardedHost, PathForm, PlaceForm, overlap_hint
+from daypass.config.locations import GuardedHost, Host, PathForm, PlaceForm, overlap_hint
 from daypass.config.types import (
     AS_DICT,
     HIGHER,
@@ -186,8 +186,11 @@ class Gate(Section, defer_build=True):
     )
     """Hosts that the gate guards: names, and patterns such as {name}.{namespace}.example.com or
     *.serving.example.com, where * is one label. istio: * alone is every host of the gateway, by any
-    name; other hosts are then those that `daypass verify` checks. Default: the hosts of all
-    domains."""
+    name. Default: the hosts of all domains."""
+
+    verify_host: Harmless[Host | None] = Field(default=None, examples=["kubeflow.example.com"])
+    """The host that `daypass verify` calls. Default: that of the domain, if the gate guards it, or
+    else the first of hosts without a variable or a wildcard."""
 
     headers: IdentityHeaders = Field(default_factory=IdentityHeaders)
     """Headers that the gate sets, and that it removes from what clients send."""

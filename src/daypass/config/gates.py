@@ -43,12 +43,24 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
     if not isinstance(gate, ClusterGate):
         _check_is_rendered(guarding, info.data.get("domains") or {}, *at)
     if guarding.hosts:
+        _check_verify_host(guarding, *at)
         _check_places(guarding, *at)
         for index, rule in enumerate(guarding.authorize):
             check_authorize(rule, guarding.hosts, *at, "authorize", index)
         if guarding.authorize:
             _check_rules_are_complete(guarding, *at)
     return guarding
+
+
+def _check_verify_host(gate: Gate, *at: str) -> None:
+    """Raise a fault if the gate does not guard the host that verify calls."""
+    host = gate.verify_host
+    patterns = (HostPattern.parse(each) for each in gate.hosts if each != EVERY_HOST)
+    if host is None or gate.guards_every_host or any(each.matches(host) for each in patterns):
+        return
+    raise fault(
+        f"the gate does not guard {shown(host)}", "write it into hosts", at=(*at, "verifyHost")
+    )
 
 
 def _check_rules_are_complete(gate: Gate, *at: str) -> None:

@@ -112,14 +112,14 @@ def targets_of(
 def _gate_target(config: Config, name: str, domain: Domain, *, is_checked: bool) -> GateTarget:
     """Return where a gate answers: at the domain, or else at a host of its own."""
     gate, several = config.gates[name], len(config.gates) > 1
-    host, why_not = domain.host, ""
-    if config.gate_of(domain) != (name, gate):
+    host, why_not = gate.verify_host or domain.host, ""
+    if gate.verify_host is None and config.gate_of(domain) != (name, gate):
         patterns = sorted(map(HostPattern.parse, gate.hosts), key=lambda each: not each.is_literal)
         forms = (each.example(MADE_UP) for each in patterns if each.text != EVERY_HOST)
         host = next(forms, "")
         hosts = f"gates.{name}.hosts"
         if not host:
-            why_not = f"{hosts} has no host to send the request to: add one next to '*'"
+            why_not = f"{hosts} name no host to send the request to: add verifyHost"
         elif host.endswith(".svc.cluster.local"):
             why_not = f"{hosts} are names inside the cluster"
     return GateTarget(

@@ -203,6 +203,9 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
                 "API server"),
         wrong(BOTH.replace("{alice: [", "{other: ^["), "'other'", "policy.audiences"),
     ],
+    "verify calls a guarded host": [
+        serving("verifyHost: ^elsewhere.example", "'elsewhere.example'", "hosts"),
+    ],
     "callers and bindings can be checked": [
         serving("^allow: {}", "nobody"),
         serving("allow: {identities: [^bot]}", "'bot'", "NAMESPACE/NAME", schema_accepts=False),
