@@ -33,6 +33,7 @@ from daypass.config.types import (
     USER,
     GatewayName,
     GatewayOrListener,
+    Text,
 )
 
 Schema = dict[str, Any]
@@ -41,14 +42,15 @@ REQUIRED = "required"
 
 
 def _pattern(annotated: Any) -> str:
-    return str(annotated.__metadata__[-1].json_schema["pattern"])
+    note = annotated.__metadata__[-1]
+    schema = note.json_schema() if isinstance(note, Text) else note.json_schema
+    return str(schema["pattern"])
 
 
 TYPES = {
     f"^(?:{LABEL})$": "name",
     f"^(?:{SUBDOMAIN})$": "object name",
     f"^(?:{LABEL_VALUE})$": "label value",
-    f"^({LABEL_VALUE})?$": "label value",
     f"^(?:{LABEL_KEY})$": "label key",
     f"^(?:{AUDIENCE})$": "audience",
     f"^(?:{USER})$": "user name",
@@ -215,7 +217,7 @@ def _value(field: Schema) -> str:
     if kind == "array":
         return f"list of: {_value(field['items'])}"
     if kind == "integer":
-        return f"{field['minimum']} to {field['maximum']}"
+        return f"{field['minimum']} or more"
     if kind == "boolean":
         return "`true`, `false`"
     if kind == "string":

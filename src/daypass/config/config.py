@@ -53,14 +53,12 @@ class Config(Section):
     cluster: ClusterConfig = Field(default_factory=ClusterConfig)
     """The API server behind the door. Default: that of the cluster in which the door runs."""
 
-    prefix: Changed[Prefix] = Field(default="/kubernetes", examples=["/kubernetes"])
+    prefix: Changed[Prefix] = "/kubernetes"
     """Path under which the door is published on every domain. A door's URL is https://HOST and this
     path."""
 
     domains: Added[Annotated[Mapping[Label, AnyDomain], READ_ONLY, AS_DICT]] = Field(
-        min_length=1,
-        max_length=100,
-        examples=[{"kubeflow": EXAMPLE}],
+        min_length=1, examples=[{"kubeflow": EXAMPLE}]
     )
     """Public names under which the door is published, each with a short name of your choice."""
 
@@ -72,9 +70,7 @@ class Config(Section):
     whether tokens are bound."""
 
     gates: Removed[Annotated[Mapping[Label, AnyGate], READ_ONLY, AS_DICT]] = Field(
-        default_factory=dict,
-        max_length=20,
-        examples=[{"serving": {"audience": "serving.example.com"}}],
+        default_factory=dict
     )
     """The checks in front of the APIs, one at each gateway, each with a short name of your choice.
     Default: only the door is set up."""

@@ -126,7 +126,7 @@ class ClusterDomain(Domain):
     dns: Harmless[Dns] = "none"
     """What creates the DNS record: external-dns, or none (you do)."""
 
-    front_namespace: Changed[Label | None] = Field(default=None, examples=["ingress-nginx"])
+    front_namespace: Changed[Label | None] = None
     """Namespace of the pods of the ingress or gateway; no others reach the door. Default:
     ingress-nginx and istio-system for these two, and any pod for the others."""
 
@@ -139,7 +139,7 @@ class ClusterDomain(Domain):
 class ClassDomain(ClusterDomain):
     """A domain whose ingress or gateway has a class."""
 
-    class_name: Changed[Subdomain | None] = Field(default=None, examples=["nginx"])
+    class_name: Changed[Subdomain | None] = None
     """IngressClass of the Ingress, or GatewayClass of the new Gateway. Default: nginx for
     ingress-nginx, the cluster's default for ingress; gateway-api needs it, or `gateway`."""
 
@@ -163,9 +163,7 @@ class IngressDomain(ClassDomain):
 class GatewayDomain(ClusterDomain):
     """A domain that a new Gateway serves, or an existing one."""
 
-    gateway: Changed[GatewayOrListener | None] = Field(
-        default=None, examples=["infra/public/https"]
-    )
+    gateway: Changed[GatewayOrListener | None] = None
     """An existing Gateway, as NAMESPACE/NAME, or its https listener, as NAMESPACE/NAME/LISTENER. It
     has the certificate, so tls is outside. Default: a new one for this host."""
 
@@ -194,12 +192,12 @@ class IstioDomain(GatewayDomain):
 
     front: Changed[Literal["istio"]]
 
-    gateway: Changed[GatewayName | None] = Field(default=None, examples=["istio-system/ingress"])
+    gateway: Changed[GatewayName | None] = None
     """An existing Gateway, as NAMESPACE/NAME. It has the certificate, so tls is outside. Default: a
     new one for this host."""
 
     front_labels: Changed[Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT]] = Field(
-        default=GATEWAY_LABELS, min_length=1, max_length=10, examples=[GATEWAY_LABELS]
+        default=GATEWAY_LABELS, min_length=1
     )
     """Labels of the pods of the gateway that gets a new Gateway."""
 

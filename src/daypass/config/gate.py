@@ -31,8 +31,8 @@ from daypass.config.types import (
     Removed,
     Section,
     SelectedBy,
-    matching,
-    text_schema,
+    Text,
+    Unique,
     unique,
 )
 from daypass.rules.decision import Allow
@@ -40,9 +40,7 @@ from daypass.rules.models import LLM, ModelRule
 from daypass.rules.patterns import EVERY_HOST, HostPattern, PathPattern, overlap
 
 T = TypeVar("T")
-Listed: TypeAlias = Annotated[
-    tuple[T, ...], Field(min_length=1, max_length=100), AfterValidator(unique)
-]
+Listed: TypeAlias = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(unique)]
 DEFAULT_GATE = "default"
 """The gate whose objects have no name of a gate in theirs."""
 
@@ -56,24 +54,17 @@ ModelResource: TypeAlias = Literal[
 ]
 
 
-ACCOUNT, VERB = f"{LABEL}/{SUBDOMAIN}", "[a-z]+"
-account = matching(ACCOUNT, "an identity", "write NAMESPACE/NAME", 317)
-verb = matching(VERB, "a verb", "write one such as get", 30)
-Account = Annotated[str, AfterValidator(account), text_schema(ACCOUNT, 317)]
-Verb = Annotated[str, AfterValidator(verb), text_schema(VERB, 30)]
+Account = Annotated[str, Text(f"{LABEL}/{SUBDOMAIN}", "an identity", "write NAMESPACE/NAME", 317)]
+Verb = Annotated[str, Text("[a-z]+", "a verb", "write one such as get", 30)]
 
 
 class AllowedCallers(Section):
     """Who may pass a gate at all: either list is enough."""
 
-    namespaces: Added[Annotated[tuple[Label, ...], AfterValidator(unique)]] = Field(
-        default_factory=tuple, max_length=1000, examples=[["alice"]]
-    )
+    namespaces: Added[Unique[Label]] = ()
     """Namespaces whose identities may."""
 
-    identities: Added[Annotated[tuple[Account, ...], AfterValidator(unique)]] = Field(
-        default_factory=tuple, max_length=1000, examples=[["alice/bot"]]
-    )
+    identities: Added[Unique[Account]] = ()
     """Single identities, as NAMESPACE/NAME."""
 
     @property
@@ -94,13 +85,13 @@ class Authorize(Section):
     host: GuardedHost = Field(examples=["{name}.{namespace}.example.com"])
     """One of the gate's hosts, as it is written there."""
 
-    path: PathForm | None = Field(default=None, examples=["/serving/{namespace}/{name}/"])
+    path: PathForm | None = None
     """Paths that name a model, if the host names none."""
 
     resource: ModelResource = Field(examples=["inferenceservices.serving.kserve.io"])
     """The resource that the model is."""
 
-    verb: Verb = Field(default="get", examples=["get"])
+    verb: Verb = "get"
     """What a caller has to be allowed to do with it."""
 
     @property
@@ -146,10 +137,10 @@ def check_authorize(rule: Authorize, hosts: tuple[str, ...], *at: str | int) -> 
 class IdentityHeaders(Section):
     """The headers in which the gate passes the caller's identity to the APIs."""
 
-    user: Changed[Header] = Field(default="kubeflow-userid", examples=["kubeflow-userid"])
+    user: Changed[Header] = "kubeflow-userid"
     """Header for the user: system:serviceaccount:NAMESPACE:NAME."""
 
-    groups: Changed[Header] = Field(default="kubeflow-groups", examples=["kubeflow-groups"])
+    groups: Changed[Header] = "kubeflow-groups"
     """Header for the groups, joined by commas."""
 
     @field_validator("groups")
@@ -176,19 +167,17 @@ class Gate(Section, defer_build=True):
     """What is checked. jwt: signature, claims, and whether the credential exists, in the proxy.
     review: the same, then a TokenReview of the API server, cached."""
 
-    bound_to: Added[Listed[BoundTo]] = Field(default=("Secret",), examples=[["Secret"]])
+    bound_to: Added[Listed[BoundTo]] = ("Secret",)
     """What a token may be bound to. Secret: it is revoked with that Secret. Pod: a token that
     Kubernetes mounts into a Pod; TokenReview decides about it, so it needs check: review. none: it
     can be revoked only with its ServiceAccount."""
 
-    hosts: Removed[Listed[GuardedHost]] = Field(
-        default_factory=tuple, examples=[["kubeflow.example.com"]]
-    )
+    hosts: Removed[Listed[GuardedHost]] = ()
     """Hosts that the gate guards: names, and patterns such as {name}.{namespace}.example.com or
     *.serving.example.com, where * is one label. istio: * alone is every host of the gateway, by any
     name. Default: the hosts of all domains."""
 
-    verify_host: Harmless[Host | None] = Field(default=None, examples=["kubeflow.example.com"])
+    verify_host: Harmless[Host | None] = None
     """The host that `daypass verify` calls. Default: that of the domain, if the gate guards it, or
     else the first of hosts without a variable or a wildcard."""
 
@@ -199,30 +188,15 @@ class Gate(Section, defer_build=True):
     """Whether the token is passed on to the APIs behind the gate."""
 
     audiences: Added[Annotated[Mapping[Audience, Listed[PlaceForm]], READ_ONLY, AS_DICT]] = Field(
-        default_factory=dict,
-        max_length=200,
-        examples=[{"alice": ["{name}.alice.example.com", "serving.example.com/serving/alice/"]}],
+        default_factory=dict
     )
     """Further audiences. A token with one of them opens only its places: each a host or pattern of
     hosts, among those that the gate guards, and with a path only what is below it."""
 
-    allow: Removed[AllowedCallers | None] = Field(
-        default=None, examples=[{"namespaces": ["alice"]}]
-    )
+    allow: Removed[AllowedCallers | None] = None
     """Who may pass. Default: every identity."""
 
-    authorize: Removed[tuple[Authorize, ...]] = Field(
-        default_factory=tuple,
-        max_length=20,
-        examples=[
-            [
-                {
-                    "host": "{name}.{namespace}.example.com",
-                    "resource": "inferenceservices.serving.kserve.io",
-                }
-            ]
-        ],
-    )
+    authorize: Removed[tuple[Authorize, ...]] = ()
     """Which requests are for a model. Kubernetes' RBAC decides who may call which: it needs check:
     review. Default: every caller may call every model."""
 
@@ -235,7 +209,7 @@ class Gate(Section, defer_build=True):
             why_highest="leave it out for no bound",
         ),
         HIGHER,
-    ] = Field(default=None, examples=["1h"])
+    ] = None
     """How long a request, a stream or a WebSocket may last: it is cut then, whatever its token.
     Default: no bound."""
 
@@ -248,7 +222,7 @@ class Gate(Section, defer_build=True):
             why_highest="a token must be reviewed again within an hour",
         ),
         HIGHER,
-    ] = Field(default=60, examples=["60s"])
+    ] = 60
     """check: review: how long a successful TokenReview or SubjectAccessReview is cached, at most. A
     credential that the watch no longer sees ends it at once."""
 
@@ -327,10 +301,10 @@ class IstioGate(ClusterGate):
     """authorize and login: keep: users who log in with a browser may call every model, which is a
     finding unless this is true."""
 
-    gateway_namespace: Changed[Label] = Field(default=ISTIO_ROOT, examples=[ISTIO_ROOT])
+    gateway_namespace: Changed[Label] = ISTIO_ROOT
 
     gateway_labels: Changed[Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT]] = Field(
-        default=GATEWAY_LABELS, min_length=1, max_length=10, examples=[GATEWAY_LABELS]
+        default=GATEWAY_LABELS, min_length=1
     )
     """Labels of the gateway's pods."""
 
@@ -369,9 +343,7 @@ class EnvoyGatewayGate(ClusterGate):
     """The Gateway to guard, as NAMESPACE/NAME; for one of its listeners, as
     NAMESPACE/NAME/LISTENER."""
 
-    gateway_namespace: Changed[Label] = Field(
-        default="envoy-gateway-system", examples=["envoy-gateway-system"]
-    )
+    gateway_namespace: Changed[Label] = "envoy-gateway-system"
 
     def is_at_gateway_of(self, other: ClusterGate) -> bool:
         """Return whether both are for one Gateway, or one of its listeners."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, PlainSerializer, PlainValidator, ValidationInfo
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from daypass._core.kubernetes.syntax import LABEL, is_label
 from daypass._core.net import bracketed, is_address
 from daypass.config.errors import expected, fault, shown
-from daypass.config.types import LIMIT_CHARACTERS, text_schema
+from daypass.config.types import LIMIT_CHARACTERS, Text
 from daypass.rules.patterns import (
     NAMESPACE,
     HostPattern,
@@ -122,27 +122,24 @@ def _canonical(text: str) -> str:
 
 _HOST = rf"{LABEL}(\.{LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*"
 _PUBLIC_NAME = rf"(?!localhost$|[0-9.]+$){LABEL}(\.{LABEL})*"
-Host = Annotated[str, AfterValidator(host), text_schema(_HOST)]
-PublicName = Annotated[str, AfterValidator(public_name), text_schema(_PUBLIC_NAME)]
+Host = Annotated[str, Text(_HOST, check=host)]
+PublicName = Annotated[str, Text(_PUBLIC_NAME, check=public_name)]
 _PART = rf"(?:{LABEL}|\*|\{{name\}}|\{{namespace\}}|\{{name\}}-\{{namespace\}})"
 _PATTERN = rf"(?=.*[{{*]){_PART}(\.{_PART})*\.{LABEL}"
 _GUARDED = rf"\*|{_HOST}|{_PATTERN}"
-GuardedHost = Annotated[str, AfterValidator(guarded_host), text_schema(_GUARDED)]
+GuardedHost = Annotated[str, Text(_GUARDED, check=guarded_host)]
 _SEGMENT = r"(?:[A-Za-z0-9._~-]+|\{(?:name|namespace)\})"
 _PATH = rf"/(?:{_SEGMENT}/)*"
-PathForm = Annotated[str, AfterValidator(path_pattern), text_schema(_PATH)]
+PathForm = Annotated[str, Text(_PATH, check=path_pattern)]
 PlaceForm = Annotated[
-    str,
-    AfterValidator(place),
-    text_schema(rf"(?:{_GUARDED})(?:{_PATH})?", 2 * LIMIT_CHARACTERS),
+    str, Text(rf"(?:{_GUARDED})(?:{_PATH})?", longest=2 * LIMIT_CHARACTERS, check=place)
 ]
-IpAddress = Annotated[str, AfterValidator(ip_address), text_schema(r"[0-9a-f:.]+")]
+IpAddress = Annotated[str, Text(r"[0-9a-f:.]+", check=ip_address)]
 
 LIMIT_URL_CHARACTERS = 1024
 _AUTHORITY = r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\\\s]+)(?::([1-9][0-9]{0,4}))?"
 _HTTPS = re.compile(rf"(https)://{_AUTHORITY}")
 _UPSTREAM = re.compile(rf"(https?|h2c)://{_AUTHORITY}")
-_ISSUER = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#]+[^\s?#]*|[^\s:]+", re.ASCII)
 
 
 def split_origin(origin: str) -> tuple[str, int]:
@@ -173,34 +170,29 @@ def _origin(text: str, known: re.Pattern[str], scheme: str) -> str:
     return text
 
 
-def issuer(text: str) -> str:
-    """Return the `iss` of tokens, exactly as in the API server's --service-account-issuer.
-
-    A URL, or a string without a colon (k8s.io/kubernetes/pkg/kubeapiserver/options).
-    """
-    if len(text) > LIMIT_URL_CHARACTERS or not text.isprintable() or not _ISSUER.fullmatch(text):
-        raise fault(
-            f"{shown(text)} is not a valid issuer", "copy the claim `iss` of a short-lived token"
-        )
-    return text
-
-
 _ORIGIN_SCHEMA = r"://(?:\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[1-9][0-9]{0,4})?"
 
 HttpsOrigin = Annotated[
-    str, AfterValidator(https_origin), text_schema("https" + _ORIGIN_SCHEMA, LIMIT_URL_CHARACTERS)
+    str, Text("https" + _ORIGIN_SCHEMA, longest=LIMIT_URL_CHARACTERS, check=https_origin)
 ]
 UpstreamOrigin = Annotated[
     str,
-    AfterValidator(upstream_origin),
-    text_schema("(?:https?|h2c)" + _ORIGIN_SCHEMA, LIMIT_URL_CHARACTERS),
+    Text("(?:https?|h2c)" + _ORIGIN_SCHEMA, longest=LIMIT_URL_CHARACTERS, check=upstream_origin),
 ]
-Issuer = Annotated[str, AfterValidator(issuer), text_schema(r"[^\s]+", LIMIT_URL_CHARACTERS)]
+# As in the API server's --service-account-issuer: a URL, or a string without a colon
+# (k8s.io/kubernetes/pkg/kubeapiserver/options).
+Issuer = Annotated[
+    str,
+    Text(
+        r"[a-z][a-z0-9+.-]*://[^\s/?#]+[^\s?#]*|[^\s:]+",
+        "a valid issuer",
+        "copy the claim `iss` of a short-lived token",
+        LIMIT_URL_CHARACTERS,
+    ),
+]
 
-LIMIT_PREFIX_CHARACTERS = 64
 PREFIX = r"(?:/[a-z0-9]+(?:-+[a-z0-9]+)*)+"
 ADDRESS = r"(localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\]):(0|[1-9][0-9]{0,4})"
-_PREFIX = re.compile(PREFIX)
 _ADDRESS = re.compile(ADDRESS)
 
 
@@ -213,16 +205,6 @@ class Address:
 
     def __str__(self) -> str:
         return f"{bracketed(self.host)}:{self.port}"
-
-
-def prefix(text: str) -> str:
-    """Return the path under which the door is published; no character means more in a regex."""
-    if len(text) > LIMIT_PREFIX_CHARACTERS or not _PREFIX.fullmatch(text):
-        raise fault(
-            f"{shown(text)} is not a valid prefix",
-            "write one such as /kubernetes: parts of a-z, 0-9 and -, without a slash at the end",
-        )
-    return text
 
 
 def address(value: object) -> Address:
@@ -258,16 +240,24 @@ def file_path(value: object, info: ValidationInfo) -> Path:
     return Path(value) if folder is None else folder / value
 
 
-Prefix = Annotated[str, AfterValidator(prefix), text_schema(PREFIX, LIMIT_PREFIX_CHARACTERS)]
+Prefix = Annotated[
+    str,
+    Text(
+        PREFIX,
+        "a valid prefix",
+        "write one such as /kubernetes: parts of a-z, 0-9 and -, without a slash at the end",
+        64,
+    ),
+]
 ListenAddress = Annotated[
     Address,
     PlainValidator(address, json_schema_input_type=str),
     PlainSerializer(str, return_type=str),
-    text_schema(ADDRESS, 64),
+    WithJsonSchema(Text(ADDRESS, longest=64).json_schema()),
 ]
 FilePath = Annotated[
     Path,
     PlainValidator(file_path, json_schema_input_type=str),
     PlainSerializer(str, return_type=str),
-    text_schema(r"[^~].*", LIMIT_URL_CHARACTERS),
+    WithJsonSchema(Text(r"[^~].*", longest=LIMIT_URL_CHARACTERS).json_schema()),
 ]

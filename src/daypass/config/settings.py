@@ -46,8 +46,8 @@ from daypass.config.types import (
     Opens,
     Section,
     Subdomain,
+    Unique,
     User,
-    unique,
 )
 
 IN_CLUSTER = "https://kubernetes.default.svc"
@@ -143,29 +143,25 @@ def _host_of_server(validated: dict[str, Any]) -> str:
 class ClusterConfig(Section):
     """The API server behind the door, and how it is verified."""
 
-    server: Changed[HttpsOrigin] = Field(default=IN_CLUSTER, examples=["https://10.0.0.1:6443"])
+    server: Changed[HttpsOrigin] = IN_CLUSTER
     """URL of the API server as seen from the door: https, a host and an optional port."""
 
-    certificate_authority: Changed[FilePath | None] = Field(default=None, examples=["ca.crt"])
+    certificate_authority: Changed[FilePath | None] = None
     """PEM file, relative to this file, of the authority that signed the API server's certificate.
     Default in a cluster: the ConfigMap kube-root-ca.crt."""
 
-    server_name: Changed[Host] = Field(
-        default_factory=_host_of_server, examples=["kubernetes.default.svc"]
-    )
+    server_name: Changed[Host] = Field(default_factory=_host_of_server)
     """The name (or IP address) that the API server's certificate must contain. Default: the host of
     `server`."""
 
-    addresses: Added[Annotated[tuple[IpAddress, ...], AfterValidator(unique)]] = Field(
-        default_factory=tuple, max_length=100, examples=[["10.0.0.1", "10.0.0.2"]]
-    )
+    addresses: Added[Unique[IpAddress]] = ()
     """IP addresses of the API servers as pods reach them (kubectl get endpointslices -n default);
     the door may connect to no others. Default: any address, on the ports of API servers."""
 
-    issuer: Changed[Issuer | None] = Field(default=None, examples=[IN_CLUSTER])
+    issuer: Changed[Issuer | None] = None
     """The exact claim `iss` of short-lived tokens. Default: read from the cluster."""
 
-    keys: Changed[FilePath | None] = Field(default=None, examples=["keys.json"])
+    keys: Changed[FilePath | None] = None
     """JSON Web Key Set, relative to this file, of the keys that sign short-lived tokens, for an API
     server that does not publish them. Default: read from the cluster, again and again."""
 
@@ -188,40 +184,36 @@ class ClusterConfig(Section):
 class Door(Section):
     """The Deployment that publishes the TokenRequest API."""
 
-    namespace: Harmless[Label] = Field(default="daypass", examples=["daypass"])
+    namespace: Harmless[Label] = "daypass"
     """Namespace of the door's objects."""
 
-    replicas: Harmless[int] = Field(default=2, ge=1, le=1000)
+    replicas: Harmless[int] = Field(default=2, ge=1)
     """Number of the door's Pods at least; an autoscaler adds more, up to four times as many."""
 
-    trusted_hops: Higher[int] = Field(default=1, ge=0, le=10)
+    trusted_hops: Higher[int] = Field(default=1, ge=0)
     """How many proxies in front of the door append to X-Forwarded-For, the ingress or gateway
     included. If this is too large, clients can forge their source address."""
 
-    certificate_issuer: Changed[Subdomain | None] = Field(
-        default=None, examples=["internal-authority"]
-    )
+    certificate_issuer: Changed[Subdomain | None] = None
     """ClusterIssuer of cert-manager that issues the certificate that the door shows to the ingress
     or gateway; it needs its own authority (not ACME). Default: `daypass apply` makes and renews
     a certificate."""
 
-    image: Harmless[Image | None] = Field(
-        default=None, examples=["registry.example.com/envoy:distroless-v1.40.0"]
-    )
+    image: Harmless[Image | None] = None
     """Image of Envoy, such as a copy of the official one in your registry, by tag or digest. It
     must be of the version that daypass names. Default: the official image, by tag."""
 
-    pod: Harmless[Pod] = Field(default_factory=dict, examples=[{"nodeSelector": {"disk": "ssd"}}])
+    pod: Harmless[Pod] = Field(default_factory=dict)
     """Fields of Kubernetes for its Pods, such as nodeSelector."""
 
 
 class Limits(Section):
     """Rate limits of one replica of the door."""
 
-    requests_per_second: Higher[int] = Field(default=200, ge=1, le=100_000)
+    requests_per_second: Higher[int] = Field(default=200, ge=1)
     """Requests per second of all clients together; more get 429."""
 
-    per_source_per_second: Higher[int] = Field(default=10, ge=1, le=100_000)
+    per_source_per_second: Higher[int] = Field(default=10, ge=1)
     """Requests per second of one client address; more get 429."""
 
 
@@ -231,18 +223,16 @@ ApiServer: TypeAlias = Literal["embedded", "external"]
 class Local(Section):
     """Door and gate on this machine."""
 
-    door: ListenAddress = Field(default=Address("127.0.0.1", 8443), examples=["127.0.0.1:8443"])
+    door: ListenAddress = Address("127.0.0.1", 8443)
     """Where the door listens: HOST:PORT; port 0 is any free port."""
 
-    gate: ListenAddress = Field(default=Address("127.0.0.1", 8444), examples=["127.0.0.1:8444"])
+    gate: ListenAddress = Address("127.0.0.1", 8444)
     """Where the gate listens: HOST:PORT; port 0 is any free port."""
 
-    metrics: ListenAddress | None = Field(default=None, examples=["127.0.0.1:9002"])
+    metrics: ListenAddress | None = None
     """Where the metrics of door and gate are served, over http at /metrics. Default: nowhere."""
 
-    upstream: UpstreamOrigin | None = Field(
-        default=None, examples=["http://127.0.0.1:8080", "h2c://127.0.0.1:50051"]
-    )
+    upstream: UpstreamOrigin | None = None
     """What the gate protects: a URL with a host and an optional port. http: HTTP/1.1. https: HTTP/2
     if the server offers it. h2c: HTTP/2 without TLS (gRPC). Default: an echo service."""
 
@@ -282,22 +272,18 @@ Lifetime: TypeAlias = Annotated[
 class Federated(Section):
     """Rules for users of an issuer outside the cluster, whose tokens are bound to anchors."""
 
-    longest_lifetime_seconds: Lifetime = Field(default=3600, examples=["1h"])
+    longest_lifetime_seconds: Lifetime = 3600
     """Longest lifetime that they may request; a shorter one of a namespace applies to them, too."""
 
 
 class Policy(Section):
     """The rules for TokenRequests in the namespaces of identities."""
 
-    longest_lifetime_seconds: Lifetime = Field(
-        default=DEFAULT_LONGEST_LIFETIME_SECONDS, examples=["24h"]
-    )
+    longest_lifetime_seconds: Lifetime = DEFAULT_LONGEST_LIFETIME_SECONDS
     """Longest lifetime that may be requested, such as 24h, 1h30m, 90d, or seconds."""
 
-    audiences: Added[Annotated[tuple[Audience, ...], AfterValidator(unique)]] = Field(
-        min_length=1,
-        max_length=100,
-        examples=[["istio-ingressgateway.istio-system.svc.cluster.local"]],
+    audiences: Added[Unique[Audience]] = Field(
+        min_length=1, examples=[["istio-ingressgateway.istio-system.svc.cluster.local"]]
     )
     """Audiences that may be requested. A token for any other audience is refused, also one for the
     API server itself."""
@@ -312,11 +298,7 @@ class Policy(Section):
     federated: Federated = Field(default_factory=Federated)
     """Users without a long-lived token, such as a CI job with its own OIDC token."""
 
-    exempt: Added[Annotated[tuple[User, ...], AfterValidator(unique)]] = Field(
-        default_factory=tuple,
-        max_length=100,
-        examples=[["system:serviceaccount:vault:vault"]],
-    )
+    exempt: Added[Unique[User]] = ()
     """User names that the policy does not apply to, in addition to nodes, the control plane and the
     ServiceAccounts of kube-system."""
 
@@ -337,11 +319,11 @@ class WatchSettings(Section):
             why_highest="a credential that was deleted could be accepted for longer than a day",
         ),
         HIGHER,
-    ] = Field(default=600, examples=["10m"])
+    ] = 600
     """How long after the last listing of what exists at the API server the gates still accept
     tokens."""
 
-    credentials_per_namespace: Higher[int] = Field(default=2000, ge=1, le=100_000)
+    credentials_per_namespace: Higher[int] = Field(default=2000, ge=1)
     """How many credentials of one namespace the gates accept: the oldest ones. So no tenant can
     fill them."""
 
@@ -349,17 +331,15 @@ class WatchSettings(Section):
 class GatePods(Section):
     """The pods of watch and authorizer, which all gates of a cluster share."""
 
-    image: Harmless[Image | None] = Field(
-        default=None, examples=["registry.example.com/daypass:0.1.0"]
-    )
+    image: Harmless[Image | None] = None
     """The image for `daypass gate watch` and `daypass gate serve`, built from the Containerfile.
     Required to render them."""
 
-    replicas: Harmless[int] = Field(default=2, ge=1, le=1000)
+    replicas: Harmless[int] = Field(default=2, ge=1)
     """With check review, the number of Pods of `daypass gate serve` at least; an autoscaler adds
     more, up to four times as many."""
 
-    pod: Harmless[Pod] = Field(default_factory=dict, examples=[{"nodeSelector": {"disk": "ssd"}}])
+    pod: Harmless[Pod] = Field(default_factory=dict)
     """Fields of Kubernetes for its Pods, such as nodeSelector."""
 
 
@@ -367,9 +347,7 @@ class Metrics(Section):
     """Metrics for Prometheus: who may read them, and the objects of the Prometheus Operator and
     Grafana. Default: nobody, and none."""
 
-    prometheus_namespaces: Added[Annotated[tuple[Label, ...], AfterValidator(unique)]] = Field(
-        default_factory=tuple, max_length=20, examples=[["monitoring"]]
-    )
+    prometheus_namespaces: Added[Unique[Label]] = ()
     """Namespaces whose Pods may reach the ports with metrics: of the door (9002), of the watch
     (9004) and of the authorizer (9003)."""
 
@@ -380,9 +358,7 @@ class Metrics(Section):
     service_monitor: Harmless[bool] = False
     """Whether there are ServiceMonitors for the same, with headless Services."""
 
-    labels: Harmless[OwnLabels] = Field(
-        default_factory=dict, max_length=20, examples=[{"release": "prometheus"}]
-    )
+    labels: Harmless[OwnLabels] = Field(default_factory=dict)
     """Labels of these objects, by which a Prometheus selects them."""
 
     alerts: Harmless[bool] = False

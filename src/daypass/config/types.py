@@ -14,13 +14,16 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
-    WithJsonSchema,
     WrapSerializer,
 )
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
-from pydantic_core.core_schema import no_info_before_validator_function, tagged_union_schema
+from pydantic_core.core_schema import (
+    no_info_after_validator_function,
+    no_info_before_validator_function,
+    tagged_union_schema,
+)
 
 from daypass._core.clock import DURATION, format_duration, parse_duration
 from daypass._core.kubernetes.syntax import (
@@ -31,7 +34,6 @@ from daypass._core.kubernetes.syntax import (
     LABEL_KEY,
     LABEL_VALUE,
     SUBDOMAIN,
-    is_label,
 )
 from daypass.config.errors import expected, fault, shown
 
@@ -155,14 +157,51 @@ def unique(items: tuple[T, ...]) -> tuple[T, ...]:
     return items
 
 
-HEADER = r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
-USER = r"[^\"'`*\\\x00-\x1f\x7f]+"
-IMAGE = r"[a-z0-9][a-z0-9._:/-]*(?:@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})"
+Unique: TypeAlias = Annotated[tuple[T, ...], AfterValidator(unique)]
+
 LIMIT_CHARACTERS = 253
 """Of a DNS name, of a Kubernetes name, and enough for the rest."""
 
-_HEADER = re.compile(HEADER)
-_USER = re.compile(USER)
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Marks a text that matches a pattern as a whole: that it is `what`. `check` says more."""
+
+    pattern: str
+    what: str = ""
+    hint: str = ""
+    longest: int = LIMIT_CHARACTERS
+    check: Callable[[str], str] | None = None
+
+    def read(self, text: str) -> str:
+        """Return the text. Raises a fault."""
+        if self.check is not None:
+            return self.check(text)
+        if len(text) > self.longest or not re.fullmatch(self.pattern, text):
+            raise fault(f"{shown(text)} is not {self.what}", self.hint)
+        return text
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_after_validator_function(self.read, handler(source))
+
+    def json_schema(self) -> JsonSchemaValue:
+        """Return the JSON Schema of such a text."""
+        whole = f"^(?:{self.pattern})$"
+        return {"type": "string", "minLength": 1, "maxLength": self.longest, "pattern": whole}
+
+    def __get_pydantic_json_schema__(self, *_: object) -> JsonSchemaValue:
+        return self.json_schema()
+
+
+HEADER = r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?"
+USER = (
+    r"(?!system:(?:serviceaccounts|authenticated|unauthenticated)| )"
+    r"[^\"'`*\\\x00-\x1f\x7f]+(?<! )"
+)
+IMAGE = r"[a-z0-9][a-z0-9._:/-]*(?:@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})"
+GATEWAY = f"{LABEL}/{SUBDOMAIN}"
 
 # fmt: off
 _HEADERS_OF_HTTP = frozenset((
@@ -172,139 +211,67 @@ _HEADERS_OF_HTTP = frozenset((
 ))
 # fmt: on
 _FAMILIES = ("impersonate-", "proxy-", "sec-", "x-envoy-")
-_GROUPS = ("system:serviceaccounts", "system:authenticated", "system:unauthenticated")
-
-
-def matching(
-    pattern: str, what: str, hint: str, longest: int = LIMIT_CHARACTERS
-) -> Callable[[str], str]:
-    """Return the check of a text that matches a pattern as a whole: that it is `what`."""
-    compiled = re.compile(pattern)
-
-    def check(text: str) -> str:
-        if len(text) > longest or not compiled.fullmatch(text):
-            raise fault(f"{shown(text)} is not {what}", hint)
-        return text
-
-    return check
-
-
-label = matching(LABEL, "a valid name", LABEL_HINT, 63)
-"""An RFC 1123 label: a namespace, the name of a domain."""
-
-subdomain = matching(
-    SUBDOMAIN,
-    "a valid name of a Kubernetes object",
-    "use a-z, 0-9, - and ., beginning and ending with a letter or digit",
-)
-"""An RFC 1123 subdomain: the name of a Secret or Issuer."""
-
-audience = matching(
-    AUDIENCE,
-    "a valid audience",
-    AUDIENCE_HINT,
-)
-"""The audience of a token: visible ASCII without quotes or backslashes."""
-
-label_value = matching(
-    LABEL_VALUE,
-    "a valid label value",
-    "use up to 63 letters, digits, -, _ and ., with a letter or digit at both ends",
-    63,
-)
-"""The value of a Kubernetes label."""
-
-label_name = matching(
-    LABEL_KEY,
-    "a valid label key",
-    "write one such as istio or app.example.com/name",
-)
-"""The key of a Kubernetes label, with or without a prefix."""
-
-image = matching(
-    IMAGE,
-    "an image with a version",
-    "write it with its tag or digest, such as registry.example.com/daypass:0.1.0",
-)
-"""A container image, pinned by a tag or a digest."""
-
-
-def gateway(text: str) -> str:
-    """Return a Gateway in its namespace."""
-    namespace, *names = text.split("/")
-    if len(names) == 2:
-        raise fault(f"{shown(text)} names a listener, not only a Gateway", "write NAMESPACE/NAME")
-    if not is_label(namespace) or len(names) != 1:
-        raise fault(f"{shown(text)} does not name a Gateway", "write NAMESPACE/NAME")
-    subdomain(names[0])
-    return text
-
-
-def gateway_or_listener(text: str) -> str:
-    """Return a `gateway`, or one of its listeners."""
-    named, _, listener = text.rpartition("/")
-    if text.count("/") != 2:
-        return gateway(text)
-    subdomain(listener)
-    gateway(named)
-    return text
-
-
-def user(text: str) -> str:
-    """Return a Kubernetes user name. Groups and wildcards are faults: they would match no user."""
-    if text.startswith(_GROUPS):
-        raise fault(
-            f"{shown(text)} is a group", "list users, such as system:serviceaccount:NAMESPACE:NAME"
-        )
-    if "*" in text:
-        raise fault(f"{shown(text)} has a wildcard", "list each user by its whole name")
-    readable = len(text) <= LIMIT_CHARACTERS and text == text.strip() and text.isprintable()
-    if not readable or not _USER.fullmatch(text):
-        raise fault(
-            f"{shown(text)} is not a valid user name",
-            "use up to 253 characters without quotes, backslashes, and spaces at the ends",
-        )
-    return text
 
 
 def header(text: str) -> str:
     """Return the name of a header that the gate may set: lower case, with no standard meaning."""
-    if text != text.lower():
-        raise fault(f"{shown(text)} has capital letters", f"write {shown(text.lower())}")
-    if "_" in text:
-        raise fault(
-            f"{shown(text)} has an underscore", "proxies drop such headers, or read them as -"
-        )
-    if not _HEADER.fullmatch(text):
-        raise fault(f"{shown(text)} is not a valid header name", "use up to 64 of a-z, 0-9 and -")
+    if not re.fullmatch(HEADER, text):
+        hint = "use up to 64 of a-z, 0-9 and -"
+        raise fault(f"{shown(text)} is not a valid header name", hint)
     if text in _HEADERS_OF_HTTP or text.startswith(_FAMILIES):
         raise fault(f"the header {shown(text)} has a standard meaning", "choose another")
     return text
 
 
-def text_schema(pattern: str, length: int = LIMIT_CHARACTERS) -> WithJsonSchema:
-    """Return the JSON Schema of a text that matches a pattern as a whole."""
-    return WithJsonSchema(
-        {"type": "string", "minLength": 1, "maxLength": length, "pattern": f"^(?:{pattern})$"}
-    )
-
-
-Label = Annotated[str, AfterValidator(label), text_schema(LABEL, 63)]
-Subdomain = Annotated[str, AfterValidator(subdomain), text_schema(SUBDOMAIN)]
-GatewayName = Annotated[
-    str, AfterValidator(gateway), text_schema(rf"{LABEL}/{SUBDOMAIN}", LIMIT_CHARACTERS + 64)
+Label = Annotated[str, Text(LABEL, "a valid name", LABEL_HINT, 63)]
+Subdomain = Annotated[
+    str,
+    Text(
+        SUBDOMAIN,
+        "a valid name of a Kubernetes object",
+        "use a-z, 0-9, - and ., beginning and ending with a letter or digit",
+    ),
 ]
+GatewayName = Annotated[str, Text(GATEWAY, "the name of a Gateway", "write NAMESPACE/NAME", 317)]
 GatewayOrListener = Annotated[
     str,
-    AfterValidator(gateway_or_listener),
-    text_schema(rf"{LABEL}/{SUBDOMAIN}(?:/{SUBDOMAIN})?", 2 * LIMIT_CHARACTERS + 65),
+    Text(
+        f"{GATEWAY}(?:/{SUBDOMAIN})?",
+        "the name of a Gateway, or of its listener",
+        "write NAMESPACE/NAME or NAMESPACE/NAME/LISTENER",
+        571,
+    ),
 ]
-Audience = Annotated[str, AfterValidator(audience), text_schema(AUDIENCE)]
-User = Annotated[str, AfterValidator(user), text_schema(USER)]
-LabelName = Annotated[str, AfterValidator(label_name), text_schema(LABEL_KEY)]
-LabelValue = Annotated[str, AfterValidator(label_value), text_schema(LABEL_VALUE, 63)]
-Image = Annotated[str, AfterValidator(image), text_schema(IMAGE)]
-Header = Annotated[str, AfterValidator(header), text_schema(HEADER, 64)]
+Audience = Annotated[str, Text(AUDIENCE, "a valid audience", AUDIENCE_HINT)]
+User = Annotated[
+    str,
+    Text(
+        USER,
+        "the name of a user",
+        "list users, not groups, by whole names: system:serviceaccount:NAMESPACE:NAME",
+    ),
+]
+LabelName = Annotated[
+    str, Text(LABEL_KEY, "a valid label key", "write one such as istio or app.example.com/name")
+]
+LabelValue = Annotated[
+    str,
+    Text(
+        LABEL_VALUE,
+        "a valid label value",
+        "use up to 63 letters, digits, -, _ and ., with a letter or digit at both ends",
+        63,
+    ),
+]
+Image = Annotated[
+    str,
+    Text(
+        IMAGE,
+        "an image with a version",
+        "write it with its tag or digest, such as registry.example.com/daypass:0.1.0",
+    ),
+]
+Header = Annotated[str, Text(HEADER, longest=64, check=header)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,8 +206,7 @@ REFUSED: dict[str, list[Refused]] = {
               "domains.b.host", "'ekf.example.com'", "'ekf'", schema_accepts=True),
     ],
     "a header that a gate sets is in lower case, and has no standard meaning": [
-        header("X-User", "'X-User'", "write 'x-user'"),
-        *(header(each) for each in ("a_b", "-a", "é", "'a b'", "':path'", "''", "a" * 65)),
+        *(header(each) for each in ("X-User", "a_b", "-a", "'a b'", "':path'", "''", "a" * 65)),
         *(
             header(each, f"'{each}'", schema_accepts=True)
             for each in (
@@ -231,10 +230,8 @@ REFUSED: dict[str, list[Refused]] = {
         for each in ("Ekf", "a_b", "a.b", "-a", "é", "''", "a" * 64)
     ],
     "exempt users are full user names": [
-        beyond("policy: {audiences: [x], exempt: [^'system:serviceaccounts:ns']}", "group"),
-        more("policy: {audiences: [x], exempt: [^'system:serviceaccount:ns:*']}", "wildcard"),
-        beyond("policy: {audiences: [x], exempt: [^' a']}", "' a'"),
-        more("policy: {audiences: [x], exempt: [^\"it's\"]}", "it's"),
+        more(f"policy: {{audiences: [x], exempt: [^{each}]}}", "system:serviceaccount:NAMESPACE")
+        for each in ("'system:serviceaccounts:ns'", "'system:serviceaccount:ns:*'", '"it\'s"')
     ],
     "some fields of Pods pass, and no others": [
         beyond("door: {pod: {resources: {limits: {memory: ^much}}}}", "'much'", "256Mi"),
