@@ -95,7 +95,7 @@ PROMETHEUS_OPERATOR = Module(
     path="github.com/prometheus-operator/prometheus-operator",
     version="v0.85.0",
     sum="h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
-    files="example/*/*_podmonitors.yaml example/*/*_servicemonitors.yaml example/*/*rules.yaml",
+    files="example/*/*_podmonitors.yaml example/*/*rules.yaml",
 )
 
 
@@ -125,7 +125,7 @@ def gitops_crds() -> list[Path]:
 
 
 def prometheus_operator_crds() -> Path:
-    """PodMonitor, ServiceMonitor and PrometheusRule."""
+    """PodMonitor and PrometheusRule."""
     return _ensure(PROMETHEUS_OPERATOR)
 
 

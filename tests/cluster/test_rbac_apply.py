@@ -30,10 +30,7 @@ gates:
       resource: inferenceservices.serving.kserve.io
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
-METRICS = (
-    "metrics: {prometheusNamespaces: [monitoring], podMonitor: true,"
-    " serviceMonitor: true, alerts: true}\n"
-)
+METRICS = "metrics: {prometheusNamespaces: [monitoring], podMonitor: true, alerts: true}\n"
 CONFIGS = {
     "fronts.yaml": FRONTS + GATE + METRICS,
     "envoy.yaml": ENVOY_GATEWAY,

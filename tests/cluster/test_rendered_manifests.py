@@ -16,7 +16,7 @@ import yaml
 
 from daypass._core.kubernetes.objects import Object
 from daypass.kube.cluster import Cluster
-from daypass.render.flow_control import NAME
+from daypass.render.manifests import FLOW_CONTROL as NAME
 from daypass.render.yaml import stream
 from support.admin import Answer, Document
 from support.controlplane import ControlPlane

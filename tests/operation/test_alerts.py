@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daypass.render.monitoring.alerts_and_dashboard import alerts_text
+from daypass.render.monitoring import alerts_text
 from support.programs import output_of, run
 
 BROKEN_AT, LOOKED_AT = 180, 210

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from daypass.render.monitoring.alerts_and_dashboard import alerts_text
+from daypass.render.monitoring import alerts_text
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.operation import Operation, repeated, running_operation

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from daypass.render.engines.istio import IstioEngine
-from daypass.render.monitoring.alerts_and_dashboard import alerts_text, dashboard_text
+from daypass.render.monitoring import alerts_text, dashboard_text
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.operation import Operation, calls, exchanges, repeated, running_operation

@@ -10,7 +10,7 @@ import pytest
 from tools.docs.pages import Block, all_pages
 
 from daypass.render.engines.istio import IstioEngine
-from daypass.render.monitoring.alerts_and_dashboard import alerts_text
+from daypass.render.monitoring import alerts_text
 from support.doc_data import PROMETHEUS, documents_in, kinds_in
 from support.programs import output_of
 from support.prometheus import as_prometheus_writes

@@ -18,7 +18,6 @@ EXCEPTIONS = {
     "container-image-pull-policy": "the tag is a version; a door starts without the registry",
     "deployment-has-host-podantiaffinity": "topology spread does it without blocking a rollout",
     "ingress-targets-service": "direct leads to the Service of the API server",
-    "service-targets-pod": "a ServiceMonitor's Service selects a gateway's pods, which others have",
 }
 MORE = ("container-seccomp-profile", "container-ports-check")
 

@@ -190,7 +190,6 @@ _REFERENCES: dict[str, Callable[[Object], Named]] = {
     "SecurityPolicy": _refs,
     "Service": _nothing,
     "ServiceAccount": _nothing,
-    "ServiceMonitor": _nothing,
     "ValidatingAdmissionPolicy": _nothing,
     "VirtualService": _virtual_service,
     "ValidatingAdmissionPolicyBinding": lambda value: iter(
@@ -200,8 +199,8 @@ _REFERENCES: dict[str, Callable[[Object], Named]] = {
 
 
 def _assert_selected(objects: list[Object]) -> None:
-    """That each selector of Pods in a rendered namespace selects those of a rendered Deployment,
-    and each ServiceMonitor a rendered Service.
+    """That each selector of Pods in a rendered namespace selects those of a rendered
+    Deployment.
     """
     rendered = {identity(it)[2] for it in objects if it["kind"] == "Namespace"}
     pods = [
@@ -209,25 +208,21 @@ def _assert_selected(objects: list[Object]) -> None:
         for it in objects
         if it["kind"] == "Deployment"
     ]
-    services = [
-        (identity(it)[1], it["metadata"]["labels"]) for it in objects if it["kind"] == "Service"
-    ]
     for value in objects:
         kind, here, name = identity(value)
         spec = value.get("spec", {})
-        among, spaces = pods, {here}
+        spaces = {here}
         if kind in ("NetworkPolicy", "PodDisruptionBudget", "Deployment"):
             selector = spec.get("podSelector", spec.get("selector"))["matchLabels"]
         elif kind == "Service":
             selector = spec["selector"]
-        elif kind in ("PodMonitor", "ServiceMonitor"):
+        elif kind == "PodMonitor":
             selector, spaces = (
                 spec["selector"]["matchLabels"],
                 {*spec["namespaceSelector"]["matchNames"]},
             )
-            among = services if kind == "ServiceMonitor" else pods
         else:
             continue
-        if kind == "ServiceMonitor" or spaces <= rendered:
-            found = [it for it in among if it[0] in spaces and selector.items() <= it[1].items()]
+        if spaces <= rendered:
+            found = [it for it in pods if it[0] in spaces and selector.items() <= it[1].items()]
             assert found, (kind, here, name)

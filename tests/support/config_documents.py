@@ -186,7 +186,6 @@ parts_of_path = st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,4})?", fullmatch=True)
 scraped = some(
     {"prometheusNamespaces": lists(labels, least=1)},
     podMonitor=bools,
-    serviceMonitor=bools,
     labels=label_maps,
     alerts=bools,
     dashboard=bools,

@@ -45,7 +45,7 @@ def install_gitops(plane: ControlPlane) -> None:
 
 
 def install_prometheus_operator(plane: ControlPlane) -> None:
-    """PodMonitor, ServiceMonitor and PrometheusRule, served when this returns."""
+    """PodMonitor and PrometheusRule, served when this returns."""
     _install(plane, crds.prometheus_operator_crds())
 
 

@@ -212,7 +212,6 @@ METRICS = f"""\
 {ENGINES}metrics:
   prometheusNamespaces: [monitoring]
   podMonitor: true
-  serviceMonitor: true
   labels: {{release: prometheus}}
   alerts: true
 """

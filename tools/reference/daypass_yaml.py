@@ -110,9 +110,18 @@ class _Mapping:
             if key in fields:
                 name = fields[selector]["const"] if selector else kind["description"]
                 names.setdefault(cell(kind), []).append(name)
+        every = [kind["properties"][selector]["const"] for kind in self.kinds] if selector else []
         return {
-            text: f"{', '.join(names)}:" if selector else names[0] for text, names in names.items()
+            text: _which(found, every) if selector else found[0] for text, found in names.items()
         }
+
+
+def _which(found: list[str], every: list[str]) -> str:
+    """Return for which kinds something is."""
+    others = [each for each in every if each not in found]
+    if len(others) == 1 and len(found) > 2:
+        return f"not {others[0]}:"
+    return f"{', '.join(found)}:"
 
 
 def page() -> str:
@@ -139,7 +148,7 @@ def _walk(mapping: _Mapping, known: Schema, paths: dict[str, str]) -> Iterator[_
         paths |= dict.fromkeys(names, path)
         kinds = [known[name] for name in names]
         if kinds:
-            about = kinds[0]["description"] if len(kinds) == 1 else _description(mapping, key)
+            about = kinds[0]["description"] if len(kinds) == 1 else ""
             yield from _walk(_Mapping(path=path, description=about, kinds=kinds), known, paths)
 
 
@@ -153,7 +162,9 @@ def _kinds(field: Schema) -> list[str]:
 def _section(mapping: _Mapping, paths: dict[str, str]) -> str:
     rows = [_row(mapping, key, paths) for key in mapping.all_keys]
     heading = (
-        f"## {code(mapping.path)}\n\n{mapping.description}" if mapping.path else "## Top level"
+        f"## {code(mapping.path)}\n\n{mapping.description}".rstrip()
+        if mapping.path
+        else "## Top level"
     )
     return f"{heading}\n\n{table(('key', 'value', 'default', 'description'), rows)}"
 
@@ -196,7 +207,7 @@ def _default(key: str, field: Schema, section: Schema) -> str:
     if key in section.get("required", ()):
         return REQUIRED
     value = field.get("default")
-    if value is None:
+    if value in (None, []):
         return ""
     if _value(field).startswith("duration"):
         return code(format_duration(value))
@@ -222,7 +233,7 @@ def _value(field: Schema) -> str:
         return "`true`, `false`"
     if kind == "string":
         return TYPES.get(field["pattern"], "text")
-    if "propertyNames" in field:
+    if "enum" in field.get("propertyNames", {}):
         return "[fields of a Pod](#pods)"
     for value in field.get("patternProperties", {}).values():
         if value.get("type") == "array":

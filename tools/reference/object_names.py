@@ -7,12 +7,12 @@ from tools.reference.markdown import code, documented, table
 from daypass._core.kubernetes import labels
 from daypass.deploy.cluster_state import INVENTORY
 from daypass.identity.model import role_name
-from daypass.render import flow_control
 from daypass.render import names as rendered
+from daypass.render.manifests import FLOW_CONTROL
 
 OTHERS = {
     labels.POLICY_NAME: "ValidatingAdmissionPolicy and its binding.",
-    flow_control.NAME: "FlowSchema and PriorityLevelConfiguration: the share of the API server that"
+    FLOW_CONTROL: "FlowSchema and PriorityLevelConfiguration: the share of the API server that"
     " TokenRequests get.",
     INVENTORY: "ConfigMap: what `daypass apply` has applied, so that `daypass remove` removes"
     " exactly that.",

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Render; return 0, or 3 if --check finds a difference."""
     _check_options(args)
     if args.alerts or args.dashboard:
-        from daypass.render.monitoring.alerts_and_dashboard import alerts_text, dashboard_text
+        from daypass.render.monitoring import alerts_text, dashboard_text
 
         write(alerts_text() if args.alerts else dashboard_text())
         return 0

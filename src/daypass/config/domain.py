@@ -140,7 +140,7 @@ class ClassDomain(ClusterDomain):
     """A domain whose ingress or gateway has a class."""
 
     class_name: Changed[Subdomain | None] = None
-    """IngressClass of the Ingress, or GatewayClass of the new Gateway. Default: nginx for
+    """IngressClass, or GatewayClass of the new Gateway. Default: nginx for
     ingress-nginx, the cluster's default for ingress; gateway-api needs it, or `gateway`."""
 
 
@@ -164,8 +164,8 @@ class GatewayDomain(ClusterDomain):
     """A domain that a new Gateway serves, or an existing one."""
 
     gateway: Changed[GatewayOrListener | None] = None
-    """An existing Gateway, as NAMESPACE/NAME, or its https listener, as NAMESPACE/NAME/LISTENER. It
-    has the certificate, so tls is outside. Default: a new one for this host."""
+    """An existing Gateway, or with gateway-api its https listener. It has the certificate, so tls
+    is outside. Default: a new one for this host."""
 
     @property
     def ends_tls(self) -> bool:
@@ -193,9 +193,6 @@ class IstioDomain(GatewayDomain):
     front: Changed[Literal["istio"]]
 
     gateway: Changed[GatewayName | None] = None
-    """An existing Gateway, as NAMESPACE/NAME. It has the certificate, so tls is outside. Default: a
-    new one for this host."""
-
     front_labels: Changed[Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT]] = Field(
         default=GATEWAY_LABELS, min_length=1
     )

@@ -164,22 +164,21 @@ class Gate(Section, defer_build=True):
     """The proxy that checks: istio, envoy-gateway, or envoy (one machine)."""
 
     check: Annotated[Check, Opens("laxer", ("review", "jwt"))] = "jwt"
-    """What is checked. jwt: signature, claims, and whether the credential exists, in the proxy.
-    review: the same, then a TokenReview of the API server, cached."""
+    """What is checked. jwt: signature, claims, and whether the credential exists. review: the same,
+    then a TokenReview of the API server, cached."""
 
     bound_to: Added[Listed[BoundTo]] = ("Secret",)
-    """What a token may be bound to. Secret: it is revoked with that Secret. Pod: a token that
-    Kubernetes mounts into a Pod; TokenReview decides about it, so it needs check: review. none: it
-    can be revoked only with its ServiceAccount."""
+    """What a token may be bound to. Secret: it is revoked with that Secret. Pod: Kubernetes mounts
+    it into a Pod; needs check: review. none: it is revoked only with its ServiceAccount."""
 
-    hosts: Removed[Listed[GuardedHost]] = ()
+    hosts: Removed[Listed[GuardedHost]] = Field(default_factory=tuple)
     """Hosts that the gate guards: names, and patterns such as {name}.{namespace}.example.com or
     *.serving.example.com, where * is one label. istio: * alone is every host of the gateway, by any
     name. Default: the hosts of all domains."""
 
     verify_host: Harmless[Host | None] = None
     """The host that `daypass verify` calls. Default: that of the domain, if the gate guards it, or
-    else the first of hosts without a variable or a wildcard."""
+    the first of hosts without a wildcard."""
 
     headers: IdentityHeaders = Field(default_factory=IdentityHeaders)
     """Headers that the gate sets, and that it removes from what clients send."""
@@ -190,8 +189,8 @@ class Gate(Section, defer_build=True):
     audiences: Added[Annotated[Mapping[Audience, Listed[PlaceForm]], READ_ONLY, AS_DICT]] = Field(
         default_factory=dict
     )
-    """Further audiences. A token with one of them opens only its places: each a host or pattern of
-    hosts, among those that the gate guards, and with a path only what is below it."""
+    """Further audiences. A token with one of them opens only its places: hosts or patterns of hosts
+    that the gate guards, and with a path only what is below it."""
 
     allow: Removed[AllowedCallers | None] = None
     """Who may pass. Default: every identity."""
@@ -298,8 +297,8 @@ class IstioGate(ClusterGate):
     token they carry."""
 
     login_may_call_models: Harmless[bool] = False
-    """authorize and login: keep: users who log in with a browser may call every model, which is a
-    finding unless this is true."""
+    """With authorize and login: keep, browser sessions may call every model: a finding, unless this
+    is true."""
 
     gateway_namespace: Changed[Label] = ISTIO_ROOT
 
@@ -336,12 +335,8 @@ class EnvoyGatewayGate(ClusterGate):
     engine: Changed[Literal["envoy-gateway"]]
 
     check: Annotated[Literal["review"], Opens("laxer", ("review", "jwt"))] = "review"
-    """Only review: the authorizer checks signature, claims, and whether the credential exists, then
-    asks for a TokenReview of the API server, cached."""
-
     gateway: Changed[GatewayOrListener] = Field(examples=["envoy-gateway-system/public"])
-    """The Gateway to guard, as NAMESPACE/NAME; for one of its listeners, as
-    NAMESPACE/NAME/LISTENER."""
+    """The Gateway to guard, or one of its listeners."""
 
     gateway_namespace: Changed[Label] = "envoy-gateway-system"
 

@@ -155,15 +155,15 @@ class ClusterConfig(Section):
     `server`."""
 
     addresses: Added[Unique[IpAddress]] = ()
-    """IP addresses of the API servers as pods reach them (kubectl get endpointslices -n default);
-    the door may connect to no others. Default: any address, on the ports of API servers."""
+    """IP addresses of the API servers (kubectl get endpointslices -n default); the door may connect
+    to no others. Default: any address, on the ports of API servers."""
 
     issuer: Changed[Issuer | None] = None
     """The exact claim `iss` of short-lived tokens. Default: read from the cluster."""
 
     keys: Changed[FilePath | None] = None
-    """JSON Web Key Set, relative to this file, of the keys that sign short-lived tokens, for an API
-    server that does not publish them. Default: read from the cluster, again and again."""
+    """JSON Web Key Set, relative to this file, of an API server that does not publish its signing
+    keys. Default: read from the cluster, again and again."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -195,13 +195,11 @@ class Door(Section):
     included. If this is too large, clients can forge their source address."""
 
     certificate_issuer: Changed[Subdomain | None] = None
-    """ClusterIssuer of cert-manager that issues the certificate that the door shows to the ingress
-    or gateway; it needs its own authority (not ACME). Default: `daypass apply` makes and renews
-    a certificate."""
+    """ClusterIssuer of cert-manager for the certificate that the door shows to the ingress or
+    gateway; not ACME. Default: `daypass apply` makes and renews a certificate."""
 
     image: Harmless[Image | None] = None
-    """Image of Envoy, such as a copy of the official one in your registry, by tag or digest. It
-    must be of the version that daypass names. Default: the official image, by tag."""
+    """A copy of Envoy's official image, of the version that daypass names. Default: that one."""
 
     pod: Harmless[Pod] = Field(default_factory=dict)
     """Fields of Kubernetes for its Pods, such as nodeSelector."""
@@ -233,8 +231,8 @@ class Local(Section):
     """Where the metrics of door and gate are served, over http at /metrics. Default: nowhere."""
 
     upstream: UpstreamOrigin | None = None
-    """What the gate protects: a URL with a host and an optional port. http: HTTP/1.1. https: HTTP/2
-    if the server offers it. h2c: HTTP/2 without TLS (gRPC). Default: an echo service."""
+    """What the gate protects. http: HTTP/1.1. https: HTTP/2 if the server offers it. h2c: HTTP/2
+    without TLS (gRPC). Default: an echo service."""
 
     api_server: ApiServer = "embedded"
     """embedded: an API server in daypass, for a first run. external: that at `cluster.server`."""
@@ -355,9 +353,6 @@ class Metrics(Section):
     """Whether there are PodMonitors for the door, the watch, the authorizer, and the gateways of
     gates."""
 
-    service_monitor: Harmless[bool] = False
-    """Whether there are ServiceMonitors for the same, with headless Services."""
-
     labels: Harmless[OwnLabels] = Field(default_factory=dict)
     """Labels of these objects, by which a Prometheus selects them."""
 
@@ -370,7 +365,7 @@ class Metrics(Section):
 
     @model_validator(mode="after")
     def _monitors_reach_the_ports(self) -> "Metrics":
-        if (self.pod_monitor or self.service_monitor) and not self.is_served:
+        if self.pod_monitor and not self.is_served:
             raise fault(
                 "no Pod may reach the ports with metrics",
                 "add prometheusNamespaces: [NAMESPACE], with the namespace of Prometheus",

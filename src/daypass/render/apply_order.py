@@ -61,7 +61,6 @@ _KINDS = {
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
         "PodMonitor",
-        "ServiceMonitor",
         "PrometheusRule",
     ),
 }

@@ -19,15 +19,13 @@ from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Config
 from daypass.render import RenderError
 from daypass.render.apply_order import in_order
-from daypass.render.certificates import public_certificate, serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import engines_of
-from daypass.render.flow_control import flow_control
 from daypass.render.fronts import AnyFront, fronts_of
-from daypass.render.monitoring.alerts_and_dashboard import alert_and_dashboard_objects
-from daypass.render.monitoring.monitors import monitor_objects
+from daypass.render.monitoring import monitoring_objects
 from daypass.render.names import API_SERVER_AUTHORITY, API_SERVER_NAMESPACE
 from daypass.render.policy import policy_objects
+from daypass.render.prerequisites import public_certificate, serving_certificates
 from daypass.render.tls_server import door_server
 from daypass.render.workloads import authorizer_objects, door_objects, watcher_objects
 from daypass.render.yaml import document
@@ -55,6 +53,13 @@ MARK = "# Rendered by daypass from its config: edit that, and render again.\n"
 _POD_SECURITY = {
     f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")
 }
+
+FLOW_CONTROL = "daypass-token-requests"
+_PRECEDENCE = 1000
+"""After Kubernetes' own system rules, which end at 900, and before `service-accounts`, at 9000."""
+_SHARES = 10
+"""Of the server's about 255: 24 of 600 seats, enough for thousands of tokens per second."""
+_API = "flowcontrol.apiserver.k8s.io/v1"
 
 
 def domain_of(path: str) -> str:
@@ -84,7 +89,7 @@ def render_parts(config: Config, facts: ClusterFacts) -> Parts:
         parts["policy"] = in_order(policy_objects(config.policy))
     if gate := gate_objects(config, facts):
         parts["gate"] = in_order(gate)
-    if monitoring := [*monitor_objects(config), *alert_and_dashboard_objects(config)]:
+    if monitoring := monitoring_objects(config):
         parts["monitoring"] = in_order(monitoring)
     namespaces = {it["metadata"].get("namespace") for part in parts.values() for it in part}
     if config.door.namespace in namespaces:
@@ -116,7 +121,7 @@ def render_tree(parts: Parts) -> dict[str, str]:
 
 def _base(config: Config, facts: ClusterFacts, fronts: list[AnyFront]) -> list[Object]:
     behind_door = [front for front in fronts if not front.is_direct]
-    objects = flow_control()
+    objects = _flow_control()
     if len(behind_door) < len(fronts):
         objects += _api_server_authority(config, facts)
     if not behind_door:
@@ -132,6 +137,59 @@ def _base(config: Config, facts: ClusterFacts, fronts: list[AnyFront]) -> list[O
         *(document for document in verified.values() if document is not None),
         *serving_certificates(config, server, locations),
     ]
+
+
+def _flow_control() -> list[Object]:
+    """Return what gives requests from the door seats of their own at the API server.
+
+    The door forwards its callers' own credentials, so the rule selects by request:
+    `serviceaccounts/token` from ServiceAccounts and from unauthenticated users. Nodes and
+    ServiceAccounts of kube-system match before, at 500 and 900. Other ServiceAccounts that request
+    tokens share these seats, each with its own queues. A request with an invalid token fails
+    before, at authentication: only the door's rate limits bound it.
+    """
+    return [_priority_level(), _flow_schema()]
+
+
+def _priority_level() -> Object:
+    queuing = {"queues": 64, "handSize": 6, "queueLengthLimit": 50}
+    limited = {
+        "nominalConcurrencyShares": _SHARES,
+        # Idle seats are lent to others, none are borrowed: these are all there ever are.
+        "lendablePercent": 50,
+        "borrowingLimitPercent": 0,
+        "limitResponse": {"type": "Queue", "queuing": queuing},
+    }
+    return new_object(
+        _API,
+        "PriorityLevelConfiguration",
+        FLOW_CONTROL,
+        spec={"type": "Limited", "limited": limited},
+    )
+
+
+def _flow_schema() -> Object:
+    rule = {
+        "subjects": [
+            {"kind": "Group", "group": {"name": name}}
+            for name in ("system:serviceaccounts", "system:unauthenticated")
+        ],
+        "resourceRules": [
+            {
+                "verbs": ["create", "get"],
+                "apiGroups": [""],
+                "resources": ["serviceaccounts/token"],
+                "namespaces": ["*"],
+            }
+        ],
+    }
+    spec = {
+        "priorityLevelConfiguration": {"name": FLOW_CONTROL},
+        "matchingPrecedence": _PRECEDENCE,
+        "distinguisherMethod": {"type": "ByUser"},
+        "rules": [rule],
+    }
+    return new_object(_API, "FlowSchema", FLOW_CONTROL, spec=spec)
 
 
 def _api_server_authority(config: Config, facts: ClusterFacts) -> list[Object]:

@@ -1,11 +1,15 @@
-"""What the manifests depend on: Secrets, which are never rendered, and settings of others."""
+"""Who provides certificates and authorities: cert-manager, `apply`, or an administrator.
+
+Secrets are never rendered: what the manifests depend on is listed.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from daypass._core.hints import command
-from daypass.config import Config, TlsSecret
+from daypass._core.kubernetes.objects import Object, new_object
+from daypass.config import Config, TlsIssuer, TlsSecret
 from daypass.render.engines import engines_of
 from daypass.render.fronts import FRONTS, AnyFront, fronts_behind_door, fronts_of
 from daypass.render.names import API_SERVER_AUTHORITY, DOOR_PAIR, GATE_PAIR
@@ -123,3 +127,64 @@ def prerequisite_notes(config: Config) -> list[str]:
     if one_machine:
         lines.append(f"only for `{command('up')}`, not in here: {', '.join(sorted(one_machine))}")
     return lines
+
+
+def public_certificate(front: AnyFront) -> list[Object]:
+    """Return the Certificate of a public name, if the config names an issuer for it."""
+    tls, secret = front.domain.tls, front.certificate_secret
+    if not isinstance(tls, TlsIssuer) or secret is None:
+        return []
+    host, usage = front.domain.host, "server auth"
+    return [
+        _certificate(
+            front.object_name, front.certificate_namespace, secret, tls.issuer, host, usage
+        )
+    ]
+
+
+def serving_certificates(
+    config: Config, server: TlsServer, locations: Iterable[AuthorityLocation]
+) -> list[Object]:
+    """Return the Certificate of the door or the authorizer, if the config names an issuer for it.
+
+    `locations`: where gateways look for the authority. cert-manager writes it only to a Secret, and
+    only together with a certificate, so each gets one, which no server presents.
+    """
+    issuer = config.door.certificate_issuer
+    if issuer is None:
+        return []
+    own = _certificate(
+        server.name, server.namespace, server.pair, issuer, server.host, "server auth"
+    )
+    return [
+        own,
+        *(
+            _certificate(
+                server.trust,
+                namespace,
+                server.trust,
+                issuer,
+                f"trusts.{server.host}",
+                "client auth",
+            )
+            for namespace in sorted({each.namespace for each in locations if each.kind == "Secret"})
+        ),
+    ]
+
+
+def _certificate(
+    name: str, namespace: str, secret: str, issuer: str, host: str, usage: str
+) -> Object:
+    return new_object(
+        "cert-manager.io/v1",
+        "Certificate",
+        name,
+        namespace,
+        spec={
+            "secretName": secret,
+            "dnsNames": [host],
+            "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": issuer},
+            "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
+            "usages": ["digital signature", usage],
+        },
+    )

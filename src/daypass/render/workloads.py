@@ -17,7 +17,6 @@ from collections.abc import Iterable
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Address, Config
 from daypass.render import RenderError
-from daypass.render.certificates import serving_certificates
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.deployment import Deployment, Probes, network_port
 from daypass.render.engines import engines_of
@@ -40,6 +39,7 @@ from daypass.render.names import (
     GATE_PAIR,
     GATE_WATCH,
 )
+from daypass.render.prerequisites import serving_certificates
 from daypass.render.rbac import authorizer_rbac, watcher_rbac
 from daypass.render.tls_server import authorizer_server
 

@@ -41,7 +41,7 @@ from daypass.kube.lease import DURATION_SECONDS
 from daypass.local.state import runs_from
 from daypass.render.fronts import AnyFront, fronts_of
 from daypass.render.manifests import render_parts
-from daypass.render.monitoring.monitors import Scraped, scraped
+from daypass.render.monitoring import Scraped, scraped
 from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, Published
 from daypass.status import judgement

@@ -70,7 +70,7 @@ GOOD = [
     f"{ONE_MACHINE}gates: {{default: {{audience: a, engine: envoy, cacheTtl: 5s}}}}",
     f"{MINIMAL}watch: {{closeAfter: 1h}}",
     f"{MINIMAL}metrics: {{prometheusNamespaces: [m], podMonitor: true, labels: {{release: a}}}}",
-    f"{MINIMAL}metrics: {{prometheusNamespaces: [a], serviceMonitor: true, dashboard: true}}",
+    f"{MINIMAL}metrics: {{prometheusNamespaces: [a], podMonitor: true, dashboard: true}}",
     MINIMAL + "local: {metrics: '127.0.0.1:9002'}\n",
     gate("hosts: ['*']"),
     gate("engine: istio, login: keep, hosts: [ekf.example.com, '*']"),

@@ -12,7 +12,7 @@ from tools.docs.pages import ROOT, all_pages
 
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_parts
-from daypass.render.monitoring.alerts_and_dashboard import alerts_text, dashboard_text
+from daypass.render.monitoring import alerts_text, dashboard_text
 from support.rendered import config_of
 
 PAGE = "docs/how-to/troubleshooting.md"

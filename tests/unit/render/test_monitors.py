@@ -9,12 +9,11 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from daypass._core.kubernetes.objects import Object
-from daypass._core.kubernetes.syntax import is_label
 from daypass.config import Config
 from daypass.render.engines.istio import IstioEngine
-from daypass.render.monitoring.monitors import monitor_objects
+from daypass.render.monitoring import monitoring_objects
 from daypass.rules.reasons import Reason
-from support.manifest_cases import CASES, FRONTS, ISTIO
+from support.manifest_cases import CASES, FRONTS
 from support.rendered import config_of
 from support.scrapes import SCRAPES
 
@@ -42,14 +41,13 @@ def test_each_part_that_is_rendered_has_monitors_and_nothing_else_has() -> None:
     own = {"daypass-door", "daypass-gate", "daypass-gate-watch"}
     # Two gates are at listeners of one Gateway.
     gateways = {f"daypass-gateway-{gate}" for gate in ("ekf", "models", "serving")}
-    for kind in ("PodMonitor", "ServiceMonitor"):
-        assert names(of_kind(objects, kind)) == own | gateways
+    assert names(of_kind(objects, "PodMonitor")) == own | gateways
     config = monitored(FRONTS, podMonitor=True)
-    assert names(monitor_objects(config)) == {"daypass-door"}
+    assert names(monitoring_objects(config)) == {"daypass-door"}
 
 
 def test_there_is_nothing_without_the_keys() -> None:
-    assert monitor_objects(monitored(FRONTS)) == []
+    assert monitoring_objects(monitored(FRONTS)) == []
 
 
 def test_a_monitor_selects_the_pods_and_names_a_port_that_they_have() -> None:
@@ -66,35 +64,6 @@ def test_a_monitor_selects_the_pods_and_names_a_port_that_they_have() -> None:
         assert spec["namespaceSelector"]["matchNames"] == [HOME]
         ports = [each["name"] for each in template["spec"]["containers"][0]["ports"]]
         assert [each["port"] in ports for each in spec["podMetricsEndpoints"]] == [True]
-
-
-def test_a_service_monitor_selects_its_headless_service() -> None:
-    objects = CASES["metrics"].objects()
-    services = of_kind(objects, "Service")
-    pods = {each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "PodMonitor")}
-    for monitor in of_kind(objects, "ServiceMonitor"):
-        wanted = monitor["spec"]["selector"]["matchLabels"]
-        (service,) = (s for s in services if wanted.items() <= s["metadata"]["labels"].items())
-        assert service["spec"]["clusterIP"] == "None"
-        where = monitor["spec"]["namespaceSelector"]["matchNames"]
-        assert where == [service["metadata"]["namespace"]]
-        pod = pods[monitor["metadata"]["name"]]
-        assert service["spec"]["selector"] == pod["selector"]["matchLabels"]
-        assert monitor["spec"]["endpoints"] == pod["podMetricsEndpoints"]
-        assert [each["port"] for each in monitor["spec"]["endpoints"]] == [
-            each["name"] for each in service["spec"]["ports"]
-        ]
-
-
-def test_a_gate_with_a_long_name_has_a_service_that_kubernetes_accepts() -> None:
-    long = "n" * 63
-    text = ISTIO.replace("default: {", f"{long}: {{")
-    objects = monitor_objects(monitored(text, serviceMonitor=True))
-    services = {each["metadata"]["name"] for each in of_kind(objects, "Service")}
-    assert len(services) == 3
-    assert all(is_label(name) for name in services)
-    other = monitor_objects(monitored(text.replace(long, long[1:]), serviceMonitor=True))
-    assert len({each["metadata"]["name"] for each in of_kind(other, "Service")} - services) == 1
 
 
 Series = Mapping[str, str]
