@@ -53,16 +53,18 @@ gatePods: {image: 'registry.example.com/daypass:0.1.0'}
 """
 INGRESS = "front: ingress-nginx, tls: {secret: ekf-tls}"
 POLICY_BINDINGS = "validatingadmissionpolicybindings.admissionregistration.k8s.io"
-FOR_ROLES = ("create serviceaccounts/token", "watch secrets", "create events")
+FOR_ROLES = ("create serviceaccounts/token", "watch secrets")
 """A user who makes a Role has to hold its rights."""
 CASES = {
     "identity create": Case(
-        lines=(CREATE, CREATE), held=FOR_ROLES, optional=(f"get {POLICY_BINDINGS}",)
+        lines=(CREATE, CREATE),
+        held=FOR_ROLES,
+        optional=(f"get {POLICY_BINDINGS}", "list serviceaccounts"),
     ),
     "identity federate": Case(
         lines=(f"{FEDERATE} --issuer https://ci.example.com --subject job --source github",),
         held=FOR_ROLES,
-        optional=(f"get {POLICY_BINDINGS}",),
+        optional=(f"get {POLICY_BINDINGS}", "list serviceaccounts"),
     ),
     "identity list": Case(
         lines=(f"# {CREATE}", f"# {GRANT}", "identity list -n {namespace}"),
@@ -215,7 +217,7 @@ def test_up_sees_revocations_with_its_rules_and_reports_a_missing_one(
     config = up_config(
         plane,
         local=f"{{{local}, upstream: 'http://127.0.0.1:9'}}",
-        gate="{audience: gate, engine: envoy, hosts: [localhost], check: review}",
+        gates="{default: {audience: gate, engine: envoy, hosts: [localhost], check: review}}",
         door="{namespace: daypass}",
     )
     with Up(tmp_path, config, arguments=("--kubeconfig", str(file))) as up:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from daypass.gate.watch.fenced_objects import term_of
+from daypass.gate.watch.cluster_publisher import term_of
 from support.objects_api import ObjectsApi
 from support.watch_replicas import (
     CLOSE_AFTER,

@@ -20,9 +20,8 @@ from daypass.gate.publication import (
     read_shard,
 )
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.cluster_publisher import ClusterPublisher
+from daypass.gate.watch.cluster_publisher import ClusterPublisher, term_of
 from daypass.gate.watch.controller import Controller, State, WatchEvent
-from daypass.gate.watch.fenced_objects import term_of
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
 from daypass.render.cluster_facts import ClusterFacts
@@ -95,16 +94,9 @@ class AskingEngine(PlainEngine):
 
 
 class FewShards(ClusterPublisher):
-    """A publisher of few shards, so that a step takes little time. `warned`: namespaces."""
+    """A publisher of few shards, so that a step takes little time."""
 
     shards = 4
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.warned: list[str] = []
-
-    def warn(self, namespace: str) -> None:
-        self.warned.append(namespace)
 
 
 class ReplicaClock:

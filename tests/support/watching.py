@@ -112,8 +112,8 @@ def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
 
 CHECKING_EVERYTHING = (
     "-c",
-    "from daypass.gate.watch import fenced_objects\n"
-    "fenced_objects.CHECKED_AT_ONCE = 1000\n"
+    "from daypass.gate.watch import cluster_publisher\n"
+    "cluster_publisher.CHECKED_AT_ONCE = 1000\n"
     "from daypass.cli import main\n"
     "raise SystemExit(main())",
 )

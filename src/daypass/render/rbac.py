@@ -4,7 +4,7 @@ The authorizer may create TokenReviews and SubjectAccessReviews, and watch the C
 namespace: what is published is some of them. It may watch the models that a gate authorizes, and
 for a gateway that verifies no tokens read the API server's keys. The watch may list namespaces and
 ServiceAccounts, and write what it publishes, by name. In namespaces of identities, by a Role that
-`identity create` adds there, it may list Secrets and create Events.
+`identity create` adds there, it may list Secrets.
 """
 
 from daypass._core.kubernetes.objects import Object, new_object
@@ -83,11 +83,9 @@ def namespace_rights(namespace: str, home: str) -> list[Object]:
     """Return the watch's Role and RoleBinding in a namespace of identities.
 
     `home`: the watch's own namespace. To list Secrets is to read them: RBAC can't
-    restrict the watch to metadata, which is all that it requests. An Event reports credentials that
-    the gate leaves out.
+    restrict the watch to metadata, which is all that it requests.
     """
-    rules = [_rule("", ["secrets"], _WATCH), _rule("", ["events"], ["create"])]
-    return _role(GATE_WATCH, GATE_WATCH, namespace, home, rules)
+    return _role(GATE_WATCH, GATE_WATCH, namespace, home, [_rule("", ["secrets"], _WATCH)])
 
 
 def _rule(

@@ -10,9 +10,8 @@ import pytest
 
 from daypass._core.kubernetes.labels import PUBLISHED, TERM
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.cluster_publisher import BACKOFF
+from daypass.gate.watch.cluster_publisher import BACKOFF, CHECKED_AT_ONCE, term_of
 from daypass.gate.watch.controller import State, WatchEvent
-from daypass.gate.watch.fenced_objects import CHECKED_AT_ONCE, term_of
 from daypass.gate.watch.schedule import SETTLE_SECONDS
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
 from daypass.render.names import GATE_KEYS
@@ -571,13 +570,12 @@ def test_a_denial_is_published_first_and_ends_with_its_time(env: WatchEnv) -> No
     assert env.denied() == set()
 
 
-def test_what_is_left_out_is_reported_in_its_namespace(env: WatchEnv) -> None:
+def test_what_is_left_out_is_reported(env: WatchEnv) -> None:
     replica = env.leader()
     for count in (1, 2, 0, 3, 4):
         env.clock.advance(1)
         replica.observer.left_out = {"red": count} if count else {}
         replica.work()
-    assert replica.publisher.warned == ["red", "red"]
     why, over, again = replica.problems("leftOut")
     check(why, "red", reason="left-out")
     assert (over, again) == ("", why)

@@ -8,9 +8,8 @@ import pytest
 
 from daypass._core.kubernetes.labels import TERM
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.cluster_publisher import BACKOFF, AtGate
+from daypass.gate.watch.cluster_publisher import BACKOFF, AtGate, term_of
 from daypass.gate.watch.controller import State, WatchEvent
-from daypass.gate.watch.fenced_objects import term_of
 from daypass.kube.lease import DURATION_SECONDS
 from daypass.render.names import GATE_KEYS
 from daypass.rules.published import shard_name

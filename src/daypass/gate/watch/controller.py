@@ -91,14 +91,13 @@ class Leader:
 
     `published`: what is in force. It follows each write once that has succeeded; after one that
     failed, nobody knows what is in force, and so the controller takes over again. `keys`: those
-    that this leader has published. `warned`: the namespaces that know of credentials left out.
+    that this leader has published.
     """
 
     term: int
     published: Published
     state: State = State.LISTING
     keys: SigningKeys | None = None
-    warned: frozenset[str] = frozenset()
 
 
 class Controller:
@@ -334,9 +333,7 @@ class Controller:
         self._log(WatchEvent.KEYS, issuer=keys.issuer, kids=key_ids(keys.key_set))
 
     def _report(self) -> None:
-        """Log what has changed, also what is over, and warn namespaces of which credentials are
-        left out.
-        """
+        """Log what has changed, also what is over."""
         lease = self.publisher.lease
         state: dict[str, object] = {
             "state": self.state.value,
@@ -351,15 +348,6 @@ class Controller:
             why = self._logged_problems.get(kind, "")
             if why != before.get(kind, ""):
                 self._log(WatchEvent.PROBLEM, kind=kind, why=why[:LIMIT_WHY_CHARACTERS])
-        if self.leader is not None:
-            left_out = frozenset(self.observer.observation().left_out)
-            for namespace in sorted(left_out - self.leader.warned):
-                try:
-                    self.publisher.warn(namespace)
-                except DaypassError as error:
-                    why = str(error)[:LIMIT_WHY_CHARACTERS]
-                    self._log(WatchEvent.PROBLEM, kind="events", why=why)
-            self.leader.warned = left_out
 
     def _unix(self) -> float:
         """Return the time by which shards close: the API server's, if this clock is far ahead of
