@@ -109,7 +109,7 @@ MESSAGES = {
     "Secret, and cannot be revoked: request one with boundObjectRef",
     Reason.DENIED: "an administrator has denied this token",
     Reason.UNKNOWN_CREDENTIAL: "the gate does not know the credentials that this token was made "
-    "with: they were revoked, or are less than a second old",
+    "with: they were revoked, have expired, or are less than a second old",
     Reason.REVIEW_REFUSED: "the API server does not accept this token (any more)",
     Reason.REVIEW_AUDIENCE: "the API server accepts this token, but not for this audience",
     Reason.MODEL: "there is no such model, or this ServiceAccount may not use it",
