@@ -76,7 +76,7 @@ SERVING = f"""\
       path: '/serving/{{namespace}}/{{name}}/'
       resource: inferenceservices.{KSERVE}
 """
-TWO = ONE.replace("gates: {default: {", "gates:\n  default: {").replace("}}", "}") + SERVING
+TWO = ONE.replace("gates: {default: {", "gates:\n  default: {").replace("com]}}", "com]}") + SERVING
 TWO = (
     TWO.replace("gatePods: {image: 'r.example.com/daypass:1'}\n", "") + ONE[ONE.index("gatePods") :]
 )

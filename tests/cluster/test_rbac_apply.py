@@ -16,7 +16,7 @@ from support.crds import (
     install_prometheus_operator,
 )
 from support.deploying import prepare
-from support.manifest_cases import DIRECT, ENVOY_GATEWAY, FRONTS
+from support.manifest_cases import ENVOY_GATEWAY, FRONTS
 from support.rights import Case, assert_rights, forget_default_rights, omissions
 
 GATE = """\
@@ -31,12 +31,16 @@ gates:
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
 METRICS = "metrics: {prometheusNamespaces: [monitoring], podMonitor: true, alerts: true}\n"
+SMALL = """\
+version: 1
+domains: {ekf: {host: ekf.example.com, front: ingress, tls: outside}}
+"""
 CONFIGS = {
     "fronts.yaml": FRONTS + GATE + METRICS,
     "envoy.yaml": ENVOY_GATEWAY,
-    "direct.yaml": DIRECT,
+    "small.yaml": SMALL,
 }
-"""Between them, all kinds; the last has almost none."""
+"""Between them, all kinds; the last has few."""
 FLOW = "flowcontrol.apiserver.k8s.io"
 QUICK = "--yes --no-commit --no-wait"
 APPLY = {name: f"apply --config {name} {QUICK}" for name in CONFIGS}
@@ -45,7 +49,7 @@ CASES = {
         lines=(
             "# remove --yes",
             "diff --config fronts.yaml",
-            f"# {APPLY['direct.yaml']}",
+            f"# {APPLY['small.yaml']}",
             "diff --config fronts.yaml",
             "diff --config envoy.yaml",
             f"# {APPLY['envoy.yaml']}",

@@ -17,7 +17,6 @@ from support.rendered import only
 EXCEPTIONS = {
     "container-image-pull-policy": "the tag is a version; a door starts without the registry",
     "deployment-has-host-podantiaffinity": "topology spread does it without blocking a rollout",
-    "ingress-targets-service": "direct leads to the Service of the API server",
 }
 MORE = ("container-seccomp-profile", "container-ports-check")
 

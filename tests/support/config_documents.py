@@ -112,7 +112,7 @@ def front(name: str, required: Mapping[str, Part], **optional: Part) -> Part:
 listeners = gateways | gateways.map(lambda name: f"{name}/https")
 own_labels = st.dictionaries(labels, label_values, min_size=1, max_size=2)
 cluster_domains = st.one_of(
-    front("ingress-nginx", {"tls": certificates | outside}, className=names, direct=bools),
+    front("ingress-nginx", {"tls": certificates | outside}, className=names),
     front("ingress", {"tls": certificates | outside}, className=names),
     front("istio", {"tls": outside, "gateway": gateways}),
     front("istio", {"tls": certificates}, frontLabels=own_labels),
@@ -314,8 +314,6 @@ def _fit(found: Document, gates: Document) -> None:
     """Add or change what sections need because of others."""
     local, cluster = found.get("local", {}), found.setdefault("cluster", {})
     in_cluster = [gate for gate in gates.values() if gate.get("engine") != "envoy"]
-    if any(domain.get("direct") for domain in found["domains"].values()):
-        cluster.pop("server", None)
     if in_cluster:
         cluster["issuer"] = ISSUER
         found["gatePods"] = {"image": IMAGE, **found.get("gatePods", {})}

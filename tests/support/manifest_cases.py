@@ -81,14 +81,6 @@ door: {namespace: edge, replicas: 3, trustedHops: 2, certificateIssuer: internal
 limits: {requestsPerSecond: 50, perSourcePerSecond: 5}
 """
 
-DIRECT = """\
-version: 1
-cluster: {certificateAuthority: ca.crt}
-domains:
-  ekf: {host: ekf.example.com, front: ingress-nginx, direct: true, tls: {secret: ekf-tls}}
-  alb: {host: alb.example.com, front: ingress-nginx, direct: true, tls: outside}
-"""
-
 ISTIO = """\
 version: 1
 cluster: {issuer: 'https://kubernetes.default.svc'}
@@ -227,7 +219,6 @@ OLD = frozenset(
 """What a cluster of some years ago serves, of the kinds that changed."""
 
 CASES = {
-    "direct": Case(text=DIRECT, facts=ClusterFacts(authority_pem=AUTHORITY_PEM)),
     "envoy-gateway": Case(text=ENVOY_GATEWAY),
     "fronts": Case(text=FRONTS),
     "gates": Case(text=GATES),

@@ -153,7 +153,7 @@ def find_network_limits(snapshot: Snapshot, config: Config) -> Iterator[Finding]
     home = config.door.namespace
     for front in fronts_of(config):
         own = front.pods_namespace
-        if own is None or front.is_direct or own == home:
+        if own is None or own == home:
             continue
         limits = [each for each in snapshot.of(NETWORK_POLICIES) if _limits(each, own, front)]
         rules = [rule for each in limits for rule in each["spec"].get("egress") or ()]

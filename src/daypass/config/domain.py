@@ -14,7 +14,6 @@ from daypass.config.types import (
     AS_DICT,
     READ_ONLY,
     Changed,
-    Enabled,
     GatewayName,
     GatewayOrListener,
     Harmless,
@@ -148,10 +147,6 @@ class IngressNginxDomain(ClassDomain):
     """A domain that ingress-nginx serves."""
 
     front: Changed[Literal["ingress-nginx"]]
-
-    direct: Enabled = False
-    """The ingress forwards to the API server without the door. It can't refuse all that the door
-    refuses."""
 
 
 class IngressDomain(ClassDomain):

@@ -37,7 +37,6 @@ _PLACE = ("gateway", "gateway_namespace", "gateway_labels")
 """The fields of a gate that say which gateway it guards."""
 _WITHOUT_POLICY = {"longestLifetime": DEFAULT_LONGEST_LIFETIME_SECONDS}
 _WHY = {
-    "domains.NAME.direct": "requests go straight to the API server, without a door",
     "domains.NAME.tls": "TLS may end before the ingress or gateway, where nothing sees plain http",
     "gates.NAME.allow": "every identity may pass",
     "gates.NAME.headers.groups": "callers can set the previous header themselves",
@@ -158,9 +157,7 @@ def _entries(place: Location, opens: Opens, then: Any, now: Openings) -> _Found:
     known = then if isinstance(then, dict) else {}
     if opens == ADDED:
         for name in (each for each in now if each not in known):
-            is_direct = now[name].get("direct")
-            how = "straight to the API server, without a door" if is_direct else "through the door"
-            yield (*place, name), f" is published, {how}"
+            yield (*place, name), " is published"
     elif then is not known:
         yield place, ""
     else:

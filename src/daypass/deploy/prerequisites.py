@@ -18,7 +18,6 @@ from daypass._core.threads import in_parallel
 from daypass.deploy.facts import certificates_in
 from daypass.deploy.objects import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
-from daypass.render.names import API_SERVER_NAMESPACE, CLUSTER_AUTHORITY
 from daypass.render.prerequisites import Prerequisite
 
 LIFETIME = datetime.timedelta(days=5 * 365)
@@ -116,9 +115,6 @@ def provide_prerequisites(
             provided.missing.append(need)
         elif need.content == "pair":
             authorities[need.name] = _provide_certificate(cluster, ref, need, found, provided)
-        elif need.content == "api-server-authority":
-            source = ObjectRef.core("ConfigMap", API_SERVER_NAMESPACE, CLUSTER_AUTHORITY)
-            copy(need, _authority(cluster, source) or "")
     for need in needs:
         if not (pair := need.pair):
             continue

@@ -10,7 +10,6 @@ are for one machine and left out. Raises RenderError if a config leaves somethin
 manifests need.
 """
 
-import base64
 from typing import TypeAlias
 
 from daypass._core.hints import command
@@ -23,7 +22,6 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import engines_of
 from daypass.render.fronts import AnyFront, fronts_of
 from daypass.render.monitoring import monitoring_objects
-from daypass.render.names import API_SERVER_AUTHORITY, API_SERVER_NAMESPACE
 from daypass.render.policy import policy_objects
 from daypass.render.prerequisites import public_certificate, serving_certificates
 from daypass.render.tls_server import door_server
@@ -91,9 +89,7 @@ def render_parts(config: Config, facts: ClusterFacts) -> Parts:
         parts["gate"] = in_order(gate)
     if monitoring := monitoring_objects(config):
         parts["monitoring"] = in_order(monitoring)
-    namespaces = {it["metadata"].get("namespace") for part in parts.values() for it in part}
-    if config.door.namespace in namespaces:
-        parts["base"].insert(0, _namespace(config))
+    parts["base"].insert(0, _namespace(config))
     return parts
 
 
@@ -120,20 +116,14 @@ def render_tree(parts: Parts) -> dict[str, str]:
 
 
 def _base(config: Config, facts: ClusterFacts, fronts: list[AnyFront]) -> list[Object]:
-    behind_door = [front for front in fronts if not front.is_direct]
-    objects = _flow_control()
-    if len(behind_door) < len(fronts):
-        objects += _api_server_authority(config, facts)
-    if not behind_door:
-        return objects
     server = door_server(config)
-    verified = {type(front): front.verification(server) for front in behind_door}
+    verified = {type(front): front.verification(server) for front in fronts}
     locations = [
-        location for front in behind_door if (location := front.authority_location()) is not None
+        location for front in fronts if (location := front.authority_location()) is not None
     ]
     return [
-        *objects,
-        *door_objects(config, behind_door, facts.authority_pem),
+        *_flow_control(),
+        *door_objects(config, fronts, facts.authority_pem),
         *(document for document in verified.values() if document is not None),
         *serving_certificates(config, server, locations),
     ]
@@ -190,17 +180,6 @@ def _flow_schema() -> Object:
         "rules": [rule],
     }
     return new_object(_API, "FlowSchema", FLOW_CONTROL, spec=spec)
-
-
-def _api_server_authority(config: Config, facts: ClusterFacts) -> list[Object]:
-    """Return the API server's authority for fronts without a door, if the config names it.
-
-    It is no secret, but ingress-nginx reads it only from a Secret.
-    """
-    if config.cluster.certificate_authority is None:
-        return []
-    data = {"ca.crt": base64.b64encode(facts.authority_pem.encode()).decode()}
-    return [new_object("v1", "Secret", API_SERVER_AUTHORITY, API_SERVER_NAMESPACE, data=data)]
 
 
 def _verify_namespace(config: Config, fronts: list[AnyFront]) -> None:

@@ -33,13 +33,10 @@ GATE_TRUST = "daypass-gate-trust"
 """Secret or ConfigMap where the gateway looks for the authorizer's `ca.crt`."""
 
 API_SERVER_AUTHORITY = "daypass-api-server-authority"
-"""ConfigMap or Secret: the `ca.crt` that verifies the API server."""
+"""ConfigMap: the `ca.crt` that verifies the API server."""
 
 CLUSTER_AUTHORITY = "kube-root-ca.crt"
 """ConfigMap with `ca.crt`, which Kubernetes maintains in every namespace."""
-
-API_SERVER_NAMESPACE = "default"
-"""The namespace of the Service `kubernetes`."""
 
 SERVICE_PORT = 443
 

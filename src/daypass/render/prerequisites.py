@@ -11,11 +11,11 @@ from daypass._core.hints import command
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Config, TlsIssuer, TlsSecret
 from daypass.render.engines import engines_of
-from daypass.render.fronts import FRONTS, AnyFront, fronts_behind_door, fronts_of
-from daypass.render.names import API_SERVER_AUTHORITY, DOOR_PAIR, GATE_PAIR
+from daypass.render.fronts import FRONTS, AnyFront, fronts_of
+from daypass.render.names import DOOR_PAIR, GATE_PAIR
 from daypass.render.tls_server import AuthorityLocation, TlsServer, authorizer_server, door_server
 
-Content: TypeAlias = Literal["pair", "authority", "api-server-authority", "public-pair"]
+Content: TypeAlias = Literal["pair", "authority", "public-pair"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,6 @@ class Prerequisite:
     - pair: `tls.crt` and `tls.key` of the door or the authorizer for `host`, and the `ca.crt` that
       verifies it; `apply` creates it.
     - authority: the `ca.crt` of the Secret `pair`, where a front looks for it; `apply` copies it.
-    - api-server-authority: the `ca.crt` of kube-root-ca.crt; `apply` copies it.
     - public-pair: `tls.crt` and `tls.key` for `host`; the administrator creates it.
     """
 
@@ -40,14 +39,14 @@ class Prerequisite:
 def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
     """Return every object that must exist, each once."""
     found: list[Prerequisite] = []
-    if behind_door := fronts_behind_door(config):
-        locations = (front.authority_location() for front in behind_door)
+    if fronts := fronts_of(config):
+        locations = (front.authority_location() for front in fronts)
         found += _serving(config, door_server(config), locations)
     reviewed = [engine for engine in engines_of(config) if engine.gate.is_reviewed]
     if reviewed:
         places = (engine.authority_location() for engine in reviewed)
         found += _serving(config, authorizer_server(config), places)
-    return tuple(dict.fromkeys([*found, *_of_names(fronts_of(config))]))
+    return tuple(dict.fromkeys([*found, *_of_names(fronts)]))
 
 
 def _serving(
@@ -84,19 +83,11 @@ def _of_names(fronts: list[AnyFront]) -> Iterator[Prerequisite]:
                 name=front.domain.tls.secret,
                 host=front.domain.host,
             )
-        if front.is_direct and front.config.cluster.certificate_authority is None:
-            yield Prerequisite(
-                content="api-server-authority",
-                kind="Secret",
-                namespace=front.namespace,
-                name=API_SERVER_AUTHORITY,
-            )
 
 
 _NOTES: dict[Content, str] = {
     "pair": "a certificate for {host}, its key, and ca.crt; `{apply}` creates it",
     "authority": "the ca.crt that verifies the {server}; `{apply}` copies it",
-    "api-server-authority": "the ca.crt of kube-root-ca.crt; `{apply}` copies it",
     "public-pair": "the certificate of {host} and its key; create it",
 }
 
@@ -110,7 +101,7 @@ def prerequisite_notes(config: Config) -> list[str]:
         + _NOTES[each.content].format(host=each.host, server=servers.get(each.pair), apply=apply)
         for each in prerequisites(config)
     ]
-    pods = ((config.door, fronts_behind_door(config)), (config.gate_pods, config.cluster_gates))
+    pods = ((config.door, fronts_of(config)), (config.gate_pods, config.cluster_gates))
     pulled = {
         str(secret["name"])
         for each, exist in pods

@@ -126,7 +126,7 @@ def _judge_foreign(check: str, response: HttpResponse, target: VerificationTarge
     )
 
 
-def judge_tokenless(response: HttpResponse, target: VerificationTarget) -> Finding:
+def judge_tokenless(response: HttpResponse) -> Finding:
     """Judge a POST without a token, which the door itself refuses."""
     check, code = "no-token", response.status
     status = Status.parse(response.body)
@@ -137,9 +137,7 @@ def judge_tokenless(response: HttpResponse, target: VerificationTarget) -> Findi
         return warning(
             check,
             f"a POST without a token reaches the API server, which refuses it ({code})",
-            "this is as expected without a door (`direct: true`)"
-            if target.is_direct
-            else "is there a door before the API server?",
+            "is there a door before the API server?",
         )
     if 200 <= code < 300:
         return failure(
@@ -204,9 +202,7 @@ def blocked_requests(target: VerificationTarget) -> list[BlockedRequest]:
     ]
 
 
-def judge_blocked(
-    request: BlockedRequest, response: HttpResponse | None, target: VerificationTarget
-) -> Finding:
+def judge_blocked(request: BlockedRequest, response: HttpResponse | None) -> Finding:
     """Judge the response to a request that must be blocked. None: the connection was closed."""
     if response is None:
         return ok(BLOCKED, f"{request.what}: the connection is closed")
@@ -224,8 +220,6 @@ def judge_blocked(
         return warning(
             BLOCKED, fact, "it is still a TokenRequest, but its path is changed on the way"
         )
-    if target.is_direct:
-        return warning(BLOCKED, fact, "`direct: true` cannot refuse this: use a door")
     return failure(BLOCKED, fact, _TAKE_DOWN)
 
 

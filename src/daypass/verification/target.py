@@ -44,7 +44,6 @@ class VerificationTarget:
     is_local: bool = False
     has_issuer: bool = False
     has_record: bool = False
-    is_direct: bool = False
     certificate_authority: str | None = None
     gates: tuple[GateTarget, ...] = ()
     issuer: str | None = None
@@ -99,7 +98,6 @@ def targets_of(
             is_local=front is None,
             has_issuer=isinstance(domain.tls, TlsIssuer),
             has_record=front is not None and bool(front.dns_annotations),
-            is_direct=front is not None and front.is_direct,
             certificate_authority=certificate_authority or own_authority,
             gates=tuple(gates),
             issuer=config.cluster.issuer,

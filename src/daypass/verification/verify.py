@@ -147,22 +147,21 @@ class Verifier:
             yield skipped("api-server", "nothing is sent over an untrusted connection")
             return
 
-        def judged(
-            check: str, method: str, judge: Callable[[HttpResponse, VerificationTarget], Finding]
-        ) -> Finding:
+        def judged(check: str, method: str, judge: Callable[[HttpResponse], Finding]) -> Finding:
             return _judged(
                 lambda: prober.request(method, target.token_path),
-                lambda response: judge(response, target),
+                judge,
                 partial(failure, check),
             )
 
         with ThreadPoolExecutor(THREADS) as pool:
-            anonymous = pool.submit(judged, "api-server", "GET", judge_anonymous)
+            anonymous = pool.submit(
+                judged, "api-server", "GET", partial(judge_anonymous, target=target)
+            )
             tokenless = pool.submit(judged, "no-token", "POST", judge_tokenless)
             plain = pool.submit(self._check_plain_http, target)
             blocked = [
-                pool.submit(_check_blocked, prober, each, target)
-                for each in blocked_requests(target)
+                pool.submit(_check_blocked, prober, each) for each in blocked_requests(target)
             ]
             forged = pool.submit(self._check_forged_tokens, target)
             with_credentials = pool.submit(self._check_credentials, prober, target)
@@ -334,8 +333,8 @@ def _judged(
     return judge(response)
 
 
-def _check_blocked(prober: Prober, request: BlockedRequest, target: VerificationTarget) -> Finding:
+def _check_blocked(prober: Prober, request: BlockedRequest) -> Finding:
     response = None
     with suppress(TransportError):
         response = prober.request(request.method, request.target)
-    return judge_blocked(request, response, target)
+    return judge_blocked(request, response)

@@ -46,7 +46,6 @@ def test_every_example_and_default_in_the_schema_is_valid() -> None:
 GOOD = [
     MINIMAL,
     DESIGN,
-    MINIMAL.replace("istio", "ingress-nginx").replace("tls:", "direct: true\n    tls:"),
     "version: 1\ndomains:\n  l: {host: localhost, front: envoy}\n",
     "version: 1\ndomains:\n  l: {host: '::1', front: envoy,"
     " tls: {files: {certificate: a, key: b}}}\n",

@@ -39,7 +39,6 @@ domains:                                        # one or several
     front: ingress-nginx                        # | ingress | istio | gateway-api | envoy
     tls: {secret: ekf-tls}                      # | {issuer: letsencrypt} | {files: ...} | outside
     dns: external-dns                           # | none
-    direct: false
   serving: {host: serving.example.com, front: istio, tls: {secret: serving-tls}}
 door: {namespace: daypass, replicas: 2, trustedHops: 1}
 policy:

@@ -41,7 +41,6 @@ WIDER = {
         "https://b.example.com/kubernetes",
     ),
     "another prefix": ("version: 1", "version: 1\nprefix: /k", "prefix: /k, was /kubernetes"),
-    "no door": ("tls: {secret: ekf-tls}", "tls: {secret: ekf-tls}, direct: true", URL, "direct"),
     "TLS ends before the front": ("tls: {secret: ekf-tls}", "tls: outside", URL, "tls: outside"),
     "pods of another namespace": (
         "{secret: ekf-tls}", "{secret: ekf-tls}, frontNamespace: x", URL, "frontNamespace: x",

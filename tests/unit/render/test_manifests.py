@@ -113,21 +113,6 @@ def test_api_versions_depend_on_what_the_cluster_serves() -> None:
     assert new["DestinationRule"] == "networking.istio.io/v1"
 
 
-def test_the_direct_path_pattern_matches_whole_paths_and_is_accepted_by_nginx() -> None:
-    objects = rendered(MINIMAL.replace("tls:", "direct: true, tls:") + "prefix: /a-b/c\n")
-    (rule,) = only(objects, "Ingress")["spec"]["rules"]
-    (path,) = rule["http"]["paths"]
-    assert path["pathType"] == "ImplementationSpecific"
-    # ingress-nginx: internal/ingress/annotations/parser, IsValidRegex
-    assert re.fullmatch(r"[/\-._~a-zA-Z0-9:^$\[\](){}*+?|&=\\]*", path["path"])
-    token = "/api/v1/namespaces/n-1/serviceaccounts/b.c/token"
-    matched = re.match(path["path"], f"/a-b/c{token}", re.IGNORECASE)
-    assert matched is not None
-    assert matched[1] == token
-    for other in (f"{token}/x", f"{token}s", "/api/v1/namespaces/n/secrets/x"):
-        assert not re.match(path["path"], f"/a-b/c{other}", re.IGNORECASE)
-
-
 @pytest.mark.parametrize(
     ("domain", "fact"),
     [
@@ -135,7 +120,6 @@ def test_the_direct_path_pattern_matches_whole_paths_and_is_accepted_by_nginx() 
         ("host: a.example, front: istio, tls: outside", "domains.a"),
         ("host: a.example, front: gateway-api, tls: {secret: a}", "domains.a"),
         ("host: a.example, front: gateway-api, className: x, tls: outside", "domains.a"),
-        (f"{NGINX}, direct: true}}\ncluster: {{server: 'https://10.0.0.1'", "https://10.0.0.1"),
         (f"{NGINX}}}\ndoor: {{namespace: default", "default"),
         (f"{NGINX}}}\ndoor: {{namespace: kube-system", "kube-system"),
         (f"{NGINX}}}\ndoor: {{namespace: ingress-nginx", "ingress-nginx"),
@@ -149,7 +133,6 @@ def test_the_direct_path_pattern_matches_whole_paths_and_is_accepted_by_nginx() 
         "istio",
         "gateway-api",
         "class",
-        "direct",
         "default",
         "kube-system",
         "front",
@@ -163,24 +146,11 @@ def test_an_incomplete_config_is_rejected_with_a_hint(domain: str, fact: str) ->
     assert refused.value.exit_code == 2
 
 
-@pytest.mark.parametrize("key", ["alerts", "dashboard"])
-def test_without_a_door_and_a_gate_there_is_no_namespace_unless_monitoring_has_objects_in_it(
-    key: str,
-) -> None:
-    direct = MINIMAL.replace("tls:", "direct: true, tls:")
-    assert "Namespace" not in {value["kind"] for value in rendered(direct)}
-    objects = rendered(f"{direct}metrics: {{{key}: true}}\n")
-    assert only(objects, "Namespace")["metadata"]["name"] == "daypass"
-
-
 def test_only_pods_that_are_rendered_need_credentials_of_a_registry() -> None:
     pulls = "door: {pod: {imagePullSecrets: [{name: registry}]}}\n"
     text = f"{MINIMAL}{pulls}gatePods: {{pod: {{imagePullSecrets: [{{name: other}}]}}}}\n"
     assert "daypass/registry" in str(prerequisite_notes(config_of(text)))
-    direct = text.replace("tls:", "direct: true, tls:")
-    assert not {"daypass/registry", "daypass/other"} & {
-        *str(prerequisite_notes(config_of(direct))).split()
-    }
+    assert "daypass/other" not in str(prerequisite_notes(config_of(text)))
 
 
 def test_prerequisites_are_listed() -> None:

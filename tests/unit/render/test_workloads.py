@@ -117,7 +117,6 @@ def test_the_door_has_no_token_and_no_permissions() -> None:
         ("front: istio", ["ingress-nginx", "istio-system"]),
         ("front: ingress", None),
         ("front: ingress, frontNamespace: x", ["ingress-nginx", "x"]),
-        ("front: ingress-nginx, direct: true, frontNamespace: y", ["ingress-nginx"]),
     ],
 )  # fmt: skip
 def test_only_the_fronts_reach_the_door(more: str, opened: list[str] | None) -> None:

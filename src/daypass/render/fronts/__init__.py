@@ -40,8 +40,3 @@ def fronts_of(config: Config, facts: ClusterFacts = _NO_FACTS) -> list[AnyFront]
         kinds[type(domain)](name=name, domain=domain, config=config, facts=facts)
         for name, domain in config.cluster_domains.items()
     ]
-
-
-def fronts_behind_door(config: Config) -> list[AnyFront]:
-    """Return the fronts that forward to the door."""
-    return [front for front in fronts_of(config) if not front.is_direct]

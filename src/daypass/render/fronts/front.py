@@ -66,11 +66,6 @@ class Front(ABC, Generic[D]):
         return {}
 
     @property
-    def is_direct(self) -> bool:
-        """Whether it forwards to the API server without the door."""
-        return False
-
-    @property
     def object_name(self) -> str:
         """Name of its objects for this domain."""
         return f"daypass-domain-{self.name}"

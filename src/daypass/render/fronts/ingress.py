@@ -2,9 +2,7 @@
 
 - any controller gets an Ingress with a plain Prefix; whether it speaks TLS to a Service and
   verifies it is up to it
-- ingress-nginx gets annotations that verify the door. With `direct`, without a door: a regex and a
-  rewrite that lead to the API server, and refuse much less than the door: see
-  docs/how-to/ingresses/direct.md
+- ingress-nginx gets annotations that verify the door
 """
 
 from typing import ClassVar, TypeVar
@@ -12,17 +10,8 @@ from typing import ClassVar, TypeVar
 from daypass._core.hints import docs_page
 from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass.config import ClassDomain, IngressDomain, IngressNginxDomain
-from daypass.config.exposure import DOOR_BODY_LIMIT_BYTES
-from daypass.config.settings import IN_CLUSTER
-from daypass.render import RenderError
 from daypass.render.fronts.front import Front
-from daypass.render.names import (
-    API_SERVER_AUTHORITY,
-    API_SERVER_NAMESPACE,
-    DOOR,
-    DOOR_PAIR,
-    SERVICE_PORT,
-)
+from daypass.render.names import DOOR, DOOR_PAIR, SERVICE_PORT
 from daypass.render.tls_server import door_server
 
 C = TypeVar("C", bound=ClassDomain)
@@ -33,19 +22,11 @@ class ControllerFront(Front[C]):
 
     route_kind: ClassVar = GroupKind("networking.k8s.io", "Ingress")
 
-    def ingress(
-        self,
-        *,
-        class_name: str | None,
-        annotations: dict[str, str],
-        path: str = "",
-        path_type: str = "Prefix",
-        service: str = DOOR,
-    ) -> Object:
-        """Return an Ingress that leads a path to a Service; by default the prefix to the door."""
-        backend = {"service": {"name": service, "port": {"number": SERVICE_PORT}}}
+    def ingress(self, *, class_name: str | None, annotations: dict[str, str]) -> Object:
+        """Return an Ingress that leads the prefix to the door."""
+        backend = {"service": {"name": DOOR, "port": {"number": SERVICE_PORT}}}
         host = self.domain.host
-        paths = [{"path": path or self.config.prefix, "pathType": path_type, "backend": backend}]
+        paths = [{"path": self.config.prefix, "pathType": "Prefix", "backend": backend}]
         spec: Object = {"rules": [{"host": host, "http": {"paths": paths}}]}
         if class_name is not None:
             spec["ingressClassName"] = class_name
@@ -80,10 +61,6 @@ class IngressFront(ControllerFront[IngressDomain]):
         return {"projectcontour.io/upstream-protocol.tls": str(SERVICE_PORT)}
 
 
-_TAIL = "/api/v1/namespaces/[a-z0-9-]+/serviceaccounts/[a-z0-9.-]+/token"
-"""In characters that the controller allows in a path. It ignores case, and `$` also matches before
-a line feed at the end."""
-
 _USUAL_CLASS = "nginx"
 
 
@@ -102,54 +79,11 @@ class IngressNginxFront(ControllerFront[IngressNginxDomain]):
         + docs_page("how-to/leave-ingress-nginx.md"),
     )
 
-    @property
-    def is_direct(self) -> bool:
-        """Whether it forwards to the API server without the door."""
-        return self.domain.direct
-
-    @property
-    def namespace(self) -> str:
-        """Namespace of its Ingress: that of the Service that it leads to."""
-        return API_SERVER_NAMESPACE if self.is_direct else self.config.door.namespace
-
     def objects(self) -> list[Object]:
         """Return the Ingress."""
         class_name = self.domain.class_name or _USUAL_CLASS
-        if self.is_direct:
-            return [self._direct(class_name)]
         secret, host = f"{self.namespace}/{DOOR_PAIR}", door_server(self.config).host
         return [self.ingress(class_name=class_name, annotations=_verified_tls(secret, host))]
-
-    def _direct(self, class_name: str) -> Object:
-        # It is in `default`, the namespace of the Service `kubernetes`.
-        config = self.config
-        if config.cluster.server != IN_CLUSTER:
-            raise RenderError(
-                f"domains.{self.name}.direct leads to the Service of the API server, and"
-                f" cluster.server names {config.cluster.server}",
-                f"leave cluster.server out (it is {IN_CLUSTER}), or direct",
-            )
-        secret = f"{self.namespace}/{API_SERVER_AUTHORITY}"
-        annotations = {
-            **_verified_tls(secret, config.cluster.server_name),
-            **_annotations(
-                {
-                    "use-regex": "true",
-                    "rewrite-target": "/$1",
-                    "proxy-body-size": f"{DOOR_BODY_LIMIT_BYTES}",
-                    "limit-rps": f"{config.limits.per_source_per_second}",
-                    # No door behind the front could refuse plain http.
-                    **({"force-ssl-redirect": "true"} if self.domain.ends_tls else {}),
-                }
-            ),
-        }
-        return self.ingress(
-            class_name=class_name,
-            annotations=annotations,
-            path=f"{config.prefix}({_TAIL})$",
-            path_type="ImplementationSpecific",
-            service="kubernetes",
-        )
 
 
 def _verified_tls(secret: str, name: str) -> dict[str, str]:
@@ -158,20 +92,15 @@ def _verified_tls(secret: str, name: str) -> dict[str, str]:
     The controller silently ignores a value that it does not know, and then verifies nothing: only
     `"on"` turns verification on. `secret` includes its namespace.
     """
-    return _annotations(
-        {
-            "backend-protocol": "HTTPS",
-            "proxy-ssl-verify": "on",
-            "proxy-ssl-verify-depth": "2",
-            "proxy-ssl-secret": secret,
-            "proxy-ssl-name": name,
-            "proxy-ssl-server-name": "on",
-            # Plain http is not redirected: the door refuses it and says why.
-            "ssl-redirect": "false",
-            "force-ssl-redirect": "false",
-        }
-    )
-
-
-def _annotations(values: dict[str, str]) -> dict[str, str]:
+    values = {
+        "backend-protocol": "HTTPS",
+        "proxy-ssl-verify": "on",
+        "proxy-ssl-verify-depth": "2",
+        "proxy-ssl-secret": secret,
+        "proxy-ssl-name": name,
+        "proxy-ssl-server-name": "on",
+        # Plain http is not redirected: the door refuses it and says why.
+        "ssl-redirect": "false",
+        "force-ssl-redirect": "false",
+    }
     return {f"nginx.ingress.kubernetes.io/{key}": value for key, value in values.items()}

@@ -16,7 +16,7 @@ from daypass.config import Config
 from daypass.render.engines import engines_of
 from daypass.render.engines.engine import ProxyMetrics
 from daypass.render.envoy.bootstrap import METRICS, PATH
-from daypass.render.fronts import fronts_behind_door
+from daypass.render.fronts import fronts_of
 from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.render.workloads import (
     AUTHORIZER_STATUS_PORT,
@@ -121,7 +121,7 @@ def scraped(config: Config) -> Iterator[Scraped]:
     """Yield the Pods with metrics. Gates of several listeners have the same ones."""
     engines = engines_of(config)
     own = {
-        DOOR: (METRICS, DOOR_METRICS_PORT, bool(fronts_behind_door(config))),
+        DOOR: (METRICS, DOOR_METRICS_PORT, bool(fronts_of(config))),
         GATE: (STATUS, AUTHORIZER_STATUS_PORT, any(each.gate.is_reviewed for each in engines)),
         GATE_WATCH: (STATUS, WATCHER_STATUS_PORT, bool(engines)),
     }
