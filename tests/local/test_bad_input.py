@@ -88,7 +88,7 @@ TYPOS: dict[str, Row] = {
     "daypass identity show bto": (1, "did you mean bot?"),
     "daypass identity rotate bto": (1, "daypass identity list -A"),
     "daypass identity list -n tema": (1, "daypass identity list -A"),
-    "sed -i s/domains/domain/ daypass.yaml; daypass render": (2, "did you mean 'domains'?"),
+    "sed -i s/domains/domain/ daypass.yaml; daypass render": (2, "did you mean domains?"),
     "sed -i s/door/dor/ bot.json; daypass token --credentials bot.json": (2, "did you mean door?"),
 }
 READERS = {

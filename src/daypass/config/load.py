@@ -175,8 +175,7 @@ def _words(
         return f"{name} is missing", _example_of(location, document)
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", context["expected"])
-        near = suggest(place.value, words) if isinstance(place.value, str) else None
-        hint = f"did you mean {shown(near)}?" if near else ""
+        hint = did_you_mean(place.value, words, "") if isinstance(place.value, str) else ""
         return f"{prefix}expected {one_of(words)}, {found}", hint
     if kind == EXPECTED:
         return f"{prefix}expected {context['what']}, {found}", ""

@@ -19,7 +19,7 @@ from daypass.config import (
     TlsSecret,
 )
 from daypass.config.domain import TlsFilePair
-from daypass.config.settings import ClusterConfig, Limits
+from daypass.config.settings import ClusterConfig
 from unit.config.texts import DESIGN, FOLDER, MINIMAL, read
 
 AUDIENCE = "istio-ingressgateway.istio-system.svc.cluster.local"
@@ -60,27 +60,6 @@ def test_every_field_of_the_example_config_is_read() -> None:
     assert config.gates["default"] == IstioGate(audience=AUDIENCE, hosts=("ekf.example.com",))
     assert config.local.gate == Address("127.0.0.1", 8444)
     assert config.local.upstream == "http://127.0.0.1:8080"
-
-
-def test_a_minimal_file_has_every_default() -> None:
-    config = read(MINIMAL)
-    assert config.cluster.server == "https://kubernetes.default.svc"
-    assert config.cluster.server_name == "kubernetes.default.svc"
-    assert config.cluster.certificate_authority is None
-    assert config.cluster.issuer is None
-    assert config.cluster.keys is None
-    assert config.prefix == "/kubernetes"
-    ekf = config.domains["ekf"]
-    assert isinstance(ekf, IstioDomain)
-    assert (ekf.dns, ekf.gateway, ekf.front_namespace) == ("none", None, None)
-    door = config.door.model_dump(exclude_none=True)
-    assert door == {"namespace": "daypass", "replicas": 2, "trustedHops": 1, "pod": {}}
-    assert config.policy is None
-    assert not config.gates
-    assert config.limits == Limits(requests_per_second=200, per_source_per_second=10)
-    assert str(config.local.door) == "127.0.0.1:8443"
-    assert config.local.upstream is None
-    assert config.local.api_server == "embedded"
 
 
 def test_policy_and_gate_are_strict_by_default() -> None:
@@ -141,22 +120,6 @@ def test_file_paths_are_relative_to_the_config_folder() -> None:
     )
 
 
-def test_the_front_envoy_needs_no_certificate() -> None:
-    config = read("version: 1\ndomains:\n  l: {host: '::1', front: envoy}\n")
-    assert config.domains["l"].tls is None
-
-
-@pytest.mark.parametrize(
-    ("written", "seconds"),
-    [("24h", 86_400), ("90d", 7_776_000), ("1h30m", 5400), ("10m", 600), ("3600", 3600),
-     ("600s", 600), ("1d1h1m1s", 90_061), ("4294967296", 2**32), ('"1h"', 3600)],
-)  # fmt: skip
-def test_a_lifetime_is_converted_to_seconds(written: str, seconds: int) -> None:
-    policy = read(MINIMAL + f"policy: {{audiences: [a], longestLifetime: {written}}}\n").policy
-    assert policy is not None
-    assert policy.longest_lifetime_seconds == seconds
-
-
 @pytest.mark.parametrize(
     ("server", "host", "port"),
     [
@@ -170,27 +133,6 @@ def test_the_server_name_defaults_to_the_server_host(server: str, host: str, por
     cluster = read(MINIMAL + f"cluster: {{server: '{server}'}}\n").cluster
     assert (cluster.server_host, cluster.server_port) == (host, port)
     assert cluster.server_name == host
-
-
-@pytest.mark.parametrize(
-    "written", ["127.0.0.1:8443", "localhost:0", "0.0.0.0:80", "'[::1]:8443'", "'[::]:65535'"]
-)
-def test_a_listen_address_keeps_its_spelling(written: str) -> None:
-    config = read(MINIMAL + f"local: {{door: {written}}}\n")
-    assert str(config.local.door) == written.strip("'")
-
-
-@pytest.mark.parametrize(
-    ("door", "gate"),
-    [
-        ("127.0.0.1:0", "127.0.0.1:0"), ("localhost:0", "127.0.0.1:0"),
-        ("localhost:8443", "127.0.0.1:8444"), ("127.0.0.1:8443", "127.0.0.2:8443"),
-        ("127.0.0.1:8443", "[::1]:8443"), ("localhost:8443", "10.0.0.1:8443"),
-    ],
-)  # fmt: skip
-def test_door_and_gate_may_both_use_port_0_or_addresses_of_their_own(door: str, gate: str) -> None:
-    local = read(MINIMAL + f"local: {{door: '{door}', gate: '{gate}'}}\n").local
-    assert (str(local.door), str(local.gate)) == (door, gate)
 
 
 @pytest.mark.parametrize("name", ["on", "true", "123"])

@@ -108,7 +108,7 @@ REFUSED: dict[str, list[Refused]] = {
         wrong(ENVOY.replace("envoy", "envoy, tls: {^files: {certificate: a}}"), "files.key"),
     ],
     "a domain needs a known front": [
-        bad_domain("front: ^istoi, tls: outside", "domains.a.front", "'istoi'", "'istio'"),
+        bad_domain("front: ^istoi, tls: outside", "domains.a.front", "'istoi'", "mean istio?"),
         wrong("version: 1\ndomains:\n  ^a: {host: a.example.com, tls: outside}\n",
               "domains.a.front", "istio | gateway-api"),
     ],
@@ -133,7 +133,7 @@ REFUSED: dict[str, list[Refused]] = {
         beyond("cluster: {addresses: [10.0.0.1, ^10.0.0.1]}", "cluster.addresses[1]"),
     ],
     "a gate fits its engine": [
-        bad_gate("engine: ^istoi", "gates.default.engine", "'istoi'", "'istio'"),
+        bad_gate("engine: ^istoi", "gates.default.engine", "'istoi'", "did you mean istio"),
         wrong(f"{MINIMAL}gates: {{^default: {{audience: a, engine: envoy-gateway}}}}\n",
               "gates.default.gateway", "envoy-gateway-system/public"),
         bad_gate("engine: envoy-gateway, gateway: ^public", "'public'", "NAMESPACE/NAME"),
