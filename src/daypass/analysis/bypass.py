@@ -11,7 +11,7 @@ from daypass._core.kubernetes.objects import Object
 from daypass._core.text import join_names
 from daypass.analysis.routes import (
     ANY,
-    Route,
+    GatewayRoute,
     gateway_routes,
     in_common,
     listener_of,
@@ -36,7 +36,7 @@ def find_other_names(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
         if not isinstance(gate, IstioGate) or gate.guards_every_host:
             continue
         key, patterns = f"gates.{name}", [*map(HostPattern.parse, gate.hosts)]
-        guarded, others = set[str](), list[Route]()
+        guarded, others = set[str](), list[GatewayRoute]()
         for one in of_others(routes_of(snapshot, gate), config):
             if any(pattern.is_near(one.host.replace(ANY, "any-host")) for pattern in patterns):
                 guarded |= one.leads_to
@@ -83,7 +83,7 @@ def find_opened_routes(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
     for name, gate in config.cluster_gates.items():
         if not gate.audiences:
             continue
-        served, reached, opened = routes_of(snapshot, gate), set[Route](), list[str]()
+        served, reached, opened = routes_of(snapshot, gate), set[GatewayRoute](), list[str]()
         for audience, places in gate.audiences.items():
             forms = [*map(Place.parse, places)]
             if more := {one for one in served if any(_serves_more(one, form) for form in forms)}:
@@ -104,7 +104,7 @@ def shares_hosts(host: str, pattern: HostPattern) -> bool:
     return in_common(host, pattern.text) is not None or any(map(pattern.is_near, longer))
 
 
-def _serves_more(one: Route, place: Place) -> bool:
+def _serves_more(one: GatewayRoute, place: Place) -> bool:
     """Return whether a wildcard's route may serve a place, and hosts that are none of it."""
     if ANY not in one.host or place.host.matches(one.host.replace(ANY, "any")):
         return False
@@ -115,7 +115,7 @@ def _serves_more(one: Route, place: Place) -> bool:
     )
 
 
-def _describe_hosts(served: Iterable[Route]) -> Iterator[tuple[str, str]]:
+def _describe_hosts(served: Iterable[GatewayRoute]) -> Iterator[tuple[str, str]]:
     """Yield which hosts are meant, and a phrase that names their owners and gateway: for each host,
     but for many names of one gateway together.
     """

@@ -9,7 +9,7 @@ from daypass._core.hints import command
 from daypass._core.kubernetes.labels import is_ours
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.text import join_names, printable
-from daypass.analysis.routes import ANY, Route, every_route, in_common, of_others, servers
+from daypass.analysis.routes import ANY, GatewayRoute, every_route, in_common, of_others, servers
 from daypass.analysis.snapshot import (
     NAMESPACES,
     NETWORK_POLICIES,
@@ -66,7 +66,7 @@ def find_collisions(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
         )
 
 
-def _captures(route: Route, prefix: str) -> Iterator[str]:
+def _captures(route: GatewayRoute, prefix: str) -> Iterator[str]:
     """Yield the paths of a route where requests for the door could end.
 
     A path with a shorter segment does not count: every gateway prefers the longer path, except for
@@ -144,7 +144,7 @@ def find_lost_hosts(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
             )
 
 
-def _is_at_istio(route: Route) -> bool:
+def _is_at_istio(route: GatewayRoute) -> bool:
     return route.owner.startswith("VirtualService ")
 
 

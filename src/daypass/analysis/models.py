@@ -23,7 +23,7 @@ from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP
 from daypass._core.text import join_names
 from daypass.analysis.bypass import shares_hosts
 from daypass.analysis.pods import EVERYBODY, callers_of
-from daypass.analysis.routes import ANY, Route, every_route, in_common, routes_of
+from daypass.analysis.routes import ANY, GatewayRoute, every_route, in_common, routes_of
 from daypass.analysis.snapshot import (
     AUTHORIZATION_POLICIES,
     HTTP_ROUTES,
@@ -313,7 +313,7 @@ def find_missing_rights(snapshot: Snapshot, config: Config) -> Iterator[Finding]
 
 
 def foreign_routes(
-    served: Iterable[Route], rules: Sequence[ModelRule], models: ModelNames
+    served: Iterable[GatewayRoute], rules: Sequence[ModelRule], models: ModelNames
 ) -> Iterator[str]:
     """Yield a line for each route whose host or path names a model of another namespace."""
     found = dict[tuple[str, str], set[str]]()
@@ -328,7 +328,7 @@ def foreign_routes(
             yield f"{owner} takes requests for {join_names(sorted(others))} on {gateway}"
 
 
-def is_read(one: Route, rules: Iterable[ModelRule]) -> bool:
+def is_read(one: GatewayRoute, rules: Iterable[ModelRule]) -> bool:
     """Return whether the gate reads a model from every request to a host, or to its paths there.
 
     It reads a path on every host alike. What is only near is refused, on the rule's own host.
@@ -342,7 +342,9 @@ def is_read(one: Route, rules: Iterable[ModelRule]) -> bool:
     return False
 
 
-def _named(rule: ModelRule, one: Route, known: Mapping[str, Set[str]]) -> Iterator[tuple[str, str]]:
+def _named(
+    rule: ModelRule, one: GatewayRoute, known: Mapping[str, Set[str]]
+) -> Iterator[tuple[str, str]]:
     """Yield namespace and name of each model that a route's host or a path of it may mean."""
     if not shares_hosts(one.host, rule.host):
         return

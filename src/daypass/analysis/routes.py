@@ -40,7 +40,7 @@ _LITERAL = re.compile(r"\^?((?:(?:[\w/~%-]|\\[^\w])(?![?*{]))*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class GatewayRoute:
     """A host (or `*`, `*.example.com`) that `owner` adds to a gateway, and its services.
 
     `namespace`: the owner's. `is_ours`: it has daypass's labels, which anybody can write.
@@ -71,18 +71,18 @@ class Server:
     document: Object
 
 
-def of_others(routes: Iterable[Route], config: Config) -> Iterator[Route]:
+def of_others(routes: Iterable[GatewayRoute], config: Config) -> Iterator[GatewayRoute]:
     """Yield what daypass has not made: anybody can write its labels, but not in its namespace."""
     home = config.door.namespace
     return (each for each in routes if not (each.is_ours and each.namespace == home))
 
 
-def every_route(snapshot: Snapshot) -> set[Route]:
+def every_route(snapshot: Snapshot) -> set[GatewayRoute]:
     """Return what all gateways serve."""
     return {*virtual_services(snapshot), *gateway_routes(snapshot), *ingresses(snapshot)}
 
 
-def routes_of(snapshot: Snapshot, gate: ClusterGate) -> set[Route]:
+def routes_of(snapshot: Snapshot, gate: ClusterGate) -> set[GatewayRoute]:
     """Return what is served at the gateway of a gate."""
     if isinstance(gate, IstioGate):
         return _at_istio(snapshot, gate)
@@ -101,7 +101,7 @@ def listener_of(gate: EnvoyGatewayGate) -> tuple[str, str | None]:
     return f"{namespace}/{name}", listener[0] if listener else None
 
 
-def _at_istio(snapshot: Snapshot, gate: IstioGate) -> set[Route]:
+def _at_istio(snapshot: Snapshot, gate: IstioGate) -> set[GatewayRoute]:
     """Return what Istio's gateway serves, by Istio and Gateway API kinds and by Ingresses."""
     own, namespace = dict(gate.gateway_labels), gate.gateway_namespace
     query = ObjectQuery("", "Pod", namespace, selector(own), metadata_only=True)
@@ -153,7 +153,7 @@ def servers(snapshot: Snapshot) -> Iterator[Server]:
 
 def gateway_routes(
     snapshot: Snapshot, concerns: Callable[[Object, Object], bool] = lambda *_: True
-) -> Iterator[Route]:
+) -> Iterator[GatewayRoute]:
     """Yield what Gateway API listeners serve for which `concerns(gateway, listener)`."""
     gateways = {path_of(gateway): gateway for gateway in snapshot.of(GATEWAYS)}
     for route in [*snapshot.of(HTTP_ROUTES), *snapshot.of(GRPC_ROUTES)]:
@@ -214,7 +214,7 @@ def _paths_of_rules(route: Object) -> Iterator[str]:
 
 def virtual_services(
     snapshot: Snapshot, selects: Callable[[Mapping[str, str]], bool] = lambda selector: True
-) -> Iterator[Route]:
+) -> Iterator[GatewayRoute]:
     """Yield what Istio Gateways serve whose selector `selects` the gateway's pods."""
     gateways = {
         path_of(gateway): gateway
@@ -303,7 +303,7 @@ def _destinations(service: Object) -> Iterator[str]:
             yield short if "." in host else f"{host}.{here}"
 
 
-def ingresses(snapshot: Snapshot) -> Iterator[Route]:
+def ingresses(snapshot: Snapshot) -> Iterator[GatewayRoute]:
     """Yield the hosts of Ingresses of every class; KServe writes them in Standard mode."""
     for ingress in snapshot.of(INGRESSES):
         annotations = ingress["metadata"].get("annotations") or {}
@@ -334,10 +334,10 @@ def _path_of_ingress(listed: Object, annotations: Mapping[str, str]) -> str:
 
 def _route(
     route: Object, gateway: str, host: str, leads_to: frozenset[str], paths: Iterable[str]
-) -> Route:
+) -> GatewayRoute:
     metadata = route["metadata"]
     makers = (group_of(each["apiVersion"]) for each in metadata.get("ownerReferences") or ())
-    return Route(
+    return GatewayRoute(
         owner=owner_of(route),
         namespace=metadata["namespace"],
         gateway=gateway,

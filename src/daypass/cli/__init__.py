@@ -18,9 +18,8 @@ import gc
 import os
 import sys
 
-from daypass.cli.console import flush_stderr, log, warn, write
+from daypass.cli.console import flush_stderr, log, write
 
-__all__ = ["log", "main", "warn", "write"]
 GROUPS = {
     "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential", "doctor"),
     "identities, and what their tokens may do": ("identity", "gate"),

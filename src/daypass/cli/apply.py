@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from daypass._core.findings import exit_code
 from daypass._core.hints import command, docs_page, kubectl
-from daypass.cli import deployment, log, options
-from daypass.cli.console import Progress
+from daypass.cli import deployment, options
+from daypass.cli.console import Progress, log
 from daypass.cli.output import confirm, write_changes, write_result
 from daypass.cli.progress import progress
 

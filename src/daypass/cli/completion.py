@@ -21,6 +21,7 @@ from threading import Thread
 from typing import Any
 
 from daypass import cli
+from daypass.cli.console import write
 
 EXTRA = None
 SUMMARY = "print a script that completes daypass commands in a shell"
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    cli.write(_SCRIPTS[args.shell])
+    write(_SCRIPTS[args.shell])
     return 0
 
 
@@ -76,7 +77,7 @@ def complete(words: list[str]) -> int:
         if word and word.startswith(last if word.startswith("-") else begun)
     ]
     with suppress(Exception):
-        cli.write("\n".join([*lines, f":{directive}", ""]))
+        write("\n".join([*lines, f":{directive}", ""]))
     return 0
 
 

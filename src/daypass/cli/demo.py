@@ -10,8 +10,8 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.hints import command, path_with_daypass
 from daypass._core.kubernetes.syntax import PROBE_PATH
 from daypass._core.server.daemon import handle_end_signals
-from daypass.cli import log, write
 from daypass.cli.colour import paint
+from daypass.cli.console import log, write
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:

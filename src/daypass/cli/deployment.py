@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from daypass._core.findings import Finding
-from daypass.cli import log, options, warn
+from daypass.cli import options
+from daypass.cli.console import log, warn
 from daypass.cli.progress import progress
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.hints import command
-from daypass.cli import deployment, log, options
+from daypass.cli import deployment, options
+from daypass.cli.console import log
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:

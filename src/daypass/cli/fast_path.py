@@ -10,7 +10,7 @@ import sys
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
-from daypass.cli import warn
+from daypass.cli.console import warn
 from daypass.client.shared_cache import CacheWarning, SharedTokenCache, cache_folder, entry_name
 
 TYPE_CHECKING = False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from daypass import cli
 from daypass.cli import parser as command_line
+from daypass.cli.console import write
 from daypass.cli.parser import fold, parser_of
 
 EXTRA = None
@@ -22,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    cli.write(help_text(args.command))
+    write(help_text(args.command))
     return 0
 
 

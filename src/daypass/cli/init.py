@@ -10,7 +10,8 @@ from pathlib import Path
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.text import unified_diff
-from daypass.cli import log, options, warn
+from daypass.cli import options
+from daypass.cli.console import log, warn
 from daypass.cli.output import did, write_changes
 
 SUMMARY = "write a new daypass.yaml, or adopt an EKF repository"

@@ -10,7 +10,8 @@ from argparse import ArgumentParser, Namespace
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
-from daypass.cli import log, options, write
+from daypass.cli import options
+from daypass.cli.console import log, write
 from daypass.cli.fast_path import cached_token
 from daypass.cli.output import as_text
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
-from daypass.cli import log, warn
+from daypass.cli.console import log, warn
 from daypass.cli.fast_path import parse_lifetime
 
 if TYPE_CHECKING:

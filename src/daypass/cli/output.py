@@ -19,8 +19,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.findings import Finding, Level
 from daypass._core.text import mask_unprintable, printable
-from daypass.cli import log, warn, write
 from daypass.cli.colour import paint, paint_lines
+from daypass.cli.console import log, warn, write
 from daypass.cli.options import again
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.hints import command
-from daypass.cli import deployment, log, options, warn
+from daypass.cli import deployment, options
+from daypass.cli.console import log, warn
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 

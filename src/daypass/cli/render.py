@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
-from daypass.cli import deployment, log, options, write
+from daypass.cli import deployment, options
+from daypass.cli.console import log, write
 from daypass.cli.output import KubernetesList, as_text, write_changes, write_objects
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.findings import exit_code
 from daypass._core.hints import docs_page
 from daypass._core.text import mask_unprintable
-from daypass.cli import options, write
+from daypass.cli import options
 from daypass.cli.colour import paint
+from daypass.cli.console import write
 from daypass.cli.identity.list import display_age
 from daypass.cli.output import as_text, columns, watch
 from daypass.cli.progress import progress

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from daypass.cli import log, write
+from daypass.cli.console import log, write
 from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
 from daypass.client.credentials_source import read_source
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import Placeholder, command
 from daypass._core.text import mask_unprintable, printable
-from daypass.cli import options, warn, write
+from daypass.cli import options
+from daypass.cli.console import warn, write
 from daypass.cli.output import as_text, write_result
 from daypass.trace.search import NO_DOOR_LOG, PAST_THE_DOOR, Logs, Traced
 

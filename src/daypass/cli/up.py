@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, path_with_daypass
-from daypass.cli import console, log, options
+from daypass.cli import console, options
+from daypass.cli.console import log
 from daypass.cli.output import write_result
 from daypass.cli.progress import progress
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, exit_code, ok
 from daypass._core.text import mask_unprintable
-from daypass.cli import log, options, warn, write
+from daypass.cli import options
 from daypass.cli.colour import paint
+from daypass.cli.console import log, warn, write
 from daypass.cli.output import finding_lines, write_result
 from daypass.cli.progress import progress
 

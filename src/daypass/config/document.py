@@ -36,7 +36,7 @@ _SYNTAX_HINT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Position:
     """Where a value is in the file. `location`: as far as the file has it."""
 
     location: Location
@@ -54,7 +54,7 @@ class Document:
     empty: list[Location] = field(default_factory=list)
     """Keys and list items without a value."""
 
-    def find(self, location: Location) -> Place:
+    def find(self, location: Location) -> Position:
         """Return the place of a value, or of the nearest one around it.
 
         Steps that the document does not have are left out: pydantic's locations have the name of
@@ -68,7 +68,7 @@ class Document:
                 key, node = below
                 value = value[step]  # type: ignore[index]
                 found.append(step)
-        return Place(
+        return Position(
             location=tuple(found),
             key_mark=_mark(key.start_mark),
             mark=_mark(node.start_mark),

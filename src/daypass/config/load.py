@@ -20,7 +20,7 @@ from daypass._core.files import UnsafeFileError, read_ordinary
 from daypass._core.hints import command
 from daypass._core.text import did_you_mean, suggest
 from daypass.config.config import VERSION, Config
-from daypass.config.document import Document, Location, Place, described, read_document
+from daypass.config.document import Document, Location, Position, described, read_document
 from daypass.config.errors import EXPECTED, FAULT, Problems, one_of, shown
 from daypass.config.schema import level_at
 
@@ -103,7 +103,7 @@ def _explain(errors: Sequence[ErrorDetails], document: Document, problems: Probl
         problems.add(mark, *_words(error, location, place, document))
 
 
-def _place(error: ErrorDetails, document: Document) -> tuple[Location, Place]:
+def _place(error: ErrorDetails, document: Document) -> tuple[Location, Position]:
     """Return the location of an error as people see it, and the place there or around it."""
     steps = (*error["loc"], *error.get("ctx", {}).get("at", ()))
     place = document.find(steps)
@@ -111,7 +111,7 @@ def _place(error: ErrorDetails, document: Document) -> tuple[Location, Place]:
     return (*place.location, *(steps[-1:] if is_missing else ())), place
 
 
-def _follows(error: ErrorDetails, place: Place) -> bool:
+def _follows(error: ErrorDetails, place: Position) -> bool:
     """Whether an error is only the consequence of another one."""
     if error["type"] == "too_short":  # pydantic counts the entries that are valid
         return bool(place.value)
@@ -157,7 +157,7 @@ def _without_value(location: Location, document: Document) -> tuple[str, str]:
 
 
 def _words(
-    error: ErrorDetails, location: Location, place: Place, document: Document
+    error: ErrorDetails, location: Location, place: Position, document: Document
 ) -> tuple[str, str]:
     """Message and hint."""
     kind, context = error["type"], error.get("ctx", {})

@@ -287,10 +287,12 @@ def _check_certificate(route: Route, target: VerificationTarget, now_unix: float
         fact = f"the certificate of {address.host} is not trusted: {error.verify_message}"
         return failure(check, fact, _certificate_hint(error.verify_code))
     except OSError as error:
-        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        missing, reason = "connection to", error.strerror
+        if isinstance(error, ssl.SSLError):
+            missing, reason = "TLS with", error.reason
         return failure(
             check,
-            f"no TLS with {address}: {printable(reason or type(error).__name__)}",
+            f"no {missing} {address}: {printable(reason or type(error).__name__)}",
             "does the ingress or gateway listen there, and does a firewall let you through?",
         )
     days = int((ssl.cert_time_to_seconds(str(fields["notAfter"])) - now_unix) // 86400)

@@ -7,7 +7,7 @@ import pytest
 from daypass._core.kubernetes.labels import OWNED
 from daypass._core.kubernetes.objects import Object
 from daypass.analysis.models import ModelNames, foreign_routes, is_read
-from daypass.analysis.routes import Route, literal_beginning, routes_of
+from daypass.analysis.routes import GatewayRoute, literal_beginning, routes_of
 from daypass.analysis.snapshot import Snapshot
 from daypass.config import Config
 from support.kserve import (
@@ -65,7 +65,7 @@ POD = make(
     "istio": "ingressgateway", "gateway.networking.k8s.io/gateway-name": "public"}}}  # fmt: skip
 
 
-def served_at(config: Config, *documents: Object) -> set[Route]:
+def served_at(config: Config, *documents: Object) -> set[GatewayRoute]:
     """What is served at the gateway that has the gate."""
     return routes_of(Snapshot(look_of(*documents, pods=[POD])), config.cluster_gates["default"])
 

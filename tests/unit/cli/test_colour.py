@@ -10,6 +10,7 @@ import pytest
 import daypass
 from daypass import cli
 from daypass.cli.colour import paint_lines
+from daypass.cli.console import warn
 from support.terminal import Terminal
 
 VERIFY = ("verify", "https://127.0.0.1:9/kubernetes")
@@ -57,7 +58,7 @@ def test_errors_and_warnings_have_a_coloured_start(
     start, _, rest = capsys.readouterr().err.partition("\x1b[0m")
     assert start == "\x1b[31mdaypass:"
     assert "\x1b" not in rest
-    cli.warn("careful", "so")
+    warn("careful", "so")
     assert capsys.readouterr().err == "\x1b[33mdaypass: warning:\x1b[0m careful\n  so\n"
 
 

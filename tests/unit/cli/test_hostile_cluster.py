@@ -11,7 +11,8 @@ import pytest
 
 from daypass._core.findings import Finding, Level
 from daypass._core.kubernetes import labels
-from daypass.cli import log, main
+from daypass.cli import main
+from daypass.cli.console import log
 from daypass.cli.output import as_text, write_changes
 from daypass.cli.verify import Findings, findings_text
 from daypass.deploy.objects import ObjectRef, object_diff

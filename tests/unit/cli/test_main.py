@@ -19,6 +19,7 @@ from tools.reference.commands import command_parsers
 import daypass
 from daypass import cli
 from daypass._core.errors import DaypassError, UsageError
+from daypass.cli.console import write
 from daypass.cli.options import add_output
 from daypass.client.door import check_audience
 from daypass.client.errors import CredentialsError
@@ -270,6 +271,6 @@ def test_text_that_stdout_cannot_encode_is_escaped(
 ) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
-    cli.write(text + "\n")
+    write(text + "\n")
     escaped = text.encode("ascii", "backslashreplace").decode()
     assert written.getvalue().decode("ascii") == f"{escaped}\n"

@@ -64,7 +64,7 @@ def test_a_pipe_gets_no_status_line_and_rich_is_not_imported() -> None:
 PROGRAM = """
 import threading
 from argparse import Namespace
-from daypass.cli import log, write
+from daypass.cli.console import log, write
 from daypass.cli.progress import progress
 
 def work(name):

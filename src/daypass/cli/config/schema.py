@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from daypass.cli import write
+from daypass.cli.console import write
 
 SUMMARY = "print the JSON Schema of daypass.yaml, for editors"
 EPILOG = """examples:

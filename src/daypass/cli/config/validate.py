@@ -8,7 +8,8 @@ from typing import Annotated
 
 from daypass._core.findings import Problem
 from daypass._core.hints import command
-from daypass.cli import log, options
+from daypass.cli import options
+from daypass.cli.console import log
 from daypass.cli.output import write_result
 
 SUMMARY = "show each mistake in the config file, with file, line and column"

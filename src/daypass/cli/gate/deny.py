@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass._core.hints import Placeholder, command, kubectl
-from daypass.cli import log, options, warn
+from daypass.cli import options
+from daypass.cli.console import log, warn
 from daypass.cli.gate import load_gates, read_token
 from daypass.cli.output import did, write_result
 

@@ -13,7 +13,8 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
 from daypass._core.files import read_text
 from daypass._core.text import mask_unprintable
-from daypass.cli import options, warn
+from daypass.cli import options
+from daypass.cli.console import warn
 from daypass.cli.gate import load_gates, read_token
 from daypass.cli.output import write_result
 from daypass.rules.reasons import Reason

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK, parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.server.daemon import allow_many_files, write_stdout
-from daypass.cli import log, options
+from daypass.cli import options
+from daypass.cli.console import log
 from daypass.cli.gate import listen_address, load_gates
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.net import HostPort
 from daypass._core.server.daemon import JsonLog, handle_end_signals, write_stdout
-from daypass.cli import log, options
+from daypass.cli import options
+from daypass.cli.console import log
 from daypass.cli.gate import listen_address, load_gates
 
 if TYPE_CHECKING:

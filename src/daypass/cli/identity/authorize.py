@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, options, warn
+from daypass.cli import options
+from daypass.cli.console import log, warn
 from daypass.cli.output import KubernetesList, did, write_objects
 
 if TYPE_CHECKING:

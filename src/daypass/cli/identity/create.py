@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from daypass._core.hints import command, kubectl
 from daypass._core.kubernetes import labels
-from daypass.cli import log, options, warn
+from daypass.cli import options
+from daypass.cli.console import log, warn
 from daypass.cli.output import KubernetesList, warn_of_git, write_credentials, write_objects
 
 if TYPE_CHECKING:

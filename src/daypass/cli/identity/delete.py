@@ -9,7 +9,8 @@ from typing import Annotated
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import kubectl
-from daypass.cli import log, options, warn
+from daypass.cli import options
+from daypass.cli.console import log, warn
 from daypass.cli.output import confirm, did, write_result
 from daypass.cli.progress import progress
 

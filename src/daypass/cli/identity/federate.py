@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daypass._core.errors import UsageError
-from daypass.cli import log, options, warn, write
+from daypass.cli import options
+from daypass.cli.console import log, warn, write
 from daypass.cli.output import as_text, did, write_credentials
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, Level, exit_code
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
-from daypass.cli import log, options, write
+from daypass.cli import options
+from daypass.cli.console import log, write
 from daypass.cli.output import as_text, columns
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from daypass._core.hints import command, kubectl
-from daypass.cli import log, options, warn
+from daypass.cli import options
+from daypass.cli.console import log, warn
 from daypass.cli.output import confirm, did, write_result
 
 SUMMARY = "revoke an identity's long-lived and short-lived tokens"

@@ -13,7 +13,8 @@ from daypass._core.clock import parse_seconds
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
-from daypass.cli import log, options
+from daypass.cli import options
+from daypass.cli.console import log
 from daypass.cli.output import did, warn_of_git, write_credentials, write_result
 from daypass.cli.progress import progress
 

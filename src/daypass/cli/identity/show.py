@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from daypass._core.findings import exit_code
 from daypass._core.text import mask_unprintable
-from daypass.cli import log, options
+from daypass.cli import options
+from daypass.cli.console import log
 from daypass.cli.identity.list import (
     IdentityOutput,
     display_age,

@@ -41,7 +41,7 @@ BACKLOG = 512
 _log = logging.getLogger("daypass.local.apiserver")
 
 
-class _Connection(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     server: _HttpServer
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
@@ -126,7 +126,7 @@ class _HttpServer(ThreadingHTTPServer):
         self._tls = server_context(str(certificate_file), str(key_file))
         self._tls.set_alpn_protocols(["http/1.1"])
         self._open: set[socket.socket] = set()
-        super().__init__((HOST, 0), _Connection)
+        super().__init__((HOST, 0), _RequestHandler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Return a new connection. Its own thread does the handshake."""
