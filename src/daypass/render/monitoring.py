@@ -68,7 +68,7 @@ def _alerts_and_dashboard(config: Config) -> list[Object]:
 
 
 def _read(name: str) -> str:
-    return files(__name__).joinpath(name).read_text()
+    return files("daypass.render").joinpath(name).read_text()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
