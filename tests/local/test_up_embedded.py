@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from daypass._core.files import write_private
 from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED
@@ -293,7 +294,7 @@ def test_a_kubeconfig_for_the_embedded_api_server_needs_no_audience(tmp_path: Pa
             "--certificate-authority", up.authority_file, "--credentials", tmp_path / "bot.json",
             "--kubeconfig-out", tmp_path / "kube", environment=environment,
         )  # fmt: skip
-        user = json.loads((tmp_path / "kube").read_text())["users"][0]["user"]["exec"]
+        user = yaml.safe_load((tmp_path / "kube").read_text())["users"][0]["user"]["exec"]
         answer = output_of(user["command"], *user["args"], environment=environment)
         token = json.loads(answer)["status"]["token"]
         review = {"spec": {"token": token}}
