@@ -124,7 +124,7 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
         assert (prefix, told.count(THEIR_SERVICE)) == ("warning", 1)
         assert "Gateway istio-system/public" in told
         assert "serving.example.com" in told
-        assert "gate.hosts: ['*']" in hint
+        assert "gates.default.hosts: ['*']" in hint
         planned = json.loads(run(*QUICK_APPLY, "--dry-run", "--output", "json")[0])
         facts = [each["fact"] for each in planned["findings"] if each["check"] == "gate-hosts"]
         assert facts == [told]

@@ -36,7 +36,6 @@ LINES = (
     "apply --no-commit --directory other",
     "remove",
     "init new --host a.example.com --front ingress-nginx --tls secret:x --audience g",
-    "kubeconfig --server https://api.example.com --credentials bot.json --kubeconfig-out new",
     "gate deny --jti 0b2c8d0e-5d0f",
     "gate deny --jti denied --undo",
     f"identity create bot -n team {DOOR} --credentials-out bot.json",

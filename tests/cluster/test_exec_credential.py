@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cluster.conftest import write_credentials
 from daypass._core.jwt import decode_unverified
@@ -55,7 +56,7 @@ class Person:
 
     def plugin(self, **changes: object) -> None:
         """Change what stands below `exec` in the kubeconfig."""
-        document = json.loads(self.kubeconfig.read_text())
+        document = yaml.safe_load(self.kubeconfig.read_text())
         document["users"][0]["user"]["exec"].update(changes)
         self.kubeconfig.write_text(json.dumps(document))
 
@@ -148,7 +149,7 @@ def test_one_token_serves_many_runs_and_a_stale_one_is_replaced(
 
 
 def test_a_token_for_somebody_else_is_refused_by_the_api_server(person: Person) -> None:
-    document = json.loads(person.kubeconfig.read_text())
+    document = yaml.safe_load(person.kubeconfig.read_text())
     args = document["users"][0]["user"]["exec"]["args"]
     person.plugin(args=args[: args.index("--audience")])
     done = person.kubectl("get", "configmaps")
@@ -178,7 +179,7 @@ def test_the_kubeconfig_merges_with_another_one(person: Person) -> None:
         "apiVersion: v1\nkind: Config\ncurrent-context: theirs\n"
         "contexts: [{name: theirs, context: {cluster: none, user: none}}]\n"
     )
-    name = json.loads(person.kubeconfig.read_text())["current-context"]
+    name = yaml.safe_load(person.kubeconfig.read_text())["current-context"]
     both = {"KUBECONFIG": f"{other}:{person.kubeconfig}"}
     done = person.run("kubectl", "--context", name, "get", "configmaps", **both)
     assert done.returncode == 0, done.stderr

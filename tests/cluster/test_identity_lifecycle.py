@@ -107,20 +107,6 @@ def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(shell: Ad
     assert accepts(shell.cluster, shell.credentials().token().value, GATE)
 
 
-def test_without_a_cluster_objects_are_rendered_all_the_same(shell: AdminShell) -> None:
-    kubeconfig = shell.folder / "dead.kubeconfig"
-    kubeconfig.write_text(
-        shell.plane.kubeconfig.read_text().replace(shell.plane.url, "https://[::1]:9")
-    )
-    out, words = shell.create("--dry-run=client", "-o", "json", "--kubeconfig", str(kubeconfig))
-    warning = message_with(words, "https://[::1]:9 ")
-    assert warning.startswith("warning: ")
-    check(warning, reason="not-asked")
-    assert [each["kind"] for each in json.loads(out)["items"]] == [
-        "ServiceAccount", "Role", "RoleBinding", "Secret",
-    ]  # fmt: skip
-
-
 def test_a_dry_run_creates_nothing(shell: AdminShell) -> None:
     for where in ("client", "server"):
         _, words = shell.create(f"--dry-run={where}")
