@@ -144,7 +144,7 @@ def test_a_route_is_reported_if_istio_prefers_it_to_kserves(env: ServingEnv, rou
 
 
 def test_a_host_without_a_route_gets_that_of_a_wildcard_which_is_reported(env: ServingEnv) -> None:
-    narrow = f"  audiences: {{alice: ['{{name}}.alice.{DOMAIN}']}}\n"
+    narrow = f"    audiences: {{alice: ['{{name}}.alice.{DOMAIN}']}}\n"
     config = config_of(f"policy: {{audiences: [serving, alice]}}\n{CONFIG}{narrow}")
     pipelines = theirs("*", name="pipelines", uri={"prefix": "/pipeline/"})
     with there(env, virtual_service(IRIS, ROUTING), pipelines):

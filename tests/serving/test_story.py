@@ -145,7 +145,7 @@ def administer(story: Story) -> None:
     """What the page "Models" says, with one domain and one gate."""
     host, is_ekf = story.domain, story.domain == EKF
     audience = EKF_AUDIENCE if is_ekf else SERVING_AUDIENCE
-    place = {} if is_ekf else {"gatewayNamespace": SERVING.namespace}
+    where = {"gatewayNamespace": SERVING.namespace, "gatewayLabels": dict(SERVING.labels)}
     gate: Gate = {
         "audience": audience,
         "hosts": [f"{{name}}.{{namespace}}.{host}", host],
@@ -154,11 +154,11 @@ def administer(story: Story) -> None:
             {"host": f"{{name}}.{{namespace}}.{host}", "resource": RESOURCE},
             {"host": host, "path": PATH, "resource": RESOURCE},
         ],
-        **place,
-        **({} if is_ekf else {"gatewayLabels": dict(SERVING.labels)}),
+        **({} if is_ekf else where),
     }
     name = "ekf" if is_ekf else "serving"
-    domains = {name: {**DOMAINS[name], **place}}
+    front = {} if is_ekf else {"frontNamespace": SERVING.namespace}
+    domains = {name: {**DOMAINS[name], **front}}
     story.write("daypass.yaml", config_text(domains=domains, audiences=[audience], default=gate))
     story.type("daypass apply --yes")
     story.type("daypass verify --kubeconfig $KUBECONFIG")

@@ -49,8 +49,10 @@ PUBLIC = Authority()
 FACTS = ClusterFacts(issuer=ISSUER)
 
 
-def config_text(gate: str, on: str) -> str:
-    """A daypass.yaml with a door and a gate on one Gateway."""
+def config_text(gate: str, *, on: str = f"{INFRA}/public", watch: str = "") -> str:
+    """A daypass.yaml with a door and a gate on one Gateway. `gate`, `watch`: their keys; `on`: what
+    the gate guards of the Gateway.
+    """
     return f"""\
 version: 1
 cluster: {{issuer: '{ISSUER}'}}
@@ -59,19 +61,15 @@ domains:
 door: {{namespace: {DOORS}}}
 limits: {{requestsPerSecond: 10000, perSourcePerSecond: 10000}}
 gates:
-  default:
-    audience: {AUDIENCE}
-    engine: envoy-gateway
-    gateway: {on}
-    cacheTtl: 1s
-    {gate}
+  default: {{audience: {AUDIENCE}, engine: envoy-gateway, gateway: {on}, cacheTtl: 1s, {gate}}}
+watch: {{{watch}}}
 gatePods: {{image: "registry.example.com/daypass:1"}}
 """
 
 
 def config(gate: str = "check: review", *, on: str = f"{INFRA}/public") -> Config:
-    """The same, read. `on`: what the gate guards of the Gateway."""
-    return config_of(config_text(gate, on))
+    """The same, read."""
+    return config_of(config_text(gate, on=on))
 
 
 def gate(kind: str, of: Config | None = None) -> Object:
@@ -129,7 +127,7 @@ class GatewayEnv:
         if is_watched:
             kubeconfig, more = folder / "kubeconfig", []
             write_kubeconfig(self.plane, account_token(self.plane, DOORS, GATE), kubeconfig)
-        text = text or config_text(gate, f"{INFRA}/public")
+        text = text or config_text(gate)
         try:
             with gate_serve_over_tls(
                 folder, text, pair, "--kubeconfig", str(kubeconfig), *more

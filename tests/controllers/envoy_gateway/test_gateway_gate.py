@@ -25,9 +25,10 @@ from support.doors import post
 from support.envoy_gateway import delete, endpoints
 from support.fake_reviews import fake_reviews
 from support.gate_differences import FORGERIES, assert_passed_as, assert_refused, seen
-from support.gateway_environment import DOORS, FACTS, HOST, GatewayEnv, config, gate
+from support.gateway_environment import DOORS, FACTS, HOST, GatewayEnv, config, config_text, gate
 from support.objects import kubeconfig
 from support.ports import free_ports
+from support.rendered import config_of
 from support.serving import Served
 from support.tokens import AUDIENCE
 from support.watching import Watch, identity_namespace
@@ -54,7 +55,7 @@ def test_a_token_for_the_gate_passes_and_the_service_learns_who_calls(
 
 
 def test_a_token_is_forwarded_only_if_the_gate_says_so(env: GatewayEnv) -> None:
-    with env.authorizer("check: review\n  forwardToken: true"):
+    with env.authorizer("check: review, forwardToken: true"):
 
         def forwarded() -> str | None:
             answer = env.send(bearer)
@@ -125,7 +126,7 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     env: GatewayEnv, plane: ControlPlane, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever the API server still says: it remembers its good word for 10 s."""
-    text = f"check: review\nwatch: {{closeAfter: {CLOSE_AFTER_SECONDS}s}}"
+    text = config_text("check: review", watch=f"closeAfter: {CLOSE_AFTER_SECONDS}s")
     names = identity_namespace(plane, home=DOORS)
     one, other = (plane.make_identity(names, name) for name in ("one", "other"))
     gone, there = (raw.bearer(plane.make_token(bot, audiences=[AUDIENCE])) for bot in (one, other))
@@ -158,9 +159,9 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
             lambda: env.send().code == 401 and authorizer.metric(REFUSALS) > 0,
         )
 
-    with Watch(tmp_path / "watch", plane, config(text)) as watch:
+    with Watch(tmp_path / "watch", plane, config_of(text)) as watch:
         watch.wait_leading()
-        with env.authorizer(text, is_watched=True) as authorizer:
+        with env.authorizer(text=text, is_watched=True) as authorizer:
             is_asked(authorizer)
             for line in (gone, there):
                 becomes(line, Reason.ALLOWED)
@@ -168,9 +169,9 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
             assert becomes(gone, Reason.UNKNOWN_CREDENTIAL) <= 1 + SLACK_SECONDS
             assert reason(there) is Reason.ALLOWED
         watch.kill()
-    with env.authorizer(text, is_watched=True) as authorizer:
+    with env.authorizer(text=text, is_watched=True) as authorizer:
         is_asked(authorizer)
-        with Watch(tmp_path / "next", plane, config(text)) as watch:
+        with Watch(tmp_path / "next", plane, config_of(text)) as watch:
             watch.wait_leading()
             becomes(there, Reason.ALLOWED)
             becomes(gone, Reason.UNKNOWN_CREDENTIAL, never=Reason.ALLOWED)

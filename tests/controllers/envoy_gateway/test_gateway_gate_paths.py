@@ -63,7 +63,7 @@ def asking(env: GatewayEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with Recorder(env.authority, folder, names) as recorder:
         recorder.behave = answer_with(ALLOWED)
         asking = Asking(env=env, authorizer=recorder)
-        narrow = config(f"check: review\n  audiences: {{alice: [{HOST}/alice/]}}")
+        narrow = config(f"check: review, audiences: {{alice: [{HOST}/alice/]}}")
         try:
             apply(env.plane, endpoints(GATE, DOORS, recorder.port), gate("SecurityPolicy", narrow))
             header = f"{MODEL_HEADERS[0]}: x"

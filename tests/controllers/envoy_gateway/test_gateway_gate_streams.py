@@ -31,9 +31,10 @@ BOUND_SECONDS = 10
 """The shortest that a config may have."""
 MOST_SECONDS = 4 * BOUND_SECONDS
 STREAMS, LIFTED = "streams.example.com", "lifted.example.com"
-GATE = f"""check: review
-  hosts: [{HOST}, {OTHER}, {STREAMS}, {LIFTED}]
-  maxStreamDuration: {BOUND_SECONDS}s"""
+GATE = (
+    f"check: review, hosts: [{HOST}, {OTHER}, {STREAMS}, {LIFTED}], "
+    f"maxStreamDuration: {BOUND_SECONDS}s"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

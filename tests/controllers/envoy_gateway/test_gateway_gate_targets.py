@@ -27,7 +27,7 @@ from support.tokens import ISSUER
 
 pytestmark = pytest.mark.timeout(1800)
 
-EVERY_FORM = "\n  ".join(
+EVERY_FORM = ", ".join(
     ["check: review", *(f"{key}: {json.dumps(value)}" for key, value in OPENINGS_KEYS.items())]
 )
 
