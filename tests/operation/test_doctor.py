@@ -16,7 +16,6 @@ from typing import TypeAlias
 import pytest
 
 from cluster.conftest import write_credentials
-from daypass.cli import main
 from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually
@@ -116,21 +115,6 @@ def test_a_deleted_secret_and_the_token_that_is_still_cached(
     words = found["cache"]["hint"].split()[1:]
     assert daypass(tmp_path, file, *words) == ""
     assert failed(doctor()) == ["exchange"]
-
-
-def test_a_cached_token_that_was_denied_is_told_from_the_new_one(
-    doctor: Doctor, guarded: Up, file: Path, tmp_path: Path, control_plane: ControlPlane
-) -> None:
-    stolen = tmp_path / "stolen"
-    stolen.touch(0o600)
-    stolen.write_text(daypass(tmp_path, file, "token"))
-    options = ["--config", str(guarded.config_file), "--kubeconfig", str(control_plane.kubeconfig)]
-    assert main(["gate", "deny", "--token-file", str(stolen), *options]) in (0, 3)
-    ask = partial(doctor, "--gate", url_of(guarded), **trusting(guarded))
-    found = eventually("it is denied", lambda: it if "cache" in failed(it := ask()) else None)
-    assert failed(found) == ["cache"]
-    assert Reason.DENIED in found["cache"]["fact"]
-    assert "daypass token --clear-cache" in found["cache"]["hint"]
 
 
 def test_a_token_for_another_audience_is_refused_with_the_gates_reason(

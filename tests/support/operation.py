@@ -112,7 +112,7 @@ def running_operation(folder: Path, plane: ControlPlane, **watched: str) -> Iter
                     plane,
                     local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', metrics: '127.0.0.1:0', "
                     f"apiServer: external, upstream: 'http://{echo.address}'}}",
-                    gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}]}}",
+                    gates=f"{{default: {{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}]}}}}",
                     limits="{requestsPerSecond: 100, perSourcePerSecond: 40}",
                     door="{namespace: gate-tests}",
                 ),
