@@ -12,11 +12,10 @@ import pytest
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from local.test_identity_embedded import daypass
-from local.test_terminal import surroundings
 from support.children import path_without
 from support.programs import output_of
-from support.terminal import Terminal, screen
-from support.up import Up
+from support.terminal import Terminal
+from support.up import Up, runtime_folder
 from support.up_embedded import fixed_config, passed_by_the_gate
 
 
@@ -49,10 +48,10 @@ def test_an_exchange_with_curl_works_as_it_is_documented(up: Up, tmp_path: Path)
 
 
 def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) -> None:
-    env = surroundings(tmp_path)
+    env = {"TMPDIR": str(runtime_folder(tmp_path))}
     with Terminal("demo", env=env, cwd=tmp_path) as shown:
         shown.wait_for("Ctrl-C stops it")
-        invitation = "\n".join(screen(shown.written)).partition("another terminal:")[2]
+        invitation = shown.written.partition("another terminal:")[2]
         commands = [line for line in invitation.splitlines() if line.startswith("  ")]
         elsewhere = {**env, "PATH": path_without("daypass")}
         pasted = "\n".join(commands)
@@ -60,7 +59,7 @@ def test_the_demo_prints_lines_that_work_when_they_are_pasted(tmp_path: Path) ->
         assert "system:serviceaccount:team:you" in out
         shown.type(b"\x03")
         assert shown.wait() == 0
-    *_, last = screen(shown.written.rstrip())
+    *_, last = shown.written.splitlines()
     found = f"{last}\ndaypass version"
     elsewhere = {"PATH": path_without("daypass")}
     subprocess.run(["bash", "-ec", found], env=elsewhere, check=True, timeout=60)

@@ -54,7 +54,7 @@ MAIN = "import sys\nfrom daypass.cli import main\nsys.exit(main())"
 AS_MODULE = "import runpy\nrunpy.run_module('daypass', run_name='__main__')"
 WITHOUT_EXTRAS = """
 import sys
-for name in ("cryptography", "envoy", "grpc", "httpx2", "pydantic", "rich", "yaml"):
+for name in ("cryptography", "envoy", "grpc", "httpx2", "pydantic", "yaml"):
     sys.modules[name] = None
 """
 WITHOUT_ENVOY = "import sys\nsys.modules['envoy'] = None\n"

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from daypass._core.findings import exit_code
 from daypass._core.hints import command, docs_page, kubectl
 from daypass.cli import deployment, options
-from daypass.cli.console import Progress, log
+from daypass.cli.console import log, log_waiting
 from daypass.cli.output import confirm, write_changes, write_result
-from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.deploy.plan import ApplyPlan
@@ -59,16 +58,15 @@ def run(args: Namespace) -> int:
         if args.dry_run:
             return 0
         _confirm_and_commit(args, plan)
-        with progress(args, "applying it") as status:
-            if not args.wait:
-                _execute(args, plan)
-                return 0
-            from daypass.deploy.apply import wait_for_publication
-            from daypass.kube.cluster import Waiter
+        if not args.wait:
+            _execute(args, plan)
+            return 0
+        from daypass.deploy.apply import wait_for_publication
+        from daypass.kube.cluster import Waiter
 
-            waiter = Waiter(plan.state.cluster, args.timeout, status.wait)
-            _execute(args, plan, partial(wait_for_publication, waiter, plan.config))
-            return _wait(args, plan, waiter, status)
+        waiter = Waiter(plan.state.cluster, args.timeout, log_waiting)
+        _execute(args, plan, partial(wait_for_publication, waiter, plan.config))
+        return _wait(args, plan, waiter)
 
 
 def _show(args: Namespace, plan: ApplyPlan) -> None:
@@ -126,7 +124,7 @@ def _execute(
         log(f"left {removal.ref}: {removal.why}")
 
 
-def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) -> int:
+def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter) -> int:
     """Wait for the rollout, the policy and the gate, then verify the published door."""
     from daypass.cli.verify import findings_text, log_timeouts
     from daypass.deploy import apply
@@ -143,7 +141,6 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
             log(f"{change.ref}: {ready} of {ready} ready")
     changed = {change.ref.kind for change in plan.to_apply}
     if config.policy is not None and changed & _POLICY_KINDS:
-        status.show("waiting until the policy is in force")
         wait_until_enforced(waiter, config.policy)
         log(f"the policy is in force; mode {config.policy.mode}")
     problems = apply.wait_for_policies(waiter, [change.ref for change in plan.changes])
@@ -151,7 +148,7 @@ def _wait(args: Namespace, plan: ApplyPlan, waiter: Waiter, status: Progress) ->
         log("the gate has problems:", "\n".join(problem.sentence for problem in problems))
     if args.no_verify:
         return exit_code(problems)
-    findings = apply.verify_published(waiter, config, status.show)
+    findings = apply.verify_published(waiter, config)
     log_timeouts(args, findings)
     log("seen from outside:", findings_text(findings))
     return exit_code(problems, *findings.values())

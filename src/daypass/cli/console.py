@@ -1,35 +1,27 @@
-"""stdout and stderr: results go to the one, messages to the other, next to a status line."""
+"""stdout and stderr: results go to the one, messages to the other; and what is in colour there.
+
+Text from elsewhere is masked before it is painted. Formats for programs are never painted.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
-class Progress:
-    """What a command shows while it works: nothing, unless it is a StatusLine.
-
-    As a context manager, it makes way for something else that is written.
-    """
-
-    def show(self, text: str) -> bool:
-        """Show what is going on now; return whether somebody sees it."""
-        return False
-
-    def wait(self, what: str) -> None:
-        """Show what is waited for; log it if nobody would see it."""
-        if not self.show(f"waiting: {what}"):
-            log(f"waiting: {what}")
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-status_line = Progress()
-"""What is shown now. See `progress`."""
+_CODES = {
+    "bold": "1", "dim": "2", "place": "36",
+    "ok": "32", "warning": "33", "failure": "31", "skipped": "2",
+}  # fmt: skip
+_LINES = {
+    "--- ": "bold", "+++ ": "bold", "@@ ": "place", "-": "failure", "+": "ok",
+    "create ": "ok", "change ": "warning", "remove ": "failure", "release ": "warning",
+    "health: ok": "ok", "  problem ": "failure", "  note ": "warning",
+}  # fmt: skip
+"""How lines begin, and their styles."""
 
 
 def write(text: str) -> None:
@@ -40,12 +32,11 @@ def write(text: str) -> None:
     reason: str | None = "stdout is closed" if text else None
     if sys.stdout is not None:  # None if stdout was closed before the start
         try:
-            with status_line:
-                try:
-                    sys.stdout.write(text)
-                except UnicodeEncodeError:  # a locale without the character, or a lone surrogate
-                    sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
-                sys.stdout.flush()
+            try:
+                sys.stdout.write(text)
+            except UnicodeEncodeError:  # a locale without the character, or a lone surrogate
+                sys.stdout.write(text.encode("ascii", "backslashreplace").decode())
+            sys.stdout.flush()
             return
         except OSError as error:
             # Discard the buffer, or the interpreter tries again at exit.
@@ -74,11 +65,8 @@ def log(fact: str, hint: str = "", *, level: str = "") -> None:
     lines = [f" {first}", *(f"\n  {line}" for line in (*rest, *hint.split("\n")) if line), "\n"]
     try:
         if level:
-            from daypass.cli.colour import paint
-
             head = paint(level, head, sys.stderr)
-        with status_line:
-            sys.stderr.write(head + mask_unprintable("".join(lines), keep="\n"))
+        sys.stderr.write(head + mask_unprintable("".join(lines), keep="\n"))
     except (OSError, ValueError):
         pass
 
@@ -86,6 +74,11 @@ def log(fact: str, hint: str = "", *, level: str = "") -> None:
 def warn(fact: str, hint: str = "") -> None:
     """Write a warning to stderr: the command goes on."""
     log(fact, hint, level="warning")
+
+
+def log_waiting(what: str) -> None:
+    """Log what a command waits for."""
+    log(f"waiting: {what}")
 
 
 def flush_stderr() -> None:
@@ -97,3 +90,32 @@ def flush_stderr() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     except ValueError:
         pass  # it is closed
+
+
+def is_coloured(stream: TextIO | None) -> bool:
+    """Return whether text on this stream has colours.
+
+    NO_COLOR and CLICOLOR_FORCE (https://bixense.com/clicolors) decide, else whether the stream is a
+    terminal.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    is_terminal = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    return os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0") or is_terminal
+
+
+def paint(style: str, text: str, stream: TextIO | None = None) -> str:
+    """Return text for a stream (stdout by default) in a style, if that stream has colours."""
+    if not style or not text or not is_coloured(stream or sys.stdout):
+        return text
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m"
+
+
+def paint_lines(text: str) -> str:
+    """Return diffs, changes to objects and the health of an identity, painted for stdout."""
+    lines = []
+    for line in text.splitlines():
+        begun = line.removeprefix("would ")
+        style = next((it for start, it in _LINES.items() if begun.startswith(start)), "")
+        lines.append(paint(style, line) + "\n")
+    return "".join(lines)

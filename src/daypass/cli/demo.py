@@ -10,9 +10,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.hints import command, path_with_daypass
 from daypass._core.kubernetes.syntax import PROBE_PATH
 from daypass._core.server.daemon import handle_end_signals
-from daypass.cli.colour import paint
-from daypass.cli.console import log, write
-from daypass.cli.progress import progress
+from daypass.cli.console import log, paint, write
 
 if TYPE_CHECKING:
     from daypass.local.demo import DemoStep
@@ -47,10 +45,8 @@ def run(args: argparse.Namespace) -> int:
     from daypass.local.state import runtime_folder
 
     with runtime_folder() as folder, ExitStack() as running:
-        with progress(args, "starting an API server, a door and a gate") as status:
-            stack = running.enter_context(LocalStack(folder))
-            status.show("running the steps")
-            good = _run_steps(stack, stop, started)
+        stack = running.enter_context(LocalStack(folder))
+        good = _run_steps(stack, stop, started)
         if stop.is_set() or good is None:
             return 0 if good else 1
         if not args.once:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from daypass._core.findings import Finding
 from daypass.cli import options
 from daypass.cli.console import log, warn
-from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.config import Config
@@ -32,9 +31,7 @@ def open_plan(args: Namespace) -> Iterator[ApplyPlan]:
     """
     with options.open_cluster(args) as cluster:
         config = options.load_config(args.config)
-        with progress(args, "comparing the config with the cluster"):
-            plan = read_plan(cluster, config)
-        yield plan
+        yield read_plan(cluster, config)
 
 
 def read_plan(cluster: Cluster, config: Config) -> ApplyPlan:

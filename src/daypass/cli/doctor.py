@@ -9,8 +9,7 @@ from typing import Annotated
 
 from daypass._core.findings import Finding, exit_code
 from daypass.cli import options, with_options
-from daypass.cli.colour import paint
-from daypass.cli.console import write
+from daypass.cli.console import paint, write
 from daypass.cli.output import as_text, finding_lines
 
 EXTRA = None

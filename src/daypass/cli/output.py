@@ -19,8 +19,7 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.findings import Finding, Level
 from daypass._core.text import mask_unprintable, printable
-from daypass.cli.colour import paint, paint_lines
-from daypass.cli.console import log, warn, write
+from daypass.cli.console import log, paint, paint_lines, warn, write
 from daypass.cli.options import again
 
 if TYPE_CHECKING:

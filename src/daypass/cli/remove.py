@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from daypass._core.hints import command
 from daypass.cli import deployment, options
-from daypass.cli.console import log, warn
+from daypass.cli.console import log, log_waiting, warn
 from daypass.cli.output import confirm, did, write_result
-from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.deploy.cluster_state import ClusterState
@@ -66,10 +65,9 @@ def run(args: Namespace) -> int:
             log(f"{cluster.connection.server}: nothing there was applied by daypass")
             return 0
         confirm(args, "remove it?")
-        with progress(args, "removing it") as status:
-            done = remove_all(state, removals)
-            if args.wait and not args.dry_run:
-                wait_until_gone(Waiter(cluster, args.timeout, status.wait), removals, done)
+        done = remove_all(state, removals)
+        if args.wait and not args.dry_run:
+            wait_until_gone(Waiter(cluster, args.timeout, log_waiting), removals, done)
     log(f"{did(args.dry_run, 'remove', 'removed')} {done.removed}; the files in git are unchanged")
     for removal in done.left:
         log(f"left {removal.ref}: {removal.why}")

@@ -17,11 +17,9 @@ from daypass._core.findings import exit_code
 from daypass._core.hints import docs_page
 from daypass._core.text import mask_unprintable
 from daypass.cli import options
-from daypass.cli.colour import paint
-from daypass.cli.console import write
+from daypass.cli.console import paint, write
 from daypass.cli.identity.list import display_age
 from daypass.cli.output import as_text, columns, watch
-from daypass.cli.progress import progress
 from daypass.cli.verify import findings_text
 from daypass.status.report import ComponentState, DomainState, Overview
 
@@ -59,8 +57,7 @@ def run(args: Namespace) -> int:
         look = _look(args, stack)
         if args.watch:
             watch(args.output, SYSTEM_CLOCK, time.sleep, lambda _: _text(args, look(), indent=None))
-        with progress(args, "looking"):
-            status = look()
+        status = look()
         write(_text(args, status))
         return exit_code(status.findings)
 

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, path_with_daypass
-from daypass.cli import console, options
+from daypass.cli import options
 from daypass.cli.console import log
 from daypass.cli.output import write_result
-from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.local.supervisor import Supervisor
@@ -116,8 +115,7 @@ def run(args: argparse.Namespace) -> int:
             backend = embedded.backend
         else:
             backend = external_api_server(config, args.kubeconfig)
-        with progress(args, "starting door and gate"):
-            supervisor = Supervisor(config, backend, authority, folders.runtime, SYSTEM_CLOCK, _log)
+        supervisor = Supervisor(config, backend, authority, folders.runtime, SYSTEM_CLOCK, _log)
         running.callback(supervisor.stop)
         _report(args, supervisor, folders.state / "authority.crt", kubeconfig)
         supervisor.run(stop)
@@ -139,8 +137,7 @@ def _close(stop: threading.Event) -> None:
     """Set `stop`, and report it immediately: work in progress may take some seconds."""
     if not stop.is_set():
         stop.set()
-        # sys.stderr is None if it was closed before the start.
-        if not console.status_line.show("closing") and sys.stderr is not None:
+        if sys.stderr is not None:  # it is None if it was closed before the start
             with suppress(OSError):
                 start = "\r" if sys.stderr.isatty() else ""  # over the ^C that a terminal shows
                 os.write(sys.stderr.fileno(), f"{start}daypass: {_time()} closing\n".encode())

@@ -13,10 +13,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, exit_code, ok
 from daypass._core.text import mask_unprintable
 from daypass.cli import options
-from daypass.cli.colour import paint
-from daypass.cli.console import log, warn, write
+from daypass.cli.console import log, log_waiting, paint, warn, write
 from daypass.cli.output import finding_lines, write_result
-from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.client.config import CredentialsConfig
@@ -72,12 +70,10 @@ def run(args: Namespace) -> int:
 
     credentials = _credentials(args.credentials) if args.credentials else None
     with ExitStack() as stack:
-        status = stack.enter_context(progress(args, "reading the config"))
         verifier = Verifier(
             credentials=credentials,
             wait_seconds=args.timeout if args.wait else 0,
-            waiting=status.wait,
-            checking=status.show,
+            waiting=log_waiting,
         )
         config, targets = _targets(args, credentials)
         cluster = None

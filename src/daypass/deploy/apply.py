@@ -267,13 +267,11 @@ def _gone(cluster: Cluster, removal: Removal) -> str | None:
     return f"it has the finalizers {finalizers}" if finalizers else "it is still there"
 
 
-def verify_published(
-    waiter: Waiter, config: Config, checking: Callable[[str], object]
-) -> dict[str, list[Finding]]:
+def verify_published(waiter: Waiter, config: Config) -> dict[str, list[Finding]]:
     """Return what `daypass verify` finds about each domain; failures are retried for a while."""
     from daypass.verification.target import targets_of
     from daypass.verification.verify import Verifier  # needless with --no-wait
 
-    verifier = Verifier(wait_seconds=waiter.left(), waiting=waiter.show, checking=checking)
+    verifier = Verifier(wait_seconds=waiter.left(), waiting=waiter.show)
     targets = targets_of(config, None, None)
     return verifier.verify(target for target in targets if not target.is_local)

@@ -147,11 +147,10 @@ def delete(
     *,
     warn: Warn,
     wait: Callable[[Sequence[str]], object] = lambda uids: None,
-    show: Callable[[str], object] = lambda text: None,
 ) -> DeletedIdentity:
     """Delete everything that is part of an identity; may be repeated after an interruption.
 
-    `show` gets each object before it is deleted. `wait` gets the UIDs of the deleted Secrets, and
+    `wait` gets the UIDs of the deleted Secrets, and
     returns once the gate knows: then its watch may lose its rights in the namespace.
     An adopted ServiceAccount stays, without daypass's label and annotations. Raises
     IdentityNotFoundError if there is no part of the identity, ForeignAccountError.
@@ -173,7 +172,6 @@ def delete(
     foreign = _foreign(cluster, name, secrets_of(cluster, name), but=ours) if stays else []
     removed = []
     for each in owned:
-        show(f"deleting {each.display}")
         if each.remove(cluster):
             removed.append(each)
     deleted = [each.display for each in removed]
@@ -215,15 +213,13 @@ def delete_expired(
     namespace: str | None,
     *,
     warn: Warn,
-    show: Callable[[str], object] = lambda text: None,
 ) -> DeletedExpired:
     """Delete retired Secrets, and the Secrets, Roles and grants of identities whose deadline has
     passed by the API server's clock, in a namespace or (None) in all.
 
     ServiceAccounts stay, so that lists still show them; those that have lost daypass's label still
-    have their Secrets. `show` gets each object before it is deleted. Raises ApiError if objects
-    can't be listed. What cannot be deleted, and a time that cannot be read, is an error of the
-    result.
+    have their Secrets. Raises ApiError if objects can't be listed. What cannot be deleted, and a
+    time that cannot be read, is an error of the result.
     """
     documents = cluster.list(SERVICE_ACCOUNTS, namespace, metadata_only=True)
     accounts, secrets = [*map(Account.read, documents)], our_secrets(cluster, namespace)
@@ -251,7 +247,6 @@ def delete_expired(
             wanted.append(each)
     deleted = []
     for each in dict.fromkeys(wanted):
-        show(f"deleting {each.display}")
         try:
             if each.remove(cluster):
                 deleted.append(each)

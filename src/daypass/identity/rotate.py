@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 from daypass._core.clock import age_seconds, deadline_unix, rfc3339, utc
 from daypass._core.errors import DaypassError
@@ -100,24 +99,23 @@ def rotate(
     overlap_seconds: int,
     check: Callable[[IdentityName], object] = lambda name: None,
     wait: Callable[[Sequence[str]], object] = lambda uids: None,
-    show: Callable[[str], object] = lambda text: None,
 ) -> None:
     """Give identities new credentials: create all, wait once, hand over all.
 
     `check` fails if the credentials file can't be delivered. `wait` gets the UIDs of the new
     Secrets, and returns once gates know them. `deliver` gets a credentials file, and returns once
-    it is stored; a dry run has none. `show` gets what is going on. Without an overlap, the old
+    it is stored; a dry run has none. Without an overlap, the old
     Secrets are deleted at once. A DaypassError becomes the `error` of its rotation:
     InactiveIdentityError, IncompleteCredentialsError, NoRoomError, NotReadyError (no token in
     time), and those of `check` and `deliver`.
     """
     namespaces = {rotation.name.namespace for rotation in rotations}
     room = Room(cluster, namespaces.pop() if len(namespaces) == 1 else None)
-    _for_each(rotations, lambda each: _start(cluster, each, room, check), show, "created")
+    _for_each(rotations, lambda each: _start(cluster, each, room, check))
     wait([each.filled.secret.uid for each in rotations if each.filled is not None])
     started = [each for each in rotations if each.error is None]
     finish = partial(_finish, cluster, deliver=deliver, overlap_seconds=overlap_seconds)
-    _for_each(started, finish, show, "handed over")
+    _for_each(started, finish)
 
 
 def _start(
@@ -188,20 +186,13 @@ def _current(
     raise InactiveIdentityError(f"identity {name} {fact}", again)
 
 
-def _for_each(
-    rotations: Sequence[Rotation],
-    do: Callable[[Rotation], object],
-    show: Callable[[str], object],
-    done: str,
-) -> None:
+def _for_each(rotations: Sequence[Rotation], do: Callable[[Rotation], object]) -> None:
     """Do it for each, several at a time, and note its error."""
-    numbers = count(1)
 
     def attempt(rotation: Rotation) -> None:
         try:
             do(rotation)
         except DaypassError as error:
             rotation.error = error
-        show(f"{done} {next(numbers)} of {len(rotations)}")
 
     in_parallel(attempt, rotations, threads=THREADS)

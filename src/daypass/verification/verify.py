@@ -102,7 +102,7 @@ class Verifier:
     """Verifies targets.
 
     `credentials`: to try out. `wait_seconds`: how long to repeat the checks after a failure.
-    `waiting` gets what is waited for, `checking` each check before it is made.
+    `waiting` gets what is waited for.
     """
 
     credentials: CredentialsConfig | None = None
@@ -110,7 +110,6 @@ class Verifier:
     clock: Clock = SYSTEM_CLOCK
     sleep: Callable[[float], None] = field(default=time.sleep)
     waiting: Callable[[str], object] = lambda text: None
-    checking: Callable[[str], object] = lambda text: None
 
     def verify(self, targets: Iterable[VerificationTarget]) -> dict[str, list[Finding]]:
         """Return the findings about each target by its name, without a failure if there is time.
@@ -130,16 +129,11 @@ class Verifier:
             self.sleep(POLL_SECONDS)
 
     def _check(self, target: VerificationTarget) -> Iterator[Finding]:
-        def checking(check: str) -> None:
-            self.checking(f"checking {target.name}: {check}")
-
-        checking("name")
         name = _check_name(target)
         yield name
         if name.level is Level.FAILURE:
             yield skipped("certificate", "there is no address to connect to")
             return
-        checking("certificate")
         prober = self._prober(target, target.door.address)
         certificate = _check_certificate(prober.route, target, self.clock.unix())
         yield certificate
@@ -165,14 +159,10 @@ class Verifier:
             ]
             forged = pool.submit(self._check_forged_tokens, target)
             with_credentials = pool.submit(self._check_credentials, prober, target)
-            checking("api-server")
             yield anonymous.result()
             yield tokenless.result()
-            checking("plain-http")
             yield plain.result()
-            checking("nothing-else")
             yield worst_of_blocked([each.result() for each in blocked])
-            checking("gate")
             yield from forged.result()
             yield from with_credentials.result()
 

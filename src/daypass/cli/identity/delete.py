@@ -12,7 +12,6 @@ from daypass._core.hints import kubectl
 from daypass.cli import options
 from daypass.cli.console import log, warn
 from daypass.cli.output import confirm, did, write_result
-from daypass.cli.progress import progress
 
 SUMMARY = "delete an identity, with its tokens and grants everywhere"
 EPILOG = """examples:
@@ -63,10 +62,9 @@ def _delete(args: Namespace) -> int:
 
         there = f"{name} at {cluster.connection.server}"
         confirm(args, f"delete identity {there}, its tokens and its grants in every namespace?")
-        with progress(args, f"reading what is part of {name}") as status:
-            gates = options.gate_wait(args, cluster)
-            deleted = delete(cluster, name, warn=warn, wait=gates.wait_removed, show=status.show)
-            gates.wait_removed([deleted.account_uid] if deleted.account_uid else [])
+        gates = options.gate_wait(args, cluster)
+        deleted = delete(cluster, name, warn=warn, wait=gates.wait_removed)
+        gates.wait_removed([deleted.account_uid] if deleted.account_uid else [])
     _report(
         args,
         Deletion(
@@ -96,10 +94,9 @@ def _delete_expired(args: Namespace) -> int:
         namespace = None if args.all_namespaces else cluster.namespace
         where = "every namespace" if namespace is None else f"namespace {namespace}"
         confirm(args, f"delete what has expired in {where} at {cluster.connection.server}?")
-        with progress(args, "reading identities") as status:
-            found = delete_expired(cluster, namespace, warn=warn, show=status.show)
-            gates = options.gate_wait(args, cluster)
-            gates.wait_removed(each.uid for each in found.deleted if each.resource is SECRETS)
+        found = delete_expired(cluster, namespace, warn=warn)
+        gates = options.gate_wait(args, cluster)
+        gates.wait_removed(each.uid for each in found.deleted if each.resource is SECRETS)
     names = [name.key for name in found.identities]
     deleted = [each.display for each in found.deleted]
     errors = [error.fact for error in found.errors]

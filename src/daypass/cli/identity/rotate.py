@@ -16,7 +16,6 @@ from daypass._core.kubernetes import labels
 from daypass.cli import options
 from daypass.cli.console import log
 from daypass.cli.output import did, warn_of_git, write_credentials, write_result
-from daypass.cli.progress import progress
 
 if TYPE_CHECKING:
     from daypass.gate.publication import GateWait
@@ -99,19 +98,17 @@ def run(args: Namespace) -> int:
         from daypass.identity.rotate import rotate
 
         gates = options.gate_wait(args, cluster)
-        with progress(args, "reading identities") as status:
-            rotations = _find(cluster, args)
-            _make_folders(cluster, args, rotations)
-            rotate(
-                cluster,
-                rotations,
-                check=partial(_check_file, cluster, args),
-                deliver=lambda name, content: write_credentials(_file(args, name), content),
-                wait=gates.wait_added,
-                show=status.show,
-                overlap_seconds=overlap_seconds,
-            )
-            gates.wait_removed(secret.uid for each in rotations for secret in each.deleted)
+        rotations = _find(cluster, args)
+        _make_folders(cluster, args, rotations)
+        rotate(
+            cluster,
+            rotations,
+            check=partial(_check_file, cluster, args),
+            deliver=lambda name, content: write_credentials(_file(args, name), content),
+            wait=gates.wait_added,
+            overlap_seconds=overlap_seconds,
+        )
+        gates.wait_removed(secret.uid for each in rotations for secret in each.deleted)
         server = cluster.connection.server
     if args.all:
         return _report_all(args, rotations, server, gates)
