@@ -23,7 +23,7 @@ from bench.review import (
     resident_mib,
 )
 from bench.rounds import Comparison
-from daypass.gate.authorizer.reviews import ACCESS_PATH
+from daypass.gate.authorizer.api_server import ACCESS_PATH
 from daypass.render.envoy.settings import Protected
 from daypass.rules.models import ModelRule
 from daypass.rules.patterns import HostPattern, PathPattern

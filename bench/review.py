@@ -32,7 +32,7 @@ from bench.report import figure, spread
 from bench.revocation import at_one_gate, measure
 from bench.rounds import compare
 from daypass.config import Address
-from daypass.gate.authorizer.reviews import TOKEN_PATH
+from daypass.gate.authorizer.api_server import TOKEN_PATH
 from daypass.render.envoy.settings import Protected
 from daypass.rules.decision import Rules
 from support import objects

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from daypass._core.jwt import decode_unverified
 from daypass.rules.claims import Bound
-from daypass.rules.decision import Allow, GateRequest, Review, decide
+from daypass.rules.decision import Allow, GateRequest, TokenReview, decide
 from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.reasons import Reason
@@ -111,7 +111,7 @@ def test_what_is_cached_changes_no_decision(steps: list[tuple[object, ...]]) -> 
                         model_header=model_header,
                     )  # fmt: skip
                     expected = decide(
-                        request, GATES[gate], tried.clock.unix(), review=_believe(token),
+                        request, GATES[gate], tried.clock.unix(), token_review=_believe(token),
                         names_in=names_in(exist), may=is_allowed,
                     )  # fmt: skip
                     asked = {"gate": gate, "host": host, "path": path, "model_header": model_header}
@@ -120,7 +120,7 @@ def test_what_is_cached_changes_no_decision(steps: list[tuple[object, ...]]) -> 
                     assert (answer.reason is Reason.ALLOWED) is (answer.user == user)
 
 
-def _believe(token: str) -> Review:
+def _believe(token: str) -> TokenReview:
     claims = decode_unverified(token)[1]
     audiences = tuple(claims["aud"])
-    return replace(Review(authenticated=True), user=claims["sub"], audiences=audiences)
+    return replace(TokenReview(authenticated=True), user=claims["sub"], audiences=audiences)

@@ -233,7 +233,10 @@ def assert_gates(config: Config, objects: list[Object]) -> None:
                 assert selected in (selectors[0].get("labels"), selectors[1].get("matchLabels"))
             filters = by_identity["EnvoyFilter", gate.gateway_namespace, name]
             assert json.dumps(gate.audience) in json.dumps(filters)
-        for process in ("daypass-gate-watch", *(["daypass-gate"] if gate.is_reviewed else [])):
+        for process in (
+            "daypass-gate-watch",
+            *(["daypass-gate"] if gate.asks_authorizer else []),
+        ):
             assert ("Deployment", home, process) in by_identity
             told = json.loads(by_identity["ConfigMap", home, process]["data"]["daypass.yaml"])
             assert told["gates"][engine.name]["audience"] == gate.audience

@@ -23,15 +23,19 @@ from daypass.gate.publication import (
     read_shard,
     shard_config_map,
 )
-from daypass.rules.denials import LIMIT, Denial, Denials, DeniedKind, read_denials
 from daypass.rules.published import (
     CLUSTER_SHARDS,
+    LIMIT_DENIALS,
     LOCAL_SHARDS,
+    Denial,
+    Denials,
+    DeniedKind,
     Presence,
     Published,
     Shard,
     credential_of,
     is_credential,
+    read_denials,
     shard_name,
     shard_of,
     split_credentials,
@@ -216,8 +220,8 @@ def test_expired_denials_are_left_out_and_too_many_close_the_gate() -> None:
     old = Denial(kind=DeniedKind.TOKEN, name="old", until_unix=NOW)
     many = [
         Denial(kind=DeniedKind.OBJECT, name=f"{number}", until_unix=NOW + 9)
-        for number in range(LIMIT + 1)
+        for number in range(LIMIT_DENIALS + 1)
     ]
-    assert Denials.of([old, *many[:LIMIT]], NOW, NOW + 5).closes_unix == NOW + 5
-    assert len(Denials.of([old, *many[:LIMIT]], NOW, NOW + 5)) == LIMIT
+    assert Denials.of([old, *many[:LIMIT_DENIALS]], NOW, NOW + 5).closes_unix == NOW + 5
+    assert len(Denials.of([old, *many[:LIMIT_DENIALS]], NOW, NOW + 5)) == LIMIT_DENIALS
     assert Denials.of(many, NOW, NOW + 5).is_closed(NOW)

@@ -8,8 +8,7 @@ from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import AnyEngine, engines_of
-from daypass.rules.denials import Denials
-from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Published, Shard, shard_name
+from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Denials, Published, Shard, shard_name
 
 
 def the_engine(config: Config, facts: ClusterFacts | None = None) -> AnyEngine:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from daypass.rules.denials import Denials
 from daypass.rules.published import (
     CLUSTER_SHARDS,
+    Denials,
     Published,
     Shard,
     credential_of,

@@ -10,15 +10,15 @@ from typing import Any
 
 from daypass.config import IstioGate
 from daypass.config.gate import DEFAULT_GATE
+from daypass.gate.authorizer.api_server import NoAnswerError
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
-from daypass.gate.authorizer.destinations import Models, ServedGate
-from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.review_client import ReviewFailedError
+from daypass.gate.authorizer.followers import Models
+from daypass.gate.authorizer.served_gate import AuthzResponse, ServedGate
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import CallerIdentity
-from daypass.rules.decision import Review, Rules
+from daypass.rules.decision import Rules, TokenReview
 from daypass.rules.models import Access
 from daypass.rules.patterns import HostPattern, Model
 from daypass.rules.published import Published
@@ -28,8 +28,8 @@ from support.tokens import AUDIENCE, ISSUER, USER, Signer, good_claims
 
 HOST = "ekf.example.com"
 SIGNER = Signer("ours")
-GOOD = Review(authenticated=True, user=USER, audiences=(AUDIENCE,))
-REFUSED = Review(authenticated=False)
+GOOD = TokenReview(authenticated=True, user=USER, audiences=(AUDIENCE,))
+REFUSED = TokenReview(authenticated=False)
 
 
 def headers_of(response: AuthzResponse) -> dict[str, str]:
@@ -83,9 +83,9 @@ class AskedAuthorizer:
         self.asked_for: list[str] = []
         """The audience of each TokenReview."""
         self.asked_accesses: list[tuple[str, Access]] = []
-        self.says: Callable[[str], Review | ReviewFailedError | float | None] = lambda token: GOOD
+        self.says: Callable[[str], TokenReview | NoAnswerError | float | None] = lambda token: GOOD
         """The API server's result; a number or None: it fails, with this Retry-After."""
-        self.may: Callable[[str, Access], bool | ReviewFailedError] = lambda user, access: True
+        self.may: Callable[[str, Access], bool | NoAnswerError] = lambda user, access: True
         gate = IstioGate(audience=AUDIENCE, check="review", **settings)
         self.gates = {
             name: ServedGate(name, gate, each, is_verified=verifier is None)
@@ -165,18 +165,18 @@ class AskedAuthorizer:
     def bearer(self, **changes: Any) -> AuthzResponse:
         return self.ask(f"Bearer {self.token(**changes)}")
 
-    async def _review(self, token: str, audience: str) -> Review:
+    async def _review(self, token: str, audience: str) -> TokenReview:
         self.asked.append(token)
         self.asked_for.append(audience)
         says = self.says(token)
-        if isinstance(says, Review):
+        if isinstance(says, TokenReview):
             return says
-        if isinstance(says, ReviewFailedError):
+        if isinstance(says, NoAnswerError):
             raise says
-        raise ReviewFailedError("it fails", retry_after_seconds=says)
+        raise NoAnswerError("it fails", retry_after_seconds=says)
 
     async def _review_access(self, identity: CallerIdentity, access: Access) -> bool:
         self.asked_accesses.append((identity.user, access))
-        if isinstance(may := self.may(identity.user, access), ReviewFailedError):
+        if isinstance(may := self.may(identity.user, access), NoAnswerError):
             raise may
         return may

@@ -15,7 +15,7 @@ from daypass.client.token import Token, authorization
 from daypass.client.transport import SYSTEM_TIMING
 from daypass.gate.deny import change_denial
 from daypass.local.stack import LocalStack
-from daypass.rules.denials import Denial, DeniedKind
+from daypass.rules.published import Denial, DeniedKind
 from daypass.testing import MovableClock
 from support.deadline import eventually
 

@@ -11,8 +11,7 @@ from daypass.gate.publication import denials_config_map, shard_config_map
 from daypass.identity.credential_secrets import list_secrets
 from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.names import GATE_DENIED
-from daypass.rules.denials import Denials, read_denials
-from daypass.rules.published import credential_of
+from daypass.rules.published import Denials, credential_of, read_denials
 from support.embedded import EmbeddedCluster
 from support.publishing import shards_of
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from daypass.gate.authorizer import review_client, review_queue
-from daypass.gate.authorizer.review_queue import ReviewQueue
+from daypass.gate.authorizer import api_server, questions
+from daypass.gate.authorizer.questions import FairQueue
 from daypass.render.envoy import authorizer_filters
 
 _PROGRAM = """
@@ -38,9 +38,9 @@ def unlimited_reviews(*, envoy_seconds: float = 0.0) -> Iterator[None]:
     `envoy_seconds`: how long Envoy waits for an authorizer; 0: until it responds.
     """
     with pytest.MonkeyPatch.context() as patch:
-        queue = partial(ReviewQueue, timeout_seconds=math.inf)
-        patch.setattr(review_queue, "ReviewQueue", queue)
-        patch.setattr(review_client, "CONNECT_SECONDS", math.inf)
-        patch.setattr(review_client, "ANSWER_SECONDS", math.inf)
+        queue = partial(FairQueue, timeout_seconds=math.inf)
+        patch.setattr(questions, "FairQueue", queue)
+        patch.setattr(api_server, "CONNECT_SECONDS", math.inf)
+        patch.setattr(api_server, "ANSWER_SECONDS", math.inf)
         patch.setattr(authorizer_filters, "TIMEOUT_SECONDS", envoy_seconds)
         yield

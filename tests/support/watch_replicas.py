@@ -26,10 +26,11 @@ from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.lease import Lease
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio import IstioEngine
-from daypass.rules.denials import Denial, Denials
 from daypass.rules.published import (
     DENIALS,
     NAMES,
+    Denial,
+    Denials,
     Published,
     Shard,
     credential_of,

@@ -19,7 +19,7 @@ from typing import Any, cast
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.gate.authorizer.review_queue import ReviewQueue
+from daypass.gate.authorizer.questions import FairQueue
 from daypass.local.gate_services import LocalAuthorizer
 from daypass.render.names import gate_prefix
 from daypass.rules.reasons import REASON_HEADER, Reason
@@ -123,7 +123,7 @@ def test_a_model_that_does_not_exist_is_asked_about_and_refused_whatever_the_ans
 def test_while_the_api_server_hangs_no_answer_tells_whether_a_model_exists(
     asked: Asked, name: str
 ) -> None:
-    asked.authorizer._service.authorizer.accesses.queue = ReviewQueue()
+    asked.authorizer._service.authorizer.accesses.queue = FairQueue()
     asked.reviews.access_held.clear()
     assert asked.reason(name) is Reason.UNKNOWN
     asked.reviews.access_held.set()
@@ -176,7 +176,7 @@ def test_a_review_that_fails_lets_nobody_pass(asked: Asked, code: int) -> None:
 
 
 def test_a_review_that_hangs_delays_no_request_and_its_late_answer_is_used(asked: Asked) -> None:
-    asked.authorizer._service.authorizer.accesses.queue = ReviewQueue()
+    asked.authorizer._service.authorizer.accesses.queue = FairQueue()
     asked.reviews.access_held.clear()
     began = SYSTEM_CLOCK.monotonic()
     assert asked.reason("cats") is Reason.UNKNOWN
@@ -188,7 +188,7 @@ def test_a_review_that_hangs_delays_no_request_and_its_late_answer_is_used(asked
 
 
 def test_a_request_that_waits_while_the_authorizer_stops_is_refused(asked: Asked) -> None:
-    asked.authorizer._service.authorizer.accesses.queue = ReviewQueue(timeout_seconds=math.inf)
+    asked.authorizer._service.authorizer.accesses.queue = FairQueue(timeout_seconds=math.inf)
     asked.reviews.access_held.clear()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(asked.reason, "cats")

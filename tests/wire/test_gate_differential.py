@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from daypass._core.jwt import decode_unverified
 from daypass.gate.signing_keys import is_signed
 from daypass.rules.claims import Bound
-from daypass.rules.decision import Allow, Decision, GateRequest, Review, Rules, decide
+from daypass.rules.decision import Allow, Decision, GateRequest, Rules, TokenReview, decide
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.authorizers import ReviewedGate, authorizer_alone, reviewed_gate
 from support.fake_reviews import fake_reviews
@@ -186,12 +186,12 @@ def reviewed_decision(sent: Sent, now_unix: float) -> Decision:
     if authenticated:
         claims = decode_unverified(sent.token)[1]
     aud = claims.get("aud")
-    review = Review(
+    review = TokenReview(
         authenticated=authenticated,
         user=str(claims.get("sub", "")),
         audiences=(AUDIENCE,) if isinstance(aud, list | str) and AUDIENCE in aud else (),
     )
-    return decide(request(sent), RULES, now_unix, review=review)
+    return decide(request(sent), RULES, now_unix, token_review=review)
 
 
 several = given(change=changes, signer=signers | st.just("ours") | st.just("ours"), form=forms)

@@ -17,7 +17,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
 from daypass.config.gate import DEFAULT_GATE
 from daypass.gate.authorizer.http_server import HttpConnection, HttpTransport
-from daypass.gate.authorizer.review_queue import ReviewQueue
+from daypass.gate.authorizer.questions import FairQueue
 from daypass.render.names import gate_prefix
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.authorizers import ReviewedGate, reviewed_gate
@@ -83,7 +83,7 @@ def test_while_the_api_server_is_down_what_is_remembered_passes_and_nothing_else
 
 
 def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(gate: ReviewedGate) -> None:
-    gate.authorizer._service.authorizer.tokens.queue = ReviewQueue()  # with the limit of every gate
+    gate.authorizer._service.authorizer.tokens.queue = FairQueue()  # with the limit of every gate
     numbers = itertools.count()
     assert_no_review_opens(gate.reviews, lambda: gate.gate.send([bearer(jti=f"j-{next(numbers)}")]))
 
@@ -91,7 +91,7 @@ def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(gate: ReviewedGate
 def test_a_slow_api_server_delays_no_request_and_its_late_answer_is_used(
     gate: ReviewedGate,
 ) -> None:
-    gate.authorizer._service.authorizer.tokens.queue = ReviewQueue()  # with the limit of every gate
+    gate.authorizer._service.authorizer.tokens.queue = FairQueue()  # with the limit of every gate
     gate.reviews.held.clear()
     line = bearer()
     unavailable(gate.gate.send([line]))

@@ -11,11 +11,11 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.secret import Secret
-from daypass.gate.authorizer import review_client
-from daypass.gate.authorizer.review_client import LIMIT_BYTES, ReviewClient, ReviewFailedError
+from daypass.gate.authorizer import api_server
+from daypass.gate.authorizer.api_server import LIMIT_BYTES, ApiServerClient, NoAnswerError
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.claims import CallerIdentity
-from daypass.rules.decision import Review
+from daypass.rules.decision import TokenReview
 from daypass.rules.models import Access
 from daypass.rules.patterns import Model
 from support.authority import ANY_AUTHORITY
@@ -48,27 +48,27 @@ def saying(*answers: bytes) -> Serve:
     return serve
 
 
-async def review(client: ReviewClient) -> Review | ReviewFailedError:
+async def review(client: ApiServerClient) -> TokenReview | NoAnswerError:
     return await result_of(client.review_token("x.y.z", "a"))
 
 
-async def result_of(asked: Awaitable[T]) -> T | ReviewFailedError:
+async def result_of(asked: Awaitable[T]) -> T | NoAnswerError:
     try:
         return await asked
-    except ReviewFailedError as failure:
+    except NoAnswerError as failure:
         return failure
 
 
 def asked(
     serve: Serve, *, times: int = 1, scheme: str = "http"
-) -> list[Review | ReviewFailedError]:
+) -> list[TokenReview | NoAnswerError]:
     """What comes of asking about a token so many times, one after another."""
     return asked_by(serve, review, times=times, scheme=scheme)
 
 
 def asked_by(
     serve: Serve,
-    ask: Callable[[ReviewClient], Awaitable[T]],
+    ask: Callable[[ApiServerClient], Awaitable[T]],
     *,
     times: int = 1,
     scheme: str = "http",
@@ -90,7 +90,7 @@ def asked_by(
             server=url, namespace="x", origin="a test", token=Secret("asker"),
             authority=ANY_AUTHORITY,
         )  # fmt: skip
-        client = ReviewClient(access, SYSTEM_CLOCK)
+        client = ApiServerClient(access, SYSTEM_CLOCK)
         try:
             return [await ask(client) for _ in range(times)]
         finally:
@@ -108,7 +108,7 @@ def test_a_good_answer_is_accepted_and_its_connection_reused() -> None:
         await saying(*[answered(GOOD)] * 3)(reader, writer)
 
     found = asked(serve, times=3)
-    assert found == [Review(authenticated=True, user="u", audiences=("a",))] * 3
+    assert found == [TokenReview(authenticated=True, user="u", audiences=("a",))] * 3
     assert len(connections) == 1
 
 
@@ -126,12 +126,12 @@ def test_tokens_and_accesses_are_reviewed_on_one_connection() -> None:
             writer.write(answer)
         assert await reader.read() == b""
 
-    async def ask(client: ReviewClient) -> list[Review | bool | ReviewFailedError]:
+    async def ask(client: ApiServerClient) -> list[TokenReview | bool | NoAnswerError]:
         token = await result_of(client.review_token("x.y.z", "a"))
         return [token, await result_of(client.review_access(ALICE, IRIS))]
 
     (found,) = asked_by(serve, ask)
-    assert found == [Review(authenticated=True, user="u", audiences=("a",)), True]
+    assert found == [TokenReview(authenticated=True, user="u", audiences=("a",)), True]
     heads = [each.partition(b"\r\n\r\n")[0] for each in requests]
     assert [head.split(b"\r\n")[0] for head in heads] == [
         b"POST /apis/authentication.k8s.io/v1/tokenreviews HTTP/1.1",
@@ -157,13 +157,13 @@ def test_tokens_and_accesses_are_reviewed_on_one_connection() -> None:
 
 
 def test_a_closed_connection_is_replaced() -> None:
-    assert all(isinstance(each, Review) for each in asked(saying(answered(GOOD)), times=4))
+    assert all(isinstance(each, TokenReview) for each in asked(saying(answered(GOOD)), times=4))
 
 
 def test_a_connection_that_takes_no_more_requests_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(review_client, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(api_server, "ANSWER_SECONDS", 60.0)
     connections: list[asyncio.Event] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -174,21 +174,21 @@ def test_a_connection_that_takes_no_more_requests_is_closed(
         assert await reader.read() == b""
         connections[0].set()
 
-    assert all(isinstance(each, Review) for each in asked(serve, times=2))
+    assert all(isinstance(each, TokenReview) for each in asked(serve, times=2))
 
 
 def test_refused_credentials_are_read_again_once() -> None:
     found = asked(saying(answered(b"{}", "401 Unauthorized"), answered(GOOD)))
-    assert found == [Review(authenticated=True, user="u", audiences=("a",))]
+    assert found == [TokenReview(authenticated=True, user="u", audiences=("a",))]
     (refused,) = asked(saying(*[answered(b"{}", "401 Unauthorized")] * 2))
-    assert isinstance(refused, ReviewFailedError)
+    assert isinstance(refused, NoAnswerError)
     assert "system:auth-delegator" in refused.why
 
 
 def test_a_refused_review_returns_the_retry_after_seconds() -> None:
     more = "Retry-After: 7\r\n"
     (said,) = asked(saying(answered(b"{}", "429 Too Many Requests", more)))
-    assert isinstance(said, ReviewFailedError)
+    assert isinstance(said, NoAnswerError)
     assert said.retry_after_seconds == 7
 
 
@@ -211,7 +211,7 @@ BAD_ANSWERS = [
 @pytest.mark.parametrize("answer", BAD_ANSWERS)
 def test_an_invalid_review_answer_authenticates_no_one(answer: bytes) -> None:
     (said,) = asked(saying(answer))
-    assert isinstance(said, ReviewFailedError) or not said.authenticated
+    assert isinstance(said, NoAnswerError) or not said.authenticated
 
 
 @pytest.mark.parametrize(
@@ -220,11 +220,11 @@ def test_an_invalid_review_answer_authenticates_no_one(answer: bytes) -> None:
 )
 def test_an_invalid_review_answer_allows_no_access(answer: bytes) -> None:
     (said,) = asked_by(saying(answer), lambda client: result_of(client.review_access(ALICE, IRIS)))
-    assert isinstance(said, ReviewFailedError)
+    assert isinstance(said, NoAnswerError)
 
 
 def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(review_client, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(api_server, "ANSWER_SECONDS", 0.2)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -232,7 +232,7 @@ def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -
         await reader.read()
 
     (said,) = asked(silent)
-    assert isinstance(said, ReviewFailedError)
+    assert isinstance(said, NoAnswerError)
     assert said.about_request, "others may have their answer"
     check(said.why, reason="unanswered")
 
@@ -240,13 +240,13 @@ def test_a_review_without_an_answer_times_out(monkeypatch: pytest.MonkeyPatch) -
 def test_an_api_server_that_takes_no_connection_fails_for_every_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(review_client, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(api_server, "CONNECT_SECONDS", 0.2)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
     (said,) = asked(silent, scheme="https")  # the handshake gets no answer
-    assert isinstance(said, ReviewFailedError)
+    assert isinstance(said, NoAnswerError)
     assert not said.about_request
     check(said.why, reason="unreachable")
 

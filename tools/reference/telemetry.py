@@ -17,14 +17,12 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.agent.daemon import metrics
 from daypass.agent.file_renewer import RenewerStatus
 from daypass.cli.gate.watch import cluster_controller
-from daypass.gate.authorizer.destinations import ServedGate
+from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.service import ReloadingCertificate, Service
-from daypass.gate.watch.controller import Leader
-from daypass.gate.watch.status import WatchStatus
+from daypass.gate.watch.controller import Leader, WatchStatus
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.rules.denials import Denials
-from daypass.rules.published import Published, Shard
+from daypass.rules.published import Denials, Published, Shard
 
 CONNECTION = ConnectionConfig(server="https://localhost", namespace="default", origin="here")
 

@@ -240,8 +240,8 @@ class Gate(Section, defer_build=True):
         return hosts
 
     @property
-    def is_reviewed(self) -> bool:
-        """Whether the API server reviews each token, too."""
+    def asks_authorizer(self) -> bool:
+        """Whether the authorizer is asked about each request, and sends TokenReviews."""
         return self.check == "review"
 
     @property

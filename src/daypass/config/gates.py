@@ -26,13 +26,13 @@ def fit_gate(gate: AnyGate, info: ValidationInfo, *at: str) -> AnyGate:
         _check_audience(audience, info, *further)
         if audience == gate.audience:
             raise fault("it is the gate's audience, which opens all", "leave it out", at=further)
-    if not gate.is_reviewed and "Pod" in gate.bound_to:
+    if not gate.asks_authorizer and "Pod" in gate.bound_to:
         raise fault(
             "only TokenReview knows whether a Pod still exists, and check: jwt asks for none",
             "write check: review, or leave Pod out",
             at=(*at, "boundTo", gate.bound_to.index("Pod")),
         )
-    if not gate.is_reviewed and gate.authorize:
+    if not gate.asks_authorizer and gate.authorize:
         raise fault(
             "only the authorizer asks Kubernetes who may call a model, and check: jwt has none",
             "write check: review",

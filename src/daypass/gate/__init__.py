@@ -4,6 +4,6 @@
 - `signing_keys`: reads issuer and keys; verifies tokens for explanations and on Envoy Gateway.
 - `deny`: what an administrator refuses by hand, for `daypass gate deny`.
 - `authorizer`: `check: review`, an ext_authz server that sends TokenReviews.
-- `watch`: watches which credentials exist, and publishes them.
+- `watch`: watches which credentials exist, and publishes them; `publication` has the ConfigMaps.
 - `metrics`: Prometheus's text format for both programs.
 """

@@ -11,8 +11,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.render.names import GATE_DENIED
-from daypass.rules.denials import KEY, LIMIT, Denial, DeniedKind, read_denials
-from daypass.rules.published import UID
+from daypass.rules.published import DENIAL_KEY, LIMIT_DENIALS, UID, Denial, DeniedKind, read_denials
 
 TRIES = 5
 """Of a write that another one overtakes."""
@@ -30,7 +29,7 @@ def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) ->
     `home`: the gate's namespace, which is created if needed, with the ConfigMap. Raises UsageError
     for an invalid name, TooManyDenialsError, DaypassError if there is nothing to undo, ApiError.
     """
-    is_name = KEY.fullmatch(denial.key) is not None
+    is_name = DENIAL_KEY.fullmatch(denial.key) is not None
     if denial.kind is DeniedKind.NAMESPACE:
         is_name = is_label(denial.name)
     if denial.kind is DeniedKind.OBJECT:
@@ -61,9 +60,9 @@ def _change(found: Object, denial: Denial, now_unix: float, *, undo: bool) -> Ob
     entries = list(read_denials(found.get("data") or {}))
     old = [each.key for each in entries if each.until_unix <= now_unix - KEPT_SECONDS]
     in_force = {each.key for each in entries if each.until_unix > now_unix}
-    if not undo and len(in_force | {denial.key}) > LIMIT:
+    if not undo and len(in_force | {denial.key}) > LIMIT_DENIALS:
         raise TooManyDenialsError(
-            f"there are {LIMIT} denials already: with more, the gate would be closed",
+            f"there are {LIMIT_DENIALS} denials already: with more, the gate would be closed",
             "revoke identities instead, or deny a whole namespace: "
             + command("gate", "deny", "--of-namespace", Placeholder("NAMESPACE")),
         )

@@ -11,7 +11,7 @@ from daypass._core.hints import command
 from daypass._core.jwt import unverified_claims
 from daypass._core.kubernetes.objects import group_of, name_of
 from daypass._core.text import printable
-from daypass.gate.authorizer.reviews import ACCESS_PATH, access_review, is_allowed
+from daypass.gate.authorizer.api_server import ACCESS_PATH, access_review, is_allowed
 from daypass.gate.signing_keys import is_signed
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError

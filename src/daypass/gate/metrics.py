@@ -61,7 +61,7 @@ class Durations:
         return [*zip(bounds, map(float, accumulate(self._buckets)), strict=True)]
 
 
-class ReviewMetrics:
+class QuestionMetrics:
     """Counts reviews of a kind, how long they took, and `hits`, `refused` and `misses`: which
     questions were answered from the cache.
     """
@@ -95,8 +95,8 @@ class GateMetrics:
         self.decisions = dict.fromkeys(Reason, 0)
         self.passed = 0
         self.evicted = 0
-        self.token_reviews = ReviewMetrics()
-        self.access_reviews = ReviewMetrics()
+        self.token_reviews = QuestionMetrics()
+        self.access_reviews = QuestionMetrics()
 
 
 def gate_families(gates: Mapping[str, GateMetrics]) -> Iterator[Metric]:
@@ -134,7 +134,7 @@ def model_families(kinds: Iterable[tuple[str, int, float]], now: float) -> Itera
 
 
 def _review_families(
-    name: str, kind: str, gates: Mapping[str, ReviewMetrics]
+    name: str, kind: str, gates: Mapping[str, QuestionMetrics]
 ) -> tuple[Metric, Metric]:
     results = _counter(f"{name}s", f"{kind}, by result.", "result")
     seconds = HistogramMetricFamily(

@@ -25,12 +25,15 @@ from daypass._core.text import printable
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.errors import ClusterUnreachableError, ForbiddenError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
-from daypass.rules.denials import KEY, LIMIT, Denial, Denials
 from daypass.rules.published import (
     CLUSTER_SHARDS,
+    DENIAL_KEY,
     DENIALS,
+    LIMIT_DENIALS,
     NAMES,
     UID,
+    Denial,
+    Denials,
     Published,
     Shard,
     is_credential,
@@ -81,7 +84,7 @@ def read_shard(document: Mapping[str, Any], shards: int) -> tuple[int, Shard]:
 def read_published_denials(document: Mapping[str, Any]) -> Denials:
     """Return the denials. Raises UnreadableShardError."""
     keys, closes_unix = _read(document)
-    if len(keys) > LIMIT or not all(map(KEY.fullmatch, keys)):
+    if len(keys) > LIMIT_DENIALS or not all(map(DENIAL_KEY.fullmatch, keys)):
         raise UnreadableShardError("it has too many denials, or other entries")
     return Denials(keys=frozenset(keys), closes_unix=closes_unix)
 

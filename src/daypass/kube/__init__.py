@@ -16,6 +16,6 @@ not read all that kubectl reads: exec plugins of v1 with cluster information, `p
 its UID, and kr8s leaves client keys behind in the temporary folder.
 
 Why other code does not use this client: `client.transport` has to start in no time,
-`gate.authorizer.review_client` to send a review with little CPU, and `local` asks Envoy at a Unix
+`gate.authorizer.api_server` to send a review with little CPU, and `local` asks Envoy at a Unix
 socket, and an API server with the door's own request (http.client).
 """

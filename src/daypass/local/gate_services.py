@@ -19,7 +19,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.server.loop_thread import LoopThread
 from daypass.config import Config
-from daypass.gate.authorizer.destinations import ServedGate
+from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.service import Listen, Service
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import (

@@ -73,7 +73,7 @@ class Supervisor:
                 self._keys.start()
                 if config.local.upstream is None:
                     echo = started.enter_context(Echo()).address
-                if config.local_gate[1].is_reviewed:
+                if config.local_gate[1].asks_authorizer:
                     self._authorizer = LocalAuthorizer(
                         config,
                         issuer,

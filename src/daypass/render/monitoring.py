@@ -122,7 +122,11 @@ def scraped(config: Config) -> Iterator[Scraped]:
     engines = engines_of(config)
     own = {
         DOOR: (METRICS, DOOR_METRICS_PORT, bool(fronts_of(config))),
-        GATE: (STATUS, AUTHORIZER_STATUS_PORT, any(each.gate.is_reviewed for each in engines)),
+        GATE: (
+            STATUS,
+            AUTHORIZER_STATUS_PORT,
+            any(each.gate.asks_authorizer for each in engines),
+        ),
         GATE_WATCH: (STATUS, WATCHER_STATUS_PORT, bool(engines)),
     }
     for name, (port, number, exists) in own.items():

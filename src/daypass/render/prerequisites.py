@@ -42,7 +42,7 @@ def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
     if fronts := fronts_of(config):
         locations = (front.authority_location() for front in fronts)
         found += _serving(config, door_server(config), locations)
-    reviewed = [engine for engine in engines_of(config) if engine.gate.is_reviewed]
+    reviewed = [engine for engine in engines_of(config) if engine.gate.asks_authorizer]
     if reviewed:
         places = (engine.authority_location() for engine in reviewed)
         found += _serving(config, authorizer_server(config), places)

@@ -174,7 +174,7 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
 
     Raises RenderError if the config names no image.
     """
-    reviewed = [engine for engine in engines_of(config) if engine.gate.is_reviewed]
+    reviewed = [engine for engine in engines_of(config) if engine.gate.asks_authorizer]
     if not reviewed:
         return []
     authorizer = Deployment(

@@ -14,6 +14,6 @@ its anchor. The OIDC token of a federated user is for the door; at a gate its is
 Which tokens the API server issues is for the admission policy, `render.policy`; what may be asked
 for at all, such as a lifetime, for `_core.kubernetes.syntax`.
 
-`credentials` and `denials` are what `gate.watch` publishes, together as `published`; `claims` are
-those of a token, `reasons` the outcomes. Standard library and `_core` only.
+`published` is what `gate.watch` publishes: the credentials that exist, and denials by hand;
+`claims` are those of a token, `reasons` the outcomes. Standard library and `_core` only.
 """

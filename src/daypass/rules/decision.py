@@ -2,7 +2,7 @@
 
 `decide` is what `gate explain` shows step by step, and the oracle that all engines are tested
 against. The authorizer runs the same checks in parts: `check_claims` when a request arrives,
-`check_current` and `check_review` after its TokenReview, `check_model` after its
+`check_current` and `check_token_review` after its TokenReview, `check_model` after its
 SubjectAccessReviews. All are pure: the caller passes the time, whether the signature and the
 TokenReview are good, which models exist, and what the caller may use.
 
@@ -134,7 +134,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
+class TokenReview:
     """The result of a TokenReview with the gate's audience."""
 
     authenticated: bool
@@ -185,18 +185,18 @@ def decide(
     now_unix: float,
     *,
     signed: bool | None = None,
-    review: Review | None = None,
+    token_review: TokenReview | None = None,
     names_in: NamesIn | None = None,
     may: May = lambda *_: None,
 ) -> Decision:
     """Return whether a request passes the gate, the identity of its caller, and what is not known.
 
     Each fact may be unknown (None), and each that is known has to be good. `signed`: whether a key
-    of the API server signed the token. `review`: the API server's result. `names_in`: which models
+    of the API server signed the token. `token_review`: its result. `names_in`: which models
     exist. `may`: whether the caller has an access.
     """
     found = list[str]()
-    unknown = [UNKNOWN_SIGNATURE] if signed is None and review is None else []
+    unknown = [UNKNOWN_SIGNATURE] if signed is None and token_review is None else []
     unknown += [UNKNOWN_CREDENTIAL] if rules.published is None else []
     try:
         claims = check_claims(
@@ -204,8 +204,8 @@ def decide(
         )
         is_there = "its credential exists, and nothing is denied"
         found.append(_NOT_CHECKED if rules.published is None else is_there)
-        if review is not None:
-            check_review(claims, review)
+        if token_review is not None:
+            check_token_review(claims, token_review)
             found.append("TokenReview accepted, for this audience")
         else:
             unknown += [UNKNOWN_POD] if claims.bound is Bound.POD else []
@@ -347,7 +347,7 @@ def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
         raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
 
 
-def check_review(claims: BoundClaims, review: Review) -> None:
+def check_token_review(claims: BoundClaims, review: TokenReview) -> None:
     """Check the API server's result for a token with these claims. Raises RefusedError."""
     # 14. The TokenReview. Its user is compared too: the API server authenticates a token that
     # begins with a space as system:anonymous.

@@ -9,7 +9,7 @@ import pytest
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.gate.signing_keys import is_signed
-from daypass.rules.decision import Decision, GateRequest, Review, decide
+from daypass.rules.decision import Decision, GateRequest, TokenReview, decide
 from daypass.rules.patterns import HostPattern
 from support.controlplane import ControlPlane
 from support.gate_differences import assert_documented, compare
@@ -21,10 +21,10 @@ from support.tokens import AUDIENCE, ISSUER, Signer
 pytestmark = pytest.mark.timeout(1800)
 
 
-def reviewed(plane: ControlPlane, token: str) -> Review:
+def reviewed(plane: ControlPlane, token: str) -> TokenReview:
     """What the API server itself says about a token."""
     status = plane.review(Secret(token), AUDIENCE)
-    return Review(
+    return TokenReview(
         authenticated=status.get("authenticated", False),
         user=status.get("user", {}).get("username", ""),
         audiences=tuple(status.get("audiences", ())),
@@ -51,7 +51,7 @@ def test_each_single_change_of_a_token_has_the_reason_of_the_decision(
         if not decision.is_allowed:
             return decision
         review = reviewed(plane, sent.token)
-        return decide(request, rules, now_unix, signed=signed, review=review)
+        return decide(request, rules, now_unix, signed=signed, token_review=review)
 
     pairs = compare(
         single_changes(keys),

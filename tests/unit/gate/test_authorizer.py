@@ -13,18 +13,16 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.config.gate import DEFAULT_GATE
+from daypass.gate.authorizer.api_server import NoAnswerError
 from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.gate.authorizer.authorizer import FRESH_SHARE
-from daypass.gate.authorizer.destinations import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES
-from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.review_client import ReviewFailedError
-from daypass.gate.authorizer.review_queue import LIMIT_REFUSALS
+from daypass.gate.authorizer.questions import LIMIT_REFUSALS
+from daypass.gate.authorizer.served_gate import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES, AuthzResponse
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import SKEW_SECONDS
-from daypass.rules.decision import Review
-from daypass.rules.denials import Denials
-from daypass.rules.published import CLOSED_SHARD, CLUSTER_SHARDS, Published, shard_of
+from daypass.rules.decision import TokenReview
+from daypass.rules.published import CLOSED_SHARD, CLUSTER_SHARDS, Denials, Published, shard_of
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.many_connections import resident_bytes
 from support.messages import check
@@ -300,7 +298,7 @@ def test_other_decisions_stay_cached_when_the_set_changes(tried: AskedAuthorizer
 def test_a_change_of_the_set_applies_to_a_review_in_flight(tried: AskedAuthorizer) -> None:
     tried.publish(SECRET_UID)
 
-    def revoke(token: str) -> Review:
+    def revoke(token: str) -> TokenReview:
         tried.publish()
         return GOOD
 
@@ -365,7 +363,7 @@ def test_what_is_missing_or_out_of_date_closes_the_gate_even_for_cached_tokens(
 
 
 def test_a_token_that_expires_during_its_review_is_refused(tried: AskedAuthorizer) -> None:
-    def expire(token: str) -> Review:
+    def expire(token: str) -> TokenReview:
         tried.clock.advance(3600 + SKEW_SECONDS + 1)
         return GOOD
 
@@ -411,7 +409,7 @@ def test_events_contain_no_token_and_mark_unverified_claims(tried: AskedAuthoriz
 def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews(
     tried: AskedAuthorizer,
 ) -> None:
-    tried.says = lambda token: ReviewFailedError("no", about_request=True)
+    tried.says = lambda token: NoAnswerError("no", about_request=True)
     assert tried.bearer().code == 503
     assert tried.authorizer.tokens.heard_at == tried.clock.monotonic()
     assert tried.authorizer.tokens.last_error == ""
@@ -421,7 +419,7 @@ def test_a_token_the_api_server_cannot_read_does_not_block_other_reviews(
 
 @pytest.mark.parametrize("error", [DaypassError("no"), KeyError("no")])
 def test_an_error_of_a_review_is_a_failure(tried: AskedAuthorizer, error: Exception) -> None:
-    def fail(token: str) -> Review:
+    def fail(token: str) -> TokenReview:
         raise error
 
     tried.says = fail

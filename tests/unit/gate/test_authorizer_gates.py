@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.gate.authorizer.served_gate import AuthzResponse
 from daypass.rules.claims import Bound
 from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, Place

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from daypass.gate.authorizer.review_client import ReviewFailedError
-from daypass.gate.authorizer.review_queue import REFUSED_SECONDS
-from daypass.rules.decision import Review
+from daypass.gate.authorizer.api_server import NoAnswerError
+from daypass.gate.authorizer.questions import REFUSED_SECONDS
+from daypass.rules.decision import TokenReview
 from daypass.rules.models import LIMIT_READINGS, Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
 from daypass.rules.reasons import Reason
@@ -184,7 +184,7 @@ def test_a_refused_access_is_cached_briefly_and_a_granted_right_then_works(
 def test_a_failing_review_of_an_access_pauses_no_review_of_a_token(
     tried: AskedAuthorizer, line: str
 ) -> None:
-    tried.may = lambda user, access: ReviewFailedError("no", retry_after_seconds=7)
+    tried.may = lambda user, access: NoAnswerError("no", retry_after_seconds=7)
     assert reason(tried, line) is Reason.UNKNOWN
     other = f"Bearer {tried.token(jti='j-2')}"
     assert reason(tried, other, host=SHARED, path="/") is Reason.ALLOWED
@@ -198,7 +198,7 @@ def test_a_failed_repeated_review_keeps_an_access_until_it_expires(
     tried: AskedAuthorizer, line: str
 ) -> None:
     assert reason(tried, line) is Reason.ALLOWED
-    tried.may = lambda user, access: ReviewFailedError("no")
+    tried.may = lambda user, access: NoAnswerError("no")
     tried.clock.advance(50)
     assert reason(tried, line) is Reason.ALLOWED
     tried.clock.advance(10)
@@ -285,7 +285,7 @@ def test_a_refusal_of_one_reading_waits_for_no_review_of_another(
     tried.may = only()
     assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
     tried.have(refused, other)
-    tried.may = lambda user, access: ReviewFailedError("no")
+    tried.may = lambda user, access: NoAnswerError("no")
     assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
 
 
@@ -341,7 +341,7 @@ def test_a_review_of_a_token_that_is_refused_in_the_background_holds_for_models(
     tried: AskedAuthorizer, line: str
 ) -> None:
     assert reason(tried, line) is Reason.ALLOWED
-    tried.says = lambda token: Review(authenticated=False)
+    tried.says = lambda token: TokenReview(authenticated=False)
     tried.clock.advance(50)
     reason(tried, line)
     assert reason(tried, line) is Reason.REVIEW_REFUSED

@@ -15,8 +15,7 @@ from daypass.gate.authorizer.decision_cache import (
     DecisionCache,
     ExpiringCache,
 )
-from daypass.gate.authorizer.destinations import ServedGate
-from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.gate.authorizer.served_gate import AuthzResponse, ServedGate
 from daypass.rules.published import CLOSED_SHARD, credential_of, shard_of
 from daypass.rules.reasons import Reason
 from support.publishing import published

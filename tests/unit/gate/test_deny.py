@@ -13,7 +13,7 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, NotFoundError
 from daypass.kube.resources import CONFIG_MAPS, Resource
 from daypass.render.names import GATE_DENIED
-from daypass.rules.denials import LIMIT, Denial, DeniedKind
+from daypass.rules.published import LIMIT_DENIALS, Denial, DeniedKind
 from support.embedded import EmbeddedCluster
 from support.lifecycle import dry_run
 from support.messages import raises
@@ -66,10 +66,10 @@ def test_what_expired_a_day_ago_is_removed_by_the_next_write(embedded: EmbeddedC
 def test_no_denial_closes_the_gate_by_being_one_too_many(embedded: EmbeddedCluster) -> None:
     deny(embedded, "expired", seconds=1)
     until = denial(embedded, "x").until
-    data = {f"jti.{number}": until for number in range(LIMIT)}
+    data = {f"jti.{number}": until for number in range(LIMIT_DENIALS)}
     embedded.cluster.patch(CONFIG_MAPS, GATE_DENIED, {"data": data}, "daypass")
     embedded.clock.advance(2)
-    with raises(TooManyDenialsError, match=str(LIMIT)):
+    with raises(TooManyDenialsError, match=str(LIMIT_DENIALS)):
         deny(embedded, "one-too-many")
     deny(embedded, "7", seconds=DAY)  # one that is there already
     deny(embedded, "8", undo=True)

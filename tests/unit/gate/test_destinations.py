@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.gate.authorizer.destinations import Destination, Destinations, Models
+from daypass.gate.authorizer.followers import Models
+from daypass.gate.authorizer.served_gate import Destination, Destinations
 from daypass.rules.models import ModelRule, may_mean_models, needed_accesses
 from daypass.rules.patterns import HostPattern, PathPattern, Place, is_plain_path
 from support.reviewing import rules

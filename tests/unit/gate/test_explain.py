@@ -35,9 +35,9 @@ from daypass.rules.decision import (
     UNKNOWN_POD,
     Rules,
 )
-from daypass.rules.denials import Denial, DeniedKind
 from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, PathPattern
+from daypass.rules.published import Denial, DeniedKind
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, make
 from support.messages import check, raises

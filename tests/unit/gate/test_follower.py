@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from daypass.gate.authorizer.followers import FUTURE_SECONDS, PublishedFollower
 from daypass.gate.publication import denials_config_map, shard_config_map
-from daypass.gate.watch.follower import FUTURE_SECONDS, PublishedFollower
 from daypass.rules.published import (
     CLOSED_SHARD,
     CLUSTER_SHARDS,

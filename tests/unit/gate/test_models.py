@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from daypass._core.server.loop_thread import LoopThread
-from daypass.gate.authorizer.destinations import ModelFollower, Models
+from daypass.gate.authorizer.followers import ModelFollower, Models
 from support.deadline import eventually
 from support.timing import FakeClock
 from support.watched_api import ACCESS, WatchedApi

@@ -26,7 +26,7 @@ from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube import async_cluster
 from daypass.kube.errors import ApiError
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
-from daypass.rules.denials import DeniedKind
+from daypass.rules.published import DeniedKind
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually
 from support.watched_api import ACCESS, WatchedApi

@@ -8,8 +8,15 @@ from daypass._core.kubernetes import labels
 from daypass.gate.deny import change_denial
 from daypass.gate.publication import GateWait, find_room
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
-from daypass.rules.denials import Denial, DeniedKind
-from daypass.rules.published import CLUSTER_SHARDS, DENIALS, NAMES, shard_name, shard_of
+from daypass.rules.published import (
+    CLUSTER_SHARDS,
+    DENIALS,
+    NAMES,
+    Denial,
+    DeniedKind,
+    shard_name,
+    shard_of,
+)
 from support.embedded import EmbeddedCluster
 from support.lifecycle import Warnings, make
 from support.messages import check

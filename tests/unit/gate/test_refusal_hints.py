@@ -7,7 +7,7 @@ import json
 import pytest
 
 from daypass.config import IstioGate
-from daypass.gate.authorizer.responses import AuthzResponses
+from daypass.gate.authorizer.served_gate import AuthzResponses
 from daypass.render.envoy.replies import refusal_reply
 from daypass.rules.reasons import CODES, Reason
 from support.messages import check

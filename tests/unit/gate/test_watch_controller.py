@@ -15,8 +15,7 @@ from daypass.gate.watch.controller import State, WatchEvent
 from daypass.gate.watch.schedule import SETTLE_SECONDS
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
 from daypass.render.names import GATE_KEYS
-from daypass.rules.denials import Denial, DeniedKind
-from daypass.rules.published import CLOSED_SHARD, DENIALS, shard_name
+from daypass.rules.published import CLOSED_SHARD, DENIALS, Denial, DeniedKind, shard_name
 from support.messages import check
 from support.tokens import Signer
 from support.watch_replicas import (

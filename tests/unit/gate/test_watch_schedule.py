@@ -13,8 +13,16 @@ from daypass.gate.watch.schedule import (
     Urgency,
     steps_between,
 )
-from daypass.rules.denials import LIMIT, Denial, Denials, DeniedKind
-from daypass.rules.published import Presence, Published, Shard, credential_of
+from daypass.rules.published import (
+    LIMIT_DENIALS,
+    Denial,
+    Denials,
+    DeniedKind,
+    Presence,
+    Published,
+    Shard,
+    credential_of,
+)
 from support.publishing import denied_by_hand, pairs
 from support.tokens import ACCOUNT_UID
 
@@ -207,7 +215,7 @@ def test_a_new_denial_is_as_urgent_as_a_removal_and_one_that_is_over_an_addition
 def test_too_many_denials_close_the_gate_at_once() -> None:
     many = tuple(
         Denial(kind=DeniedKind.TOKEN, name=f"t{number}", until_unix=UNIX + 60)
-        for number in range(LIMIT + 1)
+        for number in range(LIMIT_DENIALS + 1)
     )
     observation = replace(seen(NOW), denials=many)
     found = wanted(observation).denials

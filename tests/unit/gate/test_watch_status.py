@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from daypass.gate.watch.status import WatchStatus
-from daypass.rules.denials import LIMIT, Denial, DeniedKind
+from daypass.gate.watch.controller import WatchStatus
+from daypass.rules.published import LIMIT_DENIALS, Denial, DeniedKind
 from support.watch_replicas import CLOSE_AFTER, OTHER, OTHER_FILTERS, Replica, WatchEnv
 
 
@@ -77,7 +77,7 @@ def test_a_gate_that_too_many_denials_close_is_a_problem(env: WatchEnv) -> None:
     until = env.clock.unix() + 50
     env.cluster.denials = tuple(
         Denial(kind=DeniedKind.TOKEN, name=str(number), until_unix=until)
-        for number in range(LIMIT + 1)
+        for number in range(LIMIT_DENIALS + 1)
     )
     replica = env.leader()
     assert problems(replica) == (503, {"closed"})

@@ -20,10 +20,10 @@ from daypass.render.envoy.bootstrap import to_json
 from daypass.render.envoy.credentials import denials_config, published_filters, shard_config
 from daypass.render.envoy.token_rules import NO_KEYS
 from daypass.render.manifests import gate_objects
-from daypass.rules.denials import Denials
 from daypass.rules.published import (
     CLOSED_SHARD,
     CLUSTER_SHARDS,
+    Denials,
     Shard,
     credential_of,
     shard_name,

@@ -19,15 +19,14 @@ from daypass.rules.decision import (
     Decision,
     GateRequest,
     RefusedError,
-    Review,
     Rules,
+    TokenReview,
     check_model,
     decide,
 )
-from daypass.rules.denials import Denials
 from daypass.rules.models import LIMIT_READINGS, Access, ModelRule, needed_accesses
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
-from daypass.rules.published import CLUSTER_SHARDS, Published, credential_of
+from daypass.rules.published import CLUSTER_SHARDS, Denials, Published, credential_of
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.existing_models import names_in
 from support.publishing import denied_by_hand, pairs, published, shards_of
@@ -476,8 +475,8 @@ def test_two_audiences_of_a_gate_are_one_too_many(audiences: list[str], reason: 
 
 def test_a_token_review_is_for_the_audience_of_the_token() -> None:
     def reason(*reviewed: str) -> Reason:
-        review = Review(authenticated=True, user=USER, audiences=reviewed)
-        return decided(token(aud=["hosts"]), OPENINGS, signed=True, review=review).reason
+        review = TokenReview(authenticated=True, user=USER, audiences=reviewed)
+        return decided(token(aud=["hosts"]), OPENINGS, signed=True, token_review=review).reason
 
     assert reason("hosts") is Reason.ALLOWED
     assert reason(GATE) is Reason.REVIEW_AUDIENCE
@@ -660,18 +659,20 @@ def test_without_a_signature_or_a_review_no_token_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("review", "reason"),
     [
-        (Review(authenticated=True, user=USER, audiences=(GATE,)), Reason.ALLOWED),
-        (Review(authenticated=False), Reason.REVIEW_REFUSED),
-        (Review(authenticated=False, user=USER, audiences=(GATE,)), Reason.REVIEW_REFUSED),
-        (Review(authenticated=True, user="system:anonymous", audiences=(GATE,)),
+        (TokenReview(authenticated=True, user=USER, audiences=(GATE,)), Reason.ALLOWED),
+        (TokenReview(authenticated=False), Reason.REVIEW_REFUSED),
+        (TokenReview(authenticated=False, user=USER, audiences=(GATE,)), Reason.REVIEW_REFUSED),
+        (TokenReview(authenticated=True, user="system:anonymous", audiences=(GATE,)),
          Reason.REVIEW_REFUSED),
-        (Review(authenticated=True, user=USER), Reason.REVIEW_AUDIENCE),
-        (Review(authenticated=True, user=USER, audiences=(ISSUER,)), Reason.REVIEW_AUDIENCE),
+        (TokenReview(authenticated=True, user=USER), Reason.REVIEW_AUDIENCE),
+        (TokenReview(authenticated=True, user=USER, audiences=(ISSUER,)), Reason.REVIEW_AUDIENCE),
     ],
 )  # fmt: skip
-def test_a_token_review_must_match_audience_and_subject(review: Review, reason: Reason) -> None:
-    assert decided(token(), review=review).reason is reason
-    assert decided(token(), signed=False, review=review).reason is Reason.SIGNATURE
+def test_a_token_review_must_match_audience_and_subject(
+    review: TokenReview, reason: Reason
+) -> None:
+    assert decided(token(), token_review=review).reason is reason
+    assert decided(token(), signed=False, token_review=review).reason is Reason.SIGNATURE
 
 
 def test_a_refusal_contains_nothing_of_the_token() -> None:

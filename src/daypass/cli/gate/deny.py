@@ -18,7 +18,7 @@ from daypass.cli.gate import load_gates, read_token
 from daypass.cli.output import did, write_result
 
 if TYPE_CHECKING:
-    from daypass.rules.denials import Denial
+    from daypass.rules.published import Denial
 
 SUMMARY = "refuse one token, or all of an object or a namespace, from now on"
 EPILOG = """examples:
@@ -133,7 +133,7 @@ def run(args: Namespace) -> int:
 
 
 def _denial(args: Namespace, otherwise_unix: float) -> Denial:
-    from daypass.rules.denials import Denial, DeniedKind
+    from daypass.rules.published import Denial, DeniedKind
 
     named = {"jti": args.jti, "uid": args.uid, "namespace": args.of_namespace}
     if args.token_file is not None:

@@ -17,8 +17,8 @@ from daypass.cli.console import log
 from daypass.cli.gate import listen_address, load_gates
 
 if TYPE_CHECKING:
+    from daypass.gate.authorizer.followers import PublishedFollower
     from daypass.gate.authorizer.service import Listen, Service
-    from daypass.gate.watch.follower import PublishedFollower
 
 EXTRA = "gate"
 SUMMARY = "answer ext_authz requests of gateways by asking the API server"
@@ -77,15 +77,15 @@ def run(args: Namespace) -> int:
     """Serve until a signal; return 0 after an orderly end."""
     import uvloop
 
-    from daypass.gate.authorizer.destinations import ServedGate
+    from daypass.gate.authorizer.followers import PublishedFollower
+    from daypass.gate.authorizer.served_gate import ServedGate
     from daypass.gate.authorizer.service import Service
     from daypass.gate.signing_keys import TokenVerifier, issuer_for, keys_for
-    from daypass.gate.watch.follower import PublishedFollower
     from daypass.render.engines import engines_of
 
     allow_many_files()
     config = load_gates(args.config)
-    reviewed = {name: gate for name, gate in config.gates.items() if gate.is_reviewed}
+    reviewed = {name: gate for name, gate in config.gates.items() if gate.asks_authorizer}
     if not reviewed:
         raise UsageError("no gate of the config asks an authorizer", "write check: review")
     listen = _listen(args)

@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
 
 def _keep(controller: Controller, listen: tuple[str, int]) -> int:
     from daypass._core.server.status_server import StatusServer
-    from daypass.gate.watch.status import WatchStatus
+    from daypass.gate.watch.controller import WatchStatus
 
     stop = threading.Event()
     handle_end_signals(stop.set)

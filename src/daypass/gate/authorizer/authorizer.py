@@ -15,6 +15,7 @@ from sys import intern
 from typing import TypeAlias
 
 from daypass._core.clock import Clock
+from daypass.gate.authorizer.api_server import ACCESS_REVIEWS, TOKEN_REVIEWS
 from daypass.gate.authorizer.audit_log import AuditEvent, AuditLog
 from daypass.gate.authorizer.decision_cache import (
     AccessKey,
@@ -23,21 +24,20 @@ from daypass.gate.authorizer.decision_cache import (
     DecisionCache,
     ExpiringCache,
 )
-from daypass.gate.authorizer.destinations import Destination, Models, ServedGate
-from daypass.gate.authorizer.responses import AuthzResponse, unavailable
-from daypass.gate.authorizer.review_queue import CachedReviews, Question, Waiter
-from daypass.gate.authorizer.reviews import ACCESS_REVIEWS, TOKEN_REVIEWS
+from daypass.gate.authorizer.followers import Models
+from daypass.gate.authorizer.questions import CachedAnswers, Question, Waiter
+from daypass.gate.authorizer.served_gate import AuthzResponse, Destination, ServedGate, unavailable
 from daypass.gate.signing_keys import WAIT_SECONDS, TokenVerifier, UnreadKeyError
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import BoundClaims, CallerIdentity
 from daypass.rules.decision import (
     GateRequest,
     RefusedError,
-    Review,
+    TokenReview,
     check_claims,
     check_current,
     check_model,
-    check_review,
+    check_token_review,
 )
 from daypass.rules.models import Access
 from daypass.rules.published import Published
@@ -52,8 +52,8 @@ LIMIT_ROUNDS = 4
 """How often the models that a request may mean are looked up, if they change while it waits."""
 _NAME_AT = gate_prefix("").index("//") + 1
 
-AskToken: TypeAlias = Callable[[str, str], Awaitable[Review]]
-"""Asks about a token, for an audience. Raises ReviewFailedError."""
+AskToken: TypeAlias = Callable[[str, str], Awaitable[TokenReview]]
+"""Asks about a token, for an audience. Raises NoAnswerError."""
 AskAccess: TypeAlias = Callable[[CallerIdentity, Access], Awaitable[bool]]
 Later: TypeAlias = Coroutine[None, None, AuthzResponse]
 
@@ -78,10 +78,10 @@ class Authorizer:
     ) -> None:
         self.gates = gates
         self.cache = DecisionCache()
-        self.tokens: CachedReviews[bytes, CachedDecision]
-        self.tokens = CachedReviews(TOKEN_REVIEWS, self.cache, clock, audit)
-        self.accesses: CachedReviews[AccessKey, CachedResponse]
-        self.accesses = CachedReviews(ACCESS_REVIEWS, ExpiringCache(), clock, audit)
+        self.tokens: CachedAnswers[bytes, CachedDecision]
+        self.tokens = CachedAnswers(TOKEN_REVIEWS, self.cache, clock, audit)
+        self.accesses: CachedAnswers[AccessKey, CachedResponse]
+        self.accesses = CachedAnswers(ACCESS_REVIEWS, ExpiringCache(), clock, audit)
         self.lost = 0
         self.published_at: float | None = None
         self._ask_token = ask_token
@@ -247,7 +247,7 @@ class Authorizer:
         review = await self._ask_token(token, claims.audience)
         try:
             check_current(claims, gate.rules, self._clock.unix())
-            check_review(claims, review)
+            check_token_review(claims, review)
         except RefusedError as refused:
             response = self._refusal(gate, refused.reason, token)
             self.cache.remove(key)

@@ -12,8 +12,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
-from daypass.gate.authorizer.destinations import ServedGate
-from daypass.gate.authorizer.responses import AuthzResponse
+from daypass.gate.authorizer.served_gate import AuthzResponse, ServedGate
 from daypass.rules.models import Access
 from daypass.rules.published import Published, shard_of
 from daypass.rules.reasons import Reason

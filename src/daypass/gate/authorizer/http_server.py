@@ -14,7 +14,7 @@ import httptools
 
 from daypass._core.net import source_of
 from daypass.gate.authorizer.authorizer import Authorizer, Later
-from daypass.gate.authorizer.responses import AuthzResponse, unavailable
+from daypass.gate.authorizer.served_gate import AuthzResponse, unavailable
 from daypass.rules.models import MODEL_HEADERS
 
 LIMIT_REQUEST_BYTES = 128 * 1024

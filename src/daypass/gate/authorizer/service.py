@@ -20,11 +20,12 @@ from daypass._core.files import fingerprint
 from daypass._core.net import bracketed
 from daypass._core.server.status_server import Routes, health_routes
 from daypass._core.tls import server_context
+from daypass.gate.authorizer.api_server import ApiServerClient
 from daypass.gate.authorizer.audit_log import AuditLog
 from daypass.gate.authorizer.authorizer import Authorizer
-from daypass.gate.authorizer.destinations import ModelFollower, ServedGate
+from daypass.gate.authorizer.followers import ModelFollower
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpConnection, HttpTransport
-from daypass.gate.authorizer.review_client import ReviewClient
+from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.metrics import counter, exposition, gate_families, gauge, model_families
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.kube.connection import ConnectionConfig
@@ -136,7 +137,7 @@ class Service:
         remembered = max(gate.cache_ttl_seconds for gate in gates)
         self._ready_seconds = max(LEAST_READY_SECONDS, remembered)
         self._audit = AuditLog(write, clock)
-        self._client = ReviewClient(connection, clock)
+        self._client = ApiServerClient(connection, clock)
         for gate in gates:
             published = Published.closed(1) if checks_credentials else None
             gate.rules = replace(gate.rules, published=published)

@@ -44,8 +44,7 @@ from daypass.kube.resources import (
     Resource,
 )
 from daypass.render.names import GATE_DENIED
-from daypass.rules.denials import Denial, read_denials
-from daypass.rules.published import UID, credential_of
+from daypass.rules.published import UID, Denial, credential_of, read_denials
 
 LISTS_AT_ONCE = 32
 HELD_AT_MOST = 10

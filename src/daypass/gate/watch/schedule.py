@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeAlias
 
-from daypass.rules.denials import Denial, Denials
-from daypass.rules.published import Published, Shard, shard_of, split_credentials
+from daypass.rules.published import Denial, Denials, Published, Shard, shard_of, split_credentials
 
 LEAVES_AFTER = 0.9
 """Of `closeAfter`: the age of a namespace's last listing at which its credentials leave the set, so

@@ -80,7 +80,7 @@ class IstioEngine(Engine[IstioGate]):
         """Return the objects that are applied once."""
         rules = self.config.rules_of(self.gate, self.facts.issuer_for(self.config))
         objects = [self._filters(rules), self._backstop(rules)]
-        if self.gate.is_reviewed:
+        if self.gate.asks_authorizer:
             objects.append(destination_rule(self.facts, authorizer_server(self.config)))
         return objects
 
@@ -124,7 +124,7 @@ class IstioEngine(Engine[IstioGate]):
 
     def _filters(self, rules: Rules) -> Object:
         mappers = refusal_replies(rules)
-        if self.gate.is_reviewed:
+        if self.gate.asks_authorizer:
             mappers += authorizer_replies(rules, has_mark(DECISION))
         # Of the whole gateway: an EnvoyFilter selects routes by exact names of hosts alone.
         bound = stream_bound(self.gate)

@@ -64,7 +64,7 @@ def keys_config(gate: IstioGate, config: Config, rules: Rules, keys: str | None)
     return authentication(
         rules,
         keys,
-        keeps_header=gate.is_reviewed,
+        keeps_header=gate.asks_authorizer,
         guarded=guarded_headers(rules),
         exempt=door_matches(rules, config),
     )
@@ -89,7 +89,7 @@ def first_filters(name: str, gate: IstioGate, config: Config, rules: Rules) -> l
         only_where(is_on_guarded_host(rules), forget),
         *([only_where(is_guarded(rules, config), keep)] if gate.forward_token else []),
         *decides,
-        *(_review(name, gate, config) if gate.is_reviewed else []),
+        *(_review(name, gate, config) if gate.asks_authorizer else []),
     ]
 
 

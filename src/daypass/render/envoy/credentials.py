@@ -59,11 +59,12 @@ from daypass.render.envoy.xds import (
 )
 from daypass.rules.claims import Bound
 from daypass.rules.decision import Rules
-from daypass.rules.denials import Denials, DeniedKind
 from daypass.rules.published import (
     CLOSED_SHARD,
     CREDENTIALS,
     DENIALS,
+    Denials,
+    DeniedKind,
     Shard,
     credential_of,
     shard_name,

@@ -151,7 +151,7 @@ def _not_guarded(settings: GateSettings) -> Json:
         "typed_per_filter_config": {
             **DRAINED,
             REFUSING: NO_RBAC,
-            **(without_authorizer() if settings.gate.is_reviewed else {}),
+            **(without_authorizer() if settings.gate.asks_authorizer else {}),
         },
     }
 
@@ -182,7 +182,7 @@ def _gate_replies(settings: GateSettings) -> Json:
     with_hint = f"%LOCAL_REPLY_BODY% ({literal(next_step(Reason.NO_TOKEN, audience))})"
     upgrade = has_details("upgrade_failed")
     mappers = [
-        *(authorizer_replies(settings.rules) if settings.gate.is_reviewed else ()),
+        *(authorizer_replies(settings.rules) if settings.gate.asks_authorizer else ()),
         reply_where(f"{upgrade} && xds.route_name == '{_ELSEWHERE}'", *_NOT_GUARDED),
         reply_where(upgrade, 403, "Forbidden", _UPGRADE, "upgrade"),
         _no_web_socket_reply(),
@@ -217,7 +217,7 @@ def gate_listener(
     asked = asking_filter(settings.name, identity), identified_filter(headers.user)
     filters = [
         *deciding_filters(settings.rules, verified=keys, published=published),
-        *(asked if settings.gate.is_reviewed else ()),
+        *(asked if settings.gate.asks_authorizer else ()),
         extension(
             "envoy.filters.http.router",
             "extensions.filters.http.router.v3.Router",

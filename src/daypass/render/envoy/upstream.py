@@ -136,7 +136,7 @@ def gate_clusters(settings: GateSettings) -> list[Json]:
         # Not of connections: beyond those, a handshake would wait for one.
         web_sockets["circuit_breakers"]["thresholds"][0]["max_requests"] = MOST_WEB_SOCKETS
         clusters.append(web_sockets)
-    if settings.gate.is_reviewed:
+    if settings.gate.asks_authorizer:
         where = {"pipe": {"path": settings.authorizer_socket}}
         clusters.append(_cluster(AUTHORIZER, "STATIC", where, MOST_CONNECTIONS, settings.timeouts))
     return clusters

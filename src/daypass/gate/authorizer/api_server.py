@@ -1,8 +1,13 @@
-"""Sends reviews to the API server: connections, requests and failures.
+"""Asks the API server whether it accepts a token, and for which audiences, by a TokenReview; and
+whether a user may use a model, by a SubjectAccessReview. Both are created: the answer is a 201.
 
-A TokenReview and a SubjectAccessReview are created alike: the answer is a 201. The HTTP client is
-its own, since a general one costs more CPU than everything else in a review. What it reads is
-bounded; TLS verifies the API server by the CA of the kubeconfig or the Pod.
+A refused token is an answer too, with `status.error`; the caller checks which audiences hold
+(k8s.io/api/authentication/v1). About an access, it is asked what RBAC reads: user, groups, and the
+object (k8s.io/api/authorization/v1). The user's UID and extra fields are left out, since they
+differ between the tokens of one user.
+
+The HTTP client is its own, since a general one costs more CPU than everything else in a review.
+What it reads is bounded; TLS verifies the API server by the CA of the kubeconfig or the Pod.
 """
 
 from __future__ import annotations
@@ -12,30 +17,92 @@ import json
 import ssl
 import urllib.parse
 from collections import deque
-from functools import partial
+from functools import lru_cache, partial
 from typing import cast
 
 import httptools
 
 from daypass._core import VERSION
 from daypass._core.clock import Clock, random_fraction
+from daypass._core.kubernetes.objects import Object
 from daypass._core.kubernetes.status import Status, parse_retry_after
 from daypass._core.secret import Secret, redact_response
-from daypass.gate.authorizer.reviews import (
-    ACCESS_PATH,
-    ACCESS_REVIEWS,
-    TOKEN_PATH,
-    TOKEN_REVIEWS,
-    access_review,
-    read_access_review,
-    read_token_review,
-    token_review,
-)
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import KubeconfigError
 from daypass.rules.claims import CallerIdentity
-from daypass.rules.decision import Review
+from daypass.rules.decision import TokenReview
 from daypass.rules.models import Access
+
+TOKEN_REVIEWS, ACCESS_REVIEWS = "TokenReviews", "SubjectAccessReviews"
+TOKEN_PATH = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
+ACCESS_PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+LIMIT_AUDIENCES = 100
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading an answer raises that is no review."""
+
+
+@lru_cache(maxsize=100)
+def token_review(audience: str) -> tuple[bytes, bytes]:
+    """Return the request's body before and after the token, which JSON need not escape."""
+    review = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "spec": {"audiences": [audience], "token": ""},
+    }
+    before, quote, after = json.dumps(review).encode().rpartition(b'"')
+    return before, quote + after
+
+
+def access_review(identity: CallerIdentity, access: Access) -> Object:
+    """Return the object to create, to ask about an access."""
+    resource, namespace, name = access.model
+    plural, _, group = resource.partition(".")
+    attributes = {"group": group, "version": "*", "resource": plural, "verb": access.verb,
+                  "namespace": namespace, "name": name}  # fmt: skip
+    spec = {
+        "user": identity.user,
+        "groups": list(identity.groups),
+        "resourceAttributes": attributes,
+    }
+    version, kind = "authorization.k8s.io/v1", "SubjectAccessReview"
+    return {"apiVersion": version, "kind": kind, "spec": spec}
+
+
+def read_token_review(body: bytes) -> TokenReview | None:
+    """Return the result in an answer; None if it is no TokenReview."""
+    try:
+        status = json.loads(body)["status"]
+        user = status.get("user") or {}
+        audiences = status.get("audiences") or []
+        return TokenReview(
+            authenticated=status.get("authenticated") is True,
+            user=str(user.get("username", "")),
+            audiences=tuple(str(each) for each in audiences[:LIMIT_AUDIENCES]),
+        )
+    except _UNREADABLE:
+        return None
+
+
+def read_access_review(body: bytes) -> bool | None:
+    """Return the result in an answer; None if it is no SubjectAccessReview."""
+    try:
+        return is_allowed(json.loads(body))
+    except _UNREADABLE:
+        return None
+
+
+def is_allowed(answer: object) -> bool | None:
+    """Return the result in an answer; None if it is no review. `denied` takes precedence over
+    `allowed`. An `evaluationError` may come with either (k8s.io/api/authorization/v1/types.go).
+    """
+    status = answer.get("status") if isinstance(answer, dict) else None
+    if not isinstance(status, dict):
+        return None
+    allowed, denied = status.get("allowed"), status.get("denied", False)
+    if not isinstance(allowed, bool) or not isinstance(denied, bool):
+        return None
+    return allowed and not denied
+
 
 LIMIT_BYTES = 256 * 1024
 CONNECT_SECONDS = 3.0
@@ -47,7 +114,7 @@ AUTHORIZED_SECONDS = 10.0
 _ABOUT_REQUEST = (400, 413, 414, 422)
 
 
-class ReviewFailedError(Exception):
+class NoAnswerError(Exception):
     """The API server gave no result. `why` is for people, and holds no token.
 
     `about_request`: it failed because of what was asked, or is slow, and others may work.
@@ -64,26 +131,26 @@ class ReviewFailedError(Exception):
 
 def failure_of(
     kind: str, code: int, retry_after: str, body: bytes, *secrets: Secret
-) -> ReviewFailedError:
+) -> NoAnswerError:
     """Return the failure that an answer is. `kind`: what was created, such as TokenReviews.
     `retry_after`: that header, or "". `secrets`: what was sent.
     """
     status = Status.parse(redact_response(body, *secrets))
     message = status.message if status is not None else ""
     if code in (401, 403):
-        return ReviewFailedError(
+        return NoAnswerError(
             f"the gate may not create {kind}: {code} {message[:256]}; bind "
             "ClusterRole system:auth-delegator to its ServiceAccount"
         )
-    return ReviewFailedError(
+    return NoAnswerError(
         f"the API server answered {code} {message[:256]}",
         retry_after_seconds=parse_retry_after(retry_after) if code in (429, 503) else None,
         about_request=code in _ABOUT_REQUEST,
     )
 
 
-class ReviewClient:
-    """Asks the API server; many questions at once, in one event loop. Raises ReviewFailedError.
+class ApiServerClient:
+    """Asks the API server; many questions at once, in one event loop. Raises NoAnswerError.
 
     Raises KubeconfigError if the connection can't be used.
     """
@@ -104,13 +171,13 @@ class ReviewClient:
         self._authorization = b""
         self._authorized_at: float | None = None
 
-    async def review_token(self, token: str, audience: str) -> Review:
+    async def review_token(self, token: str, audience: str) -> TokenReview:
         """Return the API server's result for a token. `audience`: for what it is asked."""
         before, after = token_review(audience)
         body = b"".join((before, token.encode(), after))
         answer = await self._create(TOKEN_REVIEWS, TOKEN_PATH, body, Secret(token))
         if (review := read_token_review(answer)) is None:
-            raise ReviewFailedError("the API server's response is not a TokenReview")
+            raise NoAnswerError("the API server's response is not a TokenReview")
         return review
 
     async def review_access(self, identity: CallerIdentity, access: Access) -> bool:
@@ -118,7 +185,7 @@ class ReviewClient:
         body = json.dumps(access_review(identity, access)).encode()
         result = read_access_review(await self._create(ACCESS_REVIEWS, ACCESS_PATH, body))
         if result is None:
-            raise ReviewFailedError("the API server's response is not a SubjectAccessReview")
+            raise NoAnswerError("the API server's response is not a SubjectAccessReview")
         return result
 
     async def _create(self, kind: str, path: str, body: bytes, *secrets: Secret) -> bytes:
@@ -175,12 +242,12 @@ class ReviewClient:
         except TimeoutError:
             # It took the request: a webhook may be slow about this one.
             why = "the API server does not answer in time"
-            raise ReviewFailedError(why, about_request=True) from None
+            raise NoAnswerError(why, about_request=True) from None
         except ssl.SSLCertVerificationError as error:
             why = f"the API server is not trusted: {error.verify_message}"
-            raise ReviewFailedError(why) from None
+            raise NoAnswerError(why) from None
         except (OSError, httptools.HttpParserError) as error:
-            raise ReviewFailedError(f"the API server cannot be reached: {error}") from None
+            raise NoAnswerError(f"the API server cannot be reached: {error}") from None
 
     def _pooled(self) -> _Connection | None:
         now = asyncio.get_running_loop().time()

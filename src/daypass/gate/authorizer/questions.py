@@ -1,8 +1,8 @@
-"""Asks the API server questions of one kind, or answers them from what is cached: one review for
-each question, a bounded number at once, sources in turn.
+"""Answers questions of one kind from what is cached, or asks the API server: one review for each
+question, a bounded number at once, sources in turn.
 
-`ReviewQueue` decides what is reviewed next, and which requests have waited for too long. It has no
-socket and no clock. `CachedReviews` sends the reviews, and caches their results.
+`FairQueue` decides what is asked next, and which requests have waited for too long. It has no
+socket and no clock. `CachedAnswers` sends the reviews, and caches their results.
 
 Requests that have to wait queue by the client they come from, and the queues take turns. A client
 has at most as many reviews in flight as are left for others. So a client that floods the gate with
@@ -22,11 +22,11 @@ from typing import Generic, TypeAlias, TypeVar
 
 from daypass._core.clock import Backoff, Clock
 from daypass._core.errors import DaypassError
+from daypass.gate.authorizer.api_server import NoAnswerError
 from daypass.gate.authorizer.audit_log import AuditEvent, AuditLog
 from daypass.gate.authorizer.decision_cache import CachedResponse, ExpiringCache, K
-from daypass.gate.authorizer.responses import AuthzResponse, unavailable
-from daypass.gate.authorizer.review_client import ReviewFailedError
-from daypass.gate.metrics import ReviewMetrics
+from daypass.gate.authorizer.served_gate import AuthzResponse, unavailable
+from daypass.gate.metrics import QuestionMetrics
 from daypass.rules.reasons import Reason
 
 LIMIT_IN_FLIGHT = 64
@@ -43,7 +43,7 @@ AGAIN_SECONDS = 2.0
 
 Ask: TypeAlias = Callable[[float], Awaitable[AuthzResponse]]
 """Asks the API server, now at this time; caches the result, and returns the response to all who
-have this question. Raises ReviewFailedError."""
+have this question. Raises NoAnswerError."""
 Waiter: TypeAlias = asyncio.Future[AuthzResponse]
 E = TypeVar("E", bound=CachedResponse)
 
@@ -57,12 +57,12 @@ class Question:
     key: Hashable
     source: str
     ask: Ask = field(repr=False)
-    metrics: ReviewMetrics = field(repr=False)
+    metrics: QuestionMetrics = field(repr=False)
     waiters: deque[tuple[float, Waiter]] = field(default_factory=deque)
     is_sent: bool = False
 
 
-class ReviewQueue:
+class FairQueue:
     """The reviews that wait or are in flight. Methods return the waiters to respond to now."""
 
     def __init__(
@@ -204,7 +204,7 @@ class ReviewQueue:
         return [waiter for _, waiter in question.waiters]
 
 
-class CachedReviews(Generic[K, E]):
+class CachedAnswers(Generic[K, E]):
     """Reviews of one `kind`, by key, in an event loop. `allowed`: what is, as `ask` has cached it.
 
     `heard_at`: when the API server last answered, on the monotonic clock. `last_error`: why it
@@ -216,7 +216,7 @@ class CachedReviews(Generic[K, E]):
     ) -> None:
         self.allowed = allowed
         self.refusals: ExpiringCache[K, CachedResponse] = ExpiringCache(LIMIT_REFUSALS)
-        self.queue = ReviewQueue()
+        self.queue = FairQueue()
         self.tasks: set[asyncio.Task[None]] = set()
         self.heard_at: float | None = None
         self.last_error = ""
@@ -280,16 +280,16 @@ class CachedReviews(Generic[K, E]):
 
     async def _review(self, question: Question) -> None:
         began = self._monotonic()
-        result: AuthzResponse | ReviewFailedError
+        result: AuthzResponse | NoAnswerError
         try:
             result = await question.ask(began)
-        except ReviewFailedError as failure:
+        except NoAnswerError as failure:
             result = failure
         except DaypassError as error:
-            result = ReviewFailedError(str(error))
+            result = NoAnswerError(str(error))
         except Exception as error:  # whatever it is, the waiters need a response
             name = type(error).__name__
-            result = ReviewFailedError(f"the API server could not be asked ({name})")
+            result = NoAnswerError(f"the API server could not be asked ({name})")
         now, is_answered = self._monotonic(), isinstance(result, AuthzResponse)
         question.metrics.finished(now - began, is_answered=is_answered)
         why = ""

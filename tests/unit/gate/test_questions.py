@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.net import source_of
-from daypass.gate.authorizer.responses import AuthzResponse
-from daypass.gate.authorizer.review_queue import Question, ReviewQueue
-from daypass.gate.metrics import ReviewMetrics
+from daypass.gate.authorizer.questions import FairQueue, Question
+from daypass.gate.authorizer.served_gate import AuthzResponse
+from daypass.gate.metrics import QuestionMetrics
 
 Queue: TypeAlias = Any  # its waiters are texts here
 
@@ -20,7 +20,7 @@ def pending(name: str, source: str = "a") -> Question:
     async def ask(now: float) -> AuthzResponse:
         raise AssertionError
 
-    return Question(key=name, source=source, ask=ask, metrics=ReviewMetrics())
+    return Question(key=name, source=source, ask=ask, metrics=QuestionMetrics())
 
 
 def started(queue: Queue, now: float = 0.0) -> list[str]:
@@ -38,7 +38,7 @@ def begun(queue: Queue, now: float) -> Any:
 
 
 def test_requests_with_one_token_share_one_review() -> None:
-    queue: Queue = ReviewQueue()
+    queue: Queue = FairQueue()
     for waiter in "xyz":
         assert queue.submit(pending("t"), waiter, 0.0) == []
     first = begun(queue, 0.0)
@@ -49,7 +49,7 @@ def test_requests_with_one_token_share_one_review() -> None:
 
 
 def test_sources_take_turns_however_many_requests_one_has() -> None:
-    queue: Queue = ReviewQueue(limit_in_flight=5)
+    queue: Queue = FairQueue(limit_in_flight=5)
     for number in range(50):
         queue.submit(pending(f"flood-{number}", "flood"), "f", 0.0)
     queue.submit(pending("one", "quiet"), "q", 0.0)
@@ -57,7 +57,7 @@ def test_sources_take_turns_however_many_requests_one_has() -> None:
 
 
 def test_a_source_whose_reviews_are_slow_leaves_as_many_for_others() -> None:
-    queue: Queue = ReviewQueue(limit_in_flight=16)
+    queue: Queue = FairQueue(limit_in_flight=16)
     for number in range(50):
         queue.submit(pending(f"slow-{number}", "slow"), "s", 0.0)
     assert len(started(queue)) == 8
@@ -70,7 +70,7 @@ def test_a_source_whose_reviews_are_slow_leaves_as_many_for_others() -> None:
 
 
 def test_a_slow_review_stops_no_other_source() -> None:
-    queue: Queue = ReviewQueue(limit_in_flight=2)
+    queue: Queue = FairQueue(limit_in_flight=2)
     queue.submit(pending("slow", "slow"), "s", 0.0)
     slow = begun(queue, 0.0)
     assert queue.finished(slow) == ["s"]
@@ -80,7 +80,7 @@ def test_a_slow_review_stops_no_other_source() -> None:
 
 
 def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
-    queue: Queue = ReviewQueue(limit_in_flight=1, limit_waiting=10)
+    queue: Queue = FairQueue(limit_in_flight=1, limit_waiting=10)
     for number in range(10):
         assert queue.submit(pending(f"flood-{number}", "flood"), f"f{number}", 0.0) == []
     assert queue.submit(pending("flood-10", "flood"), "f10", 0.0) == ["f10"]
@@ -89,7 +89,7 @@ def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
 
 
 def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> None:
-    queue: Queue = ReviewQueue(limit_in_flight=1, timeout_seconds=0.5)
+    queue: Queue = FairQueue(limit_in_flight=1, timeout_seconds=0.5)
     queue.submit(pending("slow"), "x", 0.0)
     queue.submit(pending("behind"), "y", 0.1)
     first = begun(queue, 0.1)
@@ -102,7 +102,7 @@ def test_no_request_waits_beyond_its_timeout_and_a_retry_joins_the_review() -> N
 
 
 def test_after_a_failure_no_review_starts_for_a_while() -> None:
-    queue: Queue = ReviewQueue()
+    queue: Queue = FairQueue()
     queue.submit(pending("t"), "x", 0.0)
     first = begun(queue, 0.0)
     assert queue.failed(first, 1.0, retry_after_seconds=7.0) == ["x"]
@@ -114,7 +114,7 @@ def test_after_a_failure_no_review_starts_for_a_while() -> None:
 
 @pytest.mark.parametrize(("retry_after", "until"), [(0.0, 1.5), (10.0**9, 60.0)])
 def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: float) -> None:
-    queue: Queue = ReviewQueue()
+    queue: Queue = FairQueue()
     queue.submit(pending("t"), "x", 0.0)
     first = begun(queue, 0.0)
     queue.failed(first, 1.0, retry_after_seconds=retry_after)
@@ -122,7 +122,7 @@ def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: f
 
 
 def test_concurrency_drops_after_failures_and_recovers() -> None:
-    queue: Queue = ReviewQueue(limit_in_flight=8)
+    queue: Queue = FairQueue(limit_in_flight=8)
     for number in range(4):
         queue.submit(pending(f"t{number}"), "x", 0.0)
     for now in (0.0, 10.0, 20.0):
@@ -159,7 +159,7 @@ steps = st.lists(
 
 @given(steps=steps)
 def test_every_request_is_answered_exactly_once(steps: list[tuple[str, int, str]]) -> None:
-    queue: Any = ReviewQueue(limit_in_flight=3, limit_waiting=5, timeout_seconds=2.0)
+    queue: Any = FairQueue(limit_in_flight=3, limit_waiting=5, timeout_seconds=2.0)
     now, count, in_flight = 0.0, 0, []
     answered: list[int] = []
     for action, number, source in steps:

@@ -10,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass._core.secret import Secret
-from daypass.gate.authorizer.review_client import failure_of
-from daypass.gate.authorizer.reviews import read_access_review, read_token_review, token_review
-from daypass.rules.decision import Review
+from daypass.gate.authorizer.api_server import (
+    failure_of,
+    read_access_review,
+    read_token_review,
+    token_review,
+)
+from daypass.rules.decision import TokenReview
 from support.fake_door import long_lived_token
 
 
@@ -39,7 +43,7 @@ def test_the_request_has_audience_and_token() -> None:
 )
 def test_only_authenticated_true_counts(status: Any) -> None:
     review = read_token_review(answer(status))
-    assert isinstance(review, Review)
+    assert isinstance(review, TokenReview)
     assert not review.authenticated
 
 

@@ -1,9 +1,8 @@
-"""A gate that the authorizer answers for, and what the host and the path of a request mean at it,
-remembered for the next request; and which models exist, by which they are read.
+"""What the authorizer follows in a cluster: what the watch has published, in the ConfigMaps with
+the label PUBLISHED, and which models exist.
 
-A gate with `audiences` or `authorize` looks at the path: only at its first segments, as many as the
-longest pattern has. So what is remembered is bounded, and is the same for every path that has them:
-a pattern is a prefix of whole segments. What every proxy might read differently is refused before.
+A shard that is missing, unreadable or out of date refuses every token of its range, and so do all
+shards if the denials are. A closing time that is too far ahead is not believed: a clock was wrong.
 
 Of models, only metadata is listed and watched, in all namespaces. A kind that is not installed has
 no models; it is looked for again, since an administrator may install it later. What is older than
@@ -15,117 +14,114 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import TypeAlias
 
 import httpx2
 
 from daypass._core.clock import Clock
+from daypass._core.hints import command
+from daypass._core.kubernetes.labels import PUBLISHED
 from daypass._core.kubernetes.objects import Object, name_of
-from daypass.config import Gate
-from daypass.gate.authorizer.responses import AuthzResponses
-from daypass.gate.metrics import GateMetrics
+from daypass.gate.publication import UnreadableShardError, read_published_denials, read_shard
 from daypass.kube.answers import Selection
 from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.informer import Informer, follow
-from daypass.rules.decision import Rules
-from daypass.rules.models import Access, may_mean_models, needed_accesses
-from daypass.rules.patterns import is_plain_path
+from daypass.kube.resources import CONFIG_MAPS
+from daypass.rules.published import (
+    CLOSED_SHARD,
+    CLUSTER_SHARDS,
+    DENIALS,
+    NAMES,
+    Denials,
+    Published,
+    Shard,
+)
 
-LIMIT_DESTINATIONS = 10_000
-LIMIT_KEY_BYTES = 800
-"""A host name has at most 253 bytes, two names in a path 316; Envoy takes anything after a colon
-for a port."""
-
-Key: TypeAlias = tuple[bytes, bytes]
-"""A host, and the first segments of a path, or "" where no path matters."""
+FUTURE_SECONDS = 60.0
+"""Two clocks may differ by so much."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """What a host and a path mean.
+class PublishedFollower:
+    """Calls `take` with all that is published, whenever it changes, while `run` runs.
 
-    `audiences`: of the tokens that open it. `may_mean_models`: if they exist. `accesses`: what is
-    needed, see `needed_accesses`; None if it needs no model.
+    The first call comes once every ConfigMap has been read. `close_after_seconds`: how far ahead
+    a closing time may be. `transport` replaces the network, for tests. Raises KubeconfigError.
     """
 
-    audiences: frozenset[str]
-    may_mean_models: bool
-    accesses: tuple[Access, ...] | None
-
-
-class Destinations:
-    """The destinations of a gate. `remembered`: those of requests that passed `check_claims`.
-
-    `resources`: the kinds of its models, as PLURAL.GROUP. `models_until`: until when what is known
-    of them counts (monotonic).
-    """
-
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self._reads_paths = rules.reads_paths
-        places = [*rules.authorize, *chain.from_iterable(rules.audiences.values())]
-        paths = [place.path for place in places if place.path is not None]
-        self._depth = max((len(path.parts) for path in paths), default=0)
-        self.remembered: dict[Key, Destination] = {}
-        self.resources = frozenset(each.resource for each in rules.authorize)
-        self.models_until = -math.inf
-        self._models = Models()
-
-    def take_models(self, models: Models) -> None:
-        """Read hosts and paths by these models from now on."""
-        if models.names is not self._models.names:
-            self.remembered.clear()
-        self._models = models
-        self.models_until = models.are_known_until(self.resources)
-
-    def look_up(self, host: bytes, path: bytes, *, model_header: bool) -> Destination | None:
-        """Return the destination of a request, if it is remembered and all read the path alike."""
-        if self._reads_paths and (model_header or not is_plain_path(path.decode("latin-1"))):
-            return None
-        return self.remembered.get(self._key(host, path) if self._depth else (host, b""))
-
-    def find(self, host: bytes, path: bytes) -> Destination:
-        """Return the destination of a request that passed `check_claims`, and remember it."""
-        key = self._key(host, path)
-        destination = self.remembered.get(key)
-        if destination is None:
-            destination = self._read(host.decode("latin-1"), key[1].decode("latin-1") or "/")
-            if sum(map(len, key)) <= LIMIT_KEY_BYTES:
-                if len(self.remembered) >= LIMIT_DESTINATIONS:  # one name, with thousands of ports
-                    self.remembered.clear()
-                self.remembered[key] = destination
-        return destination
-
-    def _key(self, host: bytes, path: bytes) -> Key:
-        if not self._depth:
-            return host, b""
-        segments = path.partition(b"?")[0].split(b"/", self._depth + 1)
-        return host, b"/".join(segments[: self._depth + 1])
-
-    def _read(self, host: str, path: str) -> Destination:
-        place = self._rules.authorize, host, path
-        needed = needed_accesses(*place, self._models.names_in)
-        audiences = (self._rules.audience, *self._rules.audiences)
-        return Destination(
-            audiences=frozenset(each for each in audiences if self._rules.opens(each, host, path)),
-            may_mean_models=may_mean_models(*place),
-            accesses=None if needed is None else tuple(needed),
+    def __init__(
+        self,
+        connection: ConnectionConfig,
+        namespace: str,
+        take: Callable[[Published], None],
+        clock: Clock,
+        *,
+        close_after_seconds: float,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._namespace = namespace
+        self._take = take
+        self._clock = clock
+        self._close_after_seconds = close_after_seconds
+        self._taken: Published | None = None
+        self._cluster = AsyncCluster(connection, clock=clock, transport=transport)
+        published = Selection(resource=CONFIG_MAPS, namespace=namespace, labels=f"{PUBLISHED}=true")
+        self._informer = Informer(
+            self._cluster, published, _read, valid_seconds=close_after_seconds, notify=self.check
         )
 
+    @property
+    def last_error(self) -> str:
+        """What does not work right now, or ""."""
+        if self._informer.last_error or self._informer.listing is None:
+            return self._informer.last_error
+        known = zip(NAMES, self._known(), strict=True)
+        wrong = [(name, why) for name, why in known if isinstance(why, str)]
+        for name, why in wrong:
+            more = f" ({len(wrong) - 1} others are not right either)" if len(wrong) > 1 else ""
+            return f"ConfigMap {name} in {self._namespace} {why}{more}"
+        return ""
 
-class ServedGate:
-    """One gate. `is_verified`: its proxy has verified the tokens, so the authorizer does not."""
+    async def run(self) -> None:
+        """Follow until it is cancelled."""
+        await follow(self._cluster, [self._informer], self.check)
 
-    def __init__(self, name: str, gate: Gate, rules: Rules, *, is_verified: bool) -> None:
-        self.name = name
-        self.rules = rules
-        self.is_verified = is_verified
-        self.cache_ttl_seconds = gate.cache_ttl_seconds
-        self.responses = AuthzResponses(gate)
-        self.metrics = GateMetrics()
-        self.destinations = Destinations(rules)
+    def check(self) -> None:
+        """Pass on what applies now, if it is not what was passed on last."""
+        if self._taken is None and len(self._informer.objects) < len(NAMES):
+            return
+        *shards, denials = self._known()
+        published = Published(
+            shards=tuple(each if isinstance(each, Shard) else CLOSED_SHARD for each in shards),
+            denials=denials if isinstance(denials, Denials) else Denials(),
+        )
+        if published != self._taken:
+            self._taken = published
+            self._take(published)
+
+    def _known(self) -> list[Shard | Denials | str]:
+        """Return what applies of each ConfigMap now, or why nothing does."""
+        found = dict(self._informer.objects.values())
+        latest = self._clock.unix() + self._close_after_seconds + FUTURE_SECONDS
+        known: list[Shard | Denials | str] = []
+        for name in NAMES:
+            content = found.get(name, f"is missing: does `{command('gate', 'watch')}` run?")
+            if not isinstance(content, str) and content.closes_unix > latest:
+                content = "closes too far in the future: is the clock right, here and there?"
+            known.append(content)
+        return known
+
+
+def _read(document: Object) -> tuple[str, Shard | Denials | str] | None:
+    """Return a ConfigMap's name, and its content or why it is of no use."""
+    name = name_of(document)
+    if name not in NAMES:
+        return None
+    try:
+        if name == DENIALS:
+            return name, read_published_denials(document)
+        return name, read_shard(document, CLUSTER_SHARDS)[1]
+    except UnreadableShardError as error:
+        return name, f"is unreadable: {error}"
 
 
 _NONE: frozenset[str] = frozenset()
