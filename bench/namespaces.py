@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.observer_process import make_namespaces, running_observer
 from bench.report import figure, short
 from support.churn import churning
 from support.controlplane import ControlPlane
-from support.observer_process import make_namespaces, running_observer
 
 NAMESPACES = 2_000
 SECRETS_EACH = 10

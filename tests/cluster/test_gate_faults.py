@@ -17,7 +17,6 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.labels import ANCHOR_TYPE, POLICY, POLICY_ENFORCED
 from daypass._core.secret import Secret
 from daypass.rules.reasons import Reason
-from support.churn import churning
 from support.clocks import WrongClock
 from support.controlplane import ControlPlane
 from support.gate_differences import reason_in
@@ -210,20 +209,3 @@ def test_an_old_state_folder_lets_nothing_pass_that_was_revoked_since(
         with guard() as made, made.calling(other) as caller:
             caller.becomes(200)
             assert [caller.ask(token).code for token in tokens] == [401, 200, 401]
-
-
-@pytest.mark.weekly
-def test_churn_in_another_namespace_does_not_delay_a_refusal(
-    plane: ControlPlane, guard: Guard
-) -> None:
-    elsewhere = plane.make_namespace(labels={POLICY: POLICY_ENFORCED})
-    with guard() as made:
-        tenants = [made.add() for _ in range(25)]
-        took = []
-        with churning(plane, elsewhere):
-            for identity, caller in tenants:
-                began = SYSTEM_CLOCK.monotonic()
-                plane.admin.delete(identity.secret_path)
-                caller.becomes(401)
-                took.append(SYSTEM_CLOCK.monotonic() - began)
-        assert max(took) <= 1.5, sorted(took)

@@ -173,20 +173,6 @@ def test_a_role_on_one_name_opens_that_model_and_no_other(
     assert {each["gate"] for each in events} == {"serving"}
 
 
-@pytest.mark.parametrize("role", ["view", "edit"])
-def test_without_a_rule_for_models_a_role_opens_none(
-    plane: ControlPlane, serve: Serving, caller: Identity, team: str, role: str
-) -> None:
-    model = Model(name="iris", namespace=team)
-    create(plane, model)
-    line = bearer(plane, caller)
-    with bound_cluster_wide(plane.admin, role, caller):
-        becomes(lambda: serve.reason(line, **at(model)), Reason.MODEL)
-    with bound_cluster_wide(plane.admin, "cluster-admin", caller):
-        becomes(lambda: serve.reason(line, **at(model)), Reason.ALLOWED)
-    becomes(lambda: serve.reason(line, **at(model)), Reason.MODEL)
-
-
 def test_a_removed_role_binding_refuses_within_the_cache_time(
     plane: ControlPlane, serve: Serving, caller: Identity, team: str
 ) -> None:
@@ -252,25 +238,6 @@ def test_a_second_model_that_makes_a_host_ambiguous_counts_at_once_until_it_is_g
     becomes(lambda: serve.reason(line, **where), Reason.ALLOWED)
 
 
-def test_a_language_model_has_its_own_right(
-    plane: ControlPlane, serve: Serving, caller: Identity, team: str
-) -> None:
-    create(plane, LanguageModel(name="llama", namespace=team, model="llama"))
-    create(plane, Model(name="llama", namespace=team))
-    may_call(plane, caller, Model(name="llama", namespace=team))
-    line = bearer(plane, caller)
-    own, other = f"/{team}/llama/v1/completions", f"/serving/{team}/llama/v1"
-    where = {"gate": "serving", "host": SHARED}
-    becomes(lambda: serve.reason(line, **where, path=other), Reason.ALLOWED)
-    becomes(lambda: serve.reason(line, **where, path=own), Reason.MODEL)
-    rule = {"apiGroups": ["serving.kserve.io"], "resources": ["llminferenceservices"],
-            "resourceNames": ["llama"], "verbs": ["get"]}  # fmt: skip
-    allow(plane.admin, team, caller.service_account, rule, home=caller.namespace)
-    becomes(lambda: serve.reason(line, **where, path=own), Reason.ALLOWED)
-    header = "X-Gateway-Model-Name: publishers/x/models/y"
-    assert serve.reason(line, header, **where, path=own) is Reason.AMBIGUOUS
-
-
 def test_an_authorizer_that_may_not_list_models_is_not_ready_and_refuses_with_503(
     plane: ControlPlane, caller: Identity, team: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -293,24 +260,6 @@ def test_an_authorizer_that_may_not_list_models_is_not_ready_and_refuses_with_50
             assert running.get("/readyz")[0] == 200
         becomes(lambda: running.reason(line, **at(model)), Reason.UNKNOWN)
         assert running.ask(line, **at(model)).headers["retry-after"] == "1"
-
-
-def test_kinds_that_are_installed_later_are_found(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp("later")
-    with ControlPlane.start(folder / "plane") as plane:
-        home, caller = plane.make_namespace("gate"), plane.make_identity()
-        model = Model(name="iris", namespace=plane.make_namespace("models"))
-        file = authorizer_kubeconfig(plane, config_of(text(home)), folder / "kubeconfig")
-        line = bearer(plane, caller)
-        with serving(folder, file, home, "--without-watch") as running:
-            eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
-            assert running.reason(line, **at(model)) is Reason.MODEL
-            install_kserve(plane)
-            create(plane, model)
-            may_call(plane, caller, model)
-            becomes(lambda: running.reason(line, **at(model)), Reason.ALLOWED)
 
 
 @pytest.fixture

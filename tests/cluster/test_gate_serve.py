@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from support.identities import Identity
 from support.messages import check
 from support.programs import DAYPASS, run
 from support.publishing import published
-from support.rights import forget_default_rights
 from support.serving import gate_serve_over_tls
 from support.tokens import ISSUER
 
@@ -208,21 +206,6 @@ def test_a_change_of_what_is_published_is_in_force_at_once(
     assert "daypass_gate_closed_shards 0" in text
 
 
-def test_of_two_identities_each_passes_with_its_own_secret_alone(
-    serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing
-) -> None:
-    other = control_plane.make_identity(identity.namespace, "other")
-    while part_with(other) == part_with(identity):
-        other = control_plane.make_identity(identity.namespace, "other")
-    publishing.change(part_with(other), other)
-    eventually(
-        "it knows both", lambda: serve.reason(bearer(control_plane, other)) is Reason.ALLOWED
-    )
-    for one, bound in product((identity, other), repeat=2):
-        found = serve.reason(bearer(control_plane, one.bound_to(bound)))
-        assert found is (Reason.ALLOWED if one is bound else Reason.UNKNOWN_CREDENTIAL)
-
-
 def test_a_part_that_is_out_of_date_or_deleted_refuses_its_tokens_and_no_others(
     serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing
 ) -> None:
@@ -295,33 +278,6 @@ def test_it_needs_no_anonymous_access(tmp_path_factory: pytest.TempPathFactory) 
         with serving(folder, kubeconfig, home) as running:
             eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
             assert running.ask(bearer(plane, identity)).code == 200
-
-
-def test_keys_of_a_file_serve_where_the_api_server_does_not_show_its_own(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp("keys")
-    with ControlPlane.start(folder / "plane") as plane:
-        home, identity = plane.make_namespace("gate"), plane.make_identity()
-        Publishing(plane=plane, home=home).create(identity)
-        kubeconfig = made_kubeconfig(plane, home, folder / "kubeconfig", without="-keys")
-        forget_default_rights(plane)
-        jwks, line = plane.admin.request("GET", "/openid/v1/jwks").body, bearer(plane, identity)
-        keyless, keyed = folder / "keyless", folder / "keyed"
-        keyless.mkdir()
-        more = f"cluster: {{issuer: '{ISSUER}'}}\n"
-        with serving(keyless, kubeconfig, home, engine=VERIFYING, more=more) as running:
-            message = eventually("it says why", lambda: running.message("cluster.keys"))
-            check(message, "/openid/v1/jwks", reason="key-set", hide=home)
-            assert "cluster.keys" in running.get("/readyz")[1]
-            assert running.ask(line).json["code"] == 503
-        keyed.mkdir()
-        (keyed / "keys.json").write_bytes(jwks)
-        more = f"cluster: {{issuer: '{ISSUER}', keys: keys.json}}\n"
-        with serving(keyed, kubeconfig, home, engine=VERIFYING, more=more) as running:
-            eventually("it is ready", lambda: running.get("/readyz")[0] == 200)
-            assert running.ask(line).code == 200
-            assert running.reason(f"{line[:-8]}AAAAAAAA") is Reason.SIGNATURE
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,10 @@ from daypass._core.kubernetes.labels import POLICY
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.rules.reasons import Reason
-from support.clusters import write_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import reason_in
 from support.identities import Identity, make_anchor, make_pod
-from support.messages import check as check_message
-from support.messages import message_with
 from support.raw import Caller
 from support.up import HOST, Up
 from support.up_gate import AUDIENCE, calling, calling_with, gate_up
@@ -74,21 +71,6 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
         # 4. And passes again.
         eventually("it is open", lambda: reasons(caller) == [refused, refused, good])
         up.wait_for_words("is open again")
-
-
-def test_a_recreated_service_account_is_another_one(
-    watching: Up, control_plane: ControlPlane
-) -> None:
-    identity = control_plane.make_identity()
-    path = f"/api/v1/namespaces/{identity.namespace}/serviceaccounts/{identity.service_account}"
-    with calling(watching, control_plane, identity) as caller:
-        caller.becomes(200)
-        control_plane.admin.delete(path)
-        assert reason_in(caller.becomes(401)) is Reason.UNKNOWN_CREDENTIAL
-        again = control_plane.make_identity(identity.namespace, identity.service_account)
-        with calling(watching, control_plane, again) as newcomer:
-            newcomer.becomes(200)
-        assert caller.ask().code == 401
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -163,23 +145,6 @@ def test_tokens_that_are_bound_to_no_secret_pass_while_their_account_exists(
             "they are refused",
             lambda: [reason_in(caller.ask(token)) for token in tokens] == [*refused, *refused],
         )
-
-
-def test_a_gate_without_the_right_to_watch_reports_it_and_is_closed(
-    control_plane: ControlPlane, tmp_path: Path
-) -> None:
-    reader = control_plane.make_identity()
-    kubeconfig = tmp_path / "kubeconfig"
-    write_kubeconfig(control_plane, reader.token, kubeconfig)
-    with (
-        gate_up(tmp_path, control_plane, kubeconfig=kubeconfig) as up,
-        calling(up, control_plane, reader) as caller,
-    ):
-        up.wait_for_words(" ClusterRole")
-        up.wait_for_words('verbs: ["')
-        message = message_with(up.words, " ClusterRole")
-        check_message(message, reason="closed", hide=reader.user)
-        assert caller.ask().code == 503
 
 
 @pytest.fixture

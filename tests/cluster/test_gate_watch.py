@@ -9,11 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.labels import MANAGED_BY
-from daypass._core.kubernetes.objects import uid_of
 from daypass.cli import main
 from daypass.gate.watch.cluster_publisher import term_of
 from daypass.kube.cluster import Cluster
@@ -31,12 +29,10 @@ from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.render.workloads import config_text
 from daypass.rules.published import CLUSTER_SHARDS, NAMES, shard_name, shard_of
 from support.admin import MERGE_PATCH
-from support.admin_shell import run
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.examples import EXAMPLES
-from support.identities import Identity, make_credential
+from support.identities import Identity
 from support.watching import (
     CHECKING_EVERYTHING,
     FRONT,
@@ -104,24 +100,6 @@ def test_what_exists_is_published_for_authorizers_and_for_istio_and_then_no_long
     removed = {each["uid"] for each in watch.events("removed")}
     assert {one.secret_uid, other.secret_uid} <= removed
     assert again.secret_uid not in removed
-
-
-def test_the_identity_of_the_examples_is_published_and_is_what_the_command_prints(
-    plane: ControlPlane, watch: Watch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    example = list(yaml.safe_load_all((EXAMPLES / "bot.yaml").read_text()))
-    with admin_cluster(plane) as cluster:
-        for document in example:
-            cluster.apply(document)
-        secret = cluster.get(SECRETS, example[-1]["metadata"]["name"], "team")
-    becomes_published(plane, uid_of(secret))
-    config = tmp_path / "daypass.yaml"
-    config.write_text(config_text(CONFIG))
-    line = ["identity", "create", "bot", "-n", "team", "--dry-run=client", "-o", "yaml"]
-    door = ("--door", "https://ekf.example.com/kubernetes")
-    where = ("--config", str(config), "--kubeconfig", str(plane.kubeconfig))
-    out, _ = run(capsys, *line, *door, *where)
-    assert list(yaml.safe_load_all(out)) == example[1:]
 
 
 def test_hostile_annotations_do_not_stop_the_watch(plane: ControlPlane, watch: Watch) -> None:
@@ -225,10 +203,6 @@ def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> 
         eventually("it is logged", is_logged)
 
 
-def lease_term(cluster: Cluster) -> int:
-    return int(cluster.get(LEASES, GATE_WATCH, HOME)["spec"]["leaseTransitions"])
-
-
 def test_a_paused_leader_that_wakes_writes_nothing(plane: ControlPlane, tmp_path: Path) -> None:
     """The other one leads by then, and what the first was about to write is refused."""
     one, other = pair(plane)
@@ -270,36 +244,6 @@ def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_is_refused(
         plane.admin.delete(bots[2].secret_path)
         becomes_removed(plane, bots[2].secret_uid)
         assert bots[3].secret_uid in published(plane)
-
-
-def test_other_labels_of_the_gateway_replace_those_before(
-    plane: ControlPlane, tmp_path: Path
-) -> None:
-    with admin_cluster(plane) as cluster:
-
-        def all_have(labels: dict[str, str]) -> bool:
-            found = [cluster.get(ENVOY_FILTERS, name, FRONT) for name in (*NAMES, GATE_KEYS)]
-            return all(each["spec"]["workloadSelector"]["labels"] == labels for each in found)
-
-        for label in ("first", "second"):
-            config = watched_config(f"gatewayLabels: {{{label}: 'yes'}}", closeAfter="10m")
-            with Watch(tmp_path / label, plane, config) as watch:
-                watch.wait_leading()
-                eventually("all have it", partial(all_have, {label: "yes"}))
-
-
-def test_beyond_the_limit_the_newest_are_left_out(plane: ControlPlane, watch: Watch) -> None:
-    bot = plane.make_identity(identity_namespace(plane))
-    becomes_published(plane, bot.secret_uid)
-    credential = partial(make_credential, plane.admin, plane.ca_pem, bot.namespace, "bot")
-    uids = {uid_of(credential(bot.service_account_uid)) for _ in range(LIMIT)}
-    mine = {bot.secret_uid, *uids}
-    eventually("as many are published", lambda: len(mine & published(plane)) == LIMIT)
-    assert bot.secret_uid in published(plane)
-    eventually(
-        "it is logged",
-        lambda: any(bot.namespace in each["why"] for each in watch.events("problem")),
-    )
 
 
 @pytest.fixture
@@ -379,16 +323,4 @@ def test_watch_once_leaves_it_to_a_watch_that_runs_and_takes_over_from_one_that_
     watch.kill()
     plane.admin.delete(one.secret_path)
     command(*ONCE, codes=(0, 3))
-    assert one.secret_uid not in published(plane)
-
-
-def test_watch_once_with_a_clock_that_differs_publishes_nothing(
-    plane: ControlPlane, command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, _ = pair(plane)
-    unix = SYSTEM_CLOCK.unix
-    monkeypatch.setattr(type(SYSTEM_CLOCK), "unix", lambda self: unix() + 60)
-    words = command(*ONCE, codes=(1,))
-    assert "the API server" in words
-    monkeypatch.undo()
     assert one.secret_uid not in published(plane)

@@ -64,10 +64,6 @@ def is_open(plane: ControlPlane) -> bool:
     return all(SYSTEM_CLOCK.unix() < shard.closes_unix for shard in shards(plane))
 
 
-def is_closed(plane: ControlPlane) -> bool:
-    return all(SYSTEM_CLOCK.unix() >= shard.closes_unix for shard in shards(plane))
-
-
 def test_after_a_restore_of_etcd_what_exists_is_published_again_and_nothing_else(
     plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
@@ -97,27 +93,6 @@ def test_after_a_restore_of_etcd_what_exists_is_published_again_and_nothing_else
         assert not at_istio(plane, early.secret_uid)
         # What the snapshot had may have held until now, and each shard is renewed in its own time.
         eventually("the other one is in force", lambda: other.secret_uid in in_force(plane))
-
-
-def test_a_watch_whose_api_server_is_cut_off_from_etcd_renews_nothing(
-    plane: ControlPlane, namespace: str, tmp_path: Path
-) -> None:
-    one, other = (plane.make_identity(namespace, name) for name in ("one", "other"))
-    with (
-        plane.another_api_server() as server,
-        Watch(tmp_path / "watch", plane, CONFIG, url=server.url) as watch,
-    ):
-        watch.wait_leading()
-        becomes_published(plane, one.secret_uid, other.secret_uid)
-        with server.path.cut():
-            plane.admin.delete(one.secret_path)
-            eventually(
-                "all is closed", lambda: is_closed(plane),
-                seconds=CLOSE_AFTER_SECONDS + SLACK_SECONDS,
-            )  # fmt: skip
-        eventually("all is open", lambda: is_open(plane))
-        assert one.secret_uid not in in_force(plane)
-        assert other.secret_uid in in_force(plane)
 
 
 @pytest.mark.parametrize("wrong_seconds", [3 * HOURS, -3 * HOURS], ids=["ahead", "behind"])

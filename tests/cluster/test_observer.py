@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from daypass._core.kubernetes.labels import OWNED, SELECTOR
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.answers import Selection
-from daypass.kube.async_cluster import CONNECTIONS_AT_MOST, AsyncCluster
+from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.informer import Informer, Listing
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
@@ -20,14 +19,7 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import WATCHED
-from support.observer_process import make_namespaces, running_observer
 from support.watched_api import whole
-
-MANY = 2000
-SECRETS_EACH = 2
-MEMORY_MIB = 150
-THREADS = 4
-CLOSE_AFTER = 120.0
 
 
 def prepare_plane(plane: ControlPlane) -> None:
@@ -48,21 +40,6 @@ def listed(plane: ControlPlane, namespace: str) -> tuple[str, Listing[Object] | 
         return informer.last_error, informer.listing
 
     return asyncio.run(ask())
-
-
-def test_an_api_server_that_is_cut_off_from_etcd_lists_nothing(plane: ControlPlane) -> None:
-    """It still answers from its cache where it is asked for that, and ends watches cleanly."""
-    bot = plane.make_identity()
-    error, listing = listed(plane, bot.namespace)
-    assert (error, listing is None) == ("", False)
-    with plane.child("etcd").suspended():
-        from_cache = plane.admin.get(
-            f"/api/v1/namespaces/{bot.namespace}/secrets?resourceVersion=0"
-        )
-        assert [each["metadata"]["name"] for each in from_cache["items"]] == [bot.secret_name]
-        error, listing = listed(plane, bot.namespace)
-        assert ("in time" in error, listing) == (True, None)
-    eventually("it lists again", lambda: listed(plane, bot.namespace)[0] == "")
 
 
 def test_an_observation_keeps_its_time_while_the_api_server_is_cut_off_from_etcd(
@@ -129,29 +106,3 @@ def test_large_objects_of_a_tenant_end_no_list(plane: ControlPlane) -> None:
     assert bot.credential in observed.namespaces[bot.namespace].credentials
     assert tenant in observed.namespaces
     assert {*names, bot.service_account} <= set(map(name_of, found))
-
-
-@pytest.mark.weekly
-def test_two_thousand_namespaces_need_few_connections_threads_and_little_memory(
-    plane: ControlPlane, tmp_path: Path
-) -> None:
-    names = make_namespaces(plane, MANY, secrets=SECRETS_EACH)
-    with running_observer(plane, CLOSE_AFTER) as observed:
-        complete = observed.report()
-        assert complete["credentials"] >= MANY * SECRETS_EACH
-        with admin_cluster(plane) as cluster:
-            gone, *_ = cluster.list(SECRETS, names[-1])
-            cluster.delete(SECRETS, name_of(gone), names[-1])
-        eventually(
-            "it is seen",
-            lambda: observed.report()["credentials"] == complete["credentials"] - 1,
-        )
-        plane.start_again()  # all connections break, and all is listed again
-        eventually("all is listed", lambda: observed.report()["oldest_seconds"] < CLOSE_AFTER / 2)
-        after = observed.report()
-    assert after["error"] == ""
-    assert after["credentials"] == complete["credentials"] - 1
-    for cost in (complete, after):
-        assert cost["connections"] <= CONNECTIONS_AT_MOST
-        assert cost["mib"] <= MEMORY_MIB
-        assert cost["threads"] <= THREADS

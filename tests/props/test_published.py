@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
 import uuid
-from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -66,13 +64,6 @@ def test_each_credential_is_in_the_part_of_its_first_uid_and_in_no_other(
         assert each in split[shard_of(each, shards)]
 
 
-@pytest.mark.parametrize("shards", [CLUSTER_SHARDS, LOCAL_SHARDS])
-def test_the_parts_are_ranges_of_the_same_size(shards: int) -> None:
-    numbers = [shard_of(f"{number:02x}", shards) for number in range(256)]
-    assert numbers == sorted(numbers)
-    assert set(Counter(numbers).values()) == {256 // shards}
-
-
 @given(found=st.frozensets(credentials, max_size=20), other=credentials, shards=counts)
 def test_a_credential_exists_if_it_is_in_the_set_and_its_part_is_open(
     found: frozenset[str], other: str, shards: int
@@ -124,22 +115,6 @@ def test_published_denials_are_read_back(
 ) -> None:
     denials = denied_by_hand(closes, tokens=tokens, objects=objects, namespaces=namespaces)
     assert read_published_denials(denials_config_map(denials, "daypass")) == denials
-
-
-def test_the_same_part_gives_the_same_bytes() -> None:
-    made = sorted(it for it in pairs(str(uuid.uuid4()) for _ in range(500)) if it < "04")
-    one, other = (
-        json.dumps(shard_config_map(0, Shard(credentials=set(order)), "daypass", room=1))
-        for order in (made, reversed(made))
-    )
-    assert one == other
-
-
-def test_the_parts_of_20_000_credentials_are_small() -> None:
-    found = pairs(str(uuid.uuid5(uuid.NAMESPACE_OID, f"{number}")) for number in range(20_000))
-    for number, each in enumerate(split_credentials(found, CLUSTER_SHARDS)):
-        document = shard_config_map(number, Shard(credentials=each), "daypass", room=2000)
-        assert len(json.dumps(document)) < 100_000
 
 
 @given(document=junk, number=st.integers(0, CLUSTER_SHARDS - 1))

@@ -197,13 +197,6 @@ def test_a_request_that_waits_while_the_authorizer_stops_is_refused(asked: Asked
         assert answer.result(60) is Reason.UNKNOWN
 
 
-def test_models_that_come_and_go_are_noticed(asked: Asked) -> None:
-    asked.reviews.models = ["alice/cats"]
-    eventually("it is gone", lambda: asked.reason("iris") is Reason.MODEL)
-    asked.reviews.models = ["alice/cats", "alice/iris"]
-    eventually("it is back", lambda: asked.reason("iris") is Reason.ALLOWED)
-
-
 def test_a_target_in_pieces_is_read_as_one(asked: Asked) -> None:
     path = f"{gate_prefix('serving')}/v1/{'x' * 3000}"
     request = get(line("j-1"), host="iris.alice.example.com", path=path)

@@ -172,11 +172,6 @@ def test_each_refusal_is_the_same_as_of_another_request(
     assert service.received == []
 
 
-def test_a_host_that_is_not_guarded_is_refused(gate: RunningGate, service: Service) -> None:
-    assert_refused(opened(gate, bearer(), *UPGRADE, host="x.example.com"), Reason.NOT_GUARDED)
-    assert service.received == []
-
-
 def changed(name: str, *values: str) -> tuple[str, ...]:
     """The lines of an upgrade with other values of a header."""
     others = [line for line in UPGRADE if not line.startswith(f"{name}:")]
@@ -315,13 +310,6 @@ def test_what_follows_a_refused_upgrade_never_arrives(
         assert not [each for each in service.received if b"smuggled" in each]
 
 
-def test_a_reason_of_the_service_is_not_passed_on(gate: RunningGate, service: Service) -> None:
-    spoof = b"daypass-reason: denied\r\nContent-Length: 0\r\n\r\n"
-    for code, reason in ((b"403", None), (b"200", "no-websocket")):
-        service.answer = b"HTTP/1.1 " + code + b" X\r\n" + spoof
-        assert opened(gate, bearer(), *UPGRADE).headers.get(REASON_HEADER) == reason
-
-
 class Http(BaseHTTPRequestHandler):
     """Refuses each request, and goes on reading."""
 
@@ -385,15 +373,6 @@ def test_of_hundreds_of_hostile_handshakes_nothing_arrives_as_somebody_else(
     assert len(upgrades) > 50
     assert {line for line in upgrades if not line.startswith("GET ")} == set()
     assert len(arrived) > len(upgrades)
-
-
-def test_a_server_that_opens_none_but_says_so_is_told_from_one_that_refuses(
-    http_gate: RunningGate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Otherwise the run above would say nothing."""
-    monkeypatch.setattr(Http, "answer", (101, "Switching Protocols"))
-    arrived = arrived_of_hostile(http_gate, 6455, 20)
-    assert [line for line, head in arrived if head.get_all("kubeflow-userid") != [USER]]
 
 
 # Over HTTP/2 none is offered (RFC 8441): nothing tells a client that it may ask.
@@ -481,34 +460,3 @@ def test_behind_tls_it_is_http1_whatever_the_service_offers(
         (tmp_path / "gate").mkdir()
         with running_gate(tmp_path / "gate", SIGNER.jwks, protected=protected) as gate:
             assert opened(gate, bearer(), *UPGRADE, after=b"x").body == b"x"
-
-
-def test_a_service_that_speaks_only_http2_gets_none(tmp_path: Path, service: Service) -> None:
-    address = Address(host="127.0.0.1", port=service.port)
-    protected = Protected(address=address, is_http2=True)
-    with running_gate(tmp_path, SIGNER.jwks, protected=protected) as gate:
-        answer = opened(gate, bearer(), *UPGRADE)
-    assert (answer.code, answer.headers[REASON_HEADER]) == (403, "upgrade")
-    assert service.received == []
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("Sec-WebSocket-Version", ("8", "13")),
-        ("Sec-WebSocket-Key", ("x3JJHMbDL1EzLkh9GBhXDw==", "x")),
-    ],
-)
-def test_a_repeated_header_is_for_the_service_to_judge(
-    gate: RunningGate, service: Service, name: str, values: tuple[str, ...]
-) -> None:
-    """Envoy's routes take one good value of several. The service refuses, and nothing follows."""
-    service.answer = ANSWERS["426"]
-    with gate.connect() as connection:
-        conversation = Conversation(connection)
-        conversation.send(get(bearer(), *changed(name, *values), host=EKF) + SMUGGLED)
-        assert conversation.answer().code == 426
-    (received,) = service.received
-    arrived = Recorded(raw=bytes(received))
-    assert [value for key, value in arrived.headers if key == name.lower()] == list(values)
-    assert b"smuggled" not in received

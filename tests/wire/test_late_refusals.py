@@ -93,20 +93,6 @@ def test_the_gates_refusal_follows_the_body(gate: RunningGate, case: str, size: 
             )  # fmt: skip
 
 
-def test_a_request_for_another_host_is_read_to_its_end_too(gate: RunningGate) -> None:
-    with at(gate) as client:
-        block = [(name, "elsewhere.example" if name == ":authority" else value)
-                 for name, value in fields()]  # fmt: skip
-        reply = sent_in_two(client, block, bytes(MIB))
-        assert (reply.code, reply.headers[REASON_HEADER]) == (404, Reason.NOT_GUARDED)
-
-
-def test_a_request_without_a_token_is_read_to_its_end_too(gate: RunningGate) -> None:
-    with at(gate) as client:
-        reply = sent_in_two(client, [*fields()[:4], ("content-length", "9")], bytes(9))
-        assert (reply.code, reply.headers[REASON_HEADER]) == (401, Reason.NO_TOKEN)
-
-
 @pytest.mark.parametrize(
     ("block", "size", "code"),
     [

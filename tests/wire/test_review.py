@@ -7,7 +7,6 @@ import itertools
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gate_differences import assert_passed_as, reason_in, seen
 from support.publishing import published
-from support.raw import Answer, Caller, Conversation, exchange, get
+from support.raw import Answer, Caller, Conversation
 from support.tokens import USER, Signer, good_claims
 
 SIGNER = Signer("ours")
@@ -111,21 +110,6 @@ def test_retry_after_of_the_api_server_is_passed_on_and_obeyed(gate: ReviewedGat
     assert len(gate.reviews.asked) == asked
 
 
-def test_many_requests_with_one_new_token_are_one_review(gate: ReviewedGate) -> None:
-    gate.reviews.held.clear()
-    request = get(bearer(), host=EKF)
-    with ExitStack() as stack:
-        opened = [stack.enter_context(gate.gate.connect()) for _ in range(20)]
-        conversations = [Conversation(each) for each in opened]
-        for conversation in conversations:
-            conversation.send(request)
-        eventually("it is asked about", lambda: gate.reviews.asked)
-        gate.reviews.held.set()
-        codes = {conversation.answer().code for conversation in conversations}
-    assert codes <= {200, 503}
-    assert len(gate.reviews.asked) == 1
-
-
 def test_a_credential_that_is_gone_is_refused_on_an_open_connection(gate: ReviewedGate) -> None:
     token = Secret(SIGNER.sign(good_claims()))
     with gate.gate.connect() as connection:
@@ -138,30 +122,6 @@ def test_a_credential_that_is_gone_is_refused_on_an_open_connection(gate: Review
         assert reason_in(refused) is Reason.UNKNOWN_CREDENTIAL
         assert refused.headers["daypass-reason"] == Reason.UNKNOWN_CREDENTIAL
         assert len(gate.reviews.asked) == 1
-
-
-def test_a_stopped_authorizer_closes_the_gate(gate: ReviewedGate) -> None:
-    line = bearer()
-    assert gate.gate.send([line]).code == 200
-    gate.authorizer.stop()
-    assert unavailable(gate.gate.send([line])) == 1
-
-
-@pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS", "PUT", "TRACE", "PROPFIND"])
-def test_every_method_is_decided_alike(calm: ReviewedGate, method: str) -> None:
-    request = f"{method} / HTTP/1.1\r\nHost: {EKF}\r\nContent-Length: 0\r\n\r\n".encode()
-    with calm.gate.connect() as connection:
-        connection.sendall(request)
-        received = connection.recv(65536)
-    assert received.startswith(b"HTTP/1.1 401 "), received
-    assert calm.gate.send([bearer()]).code == 200
-
-
-def test_an_upgrade_needs_a_token(calm: ReviewedGate) -> None:
-    upgrade = ["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
-    protocol = f"Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.{'x' * 40}"
-    answer = calm.gate.send([*upgrade, "Sec-WebSocket-Key: eDp5", protocol])
-    assert answer.code in (401, 403)
 
 
 @pytest.mark.parametrize(
@@ -179,20 +139,6 @@ def test_client_headers_do_not_reach_the_authorizer(calm: ReviewedGate, lines: l
     answer = calm.gate.send([bearer(), *lines])
     assert_passed_as(answer, USER)
     assert REASON_HEADER not in seen(answer)
-
-
-@pytest.mark.parametrize("size", [6_000, 17_000, 50_000, 1_000_000])
-def test_a_huge_token_costs_nobody_anything(calm: ReviewedGate, size: int) -> None:
-    padded = bearer(padding="x" * size) if size < 60_000 else "Authorization: Bearer " + "a" * size
-    asked = len(calm.reviews.asked)
-    assert calm.gate.send([padded]).code in (0, 401, 431)
-    assert len(calm.reviews.asked) == asked
-    assert calm.gate.send([bearer()]).code == 200
-
-
-def test_a_flood_of_headers_costs_nobody_anything(calm: ReviewedGate) -> None:
-    assert calm.gate.send([f"x-{number}: y" for number in range(2_000)]).code in (0, 401, 431)
-    assert calm.gate.send([bearer()]).code == 200
 
 
 def sent_to(gate: ReviewedGate, content: bytes) -> bytes:
@@ -255,12 +201,6 @@ def test_a_question_behind_one_that_waits_is_never_answered_in_its_place(
     unseen = f"{GOOD_HEAD}{bearer(jti='j-2')}\r\n\r\n".encode()
     received = sent_to(gate, unseen + f"{GOOD_HEAD}{line}\r\n\r\n".encode())
     assert b" 200 " not in received
-
-
-def test_a_method_that_nobody_knows_is_refused_also_with_a_token(calm: ReviewedGate) -> None:
-    with calm.gate.connect() as connection:
-        request = get(bearer(), host=EKF).replace(b"GET", b"BREW", 1)
-        assert exchange(connection, request).code == 400
 
 
 def test_what_no_key_has_signed_is_refused_whatever_the_api_server_says(

@@ -249,9 +249,3 @@ def test_an_api_server_that_takes_no_connection_fails_for_every_token(
     assert isinstance(said, NoAnswerError)
     assert not said.about_request
     check(said.why, reason="unreachable")
-
-
-def test_a_failed_review_prints_no_token() -> None:
-    (said,) = asked(saying(answered(b"{}", "500 Internal Server Error")))
-    assert "x.y.z" not in repr(said)
-    assert "asker" not in repr(said)

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,11 +21,10 @@ from daypass.gate.signing_keys import TokenVerifier
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import SKEW_SECONDS
 from daypass.rules.decision import TokenReview
-from daypass.rules.published import CLOSED_SHARD, CLUSTER_SHARDS, Denials, Published, shard_of
+from daypass.rules.published import CLOSED_SHARD, CLUSTER_SHARDS, shard_of
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.many_connections import resident_bytes
 from support.messages import check
-from support.publishing import shards_of
 from support.reviewing import (
     GOOD,
     HOST,
@@ -57,20 +55,6 @@ def cached(tried: AskedAuthorizer) -> str:
     return line
 
 
-def test_a_token_accepted_by_the_api_server_passes_with_identity_headers(
-    tried: AskedAuthorizer,
-) -> None:
-    answer = tried.bearer()
-    assert answer.reason is Reason.ALLOWED
-    assert headers_of(answer) == {
-        "kubeflow-userid": USER,
-        "kubeflow-groups": (
-            "system:serviceaccounts,system:serviceaccounts:team,system:authenticated"
-        ),
-        "x-envoy-auth-headers-to-remove": "authorization",
-    }
-
-
 def test_a_token_is_reviewed_once_and_then_cached(tried: AskedAuthorizer) -> None:
     line = f"Bearer {tried.token()}"
     answers = {tried.ask(line) for _ in range(5)}
@@ -91,24 +75,6 @@ def test_a_decision_is_cached_until_the_token_expires_or_the_configured_limit(
     assert len(tried.asked) == 1
     tried.clock.advance(min(lifetime, 60) * 0.21)
     assert tried.ask(line).reason is Reason.REVIEW_REFUSED
-    assert len(tried.asked) == 2
-
-
-def test_a_decision_is_forgotten_after_its_time(tried: AskedAuthorizer, cached: str) -> None:
-    tried.clock.advance(59)
-    tried.authorizer.tick()
-    assert len(tried.authorizer.cache) == 1
-    tried.clock.advance(1)
-    tried.authorizer.tick()
-    assert len(tried.authorizer.cache) == 0
-
-
-def test_a_clock_that_is_set_back_does_not_extend_the_cache(
-    tried: AskedAuthorizer, cached: str
-) -> None:
-    tried.clock.advance(61)
-    tried.clock.now_unix -= 10  # within the skew
-    tried.ask(cached)
     assert len(tried.asked) == 2
 
 
@@ -305,37 +271,6 @@ def test_a_change_of_the_set_applies_to_a_review_in_flight(tried: AskedAuthorize
     tried.says = revoke
     assert tried.bearer().reason is Reason.UNKNOWN_CREDENTIAL
     assert len(tried.authorizer.cache) == 0
-
-
-def test_a_part_that_has_closed_refuses_its_cached_tokens_and_no_others(
-    tried: AskedAuthorizer,
-) -> None:
-    tried.publish(SECRET_UID, OTHER_UID)
-    assert shard_of(SECRET_UID, CLUSTER_SHARDS) != shard_of(OTHER_UID, CLUSTER_SHARDS)
-    account = {"uid": ACCOUNT_UID}
-    other = {"namespace": "team", "secret": {"uid": OTHER_UID}, "serviceaccount": account}
-    lines = [f"Bearer {tried.token()}", f"Bearer {tried.token(**{'kubernetes.io': other})}"]
-    assert all(tried.ask(line).code == 200 for line in lines)
-    closes = int(tried.clock.unix()) + 30
-    whole = shards_of({SECRET_UID, OTHER_UID}, closes + 600)
-    number = shard_of(SECRET_UID, CLUSTER_SHARDS)
-    soon = replace(whole[number], closes_unix=closes)
-    denials = Denials(closes_unix=closes + 600)
-    published = Published(shards=whole, denials=denials).with_shard(number, soon)
-    tried.authorizer.take_published(published)
-    tried.clock.advance(29)
-    tried.authorizer.tick()
-    assert all(tried.cached(line) for line in lines)
-    tried.clock.advance(1)
-    tried.authorizer.tick()
-    assert tried.cached(lines[0]) is None
-    assert tried.cached(lines[1]) is not None
-    answer = tried.ask(lines[0])
-    assert (answer.reason, answer.code) == (Reason.UNKNOWN, 503)
-    tried.authorizer.take_published(Published(shards=whole, denials=denials))
-    assert tried.ask(lines[0]).code == 200
-    events = [(line["event"], line.get("shards")) for line in tried.lines]
-    assert events[2:] == [("gate-closed", 1), ("gate-opened", None), ("token-accepted", None)]
 
 
 @pytest.mark.parametrize("what", ["shards", "denials", "a shard"])

@@ -9,13 +9,12 @@ import pytest
 
 from daypass.gate.authorizer.served_gate import AuthzResponse
 from daypass.rules.claims import Bound
-from daypass.rules.models import Access, ModelRule
-from daypass.rules.patterns import HostPattern, Model, Place
+from daypass.rules.patterns import Place
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 from support.publishing import denied_by_hand, shards_of
 from support.reviewing import GOOD, HOST, AskedAuthorizer, rules
-from support.tokens import ACCOUNT_UID, AUDIENCE, SECRET_UID, USER
+from support.tokens import ACCOUNT_UID, AUDIENCE, SECRET_UID
 
 SERVING, ISVC = "serving.example.com", "inferenceservices.serving.kserve.io"
 MODELS = "{name}.{namespace}.example.com"
@@ -71,20 +70,6 @@ def test_a_request_that_names_no_gate_is_unknown(tried: AskedAuthorizer, target:
     assert isinstance(response, AuthzResponse)
     assert (response.reason, response.code) == (Reason.UNKNOWN, 503)
     assert tried.authorizer.lost == 1
-
-
-def test_decisions_and_events_name_their_gate(tried: AskedAuthorizer) -> None:
-    line = f"Bearer {tried.token()}"
-    tried.ask(line, gate="a")
-    tried.ask(line, gate="b")
-    counted = {
-        name: {reason for reason, count in gate.metrics.decisions.items() if count}
-        for name, gate in tried.gates.items()
-    }
-    assert counted == {"a": {Reason.ALLOWED}, "b": {Reason.AUDIENCE}}
-    assert [(each["event"], each["gate"]) for each in tried.lines] == [
-        ("token-accepted", "a"), ("token-refused", "b"),
-    ]  # fmt: skip
 
 
 def test_a_revocation_holds_at_every_gate() -> None:
@@ -199,22 +184,3 @@ def test_closed_shards_refuse_tokens_that_need_them_and_closed_denials_all(
         (each["event"], each.get("shards")) for each in bound.lines if "gate-" in each["event"]
     ]
     assert closed == [("gate-closed", 64), ("gate-opened", None)]
-
-
-def test_before_anything_is_published_no_token_passes_whatever_it_is_bound_to() -> None:
-    gate = rules(bound=frozenset(Bound), published=Published.closed(1))
-    tried = AskedAuthorizer({"serving": gate})
-    for line in (to_pod(tried), f"Bearer {tried.token()}"):
-        assert tried.ask(line, gate="serving").reason is Reason.UNKNOWN
-    assert tried.asked == []
-
-
-def test_a_users_tokens_share_what_it_may_use_whatever_they_are_bound_to() -> None:
-    authorize = (ModelRule(host=HostPattern.parse(MODELS), resource=ISVC),)
-    gate = rules(MODELS, authorize=authorize, bound=frozenset(Bound))
-    tried = AskedAuthorizer({"serving": gate})
-    tried.have(iris := Model(ISVC, "alice", "iris"))
-    for line in (to_pod(tried), f"Bearer {tried.token(jti='j-2')}"):
-        found = tried.ask(line, gate="serving", host="iris.alice.example.com")
-        assert found.reason is Reason.ALLOWED
-    assert tried.asked_accesses == [(USER, Access("get", iris))]

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from daypass.gate.authorizer.api_server import NoAnswerError
-from daypass.gate.authorizer.questions import REFUSED_SECONDS
 from daypass.rules.decision import TokenReview
 from daypass.rules.models import LIMIT_READINGS, Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
@@ -153,34 +152,6 @@ def test_the_time_counts_from_the_question_and_not_from_the_answer(
     assert reason(tried, line) is Reason.MODEL
 
 
-def test_an_access_in_use_is_reviewed_again_before_it_expires(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    assert reason(tried, line) is Reason.ALLOWED
-    tried.clock.advance(50)
-    assert reason(tried, line) is Reason.ALLOWED, "no request waits for it"
-    assert len(tried.asked_accesses) == 2
-    tried.clock.advance(20)
-    assert passes_from_cache(tried, line)
-    tried.authorizer.tick()
-    assert len(tried.authorizer.accesses.allowed) == 1
-    tried.clock.advance(60)
-    tried.authorizer.tick()
-    assert len(tried.authorizer.accesses.allowed) == 0
-
-
-def test_a_refused_access_is_cached_briefly_and_a_granted_right_then_works(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    tried.may = only()
-    for _ in range(3):
-        assert reason(tried, line) is Reason.MODEL
-    assert len(tried.asked_accesses) == 1
-    tried.may = only(IRIS)
-    tried.clock.advance(REFUSED_SECONDS)
-    assert reason(tried, line) is Reason.ALLOWED
-
-
 def test_a_failing_review_of_an_access_pauses_no_review_of_a_token(
     tried: AskedAuthorizer, line: str
 ) -> None:
@@ -192,17 +163,6 @@ def test_a_failing_review_of_an_access_pauses_no_review_of_a_token(
     reviews = [each.get("reviews") for each in tried.lines if "api-server" in each["event"]]
     assert reviews == ["SubjectAccessReviews"]
     assert len(tried.asked_accesses) == 1
-
-
-def test_a_failed_repeated_review_keeps_an_access_until_it_expires(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    assert reason(tried, line) is Reason.ALLOWED
-    tried.may = lambda user, access: NoAnswerError("no")
-    tried.clock.advance(50)
-    assert reason(tried, line) is Reason.ALLOWED
-    tried.clock.advance(10)
-    assert reason(tried, line) is Reason.UNKNOWN
 
 
 def test_a_model_that_appears_while_a_request_waits_is_checked_too(
@@ -260,23 +220,6 @@ def test_a_host_that_may_mean_too_many_models_is_refused(
     assert passes_from_cache(tried, line, **at) is (expected is Reason.ALLOWED)
 
 
-def test_several_readings_are_reviewed_together_and_one_refusal_is_enough(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    models = [Model(ISVC, "c", "a-b"), Model(ISVC, "b-c", "a")]
-    tried.have(*models)
-    for allowed, expected in (
-        (models[:1], Reason.MODEL),
-        (models[1:], Reason.MODEL),
-        (models, Reason.ALLOWED),
-    ):
-        tried.may = only(*allowed)
-        tried.clock.advance(60)
-        tried.asked_accesses.clear()
-        assert reason(tried, line, host="a-b-c.raw.example.com") is expected
-        assert len(tried.asked_accesses) == 2
-
-
 def test_a_refusal_of_one_reading_waits_for_no_review_of_another(
     tried: AskedAuthorizer, line: str
 ) -> None:
@@ -287,28 +230,6 @@ def test_a_refusal_of_one_reading_waits_for_no_review_of_another(
     tried.have(refused, other)
     tried.may = lambda user, access: NoAnswerError("no")
     assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
-
-
-def test_requests_for_one_model_share_a_review(tried: AskedAuthorizer, line: str) -> None:
-    assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED
-    tried.asked_accesses.clear()
-    request = {"line": line, "gate": "serving", **AT_IRIS}
-    answers = tried.ask_at_once(*[request] * 20)
-    assert {each.reason for each in answers} == {Reason.ALLOWED}
-    assert len(tried.asked_accesses) == 1
-
-
-def test_each_request_is_counted_once(tried: AskedAuthorizer, line: str) -> None:
-    tried.may = only(IRIS)
-    for _ in range(3):
-        assert reasons(tried, line, AT_IRIS, {"host": "cats.alice.example.com"}) == [
-            Reason.ALLOWED, Reason.MODEL,
-        ]  # fmt: skip
-    metrics = tried.metrics
-    counted = {each: count for each, count in metrics.decisions.items() if count}
-    assert counted == {Reason.ALLOWED: 1, Reason.MODEL: 3}
-    assert metrics.passed == 2
-    assert (metrics.token_reviews.answered, metrics.access_reviews.answered) == (1, 2)
 
 
 def test_a_refused_model_is_an_event_with_gate_user_and_model(

@@ -13,7 +13,6 @@ from daypass.gate.authorizer.decision_cache import (
     CachedDecision,
     CachedResponse,
     DecisionCache,
-    ExpiringCache,
 )
 from daypass.gate.authorizer.served_gate import AuthzResponse, ServedGate
 from daypass.rules.published import CLOSED_SHARD, credential_of, shard_of
@@ -85,17 +84,6 @@ def test_expired_entries_are_removed() -> None:
     cache.put(b"new", entry(until=2.0))
     cache.sweep(1.0)
     assert list(cache.entries) == [b"new"]
-
-
-def test_a_full_cache_of_accesses_drops_the_oldest_and_what_has_expired() -> None:
-    cache: ExpiringCache[str, CachedResponse] = ExpiringCache(3)
-    for until, name in enumerate("abcd"):
-        cache.put(name, response(until))
-    cache.put("b", newest := response(9))
-    assert list(cache.entries) == ["c", "d", "b"]
-    assert (cache.get("b", 8.9), cache.get("b", 9)) == (newest, None)
-    cache.sweep(3)
-    assert list(cache.entries) == ["b"]
 
 
 def response(until: float) -> CachedResponse:

@@ -14,7 +14,6 @@ from daypass.rules.published import (
     CLOSED_SHARD,
     CLUSTER_SHARDS,
     DENIALS,
-    NAMES,
     Presence,
     Published,
     Shard,
@@ -88,15 +87,6 @@ def followed() -> Followed:
     return made
 
 
-def test_all_that_is_published_is_passed_on_once(followed: Followed) -> None:
-    assert followed.presence() is Presence.EXISTS
-    assert not followed.taken[0].denials.is_closed(followed.clock.unix())
-    followed.list_all()
-    followed.follower.check()
-    assert len(followed.taken) == 1
-    assert followed.follower.last_error == ""
-
-
 @pytest.mark.parametrize("missing", [NAME, DENIALS])
 def test_nothing_is_passed_on_before_every_part_and_the_denials_have_been_read(
     missing: str,
@@ -109,15 +99,6 @@ def test_nothing_is_passed_on_before_every_part_and_the_denials_have_been_read(
     check(followed.follower.last_error, reason="trouble")
     followed.list_all()
     assert followed.presence() is Presence.EXISTS
-
-
-def test_a_change_of_one_part_leaves_the_others_as_they_are(followed: Followed) -> None:
-    followed.receive(followed.shard())
-    assert followed.presence() is Presence.UNKNOWN
-    first, second = (each.shards for each in followed.taken)
-    assert [n for n, shard in enumerate(second) if shard != first[n]] == [NUMBER]
-    followed.receive(followed.denials(tokens={"j-1"}))
-    assert followed.taken[-1].denials.keys == {"jti.j-1"}
 
 
 def deleted(followed: Followed) -> None:
@@ -179,12 +160,3 @@ def test_a_clock_that_is_set_back_does_not_keep_a_part_open(followed: Followed) 
     assert followed.taken[-1].denials.is_closed(followed.clock.unix())
     followed.list_all()
     assert followed.presence() is Presence.EXISTS
-
-
-def test_other_objects_with_the_label_are_ignored(followed: Followed) -> None:
-    for name in ("daypass-gate-credentials-64", "other", f"{NAME}0"):
-        other = followed.shard()
-        other["metadata"]["name"] = name
-        followed.receive(other)
-    assert len(followed.taken) == 1
-    assert len(NAMES) == CLUSTER_SHARDS + 1

@@ -12,7 +12,6 @@ import pytest
 
 from daypass._core.server.loop_thread import LoopThread
 from daypass.gate.authorizer.followers import ModelFollower, Models
-from support.deadline import eventually
 from support.timing import FakeClock
 from support.watched_api import ACCESS, WatchedApi
 
@@ -90,16 +89,6 @@ def followed() -> Followed:
     return made
 
 
-def test_the_models_of_each_kind_are_known_by_namespace_and_name(followed: Followed) -> None:
-    models = followed.list()
-    assert models.names_in(ISVC, "alice") == {"iris", "cats"}
-    assert models.names_in(ISVC, "bob") == set()
-    assert models.names_in(LLM, "bob") == {"llama"}
-    assert followed.until(ISVC, LLM) == VALID_SECONDS
-    assert followed.follower.are_listed
-    assert [(kind, count) for kind, count, _ in followed.follower.counts()] == [(ISVC, 2), (LLM, 1)]
-
-
 def test_only_metadata_of_all_namespaces_is_listed_in_the_preferred_version(
     followed: Followed,
 ) -> None:
@@ -172,15 +161,3 @@ def test_what_is_known_grows_old_while_the_api_server_fails(followed: Followed, 
     followed.list()
     assert followed.until(ISVC) == VALID_SECONDS
     assert followed.known.names is before.names, "nothing has changed"
-
-
-def test_changes_are_passed_on_at_once(followed: Followed) -> None:
-    with followed.running():
-        eventually("it is listed", lambda: followed.follower.are_listed and followed.taken)
-        followed.put("inferenceservices", "alice", "dogs")
-        eventually("it exists", lambda: "dogs" in followed.taken[-1].names_in(ISVC, "alice"))
-        count = len(followed.taken)
-        followed.put("inferenceservices", "alice", "dogs", labels={"a": "b"})
-        followed.api.delete("inferenceservices", "inferenceservices-alice-iris")
-        eventually("it is gone", lambda: "iris" not in followed.taken[-1].names_in(ISVC, "alice"))
-        assert len(followed.taken) == count + 1, "a label says nothing about what exists"

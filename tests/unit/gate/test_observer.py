@@ -24,9 +24,7 @@ from daypass._core.kubernetes.labels import (
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube import async_cluster
-from daypass.kube.errors import ApiError
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
-from daypass.rules.published import DeniedKind
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually
 from support.watched_api import ACCESS, WatchedApi
@@ -178,14 +176,6 @@ def test_only_a_secret_of_an_identity_that_exists_counts(
     assert numbers(once(cluster)) == {"team": {10}}
 
 
-def test_a_uid_of_another_form_is_left_out(cluster: Cluster) -> None:
-    cluster.api.put(
-        "secrets", "NOT-A-UID", name=f"bot-daypass-{1:020}", labels=OURS,
-        annotations={ACCOUNT_UID_ANNOTATION: uid(1)},
-    )  # fmt: skip
-    assert numbers(once(cluster)) == {"team": {10}}
-
-
 def test_secrets_are_listed_only_in_labelled_namespaces_and_without_their_data(
     cluster: Cluster,
 ) -> None:
@@ -199,26 +189,6 @@ def test_secrets_are_listed_only_in_labelled_namespaces_and_without_their_data(
     assert all(each.url.params["labelSelector"] == f"{MANAGED_BY}={MANAGER}" for each in secrets)
 
 
-def test_secrets_come_and_go(observed: Observed) -> None:
-    cluster = observed.cluster
-    cluster.secret(11, 1)
-    observed.eventually_has(team={10, 11})
-    cluster.secret(11, 1, deletionTimestamp=NOW)
-    observed.eventually_has(team={10})
-    cluster.remove("secrets", 10)
-    observed.eventually_has(team=set())
-
-
-def test_the_secrets_of_a_deleted_account_do_not_count(observed: Observed) -> None:
-    observed.cluster.remove("serviceaccounts", 1)
-    observed.eventually_has(team=set())
-
-
-def test_an_account_that_is_being_deleted_counts_as_deleted(observed: Observed) -> None:
-    observed.cluster.account(1, deletionTimestamp=NOW)
-    observed.eventually_has(team=set())
-
-
 def test_a_secret_of_an_account_that_was_deleted_and_created_again_does_not_count(
     observed: Observed,
 ) -> None:
@@ -228,35 +198,9 @@ def test_a_secret_of_an_account_that_was_deleted_and_created_again_does_not_coun
     observed.eventually_has(team={12})
 
 
-def test_a_secret_counts_as_soon_as_its_account_is_annotated(observed: Observed) -> None:
-    """The token controller adds the annotation some time after the creation."""
-    observed.cluster.secret(11, 1, annotations={})
-    observed.cluster.secret(11, 1)
-    observed.eventually_has(team={10, 11})
-
-
-def test_a_namespace_counts_while_it_has_the_label(observed: Observed) -> None:
-    cluster = observed.cluster
-    cluster.namespace(labelled=False)
-    observed.eventually_has()
-    cluster.secret(11, 1)
-    cluster.namespace()
-    observed.eventually_has(team={10, 11})
-    cluster.remove("secrets", 10)
-    observed.eventually_has(team={11})
-
-
 def test_a_namespace_that_is_being_deleted_counts_as_deleted(observed: Observed) -> None:
     observed.cluster.namespace(deletionTimestamp=NOW)
     observed.eventually_has()
-
-
-def test_a_new_namespace_is_listed(observed: Observed) -> None:
-    cluster = observed.cluster
-    cluster.account(2, namespace="new")
-    cluster.secret(20, 2, namespace="new")
-    cluster.namespace("new")
-    observed.eventually_has(team={10}, new={20})
 
 
 def test_a_namespace_that_is_known_but_not_listed_yet_is_missing(cluster: Cluster) -> None:
@@ -273,32 +217,6 @@ def test_a_namespace_that_is_known_but_not_listed_yet_is_missing(cluster: Cluste
         cluster.namespace("new")
         made.eventually_has(team={10}, new=set())
     assert complete == [False, False]
-
-
-def test_a_namespace_without_the_role_is_reported_if_it_has_identities(cluster: Cluster) -> None:
-    cluster.api.forbidden |= {"new/secrets", "empty/secrets"}
-    cluster.account(2, namespace="new")
-    cluster.namespace("new")
-    cluster.namespace("empty")
-    made = Observed(cluster)
-    with made.started():
-        now = made.eventually("it is complete", lambda now: now.is_complete)
-        assert numbers(now) == {"team": {10}}
-        assert list(now.unwatched) == ["new"]
-        assert "secrets" in now.unwatched["new"]
-        cluster.api.forbidden.clear()
-        cluster.secret(20, 2, namespace="new")
-        made.eventually_has(team={10}, new={20}, empty=set())
-        assert made.now().unwatched == {}
-
-
-def test_a_namespace_whose_accounts_may_not_be_listed_is_reported(cluster: Cluster) -> None:
-    cluster.api.forbidden.add("new/serviceaccounts")
-    cluster.namespace("new")
-    cluster.account(2, namespace="new")
-    cluster.secret(20, 2, namespace="new")
-    now = once(cluster)
-    assert (numbers(now), list(now.unwatched), now.is_complete) == ({"team": {10}}, ["new"], True)
 
 
 def is_listed_again(api: WatchedApi, lists: int) -> bool:
@@ -349,19 +267,6 @@ def test_a_namespace_that_can_no_longer_be_listed_keeps_its_last_listing(
         "the other is listed",
         lambda now: now.namespaces["other"].listed_at > before.namespaces["team"].listed_at,
     )
-
-
-def test_times_are_those_of_the_lists(observed: Observed) -> None:
-    before = observed.now()
-    assert before.listed_at is not None
-    observed.clock.move(50)
-    observed.cluster.secret(11, 1)
-    now = observed.eventually_has(team={10, 11})
-    assert (now.listed_at, now.namespaces["team"].listed_at) == (
-        before.listed_at, before.namespaces["team"].listed_at
-    )  # fmt: skip
-    observed.listed_again()
-    assert observed.now().progress_at == before.progress_at  # nothing of it was new
 
 
 @pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
@@ -446,20 +351,6 @@ def test_deadlines_are_by_the_clock_of_the_api_server(cluster: Cluster) -> None:
             assert numbers(made.now()) == {"team": has}
 
 
-def test_at_the_same_second_the_name_decides(cluster: Cluster) -> None:
-    cluster.secret(9, 1)
-    assert numbers(once(cluster, per_namespace=1)) == {"team": {9}}
-
-
-def test_another_namespace_is_not_affected_by_a_full_one(cluster: Cluster) -> None:
-    cluster.secret(11, 1)
-    cluster.namespace("other")
-    cluster.account(2, namespace="other")
-    cluster.secret(20, 2, namespace="other")
-    now = once(cluster, per_namespace=1)
-    assert (numbers(now), now.left_out) == ({"team": {10}, "other": {20}}, {"team": 1})
-
-
 def test_a_namespace_with_far_too_many_secrets_is_not_listed(cluster: Cluster) -> None:
     """They would take the memory of all others."""
     cluster.namespace("large")
@@ -532,48 +423,6 @@ def test_accounts_of_labelled_namespaces_count_where_tokens_need_no_secret(
         made.eventually_has(team={10})
 
 
-def test_the_oldest_accounts_of_a_namespace_count_up_to_the_limit(cluster: Cluster) -> None:
-    cluster.namespace("large")
-    for number in range(3):
-        shape = {"labels": {}, "creationTimestamp": f"2026-11-28T12:00:{30 - number}Z"}
-        cluster.account(20 + number, f"one-{number}", "large", **shape)
-    cluster.secret(11, 1)
-    now = once(cluster, per_namespace=1, accounts_too=True)
-    assert accounts(now) == {"team": {1}, "large": {22}}
-    assert now.left_out == {"large": 2, "team": 1}
-
-
-def test_no_account_counts_where_tokens_need_a_secret(observed: Observed) -> None:
-    assert observed.now().accounts == {}
-
-
-def test_denials_are_those_of_the_config_map(observed: Observed) -> None:
-    api = observed.cluster.api
-    api.put("configmaps", "other", namespace="daypass", data={"uid.x": "2030-01-01T00:00:00Z"})
-    api.put("configmaps", "d", name="daypass-denied", namespace="daypass",
-            data={"namespace.team": "2030-01-01T00:00:00Z"})  # fmt: skip
-    now = observed.eventually("there is one", lambda now: now.denials)
-    assert [(each.kind, each.name) for each in now.denials] == [(DeniedKind.NAMESPACE, "team")]
-    api.delete("configmaps", "d")
-    observed.eventually("there is none", lambda now: now.denials == ())
-
-
-def test_what_has_not_changed_is_the_same_object(observed: Observed) -> None:
-    cluster = observed.cluster
-    cluster.namespace("other")
-    before = observed.eventually_has(team={10}, other=set())
-    cluster.account(2, namespace="other")
-    cluster.secret(20, 2, namespace="other")
-    now = observed.eventually_has(team={10}, other={20})
-    assert now.namespaces["team"].credentials is before.namespaces["team"].credentials
-    observed.clock.move(1)
-    cluster.api.end_watches()
-    later = observed.eventually(
-        "it is listed", lambda now: now.namespaces["team"] != before.namespaces["team"]
-    )
-    assert later.namespaces["team"].credentials is before.namespaces["team"].credentials
-
-
 def test_changed_is_set_by_what_is_different_and_not_by_lists_that_find_the_same(
     observed: Observed,
 ) -> None:
@@ -620,18 +469,6 @@ def test_one_list_of_everything_covers_all_namespaces_and_watches_nothing(
     assert set(now.namespaces) == {"team", "one", "two"}
     assert now.listed_at is not None
     assert not [each for each in cluster.api.asked if "watch" in each.url.params]
-
-
-def test_one_list_of_everything_fails_if_one_of_those_for_all_does(cluster: Cluster) -> None:
-    cluster.api.forbidden.add("configmaps")
-    with pytest.raises(ApiError, match="secrets"):
-        once(cluster)
-
-
-def test_one_list_of_everything_names_the_namespaces_that_failed(cluster: Cluster) -> None:
-    cluster.api.forbidden.add("team")
-    now = once(cluster)
-    assert (numbers(now), list(now.unwatched), now.is_complete) == ({}, ["team"], True)
 
 
 def test_an_api_server_that_comes_back_is_listed_again(observed: Observed) -> None:

@@ -58,12 +58,6 @@ def test_without_a_gate_nothing_is_waited_for(embedded: EmbeddedCluster) -> None
     assert (waited.took_seconds, waited.gates.at_gates, waited.gates.exit_code) == (0, "", 0)
 
 
-def test_without_a_change_nothing_is_requested(embedded: EmbeddedCluster) -> None:
-    embedded.asked.clear()
-    Waited(embedded).gates.wait_added([])
-    assert embedded.asked == []
-
-
 def test_a_new_credential_is_waited_for_at_the_slowest_gate(embedded: EmbeddedCluster) -> None:
     StandInGate(embedded=embedded, home="one", delay_seconds=0.1)
     StandInGate(embedded=embedded, home="two", delay_seconds=1.0)
@@ -87,14 +81,6 @@ def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(embedded: Embed
     waited.gates.wait_removed([created.secret.uid])
     assert 0.4 <= waited.took_seconds < 0.7
     assert not waited.gates.failed
-
-
-def test_only_the_parts_that_a_change_concerns_are_read(embedded: EmbeddedCluster) -> None:
-    StandInGate(embedded=embedded, accounts=set(UIDS))
-    embedded.asked.clear()
-    Waited(embedded).gates.wait_added(UIDS)
-    read = [each.url.path.rpartition("/")[2] for each in embedded.asked]
-    assert read == ["namespaces", *(shard_name(shard_of(uid, CLUSTER_SHARDS)) for uid in UIDS)]
 
 
 @pytest.mark.parametrize(

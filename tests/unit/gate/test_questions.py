@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass._core.net import source_of
 from daypass.gate.authorizer.questions import FairQueue, Question
 from daypass.gate.authorizer.served_gate import AuthzResponse
 from daypass.gate.metrics import QuestionMetrics
@@ -134,17 +133,6 @@ def test_concurrency_drops_after_failures_and_recovers() -> None:
         queue.submit(pending(f"more{number}"), "x", 40.0)
         queue.answered(begun(queue, 40.0))
     assert queue.allowed_in_flight == 8
-
-
-@pytest.mark.parametrize(
-    ("address", "source"),
-    [
-        ("192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.7", "192.0.2.7"), ("", ""), ("junk", ""),
-    ],
-)  # fmt: skip
-def test_a_source_is_an_address_or_an_ipv6_prefix(address: str, source: str) -> None:
-    assert source_of(address) == source
 
 
 steps = st.lists(

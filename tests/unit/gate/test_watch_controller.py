@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from daypass._core.kubernetes.labels import PUBLISHED, TERM
+from daypass._core.kubernetes.labels import TERM
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import BACKOFF, CHECKED_AT_ONCE, term_of
 from daypass.gate.watch.controller import State, WatchEvent
@@ -66,20 +65,6 @@ def test_what_exists_is_published_and_what_is_deleted_no_longer(env: WatchEnv) -
     assert replica.state is State.PUBLISHING
 
 
-def test_only_what_changes_is_written_first_for_istio_and_removals_before_additions(
-    env: WatchEnv,
-) -> None:
-    one = env.create()
-    replica = env.leader()
-    env.written()
-    replica.work()
-    assert env.written() == []
-    env.delete(one)  # in shard 1
-    env.create()  # in shard 2
-    replica.work()
-    assert env.written() == [SHARDS[1], SHARDS[1], SHARDS[2], SHARDS[2]]
-
-
 def test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already(
     env: WatchEnv,
 ) -> None:
@@ -96,23 +81,6 @@ def test_what_the_config_map_says_of_a_deletion_is_in_the_filter_already(
     replica.controller.step()
     assert seen == [set()]
     assert env.uids() == set()
-
-
-def test_a_second_replica_waits_until_the_lease_of_the_first_expires(env: WatchEnv) -> None:
-    env.create()
-    env.leader()
-    second = env.replica("two")
-    uid = env.create()
-    second.work()
-    assert second.state is State.FOLLOWER
-    assert uid not in env.uids()
-    env.clock.advance(DURATION_SECONDS + 1)
-    second.work()
-    assert uid in env.uids()
-    assert second.logged(WatchEvent.STATE)[-1] == {
-        "state": "publishing", "leader": "two", "term": 2,
-    }  # fmt: skip
-    assert env.terms() == {2}
 
 
 def test_a_new_leader_leaves_in_force_what_was_published_until_it_has_listed_all(
@@ -142,18 +110,6 @@ def test_a_new_leader_does_not_wait_for_a_namespace_if_nothing_else_is_listed(
     env.clock.advance(3)
     new.turn()
     assert env.uids() == {red}
-
-
-def test_what_is_in_force_and_right_is_not_written_again_by_a_new_leader(
-    env: WatchEnv,
-) -> None:
-    env.create()
-    env.leader().lease.stop()
-    new = env.replica("two")
-    new.work()
-    env.written()
-    new.work()
-    assert env.written() == []
 
 
 def test_a_namespace_that_may_not_be_listed_leaves_in_time_and_the_others_stay(
@@ -234,34 +190,6 @@ def test_a_clock_that_is_ahead_of_the_api_servers_makes_nothing_valid_for_longer
     assert uid not in env.passing(env.clock.unix())
 
 
-def test_a_paused_leader_that_wakes_writes_nothing(env: WatchEnv) -> None:
-    """It has decided what to write, and holds the lease by all that it knows."""
-    uid, other = env.create(), env.create()
-    old = env.leader()
-    new = env.replica("two")
-    new.work()
-    env.delete(uid)
-
-    def sleeps() -> None:
-        after_lease(env, new)
-        assert env.uids() == {other}
-        env.written()
-
-    late = env.create()
-    old.observer.get_events("red")
-    env.delete(late)
-    old.lease.attempt()
-    env.api.meanwhile.append(sleeps)
-    old.controller.step()
-    assert env.written() == []
-    assert env.uids() == {other}
-    assert old.state is State.FOLLOWER
-    assert env.terms() == {2}
-    old.work()
-    assert old.state is State.FOLLOWER
-    assert old.lease.holder == "two"
-
-
 def test_a_paused_leader_creates_nothing_in_place_of_a_later_one(env: WatchEnv) -> None:
     """An object was deleted by someone else: neither has a version of it to name."""
     old = env.leader()
@@ -289,18 +217,6 @@ def test_a_paused_leader_creates_nothing_in_place_of_a_later_one(env: WatchEnv) 
     assert term_of(env.api.objects[path]) == 3
 
 
-def test_a_clean_handover_loses_nothing_and_takes_no_time(env: WatchEnv) -> None:
-    uid = env.create()
-    old, new = env.leader(), env.replica("two")
-    new.work()
-    env.delete(uid)
-    old.lease.stop()
-    new.work()
-    assert env.uids() == set()
-    assert env.terms() == {2}
-    assert all(shard.closes_unix > env.clock.unix() for shard in env.published().shards)
-
-
 @pytest.mark.parametrize("restored", [False, True])
 def test_a_lease_that_is_deleted_or_restored_stops_nobody_for_good(
     env: WatchEnv, restored: bool
@@ -326,16 +242,6 @@ def test_a_lease_that_is_deleted_or_restored_stops_nobody_for_good(
     assert uid not in env.uids()
     third.work()
     assert uid in env.uids()
-
-
-def test_a_leader_whose_lease_was_deleted_takes_over_from_itself(env: WatchEnv) -> None:
-    replica = env.leader()
-    del env.api.objects[LEASE]
-    uid = env.create()
-    replica.work()
-    replica.work()
-    assert uid in env.uids()
-    assert env.terms() == {env.lease_term()} == {2}
 
 
 def test_a_leader_that_lost_its_lease_leaves_the_rest_of_a_round(env: WatchEnv) -> None:
@@ -370,17 +276,6 @@ def test_what_others_delete_is_written_again(env: WatchEnv, where: str) -> None:
     assert uid in {uid for shard in env.filtered() for uid in shard.uids}
 
 
-def test_what_others_change_is_written_again_with_its_labels(env: WatchEnv) -> None:
-    uid = env.create()
-    replica = env.leader()
-    path = f"{CONFIG_MAPS}{SHARDS[1]}"
-    env.api.touch(path, labels={PUBLISHED: None}, annotations={TERM: None})
-    env.api.objects[path]["data"]["uids"] = f"{uid}\nffffffff"
-    check_everything(env, replica)
-    assert env.api.objects[path]["metadata"]["labels"][PUBLISHED] == "true"
-    assert env.uids() == {uid}
-
-
 @pytest.mark.parametrize("term", [2**30 - 1, 2**31 - 1, 2**63])
 def test_a_term_that_another_has_written_stops_nobody(env: WatchEnv, term: int) -> None:
     replica = env.leader()
@@ -398,33 +293,6 @@ def test_a_term_that_another_has_written_stops_nobody(env: WatchEnv, term: int) 
 
 
 @pytest.mark.parametrize("where", [CONFIG_MAPS, FILTERS])
-def test_nothing_of_what_others_have_added_is_left(env: WatchEnv, where: str) -> None:
-    """Such as a label of the gateway's pods in an earlier config."""
-    replica = env.leader()
-    path = SHARD_PATHS[where]
-    added = env.api.objects[path]["spec" if where == FILTERS else "data"]
-    added["of another"] = "x"
-    env.api.touch(path, labels={"of": "another"})
-    check_everything(env, replica)
-    assert "another" not in json.dumps(env.api.objects[path])
-
-
-def test_another_who_changes_everything_always_does_not_keep_the_leader_busy(
-    env: WatchEnv,
-) -> None:
-    uid = env.create()
-    replica = env.leader()
-    env.written()
-    for _ in range(120):
-        for path in [each for each in env.api.objects if each.startswith(CONFIG_MAPS)]:
-            env.api.touch(path, annotations={"note": "x"})
-        env.clock.advance(0.5)
-        replica.work()
-    assert len(env.written()) < 15 * len(env.api.objects)
-    assert uid in env.passing(env.clock.unix())
-
-
-@pytest.mark.parametrize("where", [CONFIG_MAPS, FILTERS])
 def test_a_change_that_meets_one_of_another_replaces_it(env: WatchEnv, where: str) -> None:
     replica = env.leader()
     env.api.touch(SHARD_PATHS[where], annotations={"note": "x"})
@@ -436,24 +304,6 @@ def test_a_change_that_meets_one_of_another_replaces_it(env: WatchEnv, where: st
     assert uid in env.uids() & env.passing_at("default")
     assert len(env.terms()) == 1
     assert "note" not in env.api.objects[SHARD_PATHS[where]]["metadata"]["annotations"]
-
-
-@pytest.mark.parametrize("written", [0, 1, 2, 3])
-def test_after_a_write_that_failed_in_part_both_objects_are_right(
-    env: WatchEnv, written: int
-) -> None:
-    """A credential that is deleted before the next attempt: what remains looks unchanged."""
-    replica = env.leader()
-    replica.lease.attempt()
-    uid = env.create()
-    replica.observer.list_all()
-    env.api.fails_after = written
-    replica.controller.step()
-    env.api.fails_after = None
-    env.delete(uid)
-    env.clock.advance(1)
-    replica.work()
-    assert uid not in env.passing(env.clock.unix())
 
 
 def test_a_part_that_the_api_server_refuses_holds_up_no_other(env: WatchEnv) -> None:
@@ -475,19 +325,6 @@ def test_a_part_that_the_api_server_refuses_holds_up_no_other(env: WatchEnv) -> 
     env.clock.advance(BACKOFF.longest_seconds)
     replica.work()
     assert env.uids() == {stays}
-
-
-def test_a_write_whose_answer_is_lost_is_repeated(env: WatchEnv) -> None:
-    replica = env.leader()
-    replica.lease.attempt()
-    uid = env.create()
-    replica.observer.list_all()
-    env.api.loses_answers = 1
-    replica.controller.step()
-    env.delete(uid)
-    env.clock.advance(1)
-    replica.work()
-    assert uid not in env.passing(env.clock.unix())
 
 
 def test_a_failed_publication_is_reported_and_repeated(env: WatchEnv) -> None:
@@ -592,39 +429,6 @@ def test_a_clock_that_differs_from_the_api_servers_is_reported(env: WatchEnv, ah
     assert replica.problems("clock")[1:] == [""]
 
 
-def test_publishing_once_takes_everything_and_all_parts_at_once(env: WatchEnv) -> None:
-    uids = {env.create() for _ in range(4)}
-    replica = env.replica("one")
-    replica.lease.attempt()
-    replica.observer.sync()
-    assert replica.controller.publish_once()
-    assert env.uids() == uids
-    assert f"{FILTERS}{GATE_KEYS}" in env.api.objects
-
-
-@pytest.mark.parametrize("every", [CLOSE_AFTER / 10, CLOSE_AFTER / 2])
-def test_publishing_once_now_and_then_leaves_no_time_in_which_the_gate_is_closed(
-    env: WatchEnv, every: float
-) -> None:
-    uid = env.create()
-    for run in range(8):
-        assert run == 0 or uid in env.passing(env.clock.unix())
-        replica = env.replica(f"run-{run}")
-        replica.lease.attempt()
-        replica.observer.sync()
-        assert replica.controller.publish_once()
-        replica.lease.stop()
-        latest = env.clock.unix() + CLOSE_AFTER
-        assert {shard.closes_unix for shard in env.published().shards} == {int(latest)}
-        env.clock.advance(every)
-
-
-def test_publishing_once_what_was_not_listed_publishes_nothing(env: WatchEnv) -> None:
-    replica = env.replica("one")
-    replica.lease.attempt()
-    assert not replica.controller.publish_once()
-
-
 @pytest.fixture
 def slow(env: WatchEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each write takes 0.1 s: a shard has two, and a round lasts until 0.25 s have passed."""
@@ -673,26 +477,3 @@ def test_a_namespace_in_which_much_changes_delays_no_other_for_long(env: WatchEn
     churn()
     churn()  # two shards each time, so that all four are written
     assert blue not in env.uids()
-
-
-def test_after_each_failure_the_next_attempt_comes_later(
-    env: WatchEnv, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    replica = env.leader()
-    env.create()
-    replica.observer.list_all()
-    read: set[float] = set()
-    handle = env.api.handle_request
-
-    def noting(request: Any) -> Any:
-        if request.method == "GET" and request.url.path.startswith(CONFIG_MAPS):
-            read.add(env.clock.monotonic())
-        return handle(request)
-
-    monkeypatch.setattr(env.api, "handle_request", noting)
-    for _ in range(80):
-        env.clock.advance(0.5)
-        env.api.fails_after = 1  # the lease
-        replica.turn()
-    seconds = [later - earlier for earlier, later in pairwise(sorted(read))]
-    assert seconds[:5] == [2, 4, 8, 10, 10]

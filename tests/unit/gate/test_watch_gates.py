@@ -8,16 +8,14 @@ import pytest
 
 from daypass._core.kubernetes.labels import TERM
 from daypass.gate.signing_keys import SigningKeys
-from daypass.gate.watch.cluster_publisher import BACKOFF, AtGate, term_of
+from daypass.gate.watch.cluster_publisher import BACKOFF
 from daypass.gate.watch.controller import State, WatchEvent
 from daypass.kube.lease import DURATION_SECONDS
 from daypass.render.names import GATE_KEYS
 from daypass.rules.published import shard_name
-from support.messages import check
 from support.tokens import Signer
 from support.watch_replicas import (
     CLOSE_AFTER,
-    CONFIG_MAPS,
     FILTERS,
     OTHER,
     OTHER_FILTERS,
@@ -47,21 +45,6 @@ def at_both(env: WatchEnv) -> list[set[str]]:
     return [env.passing_at(gate) for gate in BOTH]
 
 
-def test_what_exists_is_published_at_both_and_what_is_deleted_no_longer(env: WatchEnv) -> None:
-    one, other = env.create(), env.create()
-    replica = env.leader()
-    assert at_both(env) == [{one, other}] * 2
-    assert f"{OTHER_FILTERS}{GATE_KEYS}.{OTHER}" in env.api.objects
-    env.written()
-    env.delete(one)
-    replica.work()
-    assert at_both(env) == [{other}] * 2
-    name = shard_name(1)
-    assert env.written() == [name, f"{name}.{OTHER}", shard_name(1)]  # the ConfigMap last
-    assert replica.publisher.gates == {gate: AtGate(lacking=0, why="") for gate in BOTH}
-    assert env.terms() == {1}
-
-
 def test_where_no_gateway_reads_it_config_maps_alone_are_published() -> None:
     env = WatchEnv("none")
     uid = env.create()
@@ -72,31 +55,6 @@ def test_where_no_gateway_reads_it_config_maps_alone_are_published() -> None:
     env.delete(uid)
     replica.work()
     assert env.uids() == set()
-
-
-@pytest.mark.parametrize("code", [FORBIDDEN, GONE, BROKEN])
-def test_a_gateway_that_cannot_be_written_stops_no_other_and_catches_up(
-    env: WatchEnv, code: int
-) -> None:
-    env.api.denies[OTHERS_NAMESPACE] = code
-    uid = env.create()
-    replica = env.leader()
-    assert at_both(env) == [{uid}, set()]
-    assert env.uids() == {uid}
-    assert env.lacking() == {OTHER}
-    assert replica.state is State.PUBLISHING
-    assert list(replica.controller.problems()) == ["gates"]
-    check(replica.problems("gates")[0], OTHER, reason="gates")
-    late = env.create()
-    replica.work()
-    assert at_both(env) == [{uid, late}, set()]
-    env.api.denies.clear()
-    wait(env, replica, BACKOFF.longest_seconds + 1)
-    assert at_both(env) == [{uid, late}] * 2
-    assert env.lacking() == set()
-    assert replica.controller.problems() == {}
-    assert replica.problems("gates")[-1] == ""
-    assert f"{OTHER_FILTERS}{GATE_KEYS}.{OTHER}" in env.api.objects
 
 
 def test_a_gateway_that_is_lost_closes_in_its_time_and_delays_no_removal_elsewhere(
@@ -247,17 +205,3 @@ def test_keys_reach_a_gateway_once_it_can_be_written_again(env: WatchEnv) -> Non
     for path in keys:
         (modulus,) = (each["n"] for each in json.loads(replica.keys.key_set)["keys"])
         assert modulus in json.dumps(env.api.objects[path])
-
-
-def test_publishing_once_fails_if_a_gate_lacks_something_after_it_has_published_elsewhere(
-    env: WatchEnv,
-) -> None:
-    env.api.denies[OTHERS_NAMESPACE] = FORBIDDEN
-    uid = env.create()
-    replica = env.replica("one")
-    replica.lease.attempt()
-    replica.observer.sync()
-    assert not replica.controller.publish_once()
-    assert OTHER in replica.controller.problems()["gates"]
-    assert uid in env.passing_at("default") & env.uids()
-    assert all(term_of(it) == 1 for path, it in env.api.objects.items() if CONFIG_MAPS in path)

@@ -117,24 +117,6 @@ def test_a_credential_that_moves_between_namespaces_at_once_stays() -> None:
         assert [shard.uids for shard in shards] == [{FIRST}, set(), set(), set()]
 
 
-def test_of_twenty_thousand_only_the_part_that_changes_is_made_again() -> None:
-    per_namespace = [
-        pairs(f"{number * 37 % 256:02x}{number:06x}-0000-4000-8000-{n:012x}" for n in range(40))
-        for number in range(500)
-    ]
-    namespaces = {
-        str(number): ObservedNamespace(credentials=found, listed_at=NOW)
-        for number, found in enumerate(per_namespace)
-    }
-    planner = ShardsPlanner(64, CLOSE_AFTER)
-    before = wanted(seen(NOW, **namespaces), planner).shards
-    gone = next(iter(per_namespace[0]))
-    namespaces["0"] = ObservedNamespace(credentials=per_namespace[0] - {gone}, listed_at=NOW)
-    after = wanted(seen(NOW, **namespaces), planner).shards
-    (changed,) = [n for n in range(64) if before[n].credentials is not after[n].credentials]
-    assert before[changed].credentials - after[changed].credentials == {gone}
-
-
 def published(*shards: Shard, denials: Denials | None = None) -> Published:
     valid = denied() if denials is None else denials
     return Published(shards=shards, denials=valid)
@@ -197,10 +179,6 @@ def test_after_a_clock_went_back_closing_times_are_shortened_at_once(back_second
     assert steps(before, after) == [(Urgency.REMOVAL, 0)]
 
 
-def test_a_rounded_second_is_no_clock_that_went_back() -> None:
-    assert steps(published(shard(600)), published(shard(599))) == []
-
-
 def denied(*tokens: str, left_seconds: float = 600) -> Denials:
     return denied_by_hand(int(UNIX + left_seconds), tokens=tokens)
 
@@ -222,8 +200,3 @@ def test_too_many_denials_close_the_gate_at_once() -> None:
     assert found.is_closed(UNIX)
     after = published(shard(600), denials=found)
     assert steps(published(shard(600), denials=denied("t1")), after) == [(Urgency.REMOVAL, None)]
-
-
-def test_denials_close_after_the_listing_that_had_them() -> None:
-    found = wanted(seen(NOW - 100)).denials
-    assert found.closes_unix == UNIX + 500

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -84,50 +83,3 @@ def test_a_gate_that_too_many_denials_close_is_a_problem(env: WatchEnv) -> None:
     env.cluster.denials = ()
     replica.work()
     assert problems(replica) == (200, set())
-
-
-def test_the_leader_alone_knows_what_is_published(env: WatchEnv) -> None:
-    env.create()
-    leader, other = env.leader(), env.replica("two")
-    other.work()
-    found = metrics(leader)
-    assert found["daypass_gate_watch_credentials"] == 1
-    assert found["daypass_gate_watch_healthy"] == found["daypass_gate_watch_leader"] == 1
-    assert 0 < found["daypass_gate_watch_closes_seconds"] <= CLOSE_AFTER
-    assert metrics(other)["daypass_gate_watch_leader"] == 0
-    assert "daypass_gate_watch_credentials" not in metrics(other)
-    document: dict[str, Any] = json.loads(ask(other, "/status")[1])
-    assert (document["state"], document["holder"]) == ("follower", "one")
-
-
-def test_what_was_published_is_counted_with_its_age_and_how_long_changes_have_waited(
-    env: WatchEnv,
-) -> None:
-    replica = env.leader()
-    before = metrics(replica)
-    uid = env.create()
-    env.clock.advance(7)
-    replica.observer.list_all()
-    env.api.fails_after = 1  # the lease
-    replica.turn()
-    env.api.fails_after = None
-    env.clock.advance(9)
-    replica.turn()
-    assert uid in env.uids()
-    after = metrics(replica)
-
-    def more(name: str) -> float:
-        return after[f"daypass_gate_watch_{name}"] - before[f"daypass_gate_watch_{name}"]
-
-    assert more("publications_total") >= 1
-    assert more("publish_lag_seconds_count") == 1
-    assert more("publish_lag_seconds_sum") == 9
-    assert more('publish_lag_seconds_bucket{le="5"}') == 0
-    env.clock.advance(3)
-    found = metrics(replica)
-    assert found["daypass_gate_watch_published_age_seconds"] == 20
-    assert found["daypass_gate_watch_closes_seconds"] == CLOSE_AFTER - 20
-
-
-def test_a_replica_that_has_published_nothing_has_no_age(env: WatchEnv) -> None:
-    assert "daypass_gate_watch_published_age_seconds" not in metrics(env.replica("one"))

@@ -59,12 +59,12 @@ class ObserverProcess:
 @contextmanager
 def running_observer(plane: ControlPlane, close_after_seconds: float) -> Iterator[ObserverProcess]:
     """An observer that is complete."""
-    tests = str(Path(__file__).parent.parent)
+    root = Path(__file__).parent.parent
     arguments = [str(plane.kubeconfig), str(close_after_seconds)]
     with subprocess.Popen(
-        [sys.executable, "-m", "support.observer_process", *arguments],
+        [sys.executable, "-m", "bench.observer_process", *arguments],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": tests},
+        env={**os.environ, "PYTHONPATH": f"{root}:{root}/tests"},
     ) as process:  # fmt: skip
         try:
             yield ObserverProcess(process)
