@@ -1,11 +1,11 @@
 """A checkout against another one, in turns: commands, the library, the gate and the authorizer.
 
-    python -m bench.checkouts OTHER [--this PATH] [--checks THIS OTHER] [--instructions] [--quick]
+    python -m bench.checkouts OTHER [--single-gate] [--instructions] [--rounds N]
 
-OTHER and PATH are checkouts with their `.venv`. Both run by their command lines alone, so that
-versions with other names inside can be compared. `--checks`: what each calls the check that asks
-the authorizer. Each line has the medians of both, and the median ratio with the interval that holds
-it in 19 of 20 runs.
+OTHER is a checkout with its `.venv`. Both run by their command lines alone, so that versions with
+other names inside can be compared. `--single-gate`: OTHER is from before `gates`: its config has
+the section `gate`, with `remember` in place of `cacheTtl`. Each line has the medians of both, and
+the median ratio with the interval that holds it in 19 of 20 runs.
 
 `--instructions` only counts those of Envoy for a request, with valgrind's callgrind: nearly the
 same on a busy machine.
@@ -39,10 +39,12 @@ from daypass.render.envoy.settings import Protected  # noqa: E402
 from support.children import children_of  # noqa: E402
 from support.controlplane import ControlPlane  # noqa: E402
 from support.deadline import eventually  # noqa: E402
+from support.doors import EKF  # noqa: E402
 from support.tokens import AUDIENCE  # noqa: E402
 from support.up import HOST, Up, up_config  # noqa: E402
 
 AT_MOST, AT_LEAST = (f"{limit}, or the interval holds 1" for limit in ("<= 1.03", ">= 0.97"))
+CHECKS = ("jwt", "review")
 TOKENS, UNSEEN, COUNTED = 2_000, 1_000, 300
 COUNTER = "callgrind"
 PATIENT = (
@@ -64,11 +66,18 @@ print(min(timeit.repeat(credentials.token, number=100_000, repeat=3)) * 10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkout:
-    """`review`: its name for the check that asks the authorizer."""
+    """One of the two. `single_gate`: its config has the section `gate`."""
 
     name: str
     python: str
-    review: str
+    single_gate: bool = False
+
+    def gate(self, host: str, check: str) -> dict[str, str]:
+        """The section of its config with a gate for this host, by its key."""
+        keys = f"audience: {AUDIENCE}, engine: envoy, hosts: [{host}], check: {check}"
+        if self.single_gate:
+            return {"gate": f"{{{keys}, remember: 1h}}"}
+        return {"gates": f"{{default: {{{keys}, cacheTtl: 1h}}}}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,18 +137,16 @@ def main() -> None:
     """Measure what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("other", type=Path, help="the other checkout")
-    parser.add_argument("--this", type=Path, default=ROOT, help="in place of this checkout")
-    parser.add_argument("--checks", nargs=2, metavar=("THIS", "OTHER"), default=("review",) * 2)
+    parser.add_argument("--single-gate", action="store_true", help="it is from before `gates`")
     parser.add_argument("--instructions", action="store_true", help="count those of Envoy alone")
-    parser.add_argument("--quick", action="store_true", help="5 rounds instead of 25")
+    parser.add_argument("--rounds", type=int, default=25, help="of each figure (25)")
     args = parser.parse_args()
+    python = str(args.other.resolve() / ".venv/bin/python")
     sides = [
-        Checkout(name=name, python=str(path.resolve() / ".venv/bin/python"), review=review)
-        for name, path, review in zip(
-            ("this", "other"), (args.this, args.other), args.checks, strict=True
-        )
+        Checkout(name="this", python=sys.executable),
+        Checkout(name="other", python=python, single_gate=args.single_gate),
     ]
-    rounds = 5 if args.quick else 25
+    rounds = args.rounds
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
         with ControlPlane.start(folder / "cp") as plane:
@@ -184,10 +191,9 @@ def _running(
         bench.plane,
         local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external, "
         f"upstream: 'https://{protected.address}'}}",
-        gate=f"{{audience: {AUDIENCE}, engine: envoy, hosts: [{HOST}], check: {check}, "
-        "cacheTtl: 1h}",
         watch="{closeAfter: 24h}",
         policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
+        **side.gate(HOST, check),
     )
     arguments = ("--kubeconfig", str(bench.plane.kubeconfig))
     with Up(folder, config, environment, arguments, python=side.python, program=PATIENT) as up:
@@ -205,18 +211,12 @@ def _running(
         yield gate
 
 
-def _checks(sides: Sequence[Checkout]) -> Iterator[tuple[str, list[tuple[Checkout, str]]]]:
-    """Yield each check of this checkout, and what each calls it."""
-    yield "jwt", [(side, "jwt") for side in sides]
-    yield sides[0].review, [(side, side.review) for side in sides]
-
-
 def _gates(bench: Bench, protected: Protected, sides: Sequence[Checkout], rounds: int) -> None:
-    for check, named in _checks(sides):
+    for check in CHECKS:
         with ExitStack() as stack:
             gates = {
-                side.name: stack.enter_context(_running(bench, protected, side, theirs))
-                for side, theirs in named
+                side.name: stack.enter_context(_running(bench, protected, side, check))
+                for side in sides
             }
             tokens = bench.tokens(TOKENS)
             for gate in gates.values():
@@ -234,13 +234,13 @@ def _gates(bench: Bench, protected: Protected, sides: Sequence[Checkout], rounds
 
 def _instructions(bench: Bench, protected: Protected, sides: Sequence[Checkout]) -> None:
     cached = bench.tokens(COUNTED)
-    for check, named in _checks(sides):
+    for check in CHECKS:
         with ExitStack() as stack:
             gates = {
                 side.name: stack.enter_context(
-                    _running(bench, protected, side, theirs, is_counted=True)
+                    _running(bench, protected, side, check, is_counted=True)
                 )
-                for side, theirs in named
+                for side in sides
             }
             for kind, tokens in (("cached", lambda: cached), ("unseen", partial(bench.tokens, 50))):
                 _compare(
@@ -321,8 +321,9 @@ def _authorizer(bench: Bench, protected: Protected, sides: Sequence[Checkout], r
     with ExitStack() as stack:
         started: dict[str, Side] = {}
         for side in sides:
+            ((key, gate),) = side.gate(EKF, "review").items()
             authorizer = our_authorizer(
-                bench, f"{side.name}-authorizer", python=side.python, check=side.review
+                bench, f"{side.name}-authorizer", python=side.python, section=f"{key}: {gate}"
             )
             started[side.name] = stack.enter_context(
                 gate_side(bench, f"{side.name}-side", protected, authorizer)

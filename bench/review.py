@@ -246,14 +246,7 @@ def _memory(bench: Bench, count: int) -> None:
 
 Started = tuple[list[str], Path]
 
-ONE_GATE = f"""\
-domains: {{{{ekf: {{{{host: {EKF}, front: envoy}}}}}}}}
-policy: {{{{audiences: [{AUDIENCE}], longestLifetime: 2h}}}}
-gates:
-  default:
-    {{{{audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: {{check}}, cacheTtl: 1h,
-      {{more}}}}}}
-"""
+GATE = f"audience: {AUDIENCE}, engine: envoy, hosts: [{EKF}], check: review"
 
 
 @contextmanager
@@ -306,14 +299,19 @@ def our_authorizer(
     authority: Path | None = None,
     *,
     python: str = sys.executable,
-    check: str = "review",
     more: str = "",
+    section: str = "",
 ) -> Started:
-    """The command of `daypass gate serve`, and its socket. `more`: of the gate."""
+    """The command of `daypass gate serve`, and its socket. `more`: of the gate; `section`: the
+    whole section of its config, as another checkout writes it.
+    """
     socket, config = bench.folder / f"{name}.sock", bench.folder / f"{name}.yaml"
     kubeconfig = bench.folder / f"{name}.kubeconfig"
+    section = section or f"gates: {{default: {{{GATE}, cacheTtl: 1h, {more}}}}}"
     config.write_text(
-        f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n{ONE_GATE.format(check=check, more=more)}"
+        f"version: 1\ncluster: {{issuer: '{ISSUER}'}}\n"
+        f"domains: {{ekf: {{host: {EKF}, front: envoy}}}}\n"
+        f"policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}\n{section}\n"
     )
     user = {"token": bench.reviewer.token.reveal()}
     trusted = str(authority or bench.plane.ca_path)
