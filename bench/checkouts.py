@@ -153,7 +153,7 @@ def main() -> None:
             bench = Bench(folder, plane)
             with protected_service(bench) as protected:
                 if args.instructions:
-                    _instructions(bench, protected, sides)
+                    _instructions(bench, protected, sides, rounds)
                     return
                 _start_up(bench, sides, rounds)
                 _administration(bench, sides, rounds)
@@ -232,7 +232,9 @@ def _gates(bench: Bench, protected: Protected, sides: Sequence[Checkout], rounds
             )  # fmt: skip
 
 
-def _instructions(bench: Bench, protected: Protected, sides: Sequence[Checkout]) -> None:
+def _instructions(
+    bench: Bench, protected: Protected, sides: Sequence[Checkout], rounds: int
+) -> None:
     cached = bench.tokens(COUNTED)
     for check in CHECKS:
         with ExitStack() as stack:
@@ -244,7 +246,7 @@ def _instructions(bench: Bench, protected: Protected, sides: Sequence[Checkout])
             }
             for kind, tokens in (("cached", lambda: cached), ("unseen", partial(bench.tokens, 50))):
                 _compare(
-                    f"gate ({check}), {kind} tokens, instructions of Envoy a request", 5,
+                    f"gate ({check}), {kind} tokens, instructions of Envoy a request", rounds,
                     lambda name, of=gates, tokens=tokens: of[name].counted(tokens()),  # type: ignore[misc]
                     unit="thousand",
                 )  # fmt: skip
