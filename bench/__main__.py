@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 NAMES = (
     "commands",
     "library",
-    "apply",
     "stack",
     "door",
     "gate",
@@ -31,8 +30,6 @@ NAMES = (
     "hostile",
     "identity",
     "inventory",
-    "status",
-    "logs",
 )
 
 

@@ -244,6 +244,8 @@ def _instructions(
                 )
                 for side in sides
             }
+            for gate in gates.values():
+                gate.fire(cached, seconds=2.0)  # until each worker of Envoy has cached them
             for kind, tokens in (("cached", lambda: cached), ("unseen", partial(bench.tokens, 50))):
                 _compare(
                     f"gate ({check}), {kind} tokens, instructions of Envoy a request", rounds,

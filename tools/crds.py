@@ -57,15 +57,12 @@ ENVOY_GATEWAY = Module(
     sum="h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY=",
     files="charts/gateway-helm/charts/crds/crds/generated/*.yaml",
 )
-
-
 CERT_MANAGER = Module(
     path="github.com/cert-manager/cert-manager",
     version="v1.20.0",
     sum="h1:czZamsFJ1YdKPhpv+SopJZN9t3W68vQBnFYUevSHGqY=",
     files="deploy/crds/cert-manager.io_*.yaml",
 )
-
 ARGO_CD = Module(
     path="github.com/argoproj/argo-cd/v3",
     version="v3.5.7",
@@ -99,42 +96,8 @@ PROMETHEUS_OPERATOR = Module(
 )
 
 
-def istio_crds() -> Path:
-    """A file with Istio's definitions. Raises BuildError."""
-    return _ensure(ISTIO)
-
-
-def gateway_api_crds() -> Path:
-    """A file with the Gateway API's, the experimental ones too. Raises BuildError."""
-    return _ensure(GATEWAY_API)
-
-
-def envoy_gateway_crds() -> Path:
-    """A file with those that are Envoy Gateway's own. Raises BuildError."""
-    return _ensure(ENVOY_GATEWAY)
-
-
-def cert_manager_crds() -> Path:
-    """cert-manager's kinds."""
-    return _ensure(CERT_MANAGER)
-
-
-def gitops_crds() -> list[Path]:
-    """Files with the kinds of Argo CD and Flux that the examples have."""
-    return [_ensure(module) for module in (ARGO_CD, FLUX_SOURCE, FLUX_KUSTOMIZE)]
-
-
-def prometheus_operator_crds() -> Path:
-    """PodMonitor and PrometheusRule."""
-    return _ensure(PROMETHEUS_OPERATOR)
-
-
-def kserve_crds() -> Path:
-    """A file with KServe's models: InferenceService, and those of language models."""
-    return _ensure(KSERVE)
-
-
-def _ensure(module: Module) -> Path:
+def definitions_file(module: Module) -> Path:
+    """A file with the definitions of a module. Raises BuildError."""
     kept = module.kept()
     if not kept.exists():
         folder = _download(module)
@@ -182,6 +145,6 @@ def _download(module: Module) -> Path:
 
 if __name__ == "__main__":
     try:
-        print(istio_crds(), gateway_api_crds(), envoy_gateway_crds(), sep="\n")
+        print(*map(definitions_file, (ISTIO, GATEWAY_API, ENVOY_GATEWAY)), sep="\n")
     except BuildError as error:
         raise SystemExit(f"crds: {error}") from None

@@ -17,13 +17,10 @@ import importlib.util
 import json
 import os
 import re
-import selectors
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +38,6 @@ OFFLINE = (
     "Go modules come from the module proxy (GOPROXY). Behind a proxy, set HTTPS_PROXY; if it "
     "inspects TLS, also SSL_CERT_FILE=/path/to/its/authorities.pem"
 )
-LINE_EVERY_SECONDS = {True: 0.5, False: 30.0}
-"""How often progress is reported: on a terminal (one line, rewritten), and into a pipe."""
 
 
 class BuildError(Exception):
@@ -134,60 +129,18 @@ def _locked(folder: Path, name: str, stream: TextIO) -> Iterator[None]:
         yield
 
 
-class _Progress:
-    """One line on a terminal that is rewritten, or a line now and then in a log."""
-
-    def __init__(self, name: str, stream: TextIO) -> None:
-        self._name = name
-        self._stream = stream
-        self._terminal = stream.isatty()
-        self._started = self._reported = time.monotonic()
-
-    def report(self, text: str, *, now: bool = False) -> None:
-        """Show what is done, if it is time to."""
-        if not now and time.monotonic() - self._reported < LINE_EVERY_SECONDS[self._terminal]:
-            return
-        self._reported = time.monotonic()
-        minutes, seconds = divmod(int(self._reported - self._started), 60)
-        elapsed = f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
-        start, end = ("\r\x1b[K", "") if self._terminal else ("", "\n")
-        self._stream.write(f"{start}{self._name}: {text}, {elapsed}{end}")
-        self._stream.flush()
-
-    def finish(self, text: str) -> None:
-        """The last report, on a line of its own."""
-        self.report(text, now=True)
-        if self._terminal:
-            self._stream.write("\n")
-
-
 def _build(name: str, target: Path, stream: TextIO) -> None:
-    """Build the program next to its place, rename it there, and report the progress."""
-    program, folder, go = PROGRAMS[name], _folder(name), go_program()
-    progress = _Progress(name, stream)
-    progress.report(f"building it, once (about {program.minutes} min on two cores)", now=True)
+    """Build the program next to its place, and rename it there."""
+    program, folder = PROGRAMS[name], _folder(name)
+    print(f"{name}: building it, once (about {program.minutes} min on two cores)", file=stream)
     partial = target.with_name(f"{target.name}.{os.getpid()}")
     with tempfile.TemporaryDirectory() as scratch:
         flags = [*_flags(name), *_changed(folder, Path(scratch))]
-        stale: set[str] = set()
-        fetched = compiled = 0
-        names = "{{if .Stale}}{{.ImportPath}}{{end}}"
-        listing = [go, "list", *flags, "-deps", "-f", names, program.package]
-        for line in lines_of(listing, folder):
-            if line is not None and line.startswith("go: "):
-                fetched += 1
-            elif line is not None:
-                stale.add(line)
-            progress.report(f"fetching modules, {fetched} so far")
         try:
-            building = [go, "build", "-v", *flags, "-o", str(partial), program.package]
-            for line in lines_of(building, folder):
-                compiled += line in stale
-                progress.report(f"{compiled} of {len(stale)} packages")
+            go_output(["build", *flags, "-o", str(partial), program.package], folder)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
-    progress.finish("built")
 
 
 def _flags(name: str) -> list[str]:
@@ -238,8 +191,8 @@ def downloaded(module: str, folder: Path) -> dict[str, str]:
     `module` is `PATH@VERSION`, or only the path: then the version is what go.mod in `folder`
     requires. Raises BuildError.
     """
-    lines = list(lines_of([go_program(), "mod", "download", "-json", module], folder))
-    said = "\n".join(line for line in lines if line is not None and not line.startswith("go: "))
+    lines = go_output(["mod", "download", "-json", module], folder).splitlines()
+    said = "\n".join(line for line in lines if not line.startswith("go: "))
     try:
         answer: dict[str, str] = json.loads(said)
     except ValueError:
@@ -247,44 +200,16 @@ def downloaded(module: str, folder: Path) -> dict[str, str]:
     return answer
 
 
-def lines_of(command: list[str], folder: Path) -> Iterator[str | None]:
-    """What a command of Go prints, line by line, and None whenever it was silent for half a second.
-
-    Raises BuildError, with the end of what it printed, when it fails; ends it when nobody listens.
-    """
-    with subprocess.Popen(
-        command, cwd=folder, env=go_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        output = process.stdout
-        if output is None:
-            raise BuildError("no pipe to read from")
-        printed: deque[str] = deque(maxlen=40)
-        try:
-            for line in _lines(output.fileno()):
-                if line is not None:
-                    printed.append(line)
-                yield line
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        failed = f"`{' '.join(command[:2])}` failed in {folder}"
-        raise BuildError("\n".join([*printed, failed, OFFLINE]))
-
-
-def _lines(descriptor: int) -> Iterator[str | None]:
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        rest = b""
-        while True:
-            if not selector.select(timeout=0.5):
-                yield None
-                continue
-            chunk = os.read(descriptor, 65536)
-            *whole, rest = (rest + chunk).split(b"\n")
-            yield from (line.decode("utf-8", "replace") for line in whole if line)
-            if not chunk:
-                return
+def go_output(words: list[str], folder: Path) -> str:
+    """What a command of Go prints. Raises BuildError, with the end of it, when it fails."""
+    done = subprocess.run(
+        [go_program(), *words], cwd=folder, env=go_environment(), text=True, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    if done.returncode:
+        failed = f"`go {words[0]}` failed in {folder}"
+        raise BuildError("\n".join([*done.stdout.splitlines()[-40:], failed, OFFLINE]))
+    return done.stdout
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from tools import crds
 
@@ -19,43 +18,43 @@ COLLECTION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 def install_istio(plane: ControlPlane) -> None:
     """Istio's kinds, served when this returns; a second call costs one request."""
-    _install(plane, crds.istio_crds())
+    _install(plane, crds.ISTIO)
 
 
 def install_gateway_api(plane: ControlPlane) -> None:
     """The Gateway API's kinds, the experimental ones too, served when this returns."""
-    _install(plane, crds.gateway_api_crds())
+    _install(plane, crds.GATEWAY_API)
 
 
 def install_envoy_gateway(plane: ControlPlane) -> None:
     """Envoy Gateway's own kinds and those of the Gateway API, served when this returns."""
     install_gateway_api(plane)
-    _install(plane, crds.envoy_gateway_crds())
+    _install(plane, crds.ENVOY_GATEWAY)
 
 
 def install_cert_manager(plane: ControlPlane) -> None:
     """cert-manager's kinds, served when this returns."""
-    _install(plane, crds.cert_manager_crds())
+    _install(plane, crds.CERT_MANAGER)
 
 
 def install_gitops(plane: ControlPlane) -> None:
     """The kinds of Argo CD and Flux that the examples have, served when this returns."""
-    for file in crds.gitops_crds():
-        _install(plane, file)
+    for module in (crds.ARGO_CD, crds.FLUX_SOURCE, crds.FLUX_KUSTOMIZE):
+        _install(plane, module)
 
 
 def install_prometheus_operator(plane: ControlPlane) -> None:
     """PodMonitor and PrometheusRule, served when this returns."""
-    _install(plane, crds.prometheus_operator_crds())
+    _install(plane, crds.PROMETHEUS_OPERATOR)
 
 
 def install_kserve(plane: ControlPlane) -> None:
     """The kinds of KServe's models, served when this returns."""
-    _install(plane, crds.kserve_crds())
+    _install(plane, crds.KSERVE)
 
 
-def _install(plane: ControlPlane, file: Path) -> None:
-    install(plane, json.loads(file.read_text())["items"])
+def _install(plane: ControlPlane, module: crds.Module) -> None:
+    install(plane, json.loads(crds.definitions_file(module).read_text())["items"])
 
 
 def install(plane: ControlPlane, definitions: Iterable[Document]) -> None:

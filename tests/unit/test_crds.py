@@ -57,5 +57,5 @@ def test_unexpected_module_contents_are_refused_and_not_cached(
 ) -> None:
     answer(**said)
     with raises(gobuild.BuildError, match=named):
-        crds.istio_crds()
+        crds.definitions_file(crds.ISTIO)
     assert not (tmp_path / "cache").exists()
