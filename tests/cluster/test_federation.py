@@ -20,7 +20,7 @@ from daypass.config.settings import Federated, Policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
 from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
-from daypass.render.yaml import stream
+from daypass.render.objects import stream
 from daypass.rules.reasons import Reason
 from support import identities, policies
 from support.admin import Answer

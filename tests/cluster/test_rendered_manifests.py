@@ -17,7 +17,7 @@ import yaml
 from daypass._core.kubernetes.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.render.manifests import FLOW_CONTROL as NAME
-from daypass.render.yaml import stream
+from daypass.render.objects import stream
 from support.admin import Answer, Document
 from support.controlplane import ControlPlane
 from support.crds import (

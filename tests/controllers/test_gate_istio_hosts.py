@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from daypass._core.findings import Finding, Level
-from daypass.analysis.bypass import GATE_HOSTS
 from daypass.analysis.checks import find_in_cluster
+from daypass.analysis.gateways import GATE_HOSTS
 from daypass.rules.reasons import MESSAGES, Reason
 from support.deadline import eventually
 from support.gate_differences import seen

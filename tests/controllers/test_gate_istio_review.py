@@ -11,8 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from daypass.render.names import GATE, GATE_TRUST
-from daypass.render.tls_server import authorizer_server
+from daypass.render.names import GATE, GATE_TRUST, authorizer_server
 from daypass.rules.reasons import Reason
 from support.authority import Authority
 from support.bad_reviews import assert_no_review_opens
@@ -62,7 +61,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
 def authorizer(running: IstioEnv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
     """`daypass gate serve`, as the gateway would find it in the cluster."""
     folder = tmp_path_factory.mktemp("authorizer")
-    pair = AUTHORITY.server(authorizer_server(running.config).host)
+    pair = AUTHORITY.server(authorizer_server(running.config.door.namespace).host)
     config = config_text(running.issuer, "check: review")
     arguments = ("--kubeconfig", str(running.plane.kubeconfig), "--without-watch")
     with gate_serve_over_tls(folder, config, pair, *arguments) as served:
@@ -227,7 +226,9 @@ def test_only_a_response_of_an_authorizer_decides(gate: IstioEnv) -> None:
         "a refusal and a pass": response(b"", code=b"401") + response(NAMED),
     }
     line = gate.bearer()
-    with Impostor(AUTHORITY.context(authorizer_server(gate.config).host)) as impostor:
+    with Impostor(
+        AUTHORITY.context(authorizer_server(gate.config.door.namespace).host)
+    ) as impostor:
         impostor.behaviour = response(NAMED + EVIL)
         with authorizer_at(gate, impostor.port):
             eventually("it is asked", lambda: gate.send(line).code == 200 and impostor.asked)
@@ -249,7 +250,7 @@ def test_only_a_response_of_an_authorizer_decides(gate: IstioEnv) -> None:
 def test_no_review_that_lies_fails_or_hangs_lets_a_token_pass(
     gate: IstioEnv, tmp_path: Path
 ) -> None:
-    pair = AUTHORITY.server(authorizer_server(gate.config).host)
+    pair = AUTHORITY.server(authorizer_server(gate.config.door.namespace).host)
     config = config_text(gate.issuer, "check: review")
     with fake_reviews(lambda token: True) as reviews:
         (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig(reviews.access.server, {})))

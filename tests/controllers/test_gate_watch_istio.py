@@ -17,8 +17,7 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
-from daypass.render.names import GATE, GATE_TRUST
-from daypass.render.tls_server import authorizer_server
+from daypass.render.names import GATE, GATE_TRUST, authorizer_server
 from daypass.rules.reasons import MESSAGES, Reason
 from support.authority import Authority
 from support.deadline import eventually
@@ -131,7 +130,7 @@ def checking(gate: IstioEnv, folder: Path, check: str) -> Iterator[None]:
     with ExitStack() as stack:
         if check == "review":
             authority = Authority()
-            pair = authority.server(authorizer_server(gate.config).host)
+            pair = authority.server(authorizer_server(gate.config.door.namespace).host)
             arguments = ("--kubeconfig", str(gate.plane.kubeconfig))
             folder.mkdir()
             config = config_text(gate.issuer, text, watch=gate.watch_text)

@@ -11,8 +11,7 @@ import pytest
 from daypass.cli import main
 from daypass.config import load
 from daypass.deploy.facts import read_facts
-from daypass.deploy.git import SUBJECT_CHARACTERS, Checkout, GitError, commit_message
-from daypass.deploy.output_tree import write
+from daypass.deploy.repository import SUBJECT_CHARACTERS, Checkout, GitError, commit_message, write
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_parts, render_tree
 from support.authority import Authority

@@ -17,7 +17,7 @@ import yaml
 
 from daypass.render.envoy.bootstrap import to_json
 from daypass.render.manifests import MARK
-from daypass.render.yaml import document, stream
+from daypass.render.objects import document, stream
 
 ONE_LINE = 90
 """Characters that are written on one line, and not again as an alias."""

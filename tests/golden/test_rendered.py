@@ -21,8 +21,8 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass.identity.credentials_file import CredentialsSettings
 from daypass.identity.model import IdentityName, token_secret
+from daypass.render.objects import stream
 from daypass.render.policy import policy_objects
-from daypass.render.yaml import stream
 from golden import door_setting
 from golden.shared_subtrees import shared
 from support.lifecycle import identity_objects
@@ -66,7 +66,7 @@ def test_everything_rendered_matches_the_golden_file() -> None:
 @pytest.mark.parametrize("seed", ["0", "4711"])
 def test_the_same_settings_give_the_same_bytes_in_any_process(seed: str) -> None:
     program = (
-        "from daypass.render.yaml import stream\n"
+        "from daypass.render.objects import stream\n"
         "from golden.door_setting import rendered\n"
         "from support.manifest_cases import CASES\n"
         "print(repr(rendered()))\n"

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from daypass._core.kubernetes.objects import Object
-from daypass.deploy.output_tree import write
+from daypass.deploy.repository import write
 from daypass.kube.cluster import Cluster
 from support.closure import Identity, identity
 from support.clusters import admin_cluster

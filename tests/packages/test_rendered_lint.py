@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tools.gobuild import built
 
-from daypass.render.yaml import stream
+from daypass.render.objects import stream
 from support.manifest_cases import CASES
 from support.programs import run
 from support.rendered import only

@@ -24,7 +24,7 @@ from daypass.cli import main
 from daypass.config import Config, load
 from daypass.config.gate import EnvoyGatewayGate
 from daypass.deploy.facts import read_facts
-from daypass.deploy.output_tree import drifts, write
+from daypass.deploy.repository import drifts, write
 from daypass.render.engines import engines_of
 from daypass.render.manifests import render_objects, render_parts, render_tree
 from support.authority import Authority

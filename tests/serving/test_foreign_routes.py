@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from daypass._core.kubernetes.objects import Object
-from daypass.analysis.bypass import AUDIENCE_ROUTES
 from daypass.analysis.checks import find_in_cluster
+from daypass.analysis.gateways import AUDIENCE_ROUTES
 from daypass.config import Config
 from support.deadline import eventually
 from support.istio_gates import service

@@ -14,8 +14,7 @@ from typing import Any
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, parse
 from daypass.local.envoy import Envoy, find_envoy, start_child
-from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR
-from daypass.render.tls_server import door_server
+from daypass.render.names import CLUSTER_AUTHORITY, DOOR, DOOR_PAIR, door_server
 from daypass.render.workloads import BOOTSTRAP, DOOR_CONFIG_FOLDER, RUN_FOLDER
 from support.authority import Authority, Certificate
 from support.deadline import eventually
@@ -132,7 +131,7 @@ def running_pod(
     folder: Path, config: Config, objects: list[Object], *, api_server: int, authority_pem: str
 ) -> Iterator[RenderedDoor]:
     """The door's pod, with a certificate of an authority of its own."""
-    authority, host = Authority(), door_server(config).host
+    authority, host = Authority(), door_server(config.door.namespace).host
     with running_container(
         folder, objects, authority.server(host), api_server=api_server, authority_pem=authority_pem
     ) as (envoy, volumes):

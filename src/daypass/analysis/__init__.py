@@ -4,8 +4,8 @@
 
 - `snapshot`: the objects of a cluster, each kind listed once, when a finding first reads it
 - `routes`: what gateways serve, by the objects of Istio, the Gateway API and Ingress
-- `gateways`: what domains lack at their gateways, and others' routes for the door
-- `bypass`: names and routes that lead past a gate; `logins`: browser logins next to it
+- `gateways`: what domains lack at their gateways, others' routes for the door, and names and
+  routes that lead past a gate; `logins`: browser logins next to it
 - `models`: access by model, and what bypasses it; `pods`: who may call a model's Pods directly
 - `identities`: identities that a config leaves without tokens
 - `checks`: the list of all, and their results

@@ -16,7 +16,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, skipped
 from daypass._core.text import join_names
 from daypass._core.threads import in_parallel
-from daypass.analysis import bypass, gateways, models
+from daypass.analysis import gateways, models
 from daypass.analysis.identities import find_stranded
 from daypass.analysis.logins import find_logins
 from daypass.analysis.snapshot import Look, ObjectQuery, Snapshot, look_at
@@ -41,9 +41,9 @@ CHECKS = (
     Check("hosts of Gateways", gateways.find_second_gateways),
     Check("hosts of Gateways", gateways.find_lost_hosts, is_partial=False),
     Check("NetworkPolicies", gateways.find_network_limits, is_partial=False),
-    Check("ways past a gate", bypass.find_other_names),
-    Check("ways past a gate", bypass.find_other_listeners),
-    Check("ways past a gate", bypass.find_opened_routes),
+    Check("ways past a gate", gateways.find_other_names),
+    Check("ways past a gate", gateways.find_other_listeners),
+    Check("ways past a gate", gateways.find_opened_routes),
     Check("ways to models", models.find_sessions),
     Check("ways to models", models.find_foreign_routes),
     Check("ways to models", models.find_own_routes),

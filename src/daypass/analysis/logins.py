@@ -23,8 +23,7 @@ from daypass.config import Config, IstioGate
 from daypass.identity.roles import selects
 from daypass.render.envoy.token_rules import DECISION
 from daypass.render.envoy.xds import mark_entry
-from daypass.render.fronts import fronts_of
-from daypass.render.fronts.istio import IstioFront
+from daypass.render.fronts import IstioFront, fronts_of
 from daypass.rules.patterns import EVERY_HOST, HostPattern
 
 _KINDS = tuple(

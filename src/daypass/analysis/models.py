@@ -21,7 +21,7 @@ from daypass._core.kubernetes.labels import selector
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP
 from daypass._core.text import join_names
-from daypass.analysis.bypass import shares_hosts
+from daypass.analysis.gateways import shares_hosts
 from daypass.analysis.pods import EVERYBODY, callers_of
 from daypass.analysis.routes import ANY, GatewayRoute, every_route, in_common, routes_of
 from daypass.analysis.snapshot import (

@@ -87,13 +87,13 @@ def _show(args: Namespace, plan: ApplyPlan) -> None:
 
 def _confirm_and_commit(args: Namespace, plan: ApplyPlan) -> None:
     """Ask for confirmation if it is needed, write the tree, and commit it."""
-    from daypass.deploy.output_tree import write
+    from daypass.deploy.repository import write
     from daypass.render.manifests import render_tree
 
     folder, checkout = options.tree_folder(args), None
     tree = render_tree(plan.parts)
     if not args.no_commit:
-        from daypass.deploy.git import Checkout
+        from daypass.deploy.repository import Checkout
 
         checkout = Checkout(folder, (args.config, *plan.config.cluster.files), tree)
     if plan.needs_confirmation:

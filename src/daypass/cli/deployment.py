@@ -16,9 +16,9 @@ from daypass.cli.console import log, warn
 if TYPE_CHECKING:
     from daypass.config import Config
     from daypass.deploy.objects import ObjectRef
-    from daypass.deploy.output_tree import Drift
     from daypass.deploy.plan import ApplyPlan
     from daypass.deploy.remove import Removal
+    from daypass.deploy.repository import Drift
     from daypass.kube.cluster import Cluster
     from daypass.render.prerequisites import Prerequisite
 

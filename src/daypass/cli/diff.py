@@ -12,8 +12,8 @@ from daypass.cli.console import log
 from daypass.cli.output import write_result
 
 if TYPE_CHECKING:
-    from daypass.deploy.output_tree import Drift
     from daypass.deploy.plan import ApplyPlan
+    from daypass.deploy.repository import Drift
 
 SUMMARY = "compare the config with the files, git and the cluster"
 EPILOG = """\
@@ -45,8 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Compare; return 0, or 3 if anything differs."""
-    from daypass.deploy.git import not_in_git
-    from daypass.deploy.output_tree import drifts
+    from daypass.deploy.repository import drifts, not_in_git
     from daypass.render.manifests import render_tree
 
     with deployment.open_plan(args) as plan:
@@ -66,7 +65,7 @@ def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: lis
         ),
         changed + deployment.diffs(plan, whole=True) + deployment.overview(plan),
     )
-    from daypass.deploy.git import not_committed
+    from daypass.deploy.repository import not_committed
 
     folder = options.tree_folder(args)
     log(f"files in {folder}: " + (f"{len(files)} differ" if files else "as the config says"))

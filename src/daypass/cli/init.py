@@ -112,8 +112,7 @@ def _hosts(args: Namespace) -> dict[str, str]:
 
 def _edits(args: Namespace, hosts: dict[str, str]) -> dict[Path, str]:
     """Return the texts of the files to write."""
-    from daypass.deploy import ekf
-    from daypass.deploy.init import CONFIG, config_text
+    from daypass.deploy.init import CONFIG, config_text, hand_over, set_host
     from daypass.render.fronts import FRONTS
 
     # Written or not, it verifies the hosts.
@@ -123,10 +122,10 @@ def _edits(args: Namespace, hosts: dict[str, str]) -> dict[Path, str]:
     edits: dict[Path, str] = {}
     if args.adopt == "hosts":
         for domain, host in hosts.items():
-            edits |= ekf.set_host(args.folder, domain, host)
+            edits |= set_host(args.folder, domain, host)
         return edits
     for domain in hosts if args.adopt else ():
-        edits |= ekf.hand_over(args.folder, domain)
+        edits |= hand_over(args.folder, domain)
     path = args.folder / CONFIG
     if path.exists() and not args.adopt:
         raise UsageError(f"{path} is there already", "edit it, or move it away")
@@ -156,8 +155,8 @@ def _write(edits: dict[Path, str]) -> None:
 
 def _go_on(args: Namespace, hosts: dict[str, str], edits: dict[Path, str]) -> None:
     """Commit and apply, if that is wanted, and log what to type next."""
-    from daypass.deploy import ekf
-    from daypass.deploy.git import Repository
+    from daypass.deploy.init import FOLDERS, apply_overlay, overlay_command
+    from daypass.deploy.repository import Repository
 
     if args.commit and edits:
         repository = Repository(args.folder)
@@ -168,10 +167,10 @@ def _go_on(args: Namespace, hosts: dict[str, str], edits: dict[Path, str]) -> No
         steps.append(shlex.join(["cd", str(args.folder)]))
     for domain in hosts if args.adopt else ():
         if args.apply:
-            ekf.apply(args.folder, domain)
-            log(f"applied {ekf.FOLDERS[domain]}")
+            apply_overlay(args.folder, domain)
+            log(f"applied {FOLDERS[domain]}")
         else:
-            steps.append(shlex.join(ekf.apply_command(domain)))
+            steps.append(shlex.join(overlay_command(domain)))
     if args.adopt != "hosts":
         steps.append(command("apply"))
     steps += [command("verify", f"https://{host}/kubernetes") for host in hosts.values()]

@@ -102,7 +102,7 @@ def as_text(result: object, output: str, *, indent: int | None = 2) -> str:
     if output == "json":
         return json.dumps(data, indent=indent) + "\n"
     try:
-        from daypass.render.yaml import document
+        from daypass.render.objects import document
     except ModuleNotFoundError:  # the base package has no PyYAML: YAML with JSON values
         return "".join(f"{name}: {json.dumps(value)}\n" for name, value in data.items())
     return document(data, ascii_only=True)
@@ -195,7 +195,7 @@ def write_objects(documents: Sequence[dict[str, Any]], output: str) -> None:
     if output == "json":
         write(as_text(KubernetesList(items=objects), "json"))
         return
-    from daypass.render.yaml import stream
+    from daypass.render.objects import stream
 
     write(stream(objects))
 
@@ -216,7 +216,7 @@ def write_credentials(path: str, content: bytes) -> None:
 
 def warn_of_git(path: str) -> None:
     """Warn if git would add this file of credentials, or this folder of them."""
-    from daypass.deploy.git import would_add
+    from daypass.deploy.repository import would_add
 
     if path != "-" and would_add(path):
         folder, name = os.path.split(path)

@@ -89,8 +89,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace, tree: dict[str, str], config: "Config") -> int:
-    from daypass.deploy.git import not_committed, not_in_git
-    from daypass.deploy.output_tree import drifts
+    from daypass.deploy.repository import drifts, not_committed, not_in_git
 
     folder = args.directory
     found = drifts(folder, tree)
@@ -111,7 +110,7 @@ def _check(args: argparse.Namespace, tree: dict[str, str], config: "Config") -> 
 
 
 def _write(folder: Path, tree: dict[str, str]) -> None:
-    from daypass.deploy.output_tree import write as write_tree
+    from daypass.deploy.repository import write as write_tree
 
     for drift in write_tree(folder, tree):
         log(f"{'removed' if drift.rendered is None else 'written'} {folder / drift.path}")

@@ -16,6 +16,9 @@ from daypass._core.text import mask_unprintable
 Mark: TypeAlias = tuple[int, int]
 """Line and column, from 1."""
 
+Location: TypeAlias = tuple[str | int, ...]
+"""Keys and list positions from the top of the document to a value."""
+
 LIMIT_QUOTED_CHARACTERS = 60
 
 FAULT = "daypass_fault"

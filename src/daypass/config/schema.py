@@ -18,7 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from daypass.config.config import Config
-from daypass.config.document import Location
+from daypass.config.errors import Location
 from daypass.config.locations import Address
 from daypass.config.types import Section, SelectedBy
 

@@ -1,12 +1,11 @@
 """Bring rendered manifests into a repository and a cluster, and start a repository.
 
 `daypass apply`: cluster_state reads the cluster; plan compares it with the config by dry runs; the
-user confirms what openings lists; git commits; apply and remove change the cluster, in the
-order of `render.apply_order`, and apply waits and verifies. The inventory in the cluster records
+user confirms what openings lists; repository commits; apply and remove change the cluster, in the
+order of `render.objects`, and apply waits and verifies. The inventory in the cluster records
 what was applied, with UIDs: only that is ever removed, and only if the object's managed fields
 agree. Each step may fail; a retry continues.
 
-prerequisites provides certificates. checks lists what `apply`, `diff`, `verify` and `status` find
-wrong in a cluster. init is `daypass init`, git writes and commits its files, and ekf adopts an EKF
-repository.
+prerequisites provides certificates. init has the files of `daypass init`, also for an EKF
+repository. repository writes and commits rendered files.
 """

@@ -1,6 +1,6 @@
 """Apply a plan, and wait until it works: certificates, rollouts, the gate's policies, removals.
 
-Objects are written in the waves of `render.apply_order`: namespaces; what pods need; certificates;
+Objects are written in the waves of `render.objects`: namespaces; what pods need; certificates;
 what routes lead to; the gate; routes. The inventory is written after the first, and once more after
 the removals, which come last. What the gate publishes is written by its watch alone.
 
@@ -29,7 +29,6 @@ from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, publi
 from daypass.gate.publication import UnreadableShardError, closing_time, read_object
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.resources import CONFIG_MAPS
-from daypass.render.apply_order import Wave
 from daypass.render.engines import AnyEngine, engines_of
 from daypass.render.engines.envoy_gateway import (
     POLICY_GROUP,
@@ -38,6 +37,7 @@ from daypass.render.engines.envoy_gateway import (
     rejection_reason,
 )
 from daypass.render.names import GATE_KEYS, GATE_WATCH
+from daypass.render.objects import Wave
 from daypass.rules.published import CLUSTER_SHARDS, Published
 
 """Istio's gateway closes connections that have old filters after 45 s, unless `drainDuration` is

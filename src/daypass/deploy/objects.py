@@ -12,8 +12,8 @@ from typing import Any
 from daypass._core.kubernetes.objects import Object, group_of, without_server_fields
 from daypass._core.text import unified_diff
 from daypass.kube.cluster import FIELD_MANAGER, Cluster
-from daypass.render.apply_order import Wave, wave_of
-from daypass.render.yaml import document as as_yaml
+from daypass.render.objects import Wave, wave_of
+from daypass.render.objects import document as as_yaml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -13,8 +13,8 @@ from daypass._core.errors import DaypassError
 from daypass._core.findings import Finding, warning
 from daypass._core.hints import command
 from daypass.config import Config
-from daypass.config.document import Location
 from daypass.config.domain import INSIDE, OUTSIDE
+from daypass.config.errors import Location
 from daypass.config.schema import CHOSEN, level_at, levels, name_of
 from daypass.config.settings import DEFAULT_LONGEST_LIFETIME_SECONDS
 from daypass.config.types import ADDED, CHANGED, NEVER, REMOVED, Opens, key_of

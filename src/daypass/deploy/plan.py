@@ -29,10 +29,10 @@ from daypass.deploy.openings import (
 from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequisites
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
 from daypass.kube.errors import ApiError, ConflictError
-from daypass.render.apply_order import in_order
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import Parts, objects_of
 from daypass.render.names import DOOR_PAIR
+from daypass.render.objects import in_order
 from daypass.render.prerequisites import Prerequisite, prerequisites
 
 

@@ -18,9 +18,9 @@ from daypass.identity.model import IdentityName, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource
-from daypass.render.apply_order import Wave
 from daypass.render.engines import engines, engines_of
 from daypass.render.names import GATE, GATE_PUBLISHER, GATE_WATCH
+from daypass.render.objects import Wave
 from daypass.rules.published import NAMES
 
 _IN_EVERY_NAMESPACE = {

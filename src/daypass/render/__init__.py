@@ -2,13 +2,12 @@
 
 `manifests` puts the objects of a cluster together: `workloads` are the Deployments (`deployment` is
 the record of one), `fronts` the ingress or gateway of a domain, `engines` the gateway that has the
-gate, each kind in a module of its own, `policy` the admission policy. `apply_order` is the order in
-which they are written. `envoy` is the config of door and gate, in a pod or on one machine.
-`monitoring` has what Prometheus and Grafana get.
+gate, `policy` the admission policy. `objects` has the order in which they are written. `envoy` is
+the config of door and gate, in a pod or on one machine. `monitoring` has what Prometheus and
+Grafana get.
 
 All of it is pure: the same input gives the same bytes, which golden tests hold. Nothing here talks
-to a cluster, opens a socket or starts a process. Two modules read files: `cluster_facts` those that
-a config names, and `alerts_and_dashboard` two of the package.
+to a cluster, opens a socket or starts a process. Only `monitoring` reads files, two of the package.
 """
 
 from daypass._core.errors import UsageError

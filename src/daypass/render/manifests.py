@@ -17,16 +17,15 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Config
 from daypass.render import RenderError
-from daypass.render.apply_order import in_order
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import engines_of
 from daypass.render.fronts import AnyFront, fronts_of
 from daypass.render.monitoring import monitoring_objects
+from daypass.render.names import door_server
+from daypass.render.objects import document, in_order
 from daypass.render.policy import policy_objects
 from daypass.render.prerequisites import public_certificate, serving_certificates
-from daypass.render.tls_server import door_server
 from daypass.render.workloads import authorizer_objects, door_objects, watcher_objects
-from daypass.render.yaml import document
 
 
 def gate_objects(config: Config, facts: ClusterFacts) -> list[Object]:
@@ -116,7 +115,7 @@ def render_tree(parts: Parts) -> dict[str, str]:
 
 
 def _base(config: Config, facts: ClusterFacts, fronts: list[AnyFront]) -> list[Object]:
-    server = door_server(config)
+    server = door_server(config.door.namespace)
     verified = {type(front): front.verification(server) for front in fronts}
     locations = [
         location for front in fronts if (location := front.authority_location()) is not None

@@ -1,4 +1,7 @@
-"""The names of the objects that daypass renders or publishes, and those that it relies on."""
+"""The names of objects that daypass renders, publishes or relies on, and its two TLS servers."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 DOOR = "daypass-door"
 """The door's Deployment, Service, ConfigMap and other objects."""
@@ -46,3 +49,43 @@ def gate_prefix(gate: str) -> str:
     path follows it, from the first slash on. So no client can name another gate.
     """
     return f"/gate/{gate}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsServer:
+    """The door or the authorizer. `name`: of its Service, in `namespace`.
+
+    `pair`: the Secret with its certificate, key, and the `ca.crt` that verifies it. `trust`: the
+    Secret or ConfigMap where a gateway looks for that `ca.crt`.
+    """
+
+    name: str
+    namespace: str
+    pair: str
+    trust: str
+
+    @property
+    def host(self) -> str:
+        """Its name for gateways and in its certificate.
+
+        Without the cluster's domain, so that it is the same in every cluster.
+        """
+        return f"{self.name}.{self.namespace}.svc"
+
+
+def door_server(home: str) -> TlsServer:
+    """Return the door, which is in the namespace `home`."""
+    return TlsServer(name=DOOR, namespace=home, pair=DOOR_PAIR, trust=DOOR_TRUST)
+
+
+def authorizer_server(home: str) -> TlsServer:
+    """Return the gate's authorizer, which is in the namespace `home`."""
+    return TlsServer(name=GATE, namespace=home, pair=GATE_PAIR, trust=GATE_TRUST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityLocation:
+    """Where a gateway looks for the authority of a server."""
+
+    kind: Literal["Secret", "ConfigMap"]
+    namespace: str

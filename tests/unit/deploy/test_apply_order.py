@@ -13,8 +13,8 @@ from daypass.deploy.objects import ObjectRef
 from daypass.deploy.openings import openings
 from daypass.deploy.plan import ApplyPlan, ObjectChange
 from daypass.deploy.remove import Removal, remove
-from daypass.render.apply_order import Wave, in_order
 from daypass.render.names import GATE, GATE_WATCH
+from daypass.render.objects import Wave, in_order
 from daypass.rules.published import DENIALS
 from support.manifest_cases import CASES
 

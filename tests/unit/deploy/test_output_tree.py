@@ -9,8 +9,8 @@ import yaml
 
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
-from daypass.deploy import output_tree as module
-from daypass.deploy.output_tree import OccupiedError, drifts, write
+from daypass.deploy import repository as module
+from daypass.deploy.repository import OccupiedError, drifts, write
 from daypass.render.manifests import MARK
 from support.manifest_cases import CASES, Case
 from support.messages import raises

@@ -14,9 +14,8 @@ from daypass.config.key_set import key_ids, read_key_set
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
+from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST, authorizer_server
 from daypass.render.prerequisites import prerequisites
-from daypass.render.tls_server import authorizer_server
 from daypass.render.workloads import ENVOY_VERSION, authorizer_objects, watcher_objects
 from support.manifest_cases import AUTHORITY_PEM, CASES, FRONTS
 from support.messages import raises
@@ -266,7 +265,7 @@ def test_it_serves_its_certificate_with_the_configured_replicas() -> None:
     assert secret["secretName"] == GATE_PAIR
     scaler = only(found, "HorizontalPodAutoscaler")["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 12)
-    assert authorizer_server(config()).host == f"{GATE}.edge.svc"
+    assert authorizer_server(config().door.namespace).host == f"{GATE}.edge.svc"
 
 
 def test_the_jwt_check_needs_no_authorizer() -> None:

@@ -17,11 +17,15 @@ from typing import Any, ClassVar
 from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass._core.text import printable
 from daypass.config import EnvoyGatewayGate
-from daypass.render.engines.engine import Engine, ProxyMetrics
-from daypass.render.fronts import fronts_of
-from daypass.render.fronts.gateway_api import GROUP, GatewayApiFront, backend_tls_policy
-from daypass.render.names import GATE, SERVICE_PORT, gate_prefix
-from daypass.render.tls_server import AuthorityLocation, authorizer_server
+from daypass.render.engines import Engine, ProxyMetrics
+from daypass.render.fronts import GROUP, GatewayApiFront, backend_tls_policy, fronts_of
+from daypass.render.names import (
+    GATE,
+    SERVICE_PORT,
+    AuthorityLocation,
+    authorizer_server,
+    gate_prefix,
+)
 from daypass.rules.models import MODEL_HEADERS
 from daypass.rules.reasons import REASON_HEADER
 
@@ -163,7 +167,7 @@ class EnvoyGatewayEngine(Engine[EnvoyGatewayGate]):
     def _authorizer_access(self) -> list[Object]:
         """Return how the Gateway's Envoys verify the authorizer, and the grant to refer to it."""
         here, (namespace, _) = self.config.door.namespace, self._gateway
-        tls = backend_tls_policy(self.facts, authorizer_server(self.config))
+        tls = backend_tls_policy(self.facts, authorizer_server(self.config.door.namespace))
         if namespace == here:
             return [tls]
         policies = {

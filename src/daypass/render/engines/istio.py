@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass.config import IstioGate
-from daypass.render.engines.engine import Engine, ProxyMetrics
+from daypass.render.engines import Engine, ProxyMetrics
 from daypass.render.engines.istio_filters import (
     first_filters,
     keys_config,
@@ -29,9 +29,8 @@ from daypass.render.envoy.credentials import denials_config, shard_config
 from daypass.render.envoy.listener import stream_bound
 from daypass.render.envoy.token_rules import DECISION, OTHERS_POLICY, refusal_replies
 from daypass.render.envoy.xds import Json, has_mark, mark_entry
-from daypass.render.fronts.istio import destination_rule
-from daypass.render.names import GATE, GATE_KEYS
-from daypass.render.tls_server import AuthorityLocation, authorizer_server
+from daypass.render.fronts import destination_rule
+from daypass.render.names import GATE, GATE_KEYS, AuthorityLocation, authorizer_server
 from daypass.rules.claims import LONG_LIVED_ISSUER
 from daypass.rules.decision import Rules
 from daypass.rules.published import DENIALS, NAMES, Published
@@ -81,7 +80,9 @@ class IstioEngine(Engine[IstioGate]):
         rules = self.config.rules_of(self.gate, self.facts.issuer_for(self.config))
         objects = [self._filters(rules), self._backstop(rules)]
         if self.gate.asks_authorizer:
-            objects.append(destination_rule(self.facts, authorizer_server(self.config)))
+            objects.append(
+                destination_rule(self.facts, authorizer_server(self.config.door.namespace))
+            )
         return objects
 
     def authority_location(self) -> AuthorityLocation:

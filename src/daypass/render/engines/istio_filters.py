@@ -40,8 +40,7 @@ from daypass.render.envoy.xds import (
     set_header,
     state_text,
 )
-from daypass.render.names import GATE, GATE_KEYS, SERVICE_PORT
-from daypass.render.tls_server import authorizer_server
+from daypass.render.names import GATE, GATE_KEYS, SERVICE_PORT, authorizer_server
 from daypass.rules.decision import Rules
 from daypass.rules.patterns import literal_end
 from daypass.rules.published import CLUSTER_SHARDS
@@ -105,7 +104,7 @@ def last_filter(gate: IstioGate) -> Json:
 def _review(name: str, gate: IstioGate, config: Config) -> list[Json]:
     """Ask the authorizer about accepted tokens, require its user, then remove the token."""
     headers = (gate.headers.user, gate.headers.groups)
-    host = authorizer_server(config).host
+    host = authorizer_server(config.door.namespace).host
     asked = asking_filter(
         name,
         headers,

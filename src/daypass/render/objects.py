@@ -1,10 +1,14 @@
-"""The order in which objects are written: of manifests, of `apply`, and in reverse of `remove`.
+"""Objects as they are written: in which order, and their YAML.
 
-One wave after the other is written, and the objects of one at the same time.
+Manifests and `apply` write one wave after the other, and `remove` goes in reverse. The objects of
+one wave are written at the same time. The same objects give the same bytes.
 """
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Any
+
+import yaml
 
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.render.names import DOOR, GATE
@@ -88,3 +92,37 @@ def in_order(objects: Iterable[Object]) -> list[Object]:
         return wave_of(kind, name), _ORDER.get(kind, len(_ORDER)), kind, namespace, name
 
     return sorted(objects, key=key)
+
+
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _ReadableDumper(_DUMPER):  # type: ignore[misc]
+    """No anchors; multi-line strings as blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_str(dumper: Any, text: str) -> Any:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_ReadableDumper.add_representer(str, _represent_str)
+
+
+def document(value: Any, *, ascii_only: bool = False) -> str:
+    """Return one document; mappings keep their order, and lines are not wrapped.
+
+    `ascii_only`: escape all other characters, some of which steer a terminal.
+    """
+    text = yaml.dump(
+        value, Dumper=_ReadableDumper, sort_keys=False, width=2**20, allow_unicode=not ascii_only
+    )
+    return str(text)
+
+
+def stream(values: Iterable[Any]) -> str:
+    """Return several documents, for `kubectl apply -f -`."""
+    return "".join(f"---\n{document(value)}" for value in values)
