@@ -49,7 +49,8 @@ def on_one_machine(
     config = up_config(
         plane,
         local="{door: '127.0.0.1:0', gate: '127.0.0.1:0', apiServer: external}",
-        gate=f"{{audience: {AUDIENCE}, engine: envoy, check: {check}, hosts: [{HOST}]}}",
+        gates=f"{{default: {{audience: {AUDIENCE}, engine: envoy, check: {check}, "
+        f"hosts: [{HOST}]}}}}",
     ).replace(plane.url, url_in(kubeconfig))
     with Up(folder, config, arguments=["--kubeconfig", str(kubeconfig)]) as up:
         yield Gate(

@@ -27,13 +27,13 @@ def gate_up(
     close_after: str = "10m",
     more: str = "",
     watch: str = "",
-    kubeconfig: Path | None = None,
+    url: str = "",
     program: Sequence[str] = ("-m", "daypass"),
 ) -> Iterator[Up]:
     """Door and gate; the state folder is that of `folder`, so a second run continues the first.
 
-    `more`, `watch`: their keys. `kubeconfig`: of the gate's user, an administrator if left out.
-    `program`: what Python runs.
+    `more`, `watch`: their keys. `url`: of another API server of the plane. `program`: what Python
+    runs.
     """
     # What it guards is in this process, so that `daypass up` can be stopped and the gate asked.
     with Echo() as echo:
@@ -46,8 +46,8 @@ def gate_up(
             watch=f"{{closeAfter: {close_after}{watch}}}",
             policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
             door="{namespace: gate-tests}",
-        )
-        whole = ["--kubeconfig", str(kubeconfig or plane.kubeconfig), *arguments]
+        ).replace(plane.url, url or plane.url)
+        whole = ["--kubeconfig", str(plane.kubeconfig), *arguments]
         with Up(folder, config, arguments=whole, program=program) as up:
             up.wait_for_words("the gate has taken the API server's signing keys")
             yield up
