@@ -6,7 +6,7 @@ No label has an unbounded number of values.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -117,20 +117,6 @@ def gate_families(gates: Mapping[str, GateMetrics]) -> Iterator[Metric]:
     yield from _review_families("review", "TokenReviews", of_tokens)
     of_accesses = {name: of.access_reviews for name, of in gates.items()}
     yield from _review_families("access_review", "SubjectAccessReviews", of_accesses)
-
-
-def model_families(kinds: Iterable[tuple[str, int, float]], now: float) -> Iterator[Metric]:
-    """Return what is known of the kinds of models: how many exist, and when the last list began."""
-    models = GaugeMetricFamily(
-        f"{METRIC_PREFIX}models", "Models that exist, by kind.", labels=["resource"]
-    )
-    ages = GaugeMetricFamily(
-        f"{METRIC_PREFIX}models_age_seconds", "Time since models were listed.", labels=["resource"]
-    )
-    for resource, count, listed_at in kinds:
-        models.add_metric([resource], count)
-        ages.add_metric([resource], now - listed_at)
-    yield from (models, ages)
 
 
 def _review_families(

@@ -75,7 +75,6 @@ def test_a_slow_review_stops_no_other_source() -> None:
     assert queue.finished(slow) == ["s"]
     queue.submit(pending("one", "quiet"), "q", 5.0)
     assert started(queue, 5.0) == ["one"]
-    assert queue.allowed_in_flight == 2
 
 
 def test_a_full_queue_rejects_the_last_request_of_the_longest_source() -> None:
@@ -118,21 +117,6 @@ def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: f
     first = begun(queue, 0.0)
     queue.failed(first, 1.0, retry_after_seconds=retry_after)
     assert queue.submit(pending("u"), "y", until) == []
-
-
-def test_concurrency_drops_after_failures_and_recovers() -> None:
-    queue: Queue = FairQueue(limit_in_flight=8)
-    for number in range(4):
-        queue.submit(pending(f"t{number}"), "x", 0.0)
-    for now in (0.0, 10.0, 20.0):
-        queue.failed(begun(queue, now), now, None)
-        for number in range(4):
-            queue.submit(pending(f"t{number}"), "x", now + 9)
-    assert queue.allowed_in_flight == 4
-    for number in range(100):
-        queue.submit(pending(f"more{number}"), "x", 40.0)
-        queue.answered(begun(queue, 40.0))
-    assert queue.allowed_in_flight == 8
 
 
 steps = st.lists(

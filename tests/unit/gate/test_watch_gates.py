@@ -51,7 +51,7 @@ def test_where_no_gateway_reads_it_config_maps_alone_are_published() -> None:
     replica = env.leader()
     assert env.uids() == {uid}
     assert not [path for path in env.api.objects if "envoyfilters" in path]
-    assert (replica.publisher.keys, dict(replica.publisher.gates)) == (None, {})
+    assert (replica.publisher.keys, replica.publisher.gateways) == (None, [])
     env.delete(uid)
     replica.work()
     assert env.uids() == set()
@@ -147,7 +147,7 @@ def test_an_object_that_is_refused_holds_up_neither_its_gateway_nor_the_other(
     replica.work()
     assert at_both(env) == [set(), {refused}]
     assert env.lacking() == {OTHER}
-    assert replica.publisher.gates[OTHER].lacking == 1
+    assert [len(each.lacking) for each in replica.publisher.gateways] == [0, 1]
     wait(env, replica, CLOSE_AFTER, step=10)
     assert at_both(env) == [set()] * 2
 

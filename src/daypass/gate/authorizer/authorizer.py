@@ -62,8 +62,8 @@ class Authorizer:
     """Answers requests. `take_published` replaces `published` of the gates' rules, `take_models`
     what is known of the models that exist.
 
-    `verifier`: for gates whose proxy has not verified the tokens. `lost`: how many requests named
-    no gate. `closed`: which shards of the published set are missing or out of date.
+    `verifier`: for gates whose proxy has not verified the tokens. `closed`: which shards of the
+    published set are missing or out of date.
     """
 
     def __init__(
@@ -82,7 +82,6 @@ class Authorizer:
         self.tokens = CachedAnswers(TOKEN_REVIEWS, self.cache, clock, audit)
         self.accesses: CachedAnswers[AccessKey, CachedResponse]
         self.accesses = CachedAnswers(ACCESS_REVIEWS, ExpiringCache(), clock, audit)
-        self.lost = 0
         self.published_at: float | None = None
         self._ask_token = ask_token
         self._ask_access = ask_access
@@ -147,7 +146,6 @@ class Authorizer:
         prefix, path = target[:end], target[end:]
         gate = self._by_prefix.get(prefix)
         if gate is None:
-            self.lost += 1
             return unavailable(1)
         request = GateRequest(
             host=host.decode("latin-1"),

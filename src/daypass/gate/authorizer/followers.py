@@ -12,7 +12,7 @@ no models; it is looked for again, since an administrator may install it later. 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 
 import httpx2
@@ -192,14 +192,6 @@ class ModelFollower:
     def are_listed(self) -> bool:
         """Whether each kind has been listed."""
         return all(each.listing is not None for each in self._informers.values())
-
-    def counts(self) -> Iterator[tuple[str, int, float]]:
-        """Return of each kind that has been listed how many models exist, and when its last list
-        began (monotonic).
-        """
-        for resource, informer in self._informers.items():
-            if (listing := informer.listing) is not None:
-                yield resource, len(listing.objects), listing.began_at
 
     async def run(self) -> None:
         """Follow until it is cancelled."""

@@ -34,7 +34,6 @@ LIMIT_WAITING = 1024
 TIMEOUT_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 BACKOFF = Backoff(first_seconds=0.1, longest_seconds=2.0)
-LEAST_IN_FLIGHT = 4
 REFUSED_SECONDS = 5.0
 """How long a refusal by the API server is cached: a Secret or a RoleBinding may be seconds old, and
 unknown to the replica that answered."""
@@ -78,7 +77,6 @@ class FairQueue:
         self._queued: dict[Hashable, Question] = {}
         self._lines: dict[str, deque[Question]] = {}
         self._in_flight_of: Counter[str] = Counter()
-        self._limit_now = float(limit_in_flight)
         self._paused_until = -math.inf
         self._failures = 0
         self.in_flight = 0
@@ -117,11 +115,6 @@ class FairQueue:
         self.waiting += 1
         return displaced
 
-    @property
-    def allowed_in_flight(self) -> int:
-        """The number of reviews that may be in flight at once."""
-        return max(1, int(self._limit_now))
-
     def next(self, now: float) -> Question | None:
         """Return the review to send now; `answered`, `finished` or `failed` has to follow."""
         for source in self._lines:
@@ -142,7 +135,6 @@ class FairQueue:
     def answered(self, question: Question) -> list[Waiter]:
         """Finish a review that the API server answered; return its waiters."""
         self._failures = 0
-        self._limit_now = min(self._limit_in_flight, self._limit_now + 1 / self._limit_now)
         return self.finished(question)
 
     def finished(self, question: Question) -> list[Waiter]:
@@ -168,9 +160,6 @@ class FairQueue:
         pause = BACKOFF.seconds(self._failures)
         if retry_after_seconds is not None:
             pause = min(max(retry_after_seconds, BACKOFF.first_seconds), LONGEST_PAUSE_SECONDS)
-        if now >= self._paused_until:  # several failures at once count once
-            least = min(LEAST_IN_FLIGHT, self._limit_in_flight)
-            self._limit_now = max(least, self._limit_now / 2)
         self._paused_until = max(self._paused_until, now + pause)
         return self.finished(question)
 
@@ -191,7 +180,7 @@ class FairQueue:
         return found
 
     def _may_send(self, source: str, now: float) -> bool:
-        free = self.allowed_in_flight - self.in_flight
+        free = self._limit_in_flight - self.in_flight
         return now >= self._paused_until and self._in_flight_of[source] < free
 
     def _leave_line(self, question: Question) -> list[Waiter]:

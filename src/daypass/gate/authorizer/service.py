@@ -26,7 +26,7 @@ from daypass.gate.authorizer.authorizer import Authorizer
 from daypass.gate.authorizer.followers import ModelFollower
 from daypass.gate.authorizer.http_server import STALLED_SECONDS, HttpConnection, HttpTransport
 from daypass.gate.authorizer.served_gate import ServedGate
-from daypass.gate.metrics import counter, exposition, gate_families, gauge, model_families
+from daypass.gate.metrics import counter, exposition, gate_families, gauge
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.kube.connection import ConnectionConfig
 from daypass.rules.published import Published
@@ -260,18 +260,15 @@ class Service:
     def collect(self) -> Iterator[Metric]:
         """Return all metrics for Prometheus."""
         authorizer, now = self.authorizer, self._clock.monotonic()
-        cache, accesses = authorizer.cache, len(authorizer.accesses.allowed)
         queues = (authorizer.tokens.queue, authorizer.accesses.queue)
         in_flight = sum(each.in_flight for each in queues)
         waiting = sum(each.waiting for each in queues)
         rejected = sum(each.rejected for each in queues)
         yield from gate_families({gate.name: gate.metrics for gate in authorizer.gates})
-        yield gauge("cache_entries", "Cached decisions.", len(cache))
-        yield gauge("access_cache_entries", "Cached accesses to models.", accesses)
+        yield gauge("cache_entries", "Cached decisions.", len(authorizer.cache))
         yield gauge("reviews_in_flight", "Reviews of both kinds in flight.", in_flight)
         yield gauge("reviews_waiting", "Reviews of both kinds that wait.", waiting)
         yield counter("requests_rejected", "Requests rejected without a review.", rejected)
-        yield counter("requests_lost", "Requests that name no gate of the config.", authorizer.lost)
         yield gauge("connections", "Open connections.", len(self.http.connections))
         if (published := authorizer.published) is not None:
             count, denials = published.count, len(published.denials)
@@ -279,17 +276,12 @@ class Service:
             yield gauge("denials", "Denials by hand that are published.", denials)
             closed = len(authorizer.closed)
             yield gauge("closed_shards", "Shards of the set whose tokens are refused.", closed)
-        yield counter("events_suppressed", "Audit events beyond the limit.", self._audit.suppressed)
-        if authorizer.published_at is not None:
-            age = now - authorizer.published_at
-            yield gauge("published_age_seconds", "Time since the set last changed.", age)
         if authorizer.tokens.heard_at is not None:
             age = now - authorizer.tokens.heard_at
             yield gauge("api_server_age_seconds", "Time since the API server answered.", age)
         if self.certificate is not None:
             name, text = "certificate_expiration_timestamp_seconds", "When its certificate expires."
             yield gauge(name, text, self.certificate.expires_unix)
-        yield from model_families(self._models.counts(), now)
 
     def _why_not_alive(self) -> str:
         age = 0.0 if self._server is None else self._clock.monotonic() - self._ticked_at

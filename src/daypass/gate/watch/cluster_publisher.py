@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Literal, TypeAlias
@@ -55,17 +54,10 @@ BACKOFF = Backoff(first_seconds=1.0, longest_seconds=10.0)
 """Between two attempts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtGate:
-    """What a gate does not have as it is published: how much, and why; "" if it has everything."""
-
-    lacking: int
-    why: str
-
-
 class ClusterPublisher:
     """Publishes what the gates of a config know, in terms of a lease, and signing keys for the
-    gateways that read them. `engines`: those of the gates, at least one.
+    gateways that read them. `engines`: those of the gates, at least one. `gateways`: the gates
+    whose gateways read what is published themselves.
 
     Every method raises the errors of `daypass.kube.errors`. Not safe to share between threads.
     """
@@ -84,7 +76,7 @@ class ClusterPublisher:
     def _forget(self) -> None:
         """Know nothing of what is there, and of how it was to write it."""
         self._home = FencedObjects(self._cluster, self.lease)
-        self._gateways = [_Gateway(each, self._cluster, self.lease) for each in self._engines]
+        self.gateways = [Gateway(each, self._cluster, self.lease) for each in self._engines]
         self._published = Published.closed(self.shards)
         self._lacking: dict[Number, str] = {}  # the gates that a ConfigMap names
 
@@ -92,13 +84,6 @@ class ClusterPublisher:
     def clock_ahead_seconds(self) -> float:
         """How far this clock is ahead of the API server's."""
         return self._cluster.clock_ahead_seconds
-
-    @property
-    def gates(self) -> Mapping[str, AtGate]:
-        """What the gates lack whose gateways read what is published themselves."""
-        return {
-            each.name: AtGate(lacking=len(each.lacking), why=each.why) for each in self._gateways
-        }
 
     def take_over(self) -> Published:
         """Write the lease's term on every object, create missing ones closed, and return what is in
@@ -110,7 +95,7 @@ class ClusterPublisher:
             number: self._config_map(number, closed) for number in _numbers(closed)
         }
         found, published = self._home.find(documents), closed
-        at_gateways = [gateway.find(closed) for gateway in self._gateways]
+        at_gateways = [gateway.find(closed) for gateway in self.gateways]
         there = (each for some in (found, *at_gateways) for each in some.values())
         highest = max((term_of(each) for each in there if each is not None), default=0)
         if self.lease.term <= highest:
@@ -124,7 +109,7 @@ class ClusterPublisher:
                     # It may differ from what this config makes of it.
                     if is_as(config_map, self._config_map(number, read)):
                         published = read
-        for gateway, its in zip(self._gateways, at_gateways, strict=True):
+        for gateway, its in zip(self.gateways, at_gateways, strict=True):
             for number in gateway.take_over(its, published):
                 published = published.updated(number, closed)
         for item, document in documents.items():
@@ -137,13 +122,13 @@ class ClusterPublisher:
         there already.
         """
         self._published = self._published.updated(number, wanted)
-        for gateway in self._gateways:
+        for gateway in self.gateways:
             gateway.put(number, self._published)
         self._write(number)
 
     def publish_keys(self, keys: SigningKeys) -> None:
         """Write other keys, where a gateway needs them."""
-        for gateway in self._gateways:
+        for gateway in self.gateways:
             gateway.keys = keys
             gateway.put("keys", self._published)
 
@@ -153,7 +138,7 @@ class ClusterPublisher:
         """
         for _, path in self._home.changed():
             raise DaypassError(_changed(path))
-        for gateway in self._gateways:
+        for gateway in self.gateways:
             gateway.check(self._published)
         for number, named in [*self._lacking.items()]:
             if named != self._lacking_at(number):
@@ -168,7 +153,7 @@ class ClusterPublisher:
         self._home.write(number, document)
 
     def _lacking_at(self, number: Number) -> str:
-        return ", ".join(each.name for each in self._gateways if number in each.lacking)
+        return ", ".join(each.name for each in self.gateways if number in each.lacking)
 
     def _config_map(self, number: Number, published: Published) -> Object:
         home = self._config.door.namespace
@@ -181,7 +166,7 @@ class ClusterPublisher:
         return self._config.watch.credentials_per_namespace
 
 
-class _Gateway:
+class Gateway:
     """What is published at a gateway that reads it itself. What fails there remains there.
 
     `lacking`: what it does not have as it is published; `why`: the last failure, until it has

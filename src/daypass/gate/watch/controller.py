@@ -167,8 +167,8 @@ class Controller:
                 f"the clock of this machine is over {CLOCK_SECONDS:.0f} s {where} the API server's"
             )
         found["gates"] = "\n".join(
-            f"the gate {name} does not have all that is published: {gate.why}"
-            for name, gate in publisher.gates.items()
+            f"the gate {gate.name} does not have all that is published: {gate.why}"
+            for gate in publisher.gateways
             if gate.why
         )
         found |= observation.problems()
@@ -411,8 +411,8 @@ class WatchStatus:
                 yield _gauge("published_age_seconds", text, age)
             text = "Objects that a gateway does not have as they are published, by gate."
             lacking = GaugeMetricFamily(f"{METRIC_PREFIX}watch_lacking", text, labels=["gate"])
-            for name, gate in controller.publisher.gates.items():
-                lacking.add_metric([name], gate.lacking)
+            for gate in controller.publisher.gateways:
+                lacking.add_metric([gate.name], len(gate.lacking))
             yield lacking
         watched = len(observation.namespaces.keys() - observation.unwatched.keys())
         unwatched, left_out = len(observation.unwatched), sum(observation.left_out.values())
@@ -431,8 +431,7 @@ class WatchStatus:
 
     def _status(self) -> tuple[int, str]:
         controller, problems = self._controller, self._controller.problems()
-        lease = controller.publisher.lease
-        holder = "" if lease is None else lease.holder
+        holder = controller.publisher.lease.holder
         document = {"state": controller.state.value, "holder": holder, "problems": problems}
         return 503 if problems else 200, json.dumps(document, indent=2) + "\n"
 
