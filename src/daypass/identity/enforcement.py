@@ -1,14 +1,9 @@
-"""The admission policy in a running cluster: wait until it is enforced, ask it, and what a
-namespace with identities needs: the policy's label, and a Role for the gate's watch.
+"""The admission policy in a running cluster, and what a namespace with identities needs: the
+policy's label, and a Role for the gate's watch.
 
 The label makes the API server enforce the policy on TokenRequests in the namespace. With the Role,
 the gate's watch sees which Secrets are deleted there; without it, the gate accepts no token of the
 namespace.
-
-A question is a request for a token that the API server can't make. It resolves `boundObjectRef`
-after all admission and before it signs, so an impossible reference fails every request that the
-policy has let pass. A Secret is named with a UID that no object has, which gives 404 or 409. An
-empty reference is none to policies, and the API server refuses it with 400, for its missing kind.
 """
 
 from __future__ import annotations
@@ -16,10 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeAlias
-from uuid import uuid4
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
@@ -55,22 +47,9 @@ k8s.io/apiserver/pkg/admission/plugin/policy/generic)."""
 
 _VOLUNTARY = "without it, binding is voluntary: a client can request tokens that no revocation ends"
 
-Verdict: TypeAlias = Literal["allowed", "denied", "forbidden", "refused"]
-"""allowed; denied by this policy; forbidden by RBAC; refused by another policy or webhook."""
-
 _DENIED = re.compile(
-    f"ValidatingAdmissionPolicy '{labels.POLICY_NAME}' with binding '[^']*' denied request: (.*)",
-    re.DOTALL,
+    f"ValidatingAdmissionPolicy '{labels.POLICY_NAME}' with binding '[^']*' denied request: ([^:]*)"
 )
-_REFUSED = re.compile("ValidatingAdmissionPolicy '|admission webhook")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyResponse:
-    """What the cluster answers. `message`: its reason, unless the request is allowed."""
-
-    verdict: Verdict
-    message: str = ""
 
 
 def wait_until_enforced(waiter: Waiter, policy: Policy) -> None:
@@ -124,61 +103,6 @@ def require_allowed(
             )
 
 
-def ask(cluster: Cluster, namespace: str, request: TokenRequestAttributes) -> PolicyResponse:
-    """Return what the API server answers to a TokenRequest; no token is made.
-
-    Without a user, the administrator asks. Raises ApiError if the request fails for another reason:
-    a missing ServiceAccount, no right to impersonate, a lifetime that no API server grants.
-    """
-    user, account, bound = request.requester.user, request.service_account, request.bound
-    reference = {}
-    if bound is not None:
-        reference = {
-            "apiVersion": bound.api_version,
-            "kind": bound.kind,
-            "name": bound.name,
-            "uid": str(uuid4()),
-        }
-    body = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {
-            "audiences": list(request.audiences),
-            "expirationSeconds": request.lifetime_seconds,
-            "boundObjectRef": reference,
-        },
-    }
-    path = SERVICE_ACCOUNTS.path(namespace, account, "token")
-    what = f"ask for a token of {account} in {namespace}"
-    headers = {"Impersonate-User": user} if user else {}
-    try:
-        cluster.request("POST", path, body, what=what, headers=headers)
-    except ApiError as error:
-        return _read_refusal(error, bound.name if bound else "")
-    raise DaypassError(
-        "the API server made a token that is bound to an object that does not exist",
-        "this is not a Kubernetes API server that daypass supports",
-    )
-
-
-def _read_refusal(error: ApiError, secret: str) -> PolicyResponse:
-    code, message = error.status.code, error.status.message
-    if denied := _DENIED.search(message):
-        return PolicyResponse(verdict="denied", message=denied[1])
-    if _REFUSED.search(message):
-        return PolicyResponse(verdict="refused", message=message)
-    if code == 403 and "cannot create resource" in message:
-        return PolicyResponse(verdict="forbidden", message=message)
-    passed_admission = {
-        400: "cannot bind token to object of type /, Kind=",
-        404: f'secrets "{secret}" not found',
-        409: "does not match the UID in record",
-    }
-    if passed_admission.get(code, "\0") in message:
-        return PolicyResponse(verdict="allowed")
-    raise error
-
-
 def denies_unbound_tokens(
     cluster: Cluster, account: Account, users: Sequence[str] | None, remedy: str, warn: Warn
 ) -> bool:
@@ -188,18 +112,7 @@ def denies_unbound_tokens(
     `users`: of a federated identity that keeps its rights. `remedy`: the command that ends them.
     """
     name = account.name
-    request = TokenRequestAttributes(
-        requester=Requester(user=""),
-        service_account=name.name,
-        audiences=(account.annotations.get(labels.AUDIENCE, labels.DOMAIN),),
-        lifetime_seconds=SHORTEST_TOKEN_SECONDS,
-    )
-    rules = {""}
-    if cluster.serves(VALIDATING_ADMISSION_POLICIES):
-        with suppress(ApiError):
-            asked = (replace(request, requester=Requester(user=u)) for u in users or (name.user,))
-            answers = [ask(cluster, name.namespace, each) for each in asked]
-            rules = {each.message.partition(":")[0] for each in answers}
+    rules = {_denying_rule(cluster, account, user) for user in users or (name.user,)}
     if rules <= {"binding", "overrides"}:
         return True
     left = f"{', '.join(users)} can still get some, and all" if users else "those that it has"
@@ -209,6 +122,32 @@ def denies_unbound_tokens(
         f"this ends that: {remedy}",
     )
     return False
+
+
+def _denying_rule(cluster: Cluster, account: Account, user: str) -> str:
+    """Return the rule of the policy that denies a user a token bound to nothing; "" if none does.
+
+    The API server makes no token: it resolves `boundObjectRef` after all admission and before it
+    signs. An empty reference is none to policies, and refused there, for its missing kind.
+    """
+    name = account.name
+    spec = {
+        "audiences": [account.annotations.get(labels.AUDIENCE, labels.DOMAIN)],
+        "expirationSeconds": SHORTEST_TOKEN_SECONDS,
+        "boundObjectRef": {},
+    }
+    try:
+        cluster.request(
+            "POST",
+            SERVICE_ACCOUNTS.path(name.namespace, name.name, "token"),
+            {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec},
+            what=f"ask for a token of {name}",
+            headers={"Impersonate-User": user},
+        )
+    except ApiError as error:
+        denied = _DENIED.search(error.status.message)
+        return denied[1] if denied else ""
+    return ""
 
 
 def _refuse_additions(document: Object, found: Object) -> None:
@@ -236,7 +175,7 @@ def _compiled(cluster: Cluster) -> str | None:
 
 
 def release_namespace(cluster: Cluster, deleted: IdentityName, warn: Warn) -> None:
-    """Remove the watcher's rights with the last identity; warn that the policy's label stays."""
+    """Remove the watcher's rights with the last identity; the policy's label stays."""
     namespace = deleted.namespace
     try:
         if any(account.name != deleted for account in list_identities(cluster, namespace)):
@@ -247,17 +186,6 @@ def release_namespace(cluster: Cluster, deleted: IdentityName, warn: Warn) -> No
                 cluster.delete(resource, GATE_WATCH, namespace)
     except ForbiddenError as error:
         warn(f"you may not remove the gate's rights in {namespace}", error.hint)
-        return
-    if cluster.dry_run:
-        return
-    with suppress(ForbiddenError, NotFoundError):
-        labelled = labels.has_policy_label(cluster.get(NAMESPACES, namespace))
-        if labelled and cluster.serves(VALIDATING_ADMISSION_POLICIES):
-            warn(
-                f"namespace {namespace} has no identity left, and the policy is still enforced"
-                " there",
-                f"to stop that: {_unlabel(namespace)}",
-            )
 
 
 def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
@@ -272,7 +200,7 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
             label = {"metadata": {"labels": {labels.POLICY: labels.POLICY_ENFORCED}}}
             cluster.patch(NAMESPACES, namespace, label)
             fact = f"the policy is now enforced in namespace {namespace},"
-            undo = "to undo: " + _unlabel(namespace)
+            undo = "to undo: " + kubectl("label", "namespace", namespace, f"{labels.POLICY}-")
             if cluster.dry_run:
                 fact, undo = f"would label Namespace {namespace}: {labels.POLICY_SELECTOR},", ""
             warn(f"{fact} for the tokens of its other ServiceAccounts, too", undo)
@@ -294,10 +222,6 @@ def enforce_policy(cluster: Cluster, namespace: str, warn: Warn) -> None:
 
 def _ignore(fact: str, hint: str) -> None:
     """Show no warning."""
-
-
-def _unlabel(namespace: str) -> str:
-    return kubectl("label", "namespace", namespace, f"{labels.POLICY}-")
 
 
 def enforced_in(namespaces: Iterable[Object]) -> set[str]:

@@ -7,7 +7,7 @@ call them problems and notes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from daypass.identity.credential_secrets import CredentialSecret, is_rotation_un
 from daypass.identity.enforcement import enforced_in, watched_by
 from daypass.identity.grants import grant_name
 from daypass.identity.records import ClusterObjects, IdentityRecord, identity_records
-from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES, Resource
+from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLES
 from daypass.render.names import GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, Presence, Published, credential_of
 
@@ -48,7 +48,8 @@ def examine(
 ) -> list[IdentityHealth]:
     """Return the health of every identity of a namespace or (None) of all.
 
-    `unused_seconds`: a token that was not used for so long is a problem.
+    `unused_seconds`: a token that was not used for so long is a problem. `accounts` and Secrets of
+    the objects are enough for findings about deadlines and last uses.
     """
     records = identity_records(objects, namespace)
     labelled = None if objects.namespaces is None else enforced_in(objects.namespaces)
@@ -58,7 +59,7 @@ def examine(
     for record in records:
         live = _live_tokens(record)
         findings = [
-            *_check_parts(record),
+            *_check_grants(record),
             *_check_times(record, live, clock, unused_seconds),
             *_check_tokens(record, live, objects),
             *_check_policy(record, labelled, objects.policy_bindings),
@@ -66,20 +67,6 @@ def examine(
             *_check_published(record, live, published, clock),
         ]
         found.append(IdentityHealth(record=record, live=live, findings=tuple(findings)))
-    return found
-
-
-def examine_times(
-    objects: ClusterObjects, clock: Clock, *, unused_seconds: int
-) -> list[IdentityHealth]:
-    """Return the health of every identity as far as deadlines and last uses go: `accounts` and
-    Secrets of the objects are enough.
-    """
-    found = []
-    for record in identity_records(objects):
-        live = _live_tokens(record)
-        findings = tuple(_check_times(record, live, clock, unused_seconds))
-        found.append(IdentityHealth(record=record, live=live, findings=findings))
     return found
 
 
@@ -102,34 +89,29 @@ def _repair(record: IdentityRecord, *options: str) -> str:
     return command("identity", "create", name.name, "-n", name.namespace, *options)
 
 
-def _check_parts(record: IdentityRecord) -> Iterator[Finding]:
-    bindings = [ROLE_BINDINGS.named(each.namespace, each.binding) for each in record.roles]
-    policies = list(_named(AUTHORIZATION_POLICIES, record.policies))
-    left = ", ".join([*bindings, *(shown for _, shown in policies), *record.parts])
-    if record.account is None and left:
+def _check_grants(record: IdentityRecord) -> Iterator[Finding]:
+    if record.account is None:
         remove = command("identity", "delete", record.name.name, "-n", record.name.namespace)
-        yield failure("orphan", f"its ServiceAccount was deleted, but not {left}", remove)
+        yield failure("orphan", "its ServiceAccount was deleted, but not its roles", remove)
     if record.account is not None and not record.account.is_ours:
         fact = "its ServiceAccount has lost daypass's label or annotation"
         yield failure("unmarked", fact, _repair(record, "--adopt"))
     bound = set()
     for role in record.roles:
-        if role.is_ours:
+        if role.daypass:
             bound.add((role.namespace, role.binding))
-            lacks = "AuthorizationPolicy" if role.has_policy is False else ""
-            if role.is_missing and role.role_kind == "Role":
+            lacks = "AuthorizationPolicy" if role.authorization_policy is False else ""
+            if not role.exists and role.kind == "Role":
                 lacks = "Role"
             if lacks:
                 yield failure("half-grant", f"{role.display} has no {lacks}", "authorize it again")
-    for part, shown in (*policies, *_named(ROLES, record.granted_roles)):
-        if (part["metadata"]["namespace"], grant_name(part)) not in bound:
-            fact = f"{shown} has no RoleBinding"
+    granted = [(AUTHORIZATION_POLICIES, each) for each in record.policies]
+    granted += [(ROLES, each) for each in record.granted_roles]
+    for resource, document in granted:
+        namespace = document["metadata"]["namespace"]
+        if (namespace, grant_name(document)) not in bound:
+            fact = f"{resource.named(namespace, name_of(document))} has no RoleBinding"
             yield failure("half-grant", fact, "authorize it again, or unauthorize it")
-
-
-def _named(resource: Resource, documents: Iterable[Object]) -> Iterator[tuple[Object, str]]:
-    for each in documents:
-        yield each, resource.named(each["metadata"]["namespace"], name_of(each))
 
 
 def _check_times(

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import starmap
+from typing import Any
 
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.threads import in_parallel
 from daypass.gate.publication import GATE_NAMESPACES
 from daypass.identity.credential_secrets import CredentialSecret, read_secrets
-from daypass.identity.grants import Grant, display_role, read_grant
+from daypass.identity.grants import display_role, read_grant
 from daypass.identity.model import (
     Account,
     IdentityName,
@@ -29,7 +31,15 @@ from daypass.identity.model import (
     token_right_names,
     users_of,
 )
-from daypass.identity.roles import MODEL_KINDS, ModelPlural, Roles, role_of
+from daypass.identity.roles import (
+    EVERY_MODEL,
+    MODEL_KINDS,
+    BoundRole,
+    Model,
+    ModelPlural,
+    Roles,
+    role_of,
+)
 from daypass.kube.answers import Selection
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
@@ -77,14 +87,6 @@ class ClusterObjects:
     policy_bindings: Sequence[Object] | None = None
 
 
-_REQUIRED = {"accounts", "bindings"}
-"""There is no inventory without them."""
-_NARROWED = {*_REQUIRED, "roles"}
-"""Where those of all namespaces can't be listed, those of one are."""
-_QUIET = {"other_secrets", "published", "policy_bindings"}
-"""Nobody is warned if they can't be listed."""
-
-
 def list_queries(namespace: str | None) -> dict[str, Selection]:
     """Return the lists, by the fields of ClusterObjects. Grants are in all namespaces."""
     ours = labels.SELECTOR
@@ -113,52 +115,37 @@ def list_queries(namespace: str | None) -> dict[str, Selection]:
 def list_objects(cluster: Cluster, namespace: str | None, *, warn: Warn) -> ClusterObjects:
     """Return what the cluster holds for one namespace or (None) for all. Raises ApiError.
 
-    A user who may not see everything gets what they may see, and warnings about the rest.
+    A user who may not list everything gets what they may see, and a warning about the rest: of
+    RoleBindings, those of the namespace. ServiceAccounts are required.
     """
-    queries = list_queries(namespace)
-    found = in_parallel(
-        lambda name: _try_list(cluster, name, queries[name], namespace),
-        queries,
-        threads=len(queries),
-    )
-    results = dict(zip(queries, found, strict=True))
-    roles, of_roles = results["roles"]
-    if results["bindings"][1] is not None:
+    queries, forbidden = list_queries(namespace), dict[str, ForbiddenError]()
+
+    def try_list(name: str) -> list[Object] | None:
+        try:
+            return _list(cluster, queries[name])
+        except NotFoundError:
+            return None  # the API server does not serve the kind
+        except ForbiddenError as error:
+            if name == "accounts":
+                raise
+            forbidden[name] = error
+            return None
+
+    results = in_parallel(try_list, queries, threads=len(queries))
+    found: dict[str, Any] = dict(zip(queries, results, strict=True))
+    if "bindings" in forbidden:
+        if namespace is None:
+            raise forbidden["bindings"]
         # Policies and Roles in namespaces whose bindings can't be seen would look like half grants.
-        results["policies"] = (None, results["policies"][1])
-        seen = [each for each in roles or () if each["metadata"]["namespace"] == namespace]
-        results["roles"] = (None if roles is None else seen, of_roles)
-    elif of_roles is not None:
-        results["roles"] = (None, of_roles)
-    for _, warning in results.values():
-        if warning is not None:
-            warn(*warning)
-    return ClusterObjects(**{name: listed for name, (listed, _) in results.items()})  # type: ignore[arg-type]
-
-
-def _try_list(
-    cluster: Cluster, name: str, query: Selection, namespace: str | None
-) -> tuple[list[Object] | None, tuple[str, str] | None]:
-    """Return the objects (None if they can't be listed) and a warning."""
-    plural = query.resource.plural
-    try:
-        return _list(cluster, query), None
-    except NotFoundError:
-        return None, None  # the API server does not serve the kind
-    except ForbiddenError as error:
-        if name in _QUIET or not cluster.serves(query.resource):
-            return None, None  # RBAC forbids what the API server does not serve, too
-        fact, hint = f"you may not list {plural}", error.hint
-        if name in _NARROWED and query.namespace is None and namespace is not None:
-            try:
-                found = _list(cluster, replace(query, namespace=namespace))
-                return found, (f"{fact} of other namespaces", hint)
-            except ForbiddenError:
-                if name in _REQUIRED:
-                    raise
-        elif name in _REQUIRED:
-            raise
-        return None, (fact, hint)
+        bindings = cluster.list(ROLE_BINDINGS, namespace)
+        found |= {"bindings": bindings, "policies": None, "roles": None}
+    if forbidden:
+        plurals = dict.fromkeys(queries[name].resource.plural for name in sorted(forbidden))
+        warn(
+            f"you may not list {', '.join(plurals)} everywhere: what they show is left out",
+            next(iter(forbidden.values())).hint,
+        )
+    return ClusterObjects(**found)
 
 
 def _list(cluster: Cluster, query: Selection) -> list[Object]:
@@ -171,44 +158,13 @@ def _list(cluster: Cluster, query: Selection) -> list[Object]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class BoundRole:
-    """A role that an identity has in a namespace, or EVERYWHERE.
-
-    `grant`: what the binding is part of; None if others created it. `models`: those that the role
-    lets the identity call; None if they are not known. `is_missing`: the role does not exist.
-    `has_policy`: the grant's AuthorizationPolicies exist; None if there is none to look for.
-    """
-
-    namespace: str
-    role: str
-    role_kind: str
-    binding: str
-    grant: Grant | None = field(default=None, compare=False)
-    models: Sequence[tuple[ModelPlural, str]] | None = field(default=None, compare=False)
-    is_missing: bool = False
-    has_policy: bool | None = None
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether daypass created the binding."""
-        return self.grant is not None
-
-    @property
-    def display(self) -> str:
-        """The role as the table shows it: `alice=edit`, `alice=model/iris`, `alice=role/x`."""
-        role = self.grant.display if self.grant else display_role(self.role, self.role_kind)
-        return f"{self.namespace}={role}"
-
-
 @dataclass(slots=True, kw_only=True)
 class IdentityRecord:
     """One identity and its objects. `account` is None if its ServiceAccount was deleted.
 
-    `policies`: its AuthorizationPolicies. `granted_roles`: the Roles of its grants. `parts`: its
-    other objects, as shown to users. `can_request_tokens`: a binding gives it the Role for its own
-    TokenRequests, `has_own_role`: that exists. `users`: those of another issuer who may send them;
-    None unless it is federated.
+    `policies`: its AuthorizationPolicies. `granted_roles`: the Roles of its grants.
+    `can_request_tokens`: a binding gives it the Role for its own TokenRequests, `has_own_role`:
+    that exists. `users`: those of another issuer who may send them; None unless it is federated.
     """
 
     name: IdentityName
@@ -218,7 +174,6 @@ class IdentityRecord:
     roles: list[BoundRole] = field(default_factory=list)
     policies: list[Object] = field(default_factory=list)
     granted_roles: list[Object] = field(default_factory=list)
-    parts: list[str] = field(default_factory=list)
     has_own_role: bool = False
     can_request_tokens: bool = False
     users: tuple[str, ...] | None = None
@@ -236,9 +191,10 @@ class IdentityRecord:
     def models(self) -> Mapping[str, Sequence[str]]:
         """The kinds of the models that it may call, by `NAMESPACE/NAME`; `*` for all."""
         found: dict[str, dict[str, None]] = {}
-        for role in sorted(self.roles):
-            for plural, name in role.models or ():
-                found.setdefault(f"{role.namespace}/{name}", {})[MODEL_KINDS[plural]] = None
+        for role in self.roles:
+            for model in role.models or ():
+                name = f"{role.namespace or EVERYWHERE}/{model.name or EVERY_MODEL}"
+                found.setdefault(name, {})[MODEL_KINDS[model.resource]] = None
         return {model: tuple(kinds) for model, kinds in sorted(found.items())}
 
 
@@ -252,7 +208,7 @@ def identity_records(objects: ClusterObjects, namespace: str | None = None) -> l
             owner = IdentityName.parse_key(owner_of(document) or "")
             if owner is None or namespace not in (None, owner.namespace):
                 continue
-            if _is_part(document, owner):
+            if _is_owned(document, owner):
                 _add_object(records.setdefault(owner.key, IdentityRecord(name=owner)), document)
     for secret in read_secrets(objects.secrets or (), objects.other_secrets or ()):
         name = secret.account
@@ -268,7 +224,7 @@ def identity_records(objects: ClusterObjects, namespace: str | None = None) -> l
     return sorted(records.values(), key=lambda record: record.name)
 
 
-def _is_part(document: Object, owner: IdentityName) -> bool:
+def _is_owned(document: Object, owner: IdentityName) -> bool:
     """Return whether an object is what its annotation says: anybody can annotate a RoleBinding."""
     is_grant = "roleRef" in document and name_of(document) not in token_right_names(owner.name)
     return not is_grant or [*_accounts_in(document)] == [owner]
@@ -282,13 +238,10 @@ def _add_object(record: IdentityRecord, document: Object) -> None:
             record.has_own_role = True
         else:
             record.granted_roles.append(document)
-        record.parts.append(f"roles/{name} in {namespace}")
     elif "roleRef" not in document:
         record.policies.append(document)
-    elif namespace == record.name.namespace and name in token_right_names(record.name.name):
-        record.parts.append(f"rolebindings/{name} in {namespace}")
-        if name == federated_binding_name(record.name.name):
-            record.users = users_of(document)
+    elif (namespace, name) == (record.name.namespace, federated_binding_name(record.name.name)):
+        record.users = users_of(document)
 
 
 def _add_roles(objects: ClusterObjects, records: dict[str, IdentityRecord]) -> None:
@@ -302,12 +255,14 @@ def _add_roles(objects: ClusterObjects, records: dict[str, IdentityRecord]) -> N
     for binding in (*objects.bindings, *(objects.cluster_bindings or ())):
         for record in _bound_records(binding, records, by_namespace):
             _add_role(record, binding, roles, policies)
+    for record in records.values():
+        record.roles.sort(key=lambda role: (role.namespace or EVERYWHERE, role.display))
 
 
 def _add_role(
     record: IdentityRecord, binding: Object, roles: Roles, policies: set[tuple[str, str]] | None
 ) -> None:
-    namespace = binding["metadata"].get("namespace", EVERYWHERE)
+    namespace: str | None = binding["metadata"].get("namespace")
     key, name = role_of(binding), name_of(binding)
     if key == (record.name.namespace, role_name(record.name.name)):
         record.can_request_tokens = True
@@ -317,18 +272,25 @@ def _add_role(
     has_policy = None
     if grant is not None and policies is not None:
         has_policy = all((namespace, each) in policies for each in grant.policy_names(name))
+    kind, models = binding["roleRef"]["kind"], roles.models(key)
+    display = grant.display if grant else display_role(key[1], kind)
     record.roles.append(
         BoundRole(
             namespace=namespace,
             role=key[1],
-            role_kind=binding["roleRef"]["kind"],
+            kind=kind,
             binding=name,
-            grant=grant,
-            models=roles.models(key),
-            is_missing=roles.is_missing(key),
-            has_policy=has_policy,
+            daypass=grant is not None,
+            authorization_policy=has_policy,
+            models=None if models is None else [*starmap(_model, models)],
+            exists=not roles.is_missing(key),
+            display=f"{namespace or EVERYWHERE}={display}",
         )
     )
+
+
+def _model(plural: ModelPlural, name: str) -> Model:
+    return Model(resource=plural, name=None if name == EVERY_MODEL else name)
 
 
 def _bound_records(

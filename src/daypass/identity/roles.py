@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP
@@ -23,6 +23,35 @@ MODEL_KINDS: Mapping[ModelPlural, str] = {
     "llminferenceservices": "LLMInferenceService",
 }
 """The kinds of models, by their plural."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that an identity may call."""
+
+    resource: Annotated[
+        ModelPlural, "what it may get: `inferenceservices` or `llminferenceservices`"
+    ]
+    name: Annotated[str | None, "the name of the model; null: every model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundRole:
+    """A role of an identity."""
+
+    namespace: Annotated[str | None, "where it holds; null: in every namespace"]
+    role: Annotated[str, "the name of the role"]
+    kind: Annotated[str, "Role or ClusterRole"]
+    binding: Annotated[str, "the name of the RoleBinding or ClusterRoleBinding"]
+    daypass: Annotated[bool, "whether daypass created it"]
+    authorization_policy: Annotated[bool | None, "whether it has its policy; null: it needs none"]
+    models: Annotated[
+        Sequence[Model] | None,
+        "the models that it lets the identity call; null: you may not see the role",
+    ]
+    exists: Annotated[bool, "whether the role exists, as far as you may see"]
+    display: Annotated[str, "as in the table, such as `alice=edit` or `alice=model/iris`"]
+
 
 _WORKLOADS = (
     ("", "pods"), ("", "replicationcontrollers"), ("apps", "deployments"), ("apps", "replicasets"),

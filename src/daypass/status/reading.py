@@ -27,7 +27,7 @@ from daypass.config import Config, TlsFiles, TlsIssuer
 from daypass.deploy.cluster_state import read_cluster_state
 from daypass.deploy.plan import RejectedObjectsError, make_plan
 from daypass.gate.publication import UnreadableShardError, read_lacking, read_object
-from daypass.identity.health import examine_times
+from daypass.identity.health import examine
 from daypass.identity.records import ClusterObjects
 from daypass.kube import resources as kinds
 from daypass.kube.cluster import Cluster
@@ -237,7 +237,7 @@ class View:
             accounts=accounts, bindings=(), secrets=tokens, other_secrets=anchors
         )
         unused_seconds = judgement.UNUSED_DAYS * _DAY_SECONDS
-        every = examine_times(objects, clock, unused_seconds=unused_seconds)
+        every = examine(objects, clock, unused_seconds=unused_seconds)
         codes = {each.record.name.key: {it.check for it in each.findings} for each in every}
         now, soon = time_in(clock, 0), time_in(clock, judgement.SOON_DAYS * _DAY_SECONDS)
         deadlines = ((each.record.annotations.get(labels.DEADLINE), each) for each in every)

@@ -14,6 +14,7 @@ from daypass._core.kubernetes import labels
 from daypass.cli import options
 from daypass.cli.console import log, write
 from daypass.cli.output import as_text, columns
+from daypass.identity.roles import BoundRole
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
@@ -36,30 +37,6 @@ _SHOWN_GRANTS = 2
 _NOTHING = "-"
 _UNKNOWN = "unknown"
 """The last use of an anchor: the API server notes none. The models of a role that can't be read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelOutput:
-    """A model that an identity may call."""
-
-    resource: Annotated[str, "what it may get: `inferenceservices` or `llminferenceservices`"]
-    name: Annotated[str | None, "the name of the model; null: every model"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrantOutput:
-    """A role of an identity."""
-
-    namespace: Annotated[str | None, "where it holds; null: in every namespace"]
-    role: Annotated[str, "the name of the role"]
-    kind: Annotated[str, "Role or ClusterRole"]
-    binding: Annotated[str, "the name of the RoleBinding or ClusterRoleBinding"]
-    daypass: Annotated[bool, "whether daypass created it"]
-    authorization_policy: Annotated[bool | None, "whether it has its policy; null: it needs none"]
-    models: Annotated[
-        Sequence[ModelOutput] | None,
-        "the models that it lets the identity call; null: you may not see the role",
-    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +72,7 @@ class IdentityOutput:
     last_used: Annotated[
         str | None, "the last date on which a token was used; null: never, or unknown"
     ]
-    grants: Annotated[Sequence[GrantOutput], "its roles"]
+    grants: Annotated[Sequence[BoundRole], "its roles"]
     tokens: Annotated[Sequence[SecretOutput], "its long-lived tokens and anchors"]
     findings: Annotated[Sequence[Finding], "its problems (failure), and notes about it"]
 
@@ -175,7 +152,7 @@ def table_row(health: IdentityHealth, clock: Clock, *, wide: bool = False) -> di
     from daypass._core.clock import age_seconds
 
     record, annotations = health.record, health.record.annotations
-    grants = [role.display for role in sorted(record.roles)]
+    grants = [role.display for role in record.roles]
     if not wide and len(grants) > _SHOWN_GRANTS:
         grants[_SHOWN_GRANTS - 1 :] = [f"and {len(grants) - _SHOWN_GRANTS + 1} more"]
     worst_first = sorted(health.findings, key=lambda finding: not is_problem(finding))
@@ -216,21 +193,7 @@ def display_age(seconds: float) -> str:
 
 def identity_output(health: IdentityHealth) -> IdentityOutput:
     """Return an identity for programs."""
-    from daypass.identity.records import EVERYWHERE
-
     record, annotations = health.record, health.record.annotations
-    grants = [
-        GrantOutput(
-            namespace=None if role.namespace == EVERYWHERE else role.namespace,
-            role=role.role,
-            kind=role.role_kind,
-            binding=role.binding,
-            daypass=role.is_ours,
-            authorization_policy=role.has_policy,
-            models=None if role.models is None else [*map(_model_output, role.models)],
-        )
-        for role in sorted(record.roles)
-    ]
     tokens = [
         SecretOutput(
             secret=secret.name,
@@ -254,14 +217,7 @@ def identity_output(health: IdentityHealth) -> IdentityOutput:
         created=record.created or None,
         deadline=annotations.get(labels.DEADLINE),
         last_used=health.last_used,
-        grants=grants,
+        grants=record.roles,
         tokens=tokens,
         findings=health.findings,
     )
-
-
-def _model_output(model: tuple[str, str]) -> ModelOutput:
-    from daypass.identity.roles import EVERY_MODEL
-
-    resource, name = model
-    return ModelOutput(resource=resource, name=None if name == EVERY_MODEL else name)

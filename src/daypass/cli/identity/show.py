@@ -60,13 +60,13 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
         "deadline": whole.deadline,
         "last used": whole.last_used,
     }
+    if whole.federated:
+        known["users"] = ", ".join(whole.users)
     facts = [f"{label:<10} {value or '-'}" for label, value in known.items()]
-    if found.record.is_federated:
-        facts.append(f"{'users':<10} {', '.join(found.record.users or ()) or '-'}")
-    width = max((len(role.display) for role in found.record.roles), default=0)
+    width = max((len(role.display) for role in whole.grants), default=0)
     grants = [
-        f"{role.display:<{width}}  by {'daypass' if role.is_ours else 'others'}: {role.binding}"
-        for role in sorted(found.record.roles)
+        f"{role.display:<{width}}  by {'daypass' if role.daypass else 'others'}: {role.binding}"
+        for role in whole.grants
     ]
     width = max(map(len, found.record.models), default=0)
     models = [
@@ -74,7 +74,7 @@ def _text(found: IdentityHealth, clock: Clock) -> str:
     ]
     models += [
         f"unknown: you may not see the role of {role.display}"
-        for role in sorted(found.record.roles)
+        for role in whole.grants
         if role.models is None
     ]
     health = [
