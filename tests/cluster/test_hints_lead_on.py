@@ -53,7 +53,7 @@ def test_a_missing_namespace_is_created_by_the_named_command(
     shell: AdminShell, kubectl: Kubectl
 ) -> None:
     shell.create()
-    role = ("--cluster-role", "view", "--no-istio")
+    role = ("--cluster-role", "view")
     words = ("authorize", "--in", f"{shell.namespace}-other", *role)
     kubectl("create namespace", *shell.identity(*words, code=1))
     shell.identity(*words)
@@ -66,11 +66,7 @@ def test_a_namespace_gets_the_label_and_loses_it_by_the_named_commands(
         found = shell.cluster.get(NAMESPACES, shell.namespace)["metadata"].get("labels") or {}
         return found.get(labels.POLICY)
 
-    kubectl("label namespace", *shell.create("--dry-run=client", "-o", "yaml"))
-    assert label() == labels.POLICY_ENFORCED
-
-    shell.create()
-    kubectl("label namespace", *shell.identity("delete", "--yes"))
+    kubectl("label namespace", *shell.create())
     assert label() is None
 
     identities.bind(shell.plane.admin, shell.namespace, "default", role="admin")
@@ -89,14 +85,6 @@ def test_a_secret_of_another_owner_is_deleted_by_the_named_command(
     identities.make_token_secret(shell.plane.admin, shell.namespace, "bot", name="by-hand")
     kubectl("delete secret", *shell.identity("revoke", code=3))
     assert shell.cluster.find(SECRETS, "by-hand", shell.namespace) is None
-
-
-def test_an_unknown_cluster_role_is_looked_up_by_the_named_command(
-    shell: AdminShell, kubectl: Kubectl
-) -> None:
-    shell.create()
-    role = ("--in", shell.namespace, "--cluster-role", "nope", "--no-istio")
-    assert "view" in kubectl("get clusterroles", *shell.identity("authorize", *role, code=1))
 
 
 def test_the_authority_of_the_api_server_is_shown_by_the_named_command(

@@ -12,7 +12,6 @@ from daypass._core.errors import DaypassError
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.identity.authorize import (
-    NoIstioError,
     RiskyRoleError,
     apply,
     plan,
@@ -163,18 +162,12 @@ def test_a_risky_role_asks_for_confirmation(shell: AdminShell, alice: str) -> No
     assert len(made(shell, alice)) == 2
 
 
-@pytest.mark.parametrize("role", ["edit", "admin", "cluster-admin", "kubeflow-edit"])
+@pytest.mark.parametrize("role", ["edit", "cluster-admin"])
 def test_built_in_roles_that_mint_tokens_ask_for_confirmation(
     shell: AdminShell, alice: str, role: str
 ) -> None:
     with raises(RiskyRoleError, match=f"ClusterRole {role} .*\n(.*\n)*.*Secrets"):
         planned(shell, alice, cluster_role=role)
-
-
-def test_the_built_in_view_role_needs_no_confirmation(shell: AdminShell, alice: str) -> None:
-    binding, policy = planned(shell, alice, cluster_role="view")
-    assert binding["roleRef"]["name"] == "view"
-    assert name_of(binding) == name_of(policy) != VIEW.format(shell.namespace)
 
 
 def test_to_patch_secrets_or_to_delete_many_is_to_read_them(plane: ControlPlane) -> None:
@@ -317,9 +310,8 @@ def test_another_gateway_and_another_header_may_be_named(shell: AdminShell, alic
     [
         ({"cluster_role": "kubeflow-none"}, NotFoundError, "kubectl get clusterroles"),
         ({"cluster_role": "x/../y"}, DaypassError, "x/"),
-        ({"trusted": None}, NoIstioError, "AuthorizationPolicy"),
     ],
-    ids=["unknown", "no name", "without Istio in a cluster with Istio"],
+    ids=["unknown", "no name"],
 )
 def test_an_impossible_grant_is_refused(
     shell: AdminShell, alice: str, change: dict[str, Any], error: type[Exception], value: str

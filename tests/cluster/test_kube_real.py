@@ -14,11 +14,11 @@ import pytest
 from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass.kube import answers
 from daypass.kube.answers import Selection
-from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, TOKEN_SECRETS
+from daypass.kube.watching import AsyncCluster
 from support import identities
 from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane

@@ -11,10 +11,9 @@ from daypass._core.kubernetes.labels import OWNED, SELECTOR
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.kube.answers import Selection
-from daypass.kube.async_cluster import AsyncCluster
-from daypass.kube.informer import Informer, Listing
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
+from daypass.kube.watching import AsyncCluster, Informer, Listing
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.deadline import eventually

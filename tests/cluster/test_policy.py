@@ -18,16 +18,13 @@ from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.config.settings import Mode, Policy
-from daypass.identity.enforcement import ask
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (
-    CONFIG_MAPS,
     NAMESPACES,
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
-from daypass.render.policy import BoundObject, Requester, TokenRequestAttributes
 from support import identities, policies
 from support.admin import Answer
 from support.admin_shell import AdminShell
@@ -263,14 +260,6 @@ def test_a_deletion_says_whether_an_adopted_account_keeps_tokens(
     assert (end in err) == (state in NOT_DENIED)
 
 
-def test_in_mode_warn_the_token_is_made_with_a_warning(bot: Bot) -> None:
-    in_mode(bot, "warn")
-    answer = bot.ask()
-    assert answer.code == 201
-    assert "binding: " in answer.warnings[0]
-    assert not bot.ask(boundObjectRef=bot.identity.bound_object_ref).warnings
-
-
 def test_in_mode_audit_the_violation_is_only_in_the_audit_log(bot: Bot) -> None:
     in_mode(bot, "audit")
     position = bot.plane.audit_position()
@@ -343,14 +332,6 @@ def test_no_role_in_a_namespace_can_change_what_the_policy_reads(
             editor.delete(resource, labels.POLICY_NAME)
 
 
-def test_the_policy_ignores_config_maps(bot: Bot, editor: Cluster) -> None:
-    metadata = {"name": labels.POLICY_NAME, "namespace": bot.namespace}
-    settings = {"binding": "optional", "longestLifetime": "720h"}
-    editor.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": settings})
-    assert editor.find(CONFIG_MAPS, labels.POLICY_NAME, bot.namespace)
-    assert bot.ask().code == 403
-
-
 def test_the_edit_role_can_bind_a_token_to_a_secret_that_it_creates(
     bot: Bot, editor: Cluster
 ) -> None:
@@ -360,29 +341,6 @@ def test_the_edit_role_can_bind_a_token_to_a_secret_that_it_creates(
     uid = made["metadata"]["uid"]
     reference = {"apiVersion": "v1", "kind": "Secret", "name": metadata["name"], "uid": uid}
     assert bot.ask("other", boundObjectRef=reference).code == 201
-
-
-def test_asking_makes_no_token(bot: Bot) -> None:
-    """Not even where everything would be allowed."""
-    override(bot, {labels.POLICY_BINDING: "optional", labels.POLICY_LONGEST_LIFETIME: "9999d"})
-    path = bot.identity.token_path
-    eventually("the override counts", lambda: bot.ask().code == 201)
-    position = bot.plane.audit_position()
-    for name, days in ((None, 1), (f"bot-daypass-{'0' * 20}", 1), (bot.identity.secret_name, 9000)):
-        request = TokenRequestAttributes(
-            requester=Requester(user=f"system:serviceaccount:{bot.namespace}:bot"),
-            service_account="bot",
-            audiences=(GATE,),
-            lifetime_seconds=days * 86_400,
-            bound=None if name is None else BoundObject(name=name),
-        )
-        assert ask(bot.shell.cluster, bot.namespace, request).verdict == "allowed"
-
-    def codes() -> list[int] | None:
-        events = [e for e in bot.plane.audit_events(since=position) if e["requestURI"] == path]
-        return [e["responseStatus"]["code"] for e in events] if len(events) == 3 else None
-
-    assert eventually("three requests are logged", codes) == [400, 404, 409]
 
 
 def test_kubectl_shows_what_the_policy_answers_and_gets_no_token(bot: Bot) -> None:

@@ -27,7 +27,7 @@ from daypass.identity import authorize as authorizing
 from daypass.identity.create import FederatedIdentityError
 from daypass.identity.credential_secrets import FilledSecret
 from daypass.identity.delete import delete, delete_expired, revoke
-from daypass.identity.grants import KUBEFLOW, role_grant
+from daypass.identity.grants import role_grant
 from daypass.identity.model import (
     IdentityName,
     IdentityNotFoundError,
@@ -37,7 +37,7 @@ from daypass.identity.model import (
 from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
-from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, SERVICE_ACCOUNTS
+from daypass.kube.resources import ROLE_BINDINGS, SERVICE_ACCOUNTS
 from daypass.rules.decision import GateRequest, Rules, decide
 from daypass.rules.patterns import HostPattern
 from daypass.rules.published import CLUSTER_SHARDS
@@ -230,10 +230,7 @@ class IdentityLife(RuleBasedStateMachine):
         with self.refused(IdentityNotFoundError, self.known[who].uid is None):
             cluster, namespace = self.world.cluster, self.world.namespace
             grant = role_grant(identity=self.name(who), namespace=namespace, cluster_role=role)
-            trusted = KUBEFLOW if cluster.serves(AUTHORIZATION_POLICIES) else None
-            planned = authorizing.plan(
-                cluster, [grant], trusted=trusted, accept_risks=True, warn=silent
-            )
+            planned = authorizing.plan(cluster, [grant], accept_risks=True, warn=silent)
             authorizing.apply(cluster, planned)
             self.known[who].grants.add(role)
 

@@ -25,7 +25,6 @@ from daypass.identity.grants import (
     Selector,
     TrustedHeader,
     find_model,
-    is_on_knative,
     model_grant,
     read_grant,
     selector_of,
@@ -57,24 +56,18 @@ class RiskyRoleError(DaypassError):
     """A role gives access to more than it seems to, and the user has not confirmed it."""
 
 
-class NoIstioError(DaypassError):
-    """An AuthorizationPolicy is wanted without Istio, or not wanted with it."""
-
-
 def model_grants(
     cluster: Cluster,
     identity: IdentityName,
     models: Iterable[tuple[str, str]],
     *,
     ignore_not_found: bool,
-    are_senders_named: bool,
     warn: Warn,
 ) -> list[Grant]:
     """Return the right to call each of these models, by namespace and name.
 
-    `ignore_not_found`: if there is no such model, both kinds may have it later.
-    `are_senders_named`: the user knows what sends requests to their Pods. Raises NotFoundError (the
-    namespace), ModelNotFoundError.
+    `ignore_not_found`: if there is no such model, both kinds may have it later. Raises
+    NotFoundError (the namespace), ModelNotFoundError.
     """
     grants = []
     for namespace, name in models:
@@ -84,13 +77,6 @@ def model_grants(
             shown = " and an ".join(MODEL_KINDS[plural] for plural in plurals)
             verb = "there is" if found else "there may later be"
             warn(f"{verb} an {shown} {namespace}/{name}", "each may be called")
-        if any(map(is_on_knative, found.values())) and not are_senders_named:
-            warn(
-                f"{namespace}/{name} runs on Knative: its Pods get requests from Knative's local"
-                " gateway and activator, which the AuthorizationPolicy does not admit",
-                "if its Pods have Istio's sidecar, name both with --principal; a workload that"
-                " reaches them without a gate can then set the user header",
-            )
         grants.append(model_grant(identity, namespace, name, plurals))
     return grants
 
@@ -127,32 +113,31 @@ def plan(
     cluster: Cluster,
     grants: Sequence[Grant],
     *,
-    trusted: TrustedHeader | None = KUBEFLOW,
+    trusted: TrustedHeader = KUBEFLOW,
     accept_risks: bool = False,
     warn: Warn,
 ) -> list[Object]:
-    """Return the objects to create; nothing is changed.
+    """Return the objects to create; nothing is changed. Without Istio, there are no policies.
 
-    `trusted`: None for a cluster without Istio. `accept_risks`: the user has confirmed what a role
-    gives access to. Raises IdentityNotFoundError, NotFoundError (a namespace, the ClusterRole),
-    NoIstioError, RiskyRoleError.
+    `accept_risks`: the user has confirmed what a role gives access to. Raises
+    IdentityNotFoundError, NotFoundError (a namespace, the ClusterRole), RiskyRoleError.
     """
     for identity in dict.fromkeys(grant.identity for grant in grants):
         get_identity(cluster, identity)
     namespaces = dict.fromkeys(grant.namespace for grant in grants)
     for namespace in namespaces:
         cluster.get(NAMESPACES, namespace)
-    _check_istio(cluster, is_wanted=trusted is not None)
+    has_istio = cluster.serves(AUTHORIZATION_POLICIES)
     for role in dict.fromkeys(grant.cluster_role for grant in grants if grant.cluster_role):
         _check_risks(cluster, role, warn, are_accepted=accept_risks)
     documents: list[Object] = []
     for namespace in namespaces:
         bindings = cluster.list(ROLE_BINDINGS, namespace)
-        policies = [] if trusted is None else cluster.list(AUTHORIZATION_POLICIES, namespace)
+        policies = cluster.list(AUTHORIZATION_POLICIES, namespace) if has_istio else []
         for grant in grants:
             if grant.namespace == namespace:
                 name = _free_name(grant, [*bindings, *policies])
-                planned = grant.objects(name, trusted)
+                planned = grant.objects(name, trusted if has_istio else None)
                 _warn_of_wider_grants(grant, bindings, warn)
                 _warn_of_first_policies(grant, policies, planned, warn)
                 documents += planned
@@ -263,20 +248,6 @@ def _for(pods: Sequence[Selector]) -> str:
 
 def _namespace_of(document: Object) -> str:
     return str(document["metadata"]["namespace"])
-
-
-def _check_istio(cluster: Cluster, *, is_wanted: bool) -> None:
-    has_istio = cluster.serves(AUTHORIZATION_POLICIES)
-    if is_wanted and not has_istio:
-        raise NoIstioError(
-            "the cluster has no AuthorizationPolicy (security.istio.io/v1)",
-            "is Istio installed? For a cluster without it: --no-istio makes the RoleBinding alone",
-        )
-    if has_istio and not is_wanted:
-        raise NoIstioError(
-            "the cluster has Istio: a RoleBinding without an AuthorizationPolicy is half a grant",
-            "leave --no-istio out",
-        )
 
 
 def _check_risks(cluster: Cluster, cluster_role: str, warn: Warn, *, are_accepted: bool) -> None:

@@ -277,8 +277,6 @@ def check_file(path: str, name: IdentityName, *, now_unix: float, force: bool = 
             f"the folder {folder} does not exist or cannot be written to",
             "create it, or name another file",
         )
-    if os.path.isdir(path):
-        raise UsageError(f"{path} is a folder", f"name a file: {os.path.join(path, 'bot.json')}")
     if not os.path.lexists(path):
         return
     if os.path.islink(path) or not os.path.isfile(path):

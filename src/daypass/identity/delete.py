@@ -26,7 +26,6 @@ from daypass._core.hints import command, kubectl
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass._core.secret import Secret
-from daypass._core.text import printable
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
 from daypass.identity.authorize import warn_of_open_pods
@@ -163,7 +162,7 @@ def delete(
                 f"ServiceAccount {name} is not an identity: daypass created no part of it",
                 f"see all: {command('identity', 'list', '-n', name.namespace)}",
             )
-        raise identity_not_found(cluster, name)
+        raise identity_not_found(name)
     stays, has_ended = account is not None and (account.is_adopted or not account.is_ours), True
     if account is not None and stays and not cluster.dry_run:
         end = kubectl("delete", "serviceaccount", name.name, "-n", name.namespace)
@@ -218,33 +217,21 @@ def delete_expired(
     passed by the API server's clock, in a namespace or (None) in all.
 
     ServiceAccounts stay, so that lists still show them; those that have lost daypass's label still
-    have their Secrets. Raises ApiError if objects can't be listed. What cannot be deleted, and a
-    time that cannot be read, is an error of the result.
+    have their Secrets. Raises ApiError if objects can't be listed. What cannot be deleted is an
+    error of the result.
     """
     documents = cluster.list(SERVICE_ACCOUNTS, namespace, metadata_only=True)
     accounts, secrets = [*map(Account.read, documents)], our_secrets(cluster, namespace)
     now_unix, errors = cluster.server_unix(), list[DaypassError]()
-
-    def has_passed(display: str, annotation: str, time: str | None) -> bool:
-        at = deadline_unix(time)
-        if at == -math.inf:
-            errors.append(_unreadable(display, annotation, str(time)))
-        return -math.inf < at <= now_unix
-
     names = [
-        each.name
-        for each in accounts
-        if has_passed(
-            f"identity {each.name}", labels.DEADLINE, each.annotations.get(labels.DEADLINE)
-        )
+        each.name for each in accounts if _is_over(each.annotations.get(labels.DEADLINE), now_unix)
     ]
     found = find_owned_objects(cluster, namespace, warn) if names else []
     expired = {name: owned for name in names if (owned := owned_by(name, found))}
     wanted = [each for owned in expired.values() for each in owned]
-    for secret in secrets:
-        each = OwnedObject.secret(secret)
-        if has_passed(each.display, labels.RETIRE_AFTER, secret.retire_after):
-            wanted.append(each)
+    wanted += [
+        OwnedObject.secret(each) for each in secrets if _is_over(each.retire_after, now_unix)
+    ]
     deleted = []
     for each in dict.fromkeys(wanted):
         try:
@@ -258,11 +245,9 @@ def delete_expired(
     return DeletedExpired(identities=list(expired), deleted=deleted, errors=errors)
 
 
-def _unreadable(display: str, annotation: str, time: str) -> DaypassError:
-    return DaypassError(
-        f"{display}: {annotation} is not a valid time: {printable(time, 40)!r}",
-        "gates refuse its tokens; write it as 2026-11-24T16:00:00Z",
-    )
+def _is_over(time: str | None, now_unix: float) -> bool:
+    """Return whether a time has passed; one that cannot be read deletes nothing."""
+    return -math.inf < deadline_unix(time) <= now_unix
 
 
 def _foreign(

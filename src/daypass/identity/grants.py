@@ -22,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -30,7 +29,7 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of, new_object
 from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP, is_label, is_subdomain
-from daypass._core.text import did_you_mean, printable
+from daypass._core.text import printable
 from daypass.identity.model import IdentityName, owner_of
 from daypass.identity.roles import EVERY_MODEL, MODEL_KINDS, ModelPlural, callable_models
 from daypass.kube.cluster import Cluster
@@ -57,7 +56,6 @@ MODEL_LABEL = f"{KSERVE_GROUP}/inferenceservice"
 """On the Pods of an InferenceService: its name."""
 LLM_WORKLOAD = {labels.PART_OF: "llminferenceservice", "kserve.io/component": "workload"}
 """The Pods of an LLMInferenceService that answer requests, and not its scheduler or tokenizer."""
-_MODE = f"{KSERVE_GROUP}/deploymentMode"
 _COMPONENTS = ("predictor", "transformer", "explainer")
 
 Selector: TypeAlias = Mapping[str, str]
@@ -311,30 +309,8 @@ def find_model(
     }
     if not found and not ignore_not_found:
         cluster.get(NAMESPACES, namespace)
-        names: list[str] = []
-        with suppress(DaypassError):  # the user may not list them
-            names = [model for _, model in list_models(cluster, namespace)]
-        otherwise = "" if any(served.values()) else "is KServe installed?"
-        near = did_you_mean(name, names, otherwise)
-        later = "to grant it before it is created: --ignore-not-found"
-        raise ModelNotFoundError(
-            f"there is no model {namespace}/{name}", f"{near}\n{later}".lstrip()
-        )
+        hint = "to grant it before it is created: --ignore-not-found"
+        if not any(served.values()):
+            hint = f"is KServe installed?\n{hint}"
+        raise ModelNotFoundError(f"there is no model {namespace}/{name}", hint)
     return found
-
-
-def list_models(cluster: Cluster, namespace: str | None) -> list[tuple[str, str]]:
-    """Return the models of a namespace or (None) of all. Raises ForbiddenError."""
-    found = set()
-    for kind in MODEL_KINDS.values():
-        if resource := cluster.find_kind(KSERVE_GROUP, kind):
-            for document in cluster.list(resource, namespace, metadata_only=True):
-                found.add((document["metadata"]["namespace"], name_of(document)))
-    return sorted(found)
-
-
-def is_on_knative(document: Object) -> bool:
-    """Return whether KServe has deployed a model by Knative (`status.deploymentMode`), or is to."""
-    annotations = document["metadata"].get("annotations") or {}
-    mode = (document.get("status") or {}).get("deploymentMode") or annotations.get(_MODE)
-    return mode in ("Knative", "Serverless")

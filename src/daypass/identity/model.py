@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,7 +17,7 @@ from daypass._core.hints import command
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.kubernetes.syntax import LABEL_HINT, RBAC_GROUP, is_label, is_subdomain
-from daypass._core.text import did_you_mean, printable
+from daypass._core.text import printable
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (
     ACCOUNT_ANNOTATION,
@@ -289,7 +288,7 @@ def get_identity(cluster: Cluster, name: IdentityName, *, has_tokens: bool = Fal
     """
     account = find_account(cluster, name)
     if account is None:
-        raise identity_not_found(cluster, name)
+        raise identity_not_found(name)
     if not account.is_ours and not has_tokens:
         raise ForeignAccountError(
             f"ServiceAccount {name} is not an identity: daypass did not create it",
@@ -299,11 +298,7 @@ def get_identity(cluster: Cluster, name: IdentityName, *, has_tokens: bool = Fal
     return account
 
 
-def identity_not_found(cluster: Cluster, name: IdentityName) -> IdentityNotFoundError:
-    """Return the error for a name that no identity has, with the nearest one in its namespace."""
-    names: list[str] = []
-    with suppress(DaypassError):  # the user may not list them
-        names = [account.name.name for account in list_identities(cluster, name.namespace)]
-    near = did_you_mean(name.name, names, "")
-    hint = f"{near}\nsee all: {command('identity', 'list', '-A')}".lstrip()
+def identity_not_found(name: IdentityName) -> IdentityNotFoundError:
+    """Return the error for a name that no identity has."""
+    hint = f"see all: {command('identity', 'list', '-A')}"
     return IdentityNotFoundError(f"there is no identity {name}", hint)

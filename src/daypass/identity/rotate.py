@@ -104,10 +104,10 @@ def rotate(
 
     `check` fails if the credentials file can't be delivered. `wait` gets the UIDs of the new
     Secrets, and returns once gates know them. `deliver` gets a credentials file, and returns once
-    it is stored; a dry run has none. Without an overlap, the old
-    Secrets are deleted at once. A DaypassError becomes the `error` of its rotation:
-    InactiveIdentityError, IncompleteCredentialsError, NoRoomError, NotReadyError (no token in
-    time), and those of `check` and `deliver`.
+    it is stored; a dry run has none. Without an overlap, the old Secrets are deleted at once. A
+    DaypassError becomes the `error` of its rotation: InactiveIdentityError,
+    IncompleteCredentialsError, NoRoomError, NotReadyError (no token in time), and those of `check`
+    and `deliver`.
     """
     namespaces = {rotation.name.namespace for rotation in rotations}
     room = Room(cluster, namespaces.pop() if len(namespaces) == 1 else None)

@@ -4,9 +4,9 @@ Commands send their requests through `Cluster`; `AsyncCluster` lists and watches
 Objects are plain dictionaries. The client that users embed never imports this package. TLS
 verification cannot be switched off.
 
-cluster, async_cluster: the clients, and waiting for what the cluster does. resources: kinds of
-objects. answers: what is asked for and read, and how much. connection: TLS, proxy and credentials.
-kubeconfig: where these come from. http2: connections for many watches. informer: list and watch.
+cluster: the client, and waiting for what the cluster does. watching: lists and watches in an event
+loop. resources: kinds of objects. answers: what is asked for and read, and how much. connection:
+TLS, proxy and credentials. kubeconfig: where these come from. http2: connections for many watches.
 lease: leader election. errors: what to do about a failure.
 
 Why httpx2 and not a Kubernetes client library: the official client (37.0) takes half a second to

@@ -151,7 +151,7 @@ class Answer:
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
-            secrets = sent_secrets(self.response.request, self._connection)
+            secrets = sent_secrets(self.response.request)
             raise BrokenResponseError(
                 f"{self._connection.server} does not respond like an API server: "
                 f"{excerpt(redact_response(bytes(body), *secrets))}",
@@ -160,7 +160,7 @@ class Answer:
         return document
 
     def _error(self, code: int, body: bytes) -> Exception:
-        secrets = sent_secrets(self.response.request, self._connection)
+        secrets = sent_secrets(self.response.request)
         return explain(code, body, self._what, *secrets)
 
     def _too_large(self, what: str) -> TooLargeError:

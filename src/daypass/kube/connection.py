@@ -179,7 +179,6 @@ class ConnectionConfig:
     proxy: str | None = field(default=None, repr=False)
     token: Secret | None = None
     token_file: str | None = None
-    basic: tuple[str, Secret] | None = None
     certificate: str | None = field(default=None, repr=False)
     key: Secret | None = None
     plugin: ExecPlugin | None = None
@@ -193,17 +192,17 @@ def is_stale(error: httpx2.RequestError) -> bool:
     )
 
 
-def sent_secrets(request: httpx2.Request, config: ConnectionConfig) -> tuple[Secret, ...]:
+def sent_secrets(request: httpx2.Request) -> tuple[Secret, ...]:
     """Return the credentials of a request, which an answer may quote."""
     _, _, sent = request.headers.get("Authorization", "").partition(" ")
-    return (Secret(sent), config.basic[1]) if config.basic else (Secret(sent),)
+    return (Secret(sent),)
 
 
 def explain_transport(
     error: httpx2.RequestError, config: ConnectionConfig
 ) -> ClusterUnreachableError:
     """Return the error for a failed request; the library's words may quote the answer."""
-    server, secrets = config.server, sent_secrets(error.request, config)
+    server, secrets = config.server, sent_secrets(error.request)
     if isinstance(error, httpx2.DecodingError):
         return BrokenResponseError(f"{server} sent invalid gzip")
     cause = _certificate_error(error)
@@ -251,7 +250,7 @@ class Authenticator(httpx2.Auth):
     def __init__(self, config: ConnectionConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         self._config = config
         self._plugin: ExecPluginCredentials | None = None
-        if config.plugin and not (config.token or config.token_file or config.basic):
+        if config.plugin and not (config.token or config.token_file):
             # as kubectl: last
             self._plugin = ExecPluginCredentials(config.plugin, config.origin, clock)
         self.tls = self.context("http/1.1")
@@ -352,10 +351,6 @@ class Authenticator(httpx2.Auth):
         config = self._config
         if config.tls_server_name:
             request.extensions = {**request.extensions, "sni_hostname": config.tls_server_name}
-        if config.basic is not None:
-            name, password = config.basic
-            next(httpx2.BasicAuth(name, password.reveal()).auth_flow(request))
-            return None
         token = config.token
         if config.token_file is not None:  # takes precedence over `token`
             token = _read_token(config.token_file)

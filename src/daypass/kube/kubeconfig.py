@@ -263,13 +263,11 @@ def _credentials(user: Fields, path: Path, info: Fields) -> dict[str, Any]:
             f"{path} uses an auth-provider, which Kubernetes 1.26 has removed",
             "use its credential plugin (`exec`) instead",
         )
-    name, password = _text_of(user, "username", path), _text_of(user, "password", path)
     token_file, token = _text_of(user, "tokenFile", path), _text_of(user, "token", path)
     key = _material_of(user, "client-key", path)
     return {
         "token": Secret(token) if token else None,
         "token_file": str(path.parent / token_file) if token_file else None,
-        "basic": (name, Secret(password or "")) if name else None,
         "certificate": _material_of(user, "client-certificate", path),
         "key": Secret(key) if key is not None else None,
         "plugin": _plugin(_fields_of(user, "exec", path), path, info) if user.get("exec") else None,

@@ -76,6 +76,7 @@ def test_the_identity_json_has_all_fields_and_no_secret() -> None:
             "namespace": "alice", "role": "kubeflow-view", "kind": "ClusterRole",
             "binding": "user-system-serviceaccount-team-bot-clusterrole-view",
             "daypass": True, "authorizationPolicy": True, "models": [],
+            "exists": True, "display": "alice=view",
         }
     ]  # fmt: skip
     assert whole["lastUsed"] == "2027-01-14"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.kube import informer
+from daypass.kube import watching
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """List again soon after a failure."""
-    monkeypatch.setattr(informer, "LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(watching, "LONGEST_PAUSE_SECONDS", 0.1)

@@ -23,7 +23,7 @@ from daypass._core.kubernetes.labels import (
 )
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
-from daypass.kube import async_cluster
+from daypass.kube import watching
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
 from daypass.testing.clock import MovableClock
 from support.deadline import eventually
@@ -441,7 +441,7 @@ def test_changed_is_set_by_what_is_different_and_not_by_lists_that_find_the_same
 def test_namespaces_beyond_the_connections_are_reported(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(async_cluster, "HTTP1_WATCHES_AT_MOST", 7)  # two are for all namespaces
+    monkeypatch.setattr(watching, "HTTP1_WATCHES_AT_MOST", 7)  # two are for all namespaces
     for number in range(2, 5):
         cluster.namespace(f"n-{number}")
         cluster.account(number, namespace=f"n-{number}")
@@ -461,7 +461,7 @@ def test_namespaces_beyond_the_connections_are_reported(
 def test_one_list_of_everything_covers_all_namespaces_and_watches_nothing(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(async_cluster, "HTTP1_WATCHES_AT_MOST", 4)
+    monkeypatch.setattr(watching, "HTTP1_WATCHES_AT_MOST", 4)
     for name in ("one", "two"):
         cluster.namespace(name)
     now = once(cluster)

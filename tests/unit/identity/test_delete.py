@@ -11,7 +11,6 @@ from daypass.identity.delete import delete, revoke
 from daypass.identity.model import (
     ForeignAccountError,
     IdentityNotFoundError,
-    get_identity,
     token_secret,
 )
 from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
@@ -78,17 +77,6 @@ def test_a_disguised_secret_is_revoked_and_deleted_too(
     assert not accepts(embedded.cluster, created.token)
 
 
-def test_the_nearest_identity_of_the_namespace_is_named(embedded: EmbeddedCluster) -> None:
-    make(embedded.cluster)
-    typo, other = replace(BOT, name="bto"), replace(BOT, name="something")
-    with raises(IdentityNotFoundError, match=r"(?s)team/bto.* bot\?"):
-        get_identity(embedded.cluster, typo)
-    with raises(IdentityNotFoundError, match=r"(?s)team/bto.* bot\?"):
-        delete(embedded.cluster, typo, warn=silent)
-    with raises(IdentityNotFoundError, match=r"team/something\n(?!.*\bbot\b)"):
-        get_identity(embedded.cluster, other)
-
-
 def test_after_a_revocation_the_secret_has_another_name_and_token(
     embedded: EmbeddedCluster,
 ) -> None:
@@ -151,11 +139,3 @@ def test_an_adopted_account_stays_without_labels_or_annotations_of_daypass(
     )
     with raises(ForeignAccountError, match="daypass identity list -n team"):
         delete(embedded.cluster, BOT, warn=silent)
-
-
-def test_a_foreign_account_is_neither_deleted_nor_revoked(embedded: EmbeddedCluster) -> None:
-    foreign_account(embedded.cluster)
-    with raises(ForeignAccountError, match="team/bot"):
-        delete(embedded.cluster, BOT, warn=silent)
-    with raises(ForeignAccountError, match="team/bot"):
-        get_identity(embedded.cluster, BOT)

@@ -8,7 +8,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.kubernetes import labels
 from daypass.identity.delete import delete_expired
 from daypass.identity.model import find_account
-from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
+from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
@@ -22,7 +22,6 @@ from support.lifecycle import (
     renew,
     silent,
 )
-from support.messages import check
 
 DAY = 86_400
 
@@ -80,21 +79,3 @@ def test_an_expired_identity_of_another_namespace_is_not_reaped(embedded: Embedd
     reaped = delete_expired(embedded.cluster, "far", warn=silent)
     assert (reaped.identities, reaped.deleted) == ([], [])
     assert len(own_secrets(embedded.cluster)) == 1
-
-
-@pytest.mark.parametrize(
-    "mark", [labels.DEADLINE, labels.RETIRE_AFTER], ids=["deadline", "retire-after"]
-)
-def test_an_unreadable_time_is_an_error_and_deletes_nothing(
-    embedded: EmbeddedCluster, mark: str
-) -> None:
-    created = make(embedded.cluster)
-    change = {"metadata": {"annotations": {mark: "tomorrow"}}}
-    place = (SERVICE_ACCOUNTS, "bot") if mark == labels.DEADLINE else (SECRETS, created.secret.name)
-    embedded.cluster.patch(*place, change, "team")
-    reaped = delete_expired(embedded.cluster, None, warn=silent)
-    (error,) = reaped.errors
-    assert mark in error.fact
-    assert "'tomorrow'" in error.fact
-    check(error)
-    assert reaped.deleted == []

@@ -12,9 +12,8 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Level
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import uid_of
-from daypass.cli.identity.list import identity_output, table_row
-from daypass.cli.output import as_data
-from daypass.identity.create import FederatedIdentityError, Federation
+from daypass.cli.identity.list import identity_output
+from daypass.identity.create import FederatedIdentityError
 from daypass.identity.credential_secrets import NoRoomError, our_secrets
 from daypass.identity.delete import delete, delete_expired, revoke
 from daypass.identity.health import IdentityHealth, examine
@@ -122,27 +121,6 @@ def test_a_federated_identity_gets_no_long_lived_token(
     assert "bot-daypass-token" not in names
 
 
-def test_an_expired_federated_identity_needs_another_deadline(embedded: EmbeddedCluster) -> None:
-    anchor_of(embedded.cluster)
-    change = {"metadata": {"annotations": {labels.DEADLINE: "2027-01-15T08:00:01Z"}}}
-    embedded.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
-    embedded.clock.advance(2)
-    delete_expired(embedded.cluster, None, warn=silent)
-    with raises(InactiveIdentityError, match="2027-01-15T08:00:01Z"):
-        make_federated(embedded.cluster)
-    make_federated(embedded.cluster, deadline="2027-02-15T08:00:00Z")
-    assert health(embedded).findings == ()
-
-
-def test_a_federated_identity_is_repaired_by_federate(embedded: EmbeddedCluster) -> None:
-    anchor = anchor_of(embedded.cluster)
-    disguise(embedded.cluster, "account without label", BOT, anchor)
-    (found,) = health(embedded).findings
-    assert (found.check, found.hint) == ("unmarked", "daypass identity federate --help")
-    federation = Federation(users=("federated:issuer#main",), source=f"github:{ISSUER}")
-    assert make(embedded.cluster, federation=federation, adopt=True).secret.name == anchor
-
-
 def test_an_anchor_takes_the_room_of_a_credential(
     embedded: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,15 +131,14 @@ def test_an_anchor_takes_the_room_of_a_credential(
         make(embedded.cluster, IdentityName(namespace="team", name="other"))
 
 
-@pytest.mark.parametrize("kind", [*DISGUISES, "none"])
+@pytest.mark.parametrize("kind", DISGUISES)
 @pytest.mark.parametrize("end", ["revoke", "delete"])
 def test_a_revocation_or_deletion_ends_the_tokens_that_are_bound_to_an_anchor(
     embedded: EmbeddedCluster, end: str, kind: str
 ) -> None:
     anchor = anchor_of(embedded.cluster)
     is_accepted = bound_token(embedded, anchor)
-    if kind in DISGUISES:
-        disguise(embedded.cluster, kind, BOT, anchor)
+    disguise(embedded.cluster, kind, BOT, anchor)
     assert is_accepted()
     if end == "revoke":
         assert [each.name for each in revoke(embedded.cluster, BOT)[0]] == [anchor]
@@ -232,9 +209,7 @@ def test_anchors_stay_when_all_tokens_are_rotated(embedded: EmbeddedCluster) -> 
     assert [each.name.name for each in rotations] == ["other"]
 
 
-@pytest.mark.parametrize(
-    "source", ["", "exec:rm", "github:", "file:" + "x" * 5000, "{}", "variable:A=B"]
-)
+@pytest.mark.parametrize("source", ["exec:rm", "github:", "file:" + "x" * 5000, "variable:A=B"])
 def test_an_anchor_with_a_changed_source_is_not_rotated(
     embedded: EmbeddedCluster, source: str
 ) -> None:
@@ -246,34 +221,6 @@ def test_an_anchor_with_a_changed_source_is_not_rotated(
     assert [each.name for each in own_secrets(embedded.cluster)] == [anchor]
     assert anchor_of(embedded.cluster) == anchor
     assert renew(embedded.cluster).error is None
-
-
-def test_an_expired_identity_loses_its_anchor_and_its_users(embedded: EmbeddedCluster) -> None:
-    is_accepted = bound_token(embedded, anchor_of(embedded.cluster))
-    change = {"metadata": {"annotations": {labels.DEADLINE: "2027-01-15T08:00:01Z"}}}
-    embedded.cluster.patch(SERVICE_ACCOUNTS, "bot", change, "team")
-    embedded.clock.advance(2)
-    assert delete_expired(embedded.cluster, None, warn=silent).identities == [BOT]
-    embedded.clock.advance(11)
-    assert not is_accepted()
-    assert embedded.cluster.list(ROLE_BINDINGS, "team", labels=labels.SELECTOR) == []
-
-
-def test_the_users_of_a_federated_identity_are_named_and_its_last_use_is_unknown(
-    embedded: EmbeddedCluster,
-) -> None:
-    anchor = anchor_of(embedded.cluster)
-    embedded.clock.advance(2 * DAY)
-    examined = health(embedded)
-    assert examined.findings == ()
-    assert table_row(examined, embedded.clock)["LAST USED"] == "unknown"
-    document = as_data(identity_output(examined))
-    assert document["federated"]
-    (user,) = document["users"]
-    assert user.startswith("federated:")
-    assert user.endswith("#main")
-    (shown,) = document["tokens"]
-    assert (shown["secret"], shown["anchor"], shown["lastUsed"]) == (anchor, True, None)
 
 
 @pytest.mark.parametrize("is_later", [True, False], ids=["federated later", "at once"])

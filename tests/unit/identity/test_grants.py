@@ -62,18 +62,6 @@ def test_a_role_unknown_to_kubeflow_has_no_annotations_for_its_ui() -> None:
         assert document["metadata"]["annotations"].keys() == {"daypass.dev/identity"}
 
 
-def test_identities_with_the_same_kubeflow_name_have_different_second_names() -> None:
-    one, two = (
-        role_grant(
-            identity=IdentityName(namespace=namespace, name=name),
-            namespace="alice", cluster_role="kubeflow-edit",
-        )
-        for namespace, name in (("a-b", "c"), ("a", "b-c"))
-    )  # fmt: skip
-    assert one.names[0] == two.names[0]
-    assert one.names[1] != two.names[1]
-
-
 label = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 subdomain = st.lists(label, min_size=1, max_size=4).map(".".join).filter(lambda n: len(n) <= 224)
 roles = st.sampled_from(["kubeflow-view", "edit", "system:node", "A_role/with.all-sorts:" * 9])
@@ -102,13 +90,6 @@ def test_each_object_of_a_models_grant_has_a_valid_name_that_leads_to_the_grant(
     assert all(grant.owns(document) for document in documents)
     assert read_grant(binding, role["rules"]) == grant
     assert {found for _, found in callable_models(role["rules"])} == {model}
-
-
-def test_grants_of_different_models_share_no_name() -> None:
-    names = ["iris", "iris-2", EVERY_MODEL, "models", "i-ris", "i.ris"]
-    grants = [model_grant(identity=BOT, namespace="alice", model=each) for each in names]
-    assert len({grant.names for grant in grants}) == len(names)
-    assert not grants[0].owns(grants[1].binding(grants[1].names[0]))
 
 
 def test_a_binding_that_was_changed_is_no_grant() -> None:

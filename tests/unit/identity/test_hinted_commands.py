@@ -29,7 +29,6 @@ version: 1
 domains: {ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}}
 policy: {audiences: [gate.example.com]}
 """
-UID = "0b2c8d0e-5d0f-4d8e-9b1a-6a52f1c0a0c4"
 GATE = """
 version: 1
 cluster: {issuer: "https://kubernetes.default.svc"}
@@ -99,10 +98,6 @@ def granted(role: str) -> Callable[[EmbeddedCluster], None]:
     return state
 
 
-def long_lived_token(embedded: EmbeddedCluster) -> None:
-    Path("token").write_text(make(embedded.cluster).token.reveal())
-
-
 AUTHORIZE = ("identity", "authorize", "bot", "-n", "team")
 
 
@@ -129,8 +124,6 @@ FEDERATE_IN_NOPE = (
 AT_DOOR = {"URL": "https://ekf.example.com/kubernetes", "AUDIENCE": "gate.example.com"}
 ROWS = [
     Row("identity rotate bot -n team", "identity list -A"),
-    Row("identity delete bot -n team --yes", "identity list -A"),
-    Row("identity show bot -n team", "identity list -A"),
     Row("identity list -n nope", "identity list -A"),
     Row("identity revoke bot -n team", f"{CREATE} --adopt", a_foreign_account),
     Row(CREATE, "identity rotate bot -n team", an_identity_with_two_tokens),
@@ -142,25 +135,16 @@ ROWS = [
     Row("identity show bot -n team", "identity delete --expired -n team", an_expired_identity),
     Row("identity show bot -n team", CREATE, an_identity_without_its_role),
     Row(IN_NOPE, "identity create --create-namespace bot -n nope --expires 90d"),
-    Row(f"{IN_NOPE} --dry-run", "identity create --create-namespace bot -n nope"),
     Row(FEDERATE_IN_NOPE, "identity federate --create-namespace ci -n nope --issuer"),
-    Row(f"{FEDERATE_IN_NOPE} --dry-run", "identity federate --create-namespace ci -n nope"),
     Row("identity delete bot -n team", "identity delete --yes bot -n team", an_identity),
     Row(f"{CREATE} --expires 90d", "identity delete --expired -n team"),
     Row("identity revoke bot -n team", "identity delete bot -n team", a_revoked_identity),
     Row("identity authorize bot -n team --in far --role view",
         "identity unauthorize bot -n team --in far --role edit", granted("--role edit")),
-    Row("identity authorize bot -n team --in far --role view",
-        "identity unauthorize bot -n team --in far --cluster-role other",
-        granted("--cluster-role other")),
-    Row("gate deny --jti 0b2c8d0e-5d0f", "gate deny --jti 0b2c8d0e-5d0f --undo", config=GATE),
-    Row(f"gate deny --uid {UID}", f"gate deny --uid {UID} --undo", config=GATE),
     Row("identity rotate bot -n team --kubeconfig k --context=c",
         "identity list -A --context c --kubeconfig k"),
     Row("gate deny --jti 0b2c8d0e-5d0f --config daypass.yaml --context c",
         "gate deny --jti 0b2c8d0e-5d0f --undo --config daypass.yaml --context c", config=GATE),
-    Row("gate deny --token-file token", "identity revoke NAME -n NAMESPACE", long_lived_token,
-        fill={"NAME": "bot", "NAMESPACE": "team"}, config=GATE),
 ]  # fmt: skip
 
 
@@ -195,23 +179,6 @@ def test_a_command_named_in_a_message_works_in_that_state(
     assert main(words) == code, capsys.readouterr().err
 
 
-def test_a_line_names_the_state_and_the_cluster_of_its_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    prepared_cluster(tmp_path, monkeypatch)
-    Path("daypass.yaml").write_text(CONFIG)
-    assert main(shlex.split(f"{CREATE} --context 'the lab'")) == 0
-    unlabel = "kubectl label namespace team daypass.dev/policy- --context 'the lab'"
-    assert unlabel in capsys.readouterr().err
-    options = "--kubeconfig there --config x"
-    assert main(shlex.split(f"run --credentials nosuch -- kubectl {options}")) == 2
-    assert options not in capsys.readouterr().err
-    Path("gate.yaml").write_text(GATE)
-    assert main(shlex.split("status --state here --config gate.yaml -o json")) == 3
-    (found,) = json.loads(capsys.readouterr().out)["findings"]
-    assert found["hint"] == "daypass up --config gate.yaml --state here"
-
-
 @pytest.mark.parametrize(
     ("options", "annotations", "rule"),
     [
@@ -239,16 +206,6 @@ def test_an_identity_whose_tokens_the_policy_refuses_is_not_created(
     if rule:
         check(capsys.readouterr().err, "team/bot", f"rule {rule}", reason="usage")
     assert (embedded.cluster.find(SERVICE_ACCOUNTS, "bot", "team") is None) == bool(rule)
-
-
-def test_a_missing_profile_is_no_reason_to_create_an_identity_in_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    make(prepared_cluster(tmp_path, monkeypatch).cluster)
-    assert main([*AUTHORIZE, "--in", "alice", "--role", "view"]) == 1
-    said = capsys.readouterr().err
-    assert "identity create" not in said
-    check(said, '"alice"', reason="not-found")
 
 
 def test_without_a_terminal_a_deletion_needs_yes_and_a_revocation_does_not(

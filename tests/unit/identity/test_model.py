@@ -25,16 +25,10 @@ def test_an_accepted_name_gives_valid_secret_names(name: str) -> None:
     ("namespace", "name", "value"),
     [
         ("team", "Bot", "'Bot'"),
-        ("team", "", "''"),
-        ("team", "-bot", "'-bot'"),
         ("team", "bot/x", "'bot/x'"),
-        ("team", "bot.", "'bot.'"),
         pytest.param("team", "b\u00f6t", "'b\u00f6t'", id="umlaut"),
         pytest.param("team", "x" * (LONGEST_NAME_CHARACTERS + 1), "225 characters", id="long name"),
         ("te.am", "bot", "'te.am'"),
-        ("", "bot", "''"),
-        ("T", "bot", "'T'"),
-        pytest.param("x" * 64, "bot", f"'{'x' * 64}'", id="long namespace"),
     ],
 )
 def test_invalid_kubernetes_names_are_refused(namespace: str, name: str, value: str) -> None:

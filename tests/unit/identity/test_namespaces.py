@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from daypass._core.kubernetes import labels
-from daypass.identity.delete import delete
-from daypass.identity.enforcement import enforce_policy, grant_watch
+from daypass.identity.enforcement import enforce_policy
 from daypass.kube.resources import NAMESPACES
 from support.embedded import EmbeddedCluster
-from support.lifecycle import BOT, Warnings, make
+from support.lifecycle import Warnings, make
 from support.messages import check
 
 
@@ -35,29 +32,4 @@ def test_without_permission_to_label_a_namespace_the_command_is_named(
     enforce_policy(embedded.as_holder_of(make(embedded.cluster).token), "team", warnings)
     (warning,) = warnings
     assert "kubectl label namespace team daypass.dev/policy=enforced" in warning
-    check(warning, reason="warning")
-
-
-def test_a_user_who_may_not_list_namespaces_is_asked_for_the_config_of_the_gate(
-    embedded: EmbeddedCluster,
-) -> None:
-    warnings = Warnings()
-    grant_watch(embedded.as_holder_of(make(embedded.cluster).token), "team", None, warnings)
-    first, *_ = warnings
-    assert "--config FILE" in first
-    check(first, reason="warning")
-
-
-def test_deleting_the_last_identity_warns_that_the_namespace_keeps_its_label(
-    embedded: EmbeddedCluster,
-) -> None:
-    other = replace(BOT, name="other")
-    make(embedded.cluster, other)
-    make(embedded.cluster)
-    warnings = Warnings()
-    delete(embedded.cluster, BOT, warn=warnings)
-    assert warnings == []
-    delete(embedded.cluster, other, warn=warnings)
-    (warning,) = warnings
-    assert "kubectl label namespace team daypass.dev/policy-" in warning
     check(warning, reason="warning")

@@ -16,10 +16,9 @@ from daypass.identity.credentials_file import (
     resolve_settings,
 )
 from daypass.identity.delete import delete_expired, revoke
-from daypass.identity.model import IdentityName, InactiveIdentityError, get_identity
-from daypass.identity.rotate import find_rotations, rotate
-from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
+from daypass.identity.model import InactiveIdentityError, get_identity
+from daypass.identity.rotate import find_rotations
+from daypass.kube.resources import SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
@@ -175,34 +174,6 @@ def test_only_identities_with_old_tokens_are_rotated(embedded: EmbeddedCluster) 
     assert found(91 * DAY) == []
     renew(embedded.cluster)
     assert found(DAY) == []
-
-
-def test_an_unfinished_rotation_is_continued_whatever_the_age_of_its_tokens(
-    embedded: EmbeddedCluster,
-) -> None:
-    make(embedded.cluster)
-    embedded.clock.advance(90 * DAY)
-
-    def refuse(name: IdentityName, content: bytes) -> None:
-        raise DaypassError("the disk is full")
-
-    for _ in range(2):
-        rotations = find_rotations(embedded.cluster, None, older_than_seconds=DAY)
-        rotate(embedded.cluster, rotations, deliver=refuse, overlap_seconds=DAY)
-        assert [str(each.error) for each in rotations] == ["the disk is full"]
-        embedded.clock.advance(1)
-    assert len(own_secrets(embedded.cluster)) == 2
-
-
-def test_a_secret_deleted_during_the_rotation_is_no_failure(embedded: EmbeddedCluster) -> None:
-    old = make(embedded.cluster)
-
-    def hand_over(_: bytes) -> None:
-        embedded.cluster.delete(SECRETS, old.secret.name, "team")
-
-    rotate_one(embedded.cluster, BOT, hand_over)
-    with raises(NotFoundError):
-        embedded.cluster.get(SECRETS, old.secret.name, "team")
 
 
 UNFIT: dict[str, tuple[str, str | None]] = {

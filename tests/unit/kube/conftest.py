@@ -15,10 +15,10 @@ import pytest
 
 from daypass._core.kubernetes.objects import Object
 from daypass.kube.answers import Selection
-from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import Resource
+from daypass.kube.watching import AsyncCluster
 from support.authority import Authority
 from support.fake_door import Behaviour, FakeDoor, answer
 from support.watched_api import whole

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 from typing import Any
 
@@ -15,16 +14,16 @@ from hypothesis import strategies as st
 from daypass._core.kubernetes.objects import Object
 from daypass.kube import answers
 from daypass.kube.answers import PAGE, Selection
-from daypass.kube.async_cluster import LIMIT_OBJECTS, AsyncCluster
 from daypass.kube.errors import (
     ApiError,
     BrokenResponseError,
     ClusterUnreachableError,
 )
 from daypass.kube.resources import NAMESPACES, SECRETS
+from daypass.kube.watching import LIMIT_OBJECTS, AsyncCluster
 from support.fake_door import answer, status_answer
 from support.messages import raises
-from support.watched_api import ACCESS, WatchedApi, line, whole
+from support.watched_api import ACCESS, WatchedApi, line
 from unit.kube.conftest import EMPTY, Open, Plugin, authorization, list_async, watch_async
 from unit.kube.test_cluster import endless
 
@@ -49,17 +48,6 @@ def api() -> WatchedApi:
     for number in range(2 * PAGE + 1):
         made.put("secrets", f"s-{number}")
     return made
-
-
-def test_a_long_list_is_read_in_pages(api: WatchedApi) -> None:
-    found, version = listed(api)
-    assert (len(set(found)), version) == (2 * PAGE + 1, str(api.version))
-    assert [request.url.params.get("limit") for request in api.asked] == [str(PAGE)] * 3
-    assert [bool(request.url.params.get("continue")) for request in api.asked] == [
-        False,
-        True,
-        True,
-    ]
 
 
 def test_a_page_that_is_too_large_is_read_in_smaller_ones(
@@ -96,15 +84,6 @@ def test_a_refused_plugin_token_is_requested_again_once(opened: Open, plugin: Pl
     assert list_async(cluster, SECRETS) == []
     before, after = authorization(server)
     assert before < after
-
-
-def test_a_compressed_answer_is_read_and_bad_compression_is_an_error(opened: Open) -> None:
-    body = gzip.compress(json.dumps({"metadata": {"resourceVersion": "1"}, "items": []}).encode())
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
-    cluster, _ = opened(head.encode() + body, head.encode() + bytes(len(body)))
-    assert list_async(cluster, SECRETS) == []
-    with raises(BrokenResponseError, match="gzip"):
-        list_async(cluster, SECRETS)
 
 
 def events(*objects: object) -> bytes:
@@ -172,8 +151,3 @@ def test_events_may_be_cut_anywhere_and_contain_any_line_separator(cut: int) -> 
     objects = [{"metadata": {"uid": str(number), "x": "\u0085\u2028"}} for number in range(3)]
     content = b"".join(line("ADDED", each) for each in objects)
     assert watched([content[:cut], content[cut:]]) == [("ADDED", each) for each in objects]
-
-
-def test_whole_is_the_object_itself() -> None:
-    found: Object = {"metadata": {}}
-    assert whole(found) is found

@@ -22,15 +22,9 @@ from daypass.kube.resources import NAMESPACES
 from support.authority import Authority
 from support.fake_door import FakeDoor, FakeProxy, status_answer
 from support.messages import raises
-from unit.kube.conftest import EMPTY, OBJECT, Open, Plugin, Write, authorization
+from unit.kube.conftest import EMPTY, Open, Plugin, Write, authorization
 
 SENTINEL = "SENTINEL-of-a-kubeconfig"
-
-
-def test_an_api_server_may_have_a_path_prefix(opened: Open) -> None:
-    cluster, server = opened(OBJECT, path="/k8s/clusters/c-1/")
-    cluster.get(NAMESPACES, "x")
-    assert server.requests[0].startswith(b"GET /k8s/clusters/c-1/api/v1/namespaces/x HTTP/1.1\r\n")
 
 
 def test_the_certificate_must_be_signed_by_the_kubeconfigs_authority(opened: Open) -> None:
@@ -117,7 +111,6 @@ def test_a_refused_plugin_token_is_requested_again_once(opened: Open, plugin: Pl
     [
         ({"token": "t"}, "Bearer t"),
         ({"token": "t", "tokenFile": "file"}, "Bearer from-file"),
-        ({"username": "me", "password": "pw"}, "Basic bWU6cHc="),
         ({"token": "t", "exec": {"command": "false", "apiVersion": "V1"}}, "Bearer t"),
     ],
 )
@@ -183,17 +176,6 @@ def test_a_proxy_tunnels_and_sees_no_credentials(
     assert b"Bearer" not in proxy.requests[0]
     assert b"Proxy-Authorization" not in server.requests[0]
     assert "secret" not in repr(cluster.connection)
-
-
-def test_a_refusal_by_the_proxy_differs_from_one_by_the_api_server(
-    opened: Open, write: Write
-) -> None:
-    with FakeProxy(1, b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n") as proxy:
-        file = write(cluster={"proxy-url": f"http://127.0.0.1:{proxy.port}"})
-        cluster = Cluster(find_connection_config({}, kubeconfig=str(file)))
-        with raises(ClusterUnreachableError, match=r"proxy.*407"):
-            cluster.list(NAMESPACES)
-        cluster.close()
 
 
 @pytest.mark.parametrize(

@@ -54,15 +54,6 @@ def test_a_long_message_of_a_server_is_cut(code: int) -> None:
     assert len(str(error)) < 5_000
 
 
-def test_a_missing_right_to_read_a_path_is_reported_with_its_rule() -> None:
-    message = 'forbidden: User "jane" cannot get path "/openid/v1/jwks"'
-    status = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": message}
-    error = explain(403, json.dumps(status).encode(), "read the signing keys")
-    assert isinstance(error, ForbiddenError)
-    assert '- nonResourceURLs: ["/openid/v1/jwks"]\n  verbs: ["get"]' in error.hint
-    check(error)
-
-
 @pytest.mark.parametrize(
     ("error", "transient"),
     [

@@ -101,31 +101,14 @@ def test_a_plugin_token_is_cached_until_it_expires(
         assert len(exec_infos(tmp_path)) == runs
 
 
-def test_a_refused_plugin_token_is_dropped_once(
-    script: Callable[[str], str], tmp_path: Path
-) -> None:
-    plugin = credentials(script(answer(token="$$").replace("'END'", "END")))
-    first = plugin.token()
-    assert first is not None
-    plugin.forget(first)
-    second = plugin.token()
-    plugin.forget(first)
-    assert plugin.token() == second != first
-    assert len(exec_infos(tmp_path)) == 2
-
-
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         pytest.param("exit 3", r"\b3\b", id="exit code"),
-        pytest.param("kill -9 $$", "-9", id="killed"),
         pytest.param(f"echo {SENTINEL}", f"{V1} ExecCredential", id="words"),
-        pytest.param(answer(), V1, id="empty status"),
         pytest.param(answer(token={"a": SENTINEL}), V1, id="token an object"),
         pytest.param(answer(f"{V1}beta1", token=SENTINEL), V1, id="another version"),
         pytest.param(f"echo '{'[' * 50_000}'", V1, id="nested"),
-        pytest.param("printf '\\377'", V1, id="not UTF-8"),
-        pytest.param("yes " + SENTINEL, "1048576 bytes", id="without end"),
         pytest.param("exec head -c 1000000000 /dev/zero", "1048576 bytes", id="large"),
     ],
 )
@@ -140,12 +123,12 @@ def test_a_plugin_that_fails_is_named_and_not_quoted(
     assert SENTINEL not in repr(failed.value)
 
 
-@pytest.mark.parametrize("body", ["exec sleep 5", "sleep 5 & exit 0", "exec >&-; sleep 5"])
+@pytest.mark.parametrize("body", ["exec sleep 5", "sleep 5 & exit 0"])
 @pytest.mark.timeout(20)
 def test_a_plugin_that_hangs_times_out(
     script: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
-    """Itself, a child of it that keeps its output open, or without output."""
+    """Itself, or a child of it that keeps its output open."""
     monkeypatch.setattr(connection, "PLUGIN_SECONDS", 0.2)
     with raises(KubeconfigError, match="/plugin"):
         credentials(script(body)).token()

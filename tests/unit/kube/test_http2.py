@@ -13,16 +13,15 @@ import pytest
 
 from daypass.kube import http2
 from daypass.kube.answers import Selection
-from daypass.kube.async_cluster import (
-    HTTP1_WATCHES_AT_MOST,
-    STREAMS,
-    WATCH_CONNECTIONS,
-    AsyncCluster,
-)
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.errors import ClusterUnreachableError
 from daypass.kube.http2 import STREAM_WINDOW_BYTES, Http2Transport
 from daypass.kube.resources import SECRETS
+from daypass.kube.watching import (
+    HTTP1_WATCHES_AT_MOST,
+    WATCH_CONNECTIONS,
+    AsyncCluster,
+)
 from support.fake_door import FakeDoor, answer
 from support.http2_server import AUTHORITY, Answer, Http2Server, in_a_loop, serving, until
 from support.watched_api import whole
@@ -112,23 +111,6 @@ async def test_a_connection_takes_no_more_watches_than_the_server_allows() -> No
 
 
 @in_a_loop
-async def test_all_connections_can_be_full() -> None:
-    async with serving(as_api_server, streams=1) as server, watching(server) as watches:
-        await watches.start(server, *names(WATCH_CONNECTIONS))
-        for name in names(WATCH_CONNECTIONS):
-            request_of(server, name).event(f"in-{name}")
-        await until("all arrive", lambda: len(watches.seen) == WATCH_CONNECTIONS)
-        assert server.open_connections == WATCH_CONNECTIONS
-
-
-@in_a_loop
-async def test_so_many_watches_share_a_connection() -> None:
-    async with serving(as_api_server) as server, watching(server) as watches:
-        await watches.start(server, *names(STREAMS + 1))
-        assert [len(each.answers) for each in server.connections] == [STREAMS, 1]
-
-
-@in_a_loop
 async def test_a_list_does_not_wait_for_watches() -> None:
     async with serving(as_api_server, streams=1) as server, watching(server) as watches:
         await watches.start(server, *names(2))
@@ -205,16 +187,6 @@ async def test_the_server_sends_no_more_than_is_read() -> None:
         await until("there is room for more", lambda: asked.send(bytes(1000)) == 1000)
         await chunks.aclose()
         await response.aclose()
-
-
-@in_a_loop
-async def test_a_reset_stream_is_an_error_of_that_watch_alone() -> None:
-    async with serving(as_api_server) as server, watching(server) as watches:
-        await watches.start(server, "one", "two")
-        request_of(server, "one").reset()
-        await until("it fails", lambda: "one" in watches.failed)
-        request_of(server, "two").event("s")
-        await until("the other goes on", lambda: watches.seen == {"two": ["s"]})
 
 
 @pytest.mark.parametrize("how", ["goaway", "goaway with an error", "closed"])
@@ -355,12 +327,3 @@ async def test_a_server_without_http2_gets_http1(is_tls: bool) -> None:
         assert cluster.watches_at_most == HTTP1_WATCHES_AT_MOST
         await cluster.close()
         assert next(filter(None, server.requests)).startswith(b"GET /api/v1/secrets")
-
-
-@in_a_loop
-async def test_nobody_listening_is_an_error_that_names_the_server() -> None:
-    async with serving(as_api_server) as server:
-        pass
-    cluster = AsyncCluster(server.access)
-    with pytest.raises(ClusterUnreachableError, match=f"127.0.0.1:{server.port}"):
-        await cluster.list(Selection(resource=SECRETS), whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import httpx2
@@ -12,11 +12,10 @@ import pytest
 from daypass._core.clock import Backoff
 from daypass._core.kubernetes.objects import Object
 from daypass._core.server.loop_thread import LoopThread
-from daypass.kube import informer as informer_module
+from daypass.kube import watching
 from daypass.kube.answers import Selection
-from daypass.kube.async_cluster import AsyncCluster
-from daypass.kube.informer import Informer
 from daypass.kube.resources import SECRETS
+from daypass.kube.watching import AsyncCluster, Informer
 from support.deadline import eventually
 from support.messages import check
 from support.timing import FakeClock
@@ -113,16 +112,6 @@ def test_a_failure_that_repeats_or_will_not_pass_is_reported(
             check(last_error, reason="trouble")
 
 
-def test_a_missing_permission_is_named(api: WatchedApi) -> None:
-    running = Running(api)
-    assert 'verbs: ["list"]' in running.sync(FORBIDDEN)
-    assert running.informer.is_forbidden
-
-
-def test_the_first_failure_before_any_list_is_reported(api: WatchedApi) -> None:
-    assert Running(api).sync(UNREACHABLE)
-
-
 def test_a_list_is_valid_from_its_beginning(api: WatchedApi) -> None:
     running = Running(api)
     began = running.clock.now_monotonic
@@ -160,18 +149,6 @@ def test_a_list_without_a_version_is_what_is_asked_for(api: WatchedApi) -> None:
     running.sync()
     assert "resourceVersion" not in api.asked[0].url.params
     assert "resourceVersionMatch" not in api.asked[0].url.params
-
-
-def test_each_watch_begins_at_a_list_of_its_own(api: WatchedApi) -> None:
-    running = Running(api)
-    with running.started():
-        for number in range(2, 4):
-            asked = running.eventually_watches(number - 1)
-            assert asked["resourceVersion"] == str(api.version)
-            api.put("secrets", f"s-{number}")
-            running.eventually_has(*(f"s-{each}" for each in range(1, number + 1)))
-            api.end_watches()
-    assert api.lists("secrets") >= 2
 
 
 @pytest.mark.parametrize("valid_seconds", [10.0, 60.0, 600.0])
@@ -219,7 +196,7 @@ def test_after_a_broken_watch_it_lists_again(
 
 
 def test_a_list_that_is_not_answered_ends(api: WatchedApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(informer_module, "SHORTEST_LIST_SECONDS", 0.01)
+    monkeypatch.setattr(watching, "SHORTEST_LIST_SECONDS", 0.01)
     api.hangs.add("secrets")
     running = Running(api, 0.1)
     assert "in time" in running.sync()
@@ -260,43 +237,12 @@ def test_requests_to_an_unreachable_api_server_back_off(
             pauses.append(super().seconds(failures))
             return 0.0
 
-    monkeypatch.setattr(informer_module, "Backoff", Immediate)
+    monkeypatch.setattr(watching, "Backoff", Immediate)
     running = Running(api, valid_seconds)
     api.fails = UNREACHABLE
     with running.started():
         eventually("it has tried often", lambda: len(pauses) >= 8)
     assert pauses[:8] == expected
-
-
-def test_slots_bound_how_many_lists_run_at_a_time(api: WatchedApi) -> None:
-    async def scenario() -> int:
-        slots, most, running = asyncio.Semaphore(2), 0, 0
-
-        async def counted(
-            answer: Callable[[httpx2.Request], Awaitable[httpx2.Response]], request: httpx2.Request
-        ) -> httpx2.Response:
-            nonlocal most, running
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0)
-            running -= 1
-            return await answer(request)
-
-        answer = api.handle_async_request
-        api.handle_async_request = lambda request: counted(answer, request)  # type: ignore[method-assign]
-        cluster = AsyncCluster(ACCESS, transport=api)
-        informers = [
-            Informer(
-                cluster, Selection(resource=SECRETS, namespace=f"n-{number}"), whole,
-                valid_seconds=VALID_SECONDS, slots=slots,
-            )
-            for number in range(10)
-        ]  # fmt: skip
-        await asyncio.gather(*(each.sync() for each in informers))
-        assert all(each.listing is not None for each in informers)
-        return most
-
-    assert asyncio.run(scenario()) == 2
 
 
 def test_objects_are_those_of_the_last_list_and_the_changes_since(api: WatchedApi) -> None:
@@ -334,19 +280,3 @@ def test_what_has_not_changed_is_the_same_and_is_no_news(api: WatchedApi) -> Non
     assert running.informer.objects is before
     assert running.listed_at == running.clock.now_monotonic
     assert len(running.notified) == 1
-
-
-def test_a_failure_is_news_when_it_begins_lasts_and_ends(api: WatchedApi) -> None:
-    running = Running(api)
-    told = []
-    for fails in (None, UNREACHABLE, UNREACHABLE, UNREACHABLE, None, None):
-        running.sync(fails)
-        told.append(len(running.notified))
-    assert told == [1, 2, 3, 3, 4, 4]
-
-
-def test_the_first_list_is_news_even_of_nothing(api: WatchedApi) -> None:
-    api.delete("secrets", "s-1")
-    running = Running(api)
-    running.sync()
-    assert running.notified == [[]]

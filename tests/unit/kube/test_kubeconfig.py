@@ -87,19 +87,6 @@ def test_a_cluster_entry_may_name_the_authority_of_its_door(write: Write, tmp_pa
     assert same_as_kubectl({"KUBECONFIG": str(tmp_path / "config")}).door_authority is None
 
 
-@pytest.mark.parametrize(
-    ("chosen", "asked", "expected"),
-    [(None, None, "default"), ("team", None, "team"), ("team", "other", "other")],
-)
-def test_the_namespace_is_that_of_the_option_the_context_or_default(
-    write: Write, chosen: str | None, asked: str | None, expected: str
-) -> None:
-    file = write(context={"namespace": chosen} if chosen else {})
-    assert find_connection_config({}, kubeconfig=str(file), namespace=asked).namespace == expected
-    if asked is None:
-        same_as_kubectl({"KUBECONFIG": str(file)})
-
-
 @pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1"])
 def test_a_pod_uses_its_service_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
@@ -122,7 +109,6 @@ def test_a_pod_uses_its_service_account(
 MISSING: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
     "nothing named": ({}, {}, "KUBECONFIG"),
     "variable": ({"KUBECONFIG": "/nowhere/a:/nowhere/b"}, {}, "KUBECONFIG.*/nowhere/a"),
-    "context in a pod": ({"KUBERNETES_SERVICE_HOST": "h"}, {"context": "x"}, "KUBECONFIG"),
     "option": ({}, {"kubeconfig": "/nowhere/a"}, "/nowhere/a.*: No such file"),
 }
 
@@ -143,18 +129,7 @@ def test_a_credentials_file_of_daypass_is_not_taken_for_a_kubeconfig(tmp_path: P
     assert "hush" not in str(caught.value)
 
 
-def test_a_missing_entry_is_reported_with_those_that_exist(write: Write) -> None:
-    file = str(write())
-    with raises(KubeconfigError, match=r"context 'two'\n.*: one$"):
-        find_connection_config({}, kubeconfig=file, context="two")
-    file = str(write(context={"cluster": "gone"}))
-    with raises(KubeconfigError, match=r"cluster 'gone'\n.*: one$"):
-        find_connection_config({}, kubeconfig=file)
-
-
-@pytest.mark.parametrize(
-    "namespace", ["../kube-system", "Team", "ü", "-a", pytest.param("a" * 64, id="long"), "a\n"]
-)
+@pytest.mark.parametrize("namespace", ["../kube-system", "a\n"])
 def test_an_invalid_namespace_never_enters_a_url(write: Write, namespace: str) -> None:
     file = str(write())
     with raises(KubeconfigError, match="namespace"):
@@ -166,13 +141,9 @@ def test_an_invalid_namespace_never_enters_a_url(write: Write, namespace: str) -
     [
         ({"insecure-skip-tls-verify": True}, "insecure-skip-tls-verify"),
         ({"server": ""}, "`server`"),
-        ({"server": "api.example.com:6443"}, "`server`"),
         ({"server": "ftp://api.example.com"}, "`server`"),
         ({"server": "https://admin:hunter2@api.example.com"}, "`server`"),
-        ({"server": "https://api.example.com:port"}, "`server`"),
-        ({"server": "https://api.example.com/?a=b"}, "`server`"),
         ({"server": "http://api.example.com"}, "http"),
-        ({"server": ["https://api.example.com"]}, "`server`"),
         ({"certificate-authority-data": "%%%"}, "`certificate-authority`"),
         ({"certificate-authority": "gone.crt"}, "gone.crt.*: No such file"),
     ],
@@ -192,11 +163,9 @@ UNSUPPORTED: dict[str, tuple[dict[str, Any], str]] = {
     "as-user-extra": ({"as-user-extra": {"a": ["b"]}}, "as-user-extra"),
     "as-groups": ({"as-groups": "admins"}, "`as-groups`"),
     "no command": ({"exec": {"apiVersion": V1}}, "command"),
-    "no version": ({"exec": {"command": "x"}}, "\\bx\\b"),
     "v1alpha1": (
         {"exec": {"command": "x", "apiVersion": f"{V1}alpha1"}}, f"\\bx\\b.*{V1}alpha1",
     ),
-    "exec a list": ({"exec": ["x"]}, "`exec`"),
 }  # fmt: skip
 
 
@@ -221,14 +190,11 @@ def test_a_relative_plugin_path_is_resolved_next_to_the_kubeconfig(
 
 
 NO_KUBECONFIG: dict[str, tuple[bytes, str]] = {
-    "NUL": (b"clusters: [\x00", "YAML"),
     "not UTF-8": (b"\xff\xfe\x00", "YAML"),
     "Python object": (
         b"users: [{name: x, user: {token: !!python/object/apply:os.system [x]}}]", "YAML",
     ),
-    "odd tag": (b"clusters: [{name: !!bool nonsense}]", "YAML"),
     "list": (b"- a\n- b\n", "kubeconfig"),
-    "words": (b"just words", "kubeconfig"),
     "empty": (b"", "context"),
     "contexts a mapping": (b"contexts: {a: b}\n", "`contexts`"),
 }  # fmt: skip

@@ -37,18 +37,6 @@ def candidates() -> Candidates:
     return candidates
 
 
-def test_one_of_two_gets_the_lease_and_keeps_it(candidates: Candidates) -> None:
-    for _ in range(20):
-        candidates.one.attempt()
-        candidates.two.attempt()
-        assert (candidates.one.is_held, candidates.two.is_held, candidates.two.holder) == (
-            True,
-            False,
-            "one",
-        )
-        candidates.clock.advance(RENEW_WITHIN_SECONDS / 2)
-
-
 def test_the_lease_of_a_lost_holder_is_taken_after_its_duration(candidates: Candidates) -> None:
     candidates.clock.advance(DURATION_SECONDS)
     candidates.two.attempt()

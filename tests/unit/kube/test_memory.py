@@ -76,7 +76,7 @@ def test_the_secrets_of_50_000_identities_are_listed() -> None:
     assert memory < 512 * MIB
 
 
-@pytest.mark.parametrize("item", ["[]", '{"a":1}', '"a"', '{"metadata":{"name":"x","uid":"u"}}'])
+@pytest.mark.parametrize("item", ["[]", '{"metadata":{"name":"x","uid":"u"}}'])
 @pytest.mark.parametrize("size", [15 * MIB, 512 * MIB], ids=["whole", "endless"])
 def test_a_list_of_anything_takes_little_memory(item: str, size: int) -> None:
     length, memory = listed(item, size, has_pages=False)

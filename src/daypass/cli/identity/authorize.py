@@ -27,9 +27,9 @@ EPILOG = """examples:
   daypass identity authorize bot -n team --model alice/iris --gate serving
   daypass identity authorize bot -n team --in alice --inference-only
 
-In each namespace it creates a RoleBinding and an AuthorizationPolicy of Istio, like Kubeflow's own
-access management. Kubeflow's UI lists them. For models it creates a Role, too: `get` on these
-InferenceServices and LLMInferenceServices, which a gate with `authorize` asks for.
+In each namespace it creates a RoleBinding and, where Istio is installed, an AuthorizationPolicy,
+like Kubeflow's own access management. Kubeflow's UI lists them. For models it creates a Role, too:
+`get` on these InferenceServices and LLMInferenceServices, which a gate with `authorize` asks for.
 """
 ROLES = ("view", "edit", "admin")
 OUTPUT = KubernetesList
@@ -58,9 +58,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--user-header", metavar="H", help="the user header (default: kubeflow-userid)"
-    )
-    parser.add_argument(
-        "--no-istio", action="store_true", help="no AuthorizationPolicy: there is no Istio"
     )
     options.add_config(parser)
     options.add_dry_run(parser)
@@ -139,13 +136,12 @@ def run(args: Namespace) -> int:
                 "no role is named",
                 "add --role view, or --inference-only for the right to call all models",
             )
-        trusted = None if args.no_istio else _trusted_header(args, cluster)
+        trusted = _trusted_header(args, cluster)
         grants += model_grants(
             cluster,
             identity,
             models,
             ignore_not_found=args.ignore_not_found,
-            are_senders_named=bool(args.principal or args.no_istio),
             warn=warn,
         )
         planned = plan(cluster, grants, trusted=trusted, accept_risks=args.yes, warn=warn)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from daypass._core.errors import UsageError
 from daypass.cli import options
 from daypass.cli.console import log, warn, write
 from daypass.cli.output import as_text, did, write_credentials
-
-if TYPE_CHECKING:
-    from daypass.identity.model import IdentityName
 
 SUMMARY = "create an identity that CI jobs use with their own OIDC tokens"
 EPILOG = """examples:
@@ -78,7 +74,6 @@ def run(args: Namespace) -> int:
             IdentitySpec,
             check,
             create,
-            federated_users,
             plan,
             reusable_secret,
         )
@@ -105,7 +100,7 @@ def run(args: Namespace) -> int:
             federation=Federation(users=tuple(trusted.users), source=source),
         )
         authentication = authentication_configuration(trusted, existing)
-        before, anchor = federated_users(cluster, name) or (), None
+        anchor = None
         is_missing = options.create_namespace(args, cluster, name.namespace)
         gates = options.gate_wait(args, cluster, door.watcher_namespace)
         if not args.dry_run:
@@ -122,23 +117,11 @@ def run(args: Namespace) -> int:
         written += f", which has no secret; tokens are bound to the Secret {anchor.secret.name}"
     works = "it works once the output is the API server's --authentication-config"
     log(
-        _changed(args, name, before, trusted.users),
+        f"{did(args.dry_run, 'federate', 'federated')} identity {name} for"
+        f" {', '.join(trusted.users)}",
         f"{gates.at_gates}\n{written}\n{works}",
     )
     return gates.exit_code
-
-
-def _changed(
-    args: Namespace, name: IdentityName, before: Sequence[str], users: Sequence[str]
-) -> str:
-    if not before:
-        return f"{did(args.dry_run, 'create', 'created')} identity {name} for {', '.join(users)}"
-    if set(users) == set(before):
-        return f"identity {name} has these users already"
-    added = ", ".join(user for user in users if user not in before) or "no user"
-    removed = ", ".join(user for user in before if user not in users)
-    end = f"; removed {removed}, which can request no token any more" if removed else ""
-    return f"{did(args.dry_run, 'change', 'changed')} identity {name}: added {added}{end}"
 
 
 def _read_yaml(path: str | None) -> dict[str, Any] | None:
@@ -152,11 +135,11 @@ def _read_yaml(path: str | None) -> dict[str, Any] | None:
         fact = f"{path} cannot be read: {error.strerror}"
         raise UsageError(fact, "is the path right?") from None
     except yaml.YAMLError:
-        document = ""
-    if document is None:
-        hint = "a redirect to the same file empties it first: write to another name"
-        raise UsageError(f"{path} is empty", hint)
+        document = None
     if not isinstance(document, dict):
-        hint = "use the file of the API server's --authentication-config"
+        hint = (
+            "use the file of the API server's --authentication-config; a redirect to the same file"
+            " empties it first: write to another name"
+        )
         raise UsageError(f"{path} is not a YAML object", hint)
     return document

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -99,7 +100,6 @@ def run(args: Namespace) -> int:
 
         gates = options.gate_wait(args, cluster)
         rotations = _find(cluster, args)
-        _make_folders(cluster, args, rotations)
         rotate(
             cluster,
             rotations,
@@ -153,27 +153,18 @@ def _file(args: Namespace, name: IdentityName) -> str:
     return args.credentials_out or f"{args.name}.json"
 
 
-def _make_folders(cluster: Cluster, args: Namespace, rotations: Sequence[Rotation]) -> None:
-    from daypass._core.files import make_private_folder
-
-    if cluster.dry_run or not args.all:
-        return
-    try:
-        for folder in sorted({os.path.dirname(_file(args, each.name)) for each in rotations}):
-            make_private_folder(folder)
-    except OSError as error:
-        raise UsageError(
-            f"the folder {args.credentials_out} cannot be written to: {error.strerror}",
-            "name another: --credentials-out DIR",
-        ) from None
-
-
 def _check_file(cluster: Cluster, args: Namespace, name: IdentityName) -> None:
+    """Check that a credentials file can be written; with --all, in a folder that is created."""
+    from daypass._core.files import make_private_folder
     from daypass.identity.credentials_file import check_file
 
     path = _file(args, name)
-    has_folder = not (args.all and cluster.dry_run) or os.path.isdir(os.path.dirname(path))
-    if path != "-" and has_folder:
+    if args.all and cluster.dry_run:
+        return
+    if args.all:
+        with suppress(OSError):  # the check of the file says what is wrong
+            make_private_folder(os.path.dirname(path))
+    if path != "-":
         check_file(path, name, now_unix=cluster.clock.unix(), force=args.force)
 
 

@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
         _, examined = find_health(args, cluster, name.namespace, log)
         found = next((each for each in examined if each.record.name == name), None)
         if found is None:
-            raise identity_not_found(cluster, name)
+            raise identity_not_found(name)
         write_result(args, identity_output(found), _text(found, cluster.clock))
         return exit_code(found.findings) if args.check else 0
 

@@ -23,10 +23,9 @@ from daypass._core.kubernetes.labels import PUBLISHED
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.gate.publication import UnreadableShardError, read_published_denials, read_shard
 from daypass.kube.answers import Selection
-from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import Informer, follow
 from daypass.kube.resources import CONFIG_MAPS
+from daypass.kube.watching import AsyncCluster, Informer, follow
 from daypass.rules.published import (
     CLOSED_SHARD,
     CLUSTER_SHARDS,

@@ -31,9 +31,7 @@ from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass._core.server.loop_thread import LoopThread
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.answers import Selection
-from daypass.kube.async_cluster import AsyncCluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.informer import Informer
 from daypass.kube.resources import (
     ACCOUNT_UID_ANNOTATION,
     CONFIG_MAPS,
@@ -43,6 +41,7 @@ from daypass.kube.resources import (
     SERVICE_ACCOUNTS,
     Resource,
 )
+from daypass.kube.watching import AsyncCluster, Informer
 from daypass.render.names import GATE_DENIED
 from daypass.rules.published import UID, Denial, credential_of, read_denials
 
