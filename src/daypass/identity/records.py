@@ -140,10 +140,11 @@ def list_objects(cluster: Cluster, namespace: str | None, *, warn: Warn) -> Clus
         bindings = cluster.list(ROLE_BINDINGS, namespace)
         found |= {"bindings": bindings, "policies": None, "roles": None}
     if forbidden:
-        plurals = dict.fromkeys(queries[name].resource.plural for name in sorted(forbidden))
+        names = sorted(forbidden)
+        plurals = dict.fromkeys(queries[name].resource.plural for name in names)
         warn(
             f"you may not list {', '.join(plurals)} everywhere: what they show is left out",
-            next(iter(forbidden.values())).hint,
+            forbidden[names[0]].hint,
         )
     return ClusterObjects(**found)
 
