@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.manifests import render_parts
+from daypass.render.manifests import render_folders
 from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.gate_differences import assert_refused, seen
@@ -287,7 +287,7 @@ def test_only_the_route_of_the_door_is_taken_past_the_login(login: KubeflowLogin
     """By the object in docs/how-to/ingresses/istio.md, without which the door gets nothing."""
     gate, door = login.gate, "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
     long_lived = f"Authorization: Bearer {gate.identity.token.reveal()}"
-    rendered = render_parts(gate.config, ClusterFacts())["domains/ekf"]
+    rendered = render_folders(gate.config, ClusterFacts())["domains/ekf"]
     (published,) = (each for each in rendered if each["kind"] == "VirtualService")
     usual = {host: route(host, "echo", login.below) for host in (GUARDED, OTHER)}
     for each in usual.values():

@@ -13,7 +13,7 @@ from daypass.config import load
 from daypass.deploy.facts import read_facts
 from daypass.deploy.repository import SUBJECT_CHARACTERS, Checkout, GitError, commit_message, write
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.manifests import render_parts, render_tree
+from daypass.render.manifests import render_folders, render_tree
 from support.authority import Authority
 from support.deploying import BOTH, ONLY_EKF
 from support.ekf import add_hook, git, git_init
@@ -37,7 +37,7 @@ metrics: {prometheusNamespaces: [monitoring], podMonitor: true, alerts: true}
 
 
 def tree_of(text: str) -> Tree:
-    return render_tree(render_parts(config_of(text), ClusterFacts()))
+    return render_tree(render_folders(config_of(text), ClusterFacts()))
 
 
 def write_and_commit(
@@ -193,7 +193,7 @@ def test_a_clone_of_what_was_committed_renders_the_same(
     named[1].write_text(Signer("key").jwks)
     (repository / "daypass.yaml").write_text(NAMING)
     config = load(repository / "daypass.yaml")
-    tree = render_tree(render_parts(config, read_facts(config)))
+    tree = render_tree(render_folders(config, read_facts(config)))
     checkout = Checkout(repository / "deploy", [repository / "daypass.yaml", *named], tree)
     write(repository / "deploy", tree)
     assert checkout.commit(()) is not None

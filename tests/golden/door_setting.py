@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from daypass.config import Address, Gate
 from daypass.config.exposure import Exposure
+from daypass.config.settings import Limits
 from daypass.render.envoy.bootstrap import KEYS_FILE, envoy_files, keys_file, to_json
 from daypass.render.envoy.settings import (
     Certificate,
     DoorSettings,
     GateSettings,
     Protected,
-    RateLimits,
     Timeouts,
     Upstream,
 )
@@ -46,7 +46,7 @@ SETTINGS = DoorSettings(
         server_name="kubernetes.default.svc",
     ),
     trusted_hops=1,
-    rate_limits=RateLimits(per_source_per_second=10, requests_per_second=200),
+    rate_limits=Limits(per_source_per_second=10, requests_per_second=200),
     connections=4096,
     timeouts=Timeouts(),
     metrics=Address(host="0.0.0.0", port=9002),  # noqa: S104 - the NetworkPolicy opens it

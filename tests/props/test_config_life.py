@@ -26,7 +26,7 @@ from daypass.config.gate import EnvoyGatewayGate
 from daypass.deploy.facts import read_facts
 from daypass.deploy.repository import drifts, write
 from daypass.render.engines import engines_of
-from daypass.render.manifests import render_objects, render_parts, render_tree
+from daypass.render.manifests import render_folders, render_objects, render_tree
 from support.authority import Authority
 from support.closure import assert_closed, identity
 from support.config_documents import (
@@ -130,7 +130,7 @@ class ConfigLife(RuleBasedStateMachine):
         objects = render_objects(config, facts)
         again = render_objects(elsewhere, read_facts(elsewhere))
         assert json.dumps(objects) == json.dumps(again)
-        tree = render_tree(render_parts(config, facts))
+        tree = render_tree(render_folders(config, facts))
         texts = (text for path, text in tree.items() if Path(path).name != "kustomization.yaml")
         written = [yaml.load(text, Loader) for text in texts]  # noqa: S506 - a safe one
         assert sorted(written, key=identity) == sorted(objects, key=identity)

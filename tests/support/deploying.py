@@ -13,7 +13,7 @@ from daypass.deploy.plan import ApplyPlan, make_plan
 from daypass.deploy.remove import ApplyResult, find_removals, remove_all
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SERVICE_ACCOUNTS, Resource
-from daypass.render.manifests import render_parts
+from daypass.render.manifests import render_folders
 from support.admin import APPLY_PATCH, Answer
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
@@ -74,7 +74,7 @@ def write(folder: Path, text: str) -> None:
 def plan(cluster: Cluster, text: str) -> ApplyPlan:
     config, state = config_of(text), read_cluster_state(cluster)
     facts = state.facts(config)
-    return make_plan(state, config, facts, render_parts(config, facts))
+    return make_plan(state, config, facts, render_folders(config, facts))
 
 
 def remove(cluster: Cluster) -> ApplyResult:

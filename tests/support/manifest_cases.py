@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.manifests import render_objects, render_parts, render_tree
+from daypass.render.manifests import render_folders, render_objects, render_tree
 from support.rendered import config_of
 
 AUTHORITY_PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -28,7 +28,7 @@ class Case:
         return render_objects(self.config, self.facts)
 
     def tree(self) -> dict[str, str]:
-        return render_tree(render_parts(self.config, self.facts))
+        return render_tree(render_folders(self.config, self.facts))
 
 
 FRONTS = """\

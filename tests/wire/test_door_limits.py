@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.render.envoy.settings import DoorSettings, RateLimits, Timeouts
+from daypass.config.settings import Limits
+from daypass.render.envoy.settings import DoorSettings, Timeouts
 from support.deadline import eventually
 from support.doors import (
     BODY,
@@ -29,7 +30,7 @@ from support.raw import Conversation
 def limited(
     per_source: int, together: int, *, hops: int = 0
 ) -> Callable[[DoorSettings], DoorSettings]:
-    rates = RateLimits(per_source_per_second=per_source, requests_per_second=together)
+    rates = Limits(per_source_per_second=per_source, requests_per_second=together)
     return lambda settings: replace(settings, rate_limits=rates, trusted_hops=hops)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.render.envoy.settings import RateLimits
+from daypass.config.settings import Limits
 from support.deadline import eventually
 from support.doors import (
     DoorEnv,
@@ -105,7 +105,7 @@ def test_upstream_and_log_have_the_address_that_the_outermost_trusted_proxy_saw(
 def limited(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, DoorEnv]]:
-    rates = RateLimits(per_source_per_second=3, requests_per_second=1000)
+    rates = Limits(per_source_per_second=3, requests_per_second=1000)
     with running_door_env(
         tmp_path_factory.mktemp("limited"),
         change=lambda s: replace(s, rate_limits=rates, trusted_hops=request.param),

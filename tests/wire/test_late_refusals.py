@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from daypass.config.settings import Limits
 from daypass.render.envoy import door_listener, listener
-from daypass.render.envoy.settings import RateLimits
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.doors import (
@@ -114,7 +114,7 @@ def test_the_doors_refusal_follows_the_body(
 
 
 def test_beyond_the_rate_the_doors_429_follows_the_body(tmp_path: Path) -> None:
-    rates = RateLimits(per_source_per_second=1, requests_per_second=1)
+    rates = Limits(per_source_per_second=1, requests_per_second=1)
     with (
         running_door_env(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as env,
         http2(env) as client,
@@ -135,7 +135,7 @@ def test_only_so_many_are_read_beyond_the_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(door_listener, "_LATE_PER_SECOND", 1)
-    rates = RateLimits(per_source_per_second=1, requests_per_second=1)
+    rates = Limits(per_source_per_second=1, requests_per_second=1)
     with (
         running_door_env(tmp_path, change=lambda s: replace(s, rate_limits=rates)) as env,
         http2(env) as client,

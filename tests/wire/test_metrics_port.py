@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from daypass.config import Address
-from daypass.render.envoy.settings import RateLimits
+from daypass.config.settings import Limits
 from support.deadline import eventually
 from support.doors import JWT, DoorEnv, post, running_door_env
 from support.hostile_requests import hostile_requests
@@ -34,7 +34,7 @@ SECRET_PATHS = (
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DoorEnv]:
-    limits = RateLimits(per_source_per_second=500, requests_per_second=500)
+    limits = Limits(per_source_per_second=500, requests_per_second=500)
     with running_door_env(
         tmp_path_factory.mktemp("door"),
         change=lambda settings: replace(

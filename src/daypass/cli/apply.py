@@ -91,7 +91,7 @@ def _confirm_and_commit(args: Namespace, plan: ApplyPlan) -> None:
     from daypass.render.manifests import render_tree
 
     folder, checkout = options.tree_folder(args), None
-    tree = render_tree(plan.parts)
+    tree = render_tree(plan.folders)
     if not args.no_commit:
         from daypass.deploy.repository import Checkout
 

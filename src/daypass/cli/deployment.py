@@ -38,11 +38,11 @@ def read_plan(cluster: Cluster, config: Config) -> ApplyPlan:
     """Return what an apply would do. Raises DaypassError."""
     from daypass.deploy.cluster_state import read_cluster_state
     from daypass.deploy.plan import make_plan
-    from daypass.render.manifests import render_parts
+    from daypass.render.manifests import render_folders
 
     state = read_cluster_state(cluster)
     facts = state.facts(config)
-    return make_plan(state, config, facts, render_parts(config, facts))
+    return make_plan(state, config, facts, render_folders(config, facts))
 
 
 def diffs(plan: ApplyPlan, *, whole: bool) -> str:

@@ -49,7 +49,7 @@ def run(args: Namespace) -> int:
     from daypass.render.manifests import render_tree
 
     with deployment.open_plan(args) as plan:
-        folder, tree = options.tree_folder(args), render_tree(plan.parts)
+        folder, tree = options.tree_folder(args), render_tree(plan.folders)
         files = drifts(folder, tree)
         uncommitted = not_in_git(folder, (args.config, *plan.config.cluster.files), tree)
         _show(args, plan, files, uncommitted)

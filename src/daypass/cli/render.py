@@ -63,17 +63,17 @@ def run(args: argparse.Namespace) -> int:
         write(alerts_text() if args.alerts else dashboard_text())
         return 0
     from daypass.deploy.facts import read_facts
-    from daypass.render.manifests import objects_of, render_parts, render_tree
+    from daypass.render.manifests import objects_of, render_folders, render_tree
     from daypass.render.prerequisites import prerequisite_notes
 
     config = options.load_config(args.config)
-    parts = render_parts(config, read_facts(config))
+    folders = render_folders(config, read_facts(config))
     if args.check:
-        return _check(args, render_tree(parts), config)
+        return _check(args, render_tree(folders), config)
     if args.directory is None:
-        write_objects(objects_of(parts), args.output)
+        write_objects(objects_of(folders), args.output)
     else:
-        _write(args.directory, render_tree(parts))
+        _write(args.directory, render_tree(folders))
     if notes := prerequisite_notes(config):
         log("these must exist or be set in addition:", "\n".join(notes))
     return 0

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import combinations, product
-from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -26,8 +25,6 @@ from daypass.config.settings import (
     WatchSettings,
 )
 from daypass.config.types import (
-    AS_DICT,
-    READ_ONLY,
     Added,
     Changed,
     Harmless,
@@ -58,7 +55,7 @@ class Config(Section):
     """Path under which the door is published on every domain. A door's URL is https://HOST and this
     path."""
 
-    domains: Added[Annotated[Mapping[Label, AnyDomain], READ_ONLY, AS_DICT]] = Field(
+    domains: Added[Mapping[Label, AnyDomain]] = Field(
         min_length=1, examples=[{"kubeflow": EXAMPLE}]
     )
     """Public names under which the door is published, each with a short name of your choice."""
@@ -70,9 +67,7 @@ class Config(Section):
     """Rules for short-lived tokens, enforced by the API server. Default: no rules; clients decide
     whether tokens are bound."""
 
-    gates: Removed[Annotated[Mapping[Label, AnyGate], READ_ONLY, AS_DICT]] = Field(
-        default_factory=dict
-    )
+    gates: Removed[Mapping[Label, AnyGate]] = Field(default_factory=dict)
     """The checks in front of the APIs, one at each gateway, each with a short name of your choice.
     Default: only the door is set up."""
 
@@ -204,7 +199,7 @@ class Config(Section):
             raise fault("it guards the hosts of all domains", "list its hosts", at=(name,))
         fitting = {name: fit_gate(gate, info, name) for name, gate in sorted(gates.items())}
         check_gates(fitting)
-        return MappingProxyType(fitting)
+        return fitting
 
     @field_validator("local")
     @classmethod

@@ -11,8 +11,6 @@ from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 from daypass.config.errors import EXPECTED, fault
 from daypass.config.locations import FilePath, Host, PublicName
 from daypass.config.types import (
-    AS_DICT,
-    READ_ONLY,
     Changed,
     GatewayName,
     GatewayOrListener,
@@ -188,7 +186,7 @@ class IstioDomain(GatewayDomain):
     front: Changed[Literal["istio"]]
 
     gateway: Changed[GatewayName | None] = None
-    front_labels: Changed[Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT]] = Field(
+    front_labels: Changed[Mapping[LabelName, LabelValue]] = Field(
         default=GATEWAY_LABELS, min_length=1
     )
     """Labels of the pods of the gateway that gets a new Gateway."""

@@ -13,9 +13,7 @@ from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
 from daypass.config.locations import GuardedHost, Host, PathForm, PlaceForm, overlap_hint
 from daypass.config.types import (
-    AS_DICT,
     HIGHER,
-    READ_ONLY,
     Added,
     Audience,
     Changed,
@@ -186,9 +184,7 @@ class Gate(Section, defer_build=True):
     forward_token: Enabled = False
     """Whether the token is passed on to the APIs behind the gate."""
 
-    audiences: Added[Annotated[Mapping[Audience, Listed[PlaceForm]], READ_ONLY, AS_DICT]] = Field(
-        default_factory=dict
-    )
+    audiences: Added[Mapping[Audience, Listed[PlaceForm]]] = Field(default_factory=dict)
     """Further audiences. A token with one of them opens only its places: hosts or patterns of hosts
     that the gate guards, and with a path only what is below it."""
 
@@ -302,7 +298,7 @@ class IstioGate(ClusterGate):
 
     gateway_namespace: Changed[Label] = ISTIO_ROOT
 
-    gateway_labels: Changed[Annotated[Mapping[LabelName, LabelValue], READ_ONLY, AS_DICT]] = Field(
+    gateway_labels: Changed[Mapping[LabelName, LabelValue]] = Field(
         default=GATEWAY_LABELS, min_length=1
     )
     """Labels of the gateway's pods."""

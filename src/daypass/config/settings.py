@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -31,9 +30,7 @@ from daypass.config.locations import (
     split_origin,
 )
 from daypass.config.types import (
-    AS_DICT,
     HIGHER,
-    READ_ONLY,
     Added,
     Audience,
     Changed,
@@ -72,24 +69,6 @@ _OWN_LABELS = re.compile(
     r"([^/]*\.)?"
     r"(daypass\.dev|istio\.io|kuma\.io|azure\.workload\.identity|kubernetes\.io|k8s\.io)/"
 )
-_SUFFIXES = {
-    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("num kMGTPE", start=-3)},
-    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)},
-    "": Decimal(1),
-}
-_QUANTITY = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)(|[numkMGTPE]|[KMGTPE]i)")
-
-
-def amount(quantity: object, *at: str) -> Decimal:
-    """Return a quantity of Kubernetes as a number of cores or bytes. Raises a fault.
-
-    `at`: leads to it.
-    """
-    match = _QUANTITY.fullmatch(str(quantity))
-    if match is None:
-        hint = "write one such as 500m or 256Mi"
-        raise fault(f"{shown(str(quantity))} is no quantity", hint, at=at)
-    return Decimal(match[1]) * _SUFFIXES[match[2]]
 
 
 def _own_labels(labels: Mapping[str, str], *at: str) -> Mapping[str, str]:
@@ -118,20 +97,14 @@ def _pod(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     for section, amounts in resources.items():
         if not isinstance(amounts, dict):
             raise expected("a mapping", at=("resources", section))
-        for name, quantity in amounts.items():
-            amount(quantity, "resources", section, name)
     plain: Mapping[str, Any] = json.loads(json.dumps(pod))  # lists for tuples
     return plain
 
 
-OwnLabels: TypeAlias = Annotated[
-    Mapping[LabelName, str], AfterValidator(_own_labels), READ_ONLY, AS_DICT
-]
+OwnLabels: TypeAlias = Annotated[Mapping[LabelName, str], AfterValidator(_own_labels)]
 Pod: TypeAlias = Annotated[
     Mapping[str, Any],
     AfterValidator(_pod),
-    READ_ONLY,
-    AS_DICT,
     WithJsonSchema({"type": "object", "propertyNames": {"enum": [*_POD_KEYS]}}),
 ]
 

@@ -4,9 +4,8 @@ Each check returns the value, or raises a fault that names what to write instead
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from pydantic import (
@@ -14,7 +13,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
-    WrapSerializer,
 )
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
@@ -133,18 +131,6 @@ Removed: TypeAlias = Annotated[T, REMOVED]
 def tag(value: str) -> str:
     """Return what pydantic's locations have for the section of a union that is selected."""
     return f"<{value}>"
-
-
-def _read_only(mapping: Mapping[str, T] | None) -> Mapping[str, T] | None:
-    return None if mapping is None else MappingProxyType(dict(mapping))
-
-
-def _as_dict(mapping: Mapping[str, Any] | None, handler: Any) -> Any:
-    return handler(None if mapping is None else dict(mapping))
-
-
-READ_ONLY, AS_DICT = AfterValidator(_read_only), WrapSerializer(_as_dict)
-"""For an annotated Mapping: nobody can change it, and it is written as a dict."""
 
 
 def unique(items: tuple[T, ...]) -> tuple[T, ...]:

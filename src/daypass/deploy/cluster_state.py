@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
 from daypass._core.kubernetes.labels import EXPOSED, HOLDS_INVENTORY
-from daypass._core.kubernetes.objects import Object, group_of, name_of, new_object, uid_of
+from daypass._core.kubernetes.objects import Object, name_of, new_object, uid_of
 from daypass._core.threads import in_parallel
 from daypass.config import Config
 from daypass.deploy.facts import read_facts
@@ -29,15 +29,6 @@ from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
 from daypass.render.cluster_facts import ClusterFacts
-
-_PROVIDERS = {
-    "networking.istio.io": "Istio",
-    "security.istio.io": "Istio",
-    "gateway.networking.k8s.io": "the Gateway API (standard-install.yaml of its release)",
-    "cert-manager.io": "cert-manager",
-    "monitoring.coreos.com": "the Prometheus Operator",
-}
-
 
 INVENTORY = "daypass-inventory"
 
@@ -205,12 +196,10 @@ class ClusterState:
                 missing.setdefault(version, set()).add(kind)
         if missing:
             shown = "; ".join(f"{', '.join(sorted(each))} ({v})" for v, each in missing.items())
-            groups = dict.fromkeys(map(group_of, missing))
-            what = ", ".join(dict.fromkeys(_PROVIDERS.get(each, each) for each in groups))
             raise MissingError(
                 f"the cluster does not have {shown}: nothing was applied",
-                f"install {what}, or change what needs it in the config: `front`, an issuer, a"
-                " gate's `engine` or `metrics`",
+                "install what has them, or change what needs them in the config: `front`, an"
+                " issuer, a gate's `engine` or `metrics`",
             )
         self._require_namespaces(documents)
 

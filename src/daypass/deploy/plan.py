@@ -30,7 +30,7 @@ from daypass.deploy.prerequisites import ProvidedPrerequisites, provide_prerequi
 from daypass.deploy.remove import Removal, find_removals, is_applied_object, published_refs
 from daypass.kube.errors import ApiError, ConflictError
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.manifests import Parts, objects_of
+from daypass.render.manifests import Folders, objects_of
 from daypass.render.names import DOOR_PAIR
 from daypass.render.objects import in_order
 from daypass.render.prerequisites import Prerequisite, prerequisites
@@ -84,7 +84,7 @@ class ObjectChange:
 class ApplyPlan:
     """What an apply would do. `changes` and `removals` are in the order in which they are made.
 
-    `parts`: what is rendered. `entries`: the inventory after it, without the UIDs of new objects.
+    `folders`: what is rendered. `entries`: the inventory after it, without the UIDs of new objects.
 
     `exposed`: what is open after it; `widened`: what of that is not open now; `ended`: what works
     no longer after it. `found`: what is wrong now, in the cluster as it is.
@@ -92,7 +92,7 @@ class ApplyPlan:
 
     state: ClusterState
     config: Config
-    parts: Parts
+    folders: Folders
     changes: tuple[ObjectChange, ...]
     removals: tuple[Removal, ...]
     waiting: tuple[Prerequisite, ...]
@@ -150,7 +150,9 @@ class ApplyPlan:
         return [*changes, *(each for each in self.removals if each.action in ("remove", "release"))]
 
 
-def make_plan(state: ClusterState, config: Config, facts: ClusterFacts, parts: Parts) -> ApplyPlan:
+def make_plan(
+    state: ClusterState, config: Config, facts: ClusterFacts, folders: Folders
+) -> ApplyPlan:
     """Compare a config, and what is rendered from it with these facts, with a cluster.
 
     Raises MissingError for missing kinds and namespaces; RenamedGateError; RejectedObjectsError,
@@ -159,7 +161,7 @@ def make_plan(state: ClusterState, config: Config, facts: ClusterFacts, parts: P
     require_same_names(state.exposed, config)
     cluster, namespace = state.cluster, config.door.namespace
     provided = provide_prerequisites(cluster, prerequisites(config), namespace)
-    documents = in_order([*_documents(config, objects_of(parts)), *provided.objects])
+    documents = in_order([*_documents(config, objects_of(folders)), *provided.objects])
     state.require(documents)
     changes = _changes(state, documents)
     entries = _entries(state, changes, provided)
@@ -168,7 +170,7 @@ def make_plan(state: ClusterState, config: Config, facts: ClusterFacts, parts: P
     return ApplyPlan(
         state=state,
         config=config,
-        parts=parts,
+        folders=folders,
         changes=tuple(changes),
         removals=tuple(removals),
         waiting=tuple(provided.waiting),

@@ -10,6 +10,7 @@ from daypass._core.errors import UsageError
 from daypass._core.files import write_private
 from daypass._core.net import is_address
 from daypass.config import Address, Config, Domain, TlsFiles
+from daypass.config.exposure import Exposure
 from daypass.config.locations import split_origin
 from daypass.deploy.certificate_authority import Authority
 from daypass.render.envoy.bootstrap import METRICS
@@ -18,9 +19,7 @@ from daypass.render.envoy.settings import (
     DoorSettings,
     GateSettings,
     Protected,
-    RateLimits,
     Upstream,
-    exposure_of,
 )
 from daypass.rules.patterns import HostPattern, literal_end
 
@@ -97,12 +96,14 @@ def envoy_settings(
         domain.host: _certificate(name, domain, own) for name, domain in config.domains.items()
     }
     door = DoorSettings(
-        exposure=exposure_of(config, tuple(domain.host for domain in config.domains.values())),
+        exposure=Exposure(
+            prefix=config.prefix, hosts=tuple(domain.host for domain in config.domains.values())
+        ),
         listen=_listen(config.local.door),
         certificates=tuple(certificates.values()),
         upstream=upstream,
         trusted_hops=0,
-        rate_limits=RateLimits.of(config),
+        rate_limits=config.limits,
         metrics=None if config.local.metrics is None else _listen(config.local.metrics),
     )
     if (named := config.local_gate) is None:

@@ -1,4 +1,4 @@
-"""The record of a workload, and the objects that it becomes in a cluster.
+"""The record of a Deployment, and the objects that it becomes in a cluster.
 
 Pods run under Pod Security `restricted`, behind a NetworkPolicy.
 """
@@ -11,7 +11,7 @@ from daypass._core.kubernetes.labels import APP_NAME, CONFIG_HASH
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.net import is_address
 from daypass.config import Config
-from daypass.config.settings import POD_FIELDS, Pod, amount
+from daypass.config.settings import POD_FIELDS, Pod
 from daypass.render.names import SERVICE_PORT
 
 _USER = 65532
@@ -34,31 +34,8 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """A container, and the name of its pod's ServiceAccount."""
-
-    name: str
-    container: str
-    image: str
-    command: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
-
-    def _pod_security(self, **more: int) -> Object:
-        return {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            **more,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        }
-
-    def _env(self) -> list[Object]:
-        return [{"name": name, "value": value} for name, value in self.env.items()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment(Workload):
-    """A Deployment, and the objects that go with it under its name.
+class Deployment:
+    """A Deployment of one container, and the objects that go with it under its name.
 
     - `files`: the ConfigMap; other ones replace the pods.
     - `ports`: container ports by name; one that is called `https` gets a Service.
@@ -68,8 +45,13 @@ class Deployment(Workload):
     - `is_autoscaled`: by CPU, from `replicas` up; otherwise `replicas` is the number of pods.
     """
 
+    name: str
     namespace: str
+    container: str
+    image: str
+    command: tuple[str, ...]
     args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str]
     ports: Mapping[str, int]
     rules: tuple[Object, ...]
@@ -143,7 +125,13 @@ class Deployment(Workload):
             **({} if self.has_token else {"automountServiceAccountToken": False}),
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": self.grace_seconds,
-            "securityContext": self._pod_security(fsGroup=_USER),
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": _USER,
+                "runAsGroup": _USER,
+                "fsGroup": _USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "topologySpreadConstraints": [
                 {
                     "maxSkew": 1,
@@ -161,7 +149,7 @@ class Deployment(Workload):
 
     def _container(self) -> Object:
         probes = self.probes
-        env = self._env()
+        env = [{"name": name, "value": value} for name, value in self.env.items()]
         # Envoy exits at once on a signal: open requests need time before.
         pre_stop = {"preStop": {"sleep": {"seconds": self.pre_stop_seconds}}}
         return {
@@ -198,13 +186,10 @@ class Deployment(Workload):
         requests = {"cpu": request, "memory": "128Mi", "ephemeral-storage": "16Mi"}
         limits = {"cpu": limit, "memory": "512Mi", "ephemeral-storage": self.disk}
         chosen = self.chosen.get("resources", {})
-        least, most = chosen.get("requests", {}), chosen.get("limits", {})
-        # A default gives way where a request would be above its limit.
-        for name in requests:
-            most_requested = min(requests[name], most.get(name, requests[name]), key=amount)
-            requests[name] = least.get(name, most_requested)
-            limits[name] = max(limits[name], requests[name], key=amount)
-        return {"requests": {**requests, **least}, "limits": {**limits, **most}}
+        return {
+            "requests": requests | chosen.get("requests", {}),
+            "limits": limits | chosen.get("limits", {}),
+        }
 
     def _service(self) -> Object:
         # Traefik and others speak TLS to a port of this name.

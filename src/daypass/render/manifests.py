@@ -1,7 +1,7 @@
 """The manifests of a config: objects to apply, or a kustomize tree to read and to commit.
 
-    render_objects(config, facts) -> list[Object]        in the order in which to apply them
-    render_tree(parts)            -> dict[str, str]      relative path -> text, of `render_parts`
+    render_objects(config, facts)   a list of objects, in the order in which to apply them
+    render_tree(folders)            texts by relative path, of what `render_folders` returns
 
 A tree has `base/` (the door), `domains/NAME/` (one front each), `policy/`, `gate/` and
 `monitoring/` if the config has them, and a root that lists them. Both have the same objects, and no
@@ -42,7 +42,7 @@ def gate_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     return objects
 
 
-Parts: TypeAlias = dict[str, list[Object]]
+Folders: TypeAlias = dict[str, list[Object]]
 """Objects by folder of the tree."""
 MARK = "# Rendered by daypass from its config: edit that, and render again.\n"
 """The first line of each file of a tree: daypass replaces and removes only files that have it."""
@@ -65,7 +65,7 @@ def domain_of(path: str) -> str:
     return rest.partition("/")[0] if part == "domains" else ""
 
 
-def render_parts(config: Config, facts: ClusterFacts) -> Parts:
+def render_folders(config: Config, facts: ClusterFacts) -> Folders:
     """Return the objects by folder of the tree: `base`, `domains/NAME`, `policy`, `gate`,
     `monitoring`.
     """
@@ -79,38 +79,38 @@ def render_parts(config: Config, facts: ClusterFacts) -> Parts:
     if config.cluster.certificate_authority is not None and not facts.authority_pem:
         raise AssertionError("facts of a config with certificateAuthority come from read_facts()")
     _verify_namespace(config, fronts)
-    parts: Parts = {"base": in_order(_base(config, facts, fronts))}
+    folders: Folders = {"base": in_order(_base(config, facts, fronts))}
     for front in fronts:
-        parts[f"domains/{front.name}"] = in_order([*public_certificate(front), *front.objects()])
+        folders[f"domains/{front.name}"] = in_order([*public_certificate(front), *front.objects()])
     if config.policy is not None:
-        parts["policy"] = in_order(policy_objects(config.policy))
+        folders["policy"] = in_order(policy_objects(config.policy))
     if gate := gate_objects(config, facts):
-        parts["gate"] = in_order(gate)
+        folders["gate"] = in_order(gate)
     if monitoring := monitoring_objects(config):
-        parts["monitoring"] = in_order(monitoring)
-    parts["base"].insert(0, _namespace(config))
-    return parts
+        folders["monitoring"] = in_order(monitoring)
+    folders["base"].insert(0, _namespace(config))
+    return folders
 
 
 def render_objects(config: Config, facts: ClusterFacts) -> list[Object]:
     """Return every object, in the order in which to apply them."""
-    return objects_of(render_parts(config, facts))
+    return objects_of(render_folders(config, facts))
 
 
-def objects_of(parts: Parts) -> list[Object]:
-    """Return the objects of all parts, in the order in which to apply them."""
-    return in_order(o for part in parts.values() for o in part)
+def objects_of(folders: Folders) -> list[Object]:
+    """Return the objects of all folders, in the order in which to apply them."""
+    return in_order(o for objects in folders.values() for o in objects)
 
 
-def render_tree(parts: Parts) -> dict[str, str]:
+def render_tree(folders: Folders) -> dict[str, str]:
     """Return a kustomize tree: texts by relative path. Build its root, or `base` and a domain."""
     tree: dict[str, str] = {}
-    for folder, objects in parts.items():
+    for folder, objects in folders.items():
         names = file_names(objects)
         for name, value in zip(names, objects, strict=True):
             tree[f"{folder}/{name}"] = MARK + document(value)
         tree[f"{folder}/kustomization.yaml"] = _kustomization(names)
-    tree["kustomization.yaml"] = _kustomization(list(parts))
+    tree["kustomization.yaml"] = _kustomization(list(folders))
     return dict(sorted(tree.items()))
 
 

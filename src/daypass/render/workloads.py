@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Address, Config
+from daypass.config.exposure import Exposure
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.deployment import Deployment, Probes, network_port
@@ -25,9 +26,7 @@ from daypass.render.envoy.door_listener import ALIVE, READY
 from daypass.render.envoy.settings import (
     Certificate,
     DoorSettings,
-    RateLimits,
     Upstream,
-    exposure_of,
 )
 from daypass.render.fronts import AnyFront
 from daypass.render.names import (
@@ -140,7 +139,7 @@ def _door_files(config: Config, fronts: list[AnyFront]) -> dict[str, str]:
     replace the old ones only once they reach the API server.
     """
     settings = DoorSettings(
-        exposure=exposure_of(config, tuple(front.domain.host for front in fronts)),
+        exposure=Exposure(prefix=config.prefix, hosts=tuple(front.domain.host for front in fronts)),
         listen=Address(host=_ALL_ADDRESSES, port=_HTTPS_PORT),
         # For every name: some ingresses send none, or another one.
         certificates=(
@@ -156,7 +155,7 @@ def _door_files(config: Config, fronts: list[AnyFront]) -> dict[str, str]:
             server_name=config.cluster.server_name,
         ),
         trusted_hops=config.door.trusted_hops,
-        rate_limits=RateLimits.of(config),
+        rate_limits=config.limits,
         https_hosts=tuple(front.domain.host for front in fronts if front.domain.ends_tls),
         probe=Address(host=_ALL_ADDRESSES, port=_PROBE_PORT),
         metrics=(

@@ -40,7 +40,7 @@ from daypass.kube.errors import (
 from daypass.kube.lease import DURATION_SECONDS
 from daypass.local.state import runs_from
 from daypass.render.fronts import AnyFront, fronts_of
-from daypass.render.manifests import render_parts
+from daypass.render.manifests import render_folders
 from daypass.render.monitoring import Scraped, scraped
 from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, Published
@@ -255,7 +255,7 @@ class View:
         try:
             state = read_cluster_state(self.cluster)
             facts = state.facts(self.config)
-            plan = make_plan(state, self.config, facts, render_parts(self.config, facts))
+            plan = make_plan(state, self.config, facts, render_folders(self.config, facts))
         except ClusterUnreachableError:
             raise
         except (ForbiddenError, RejectedObjectsError) as error:

@@ -99,7 +99,6 @@ OURS = service("kubeflow/dashboard", HOST)
     [
         [gateway(HOST), STAR],
         [gateway("*"), OURS],
-        [gateway(HOST.upper()), STAR],
         [gateway("./*"), service("team/x", "*", at="kubeflow/kubeflow-gateway")],
         [gateway("other/*"), STAR],
         [gateway("*", tls={"httpsRedirect": True}), STAR],
@@ -117,7 +116,7 @@ OURS = service("kubeflow/dashboard", HOST)
                                      at="kubeflow/kubeflow-gateway")],
         [{**gateway(), "spec": None}, STAR],
     ],
-    ids=range(16),
+    ids=range(15),
 )  # fmt: skip
 def test_routes_to_unguarded_services_are_not_reported(documents: list[Object]) -> None:
     assert reported(*documents) == []
@@ -257,17 +256,13 @@ def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "both"),
     [
-        ("*", "*", "*"),
         ("*", "a.b", "a.b"),
         ("a.b", "*", "a.b"),
-        ("a.b", "a.b", "a.b"),
         ("*.b", "a.b", "a.b"),
         ("*.b", "*.a.b", "*.a.b"),
-        ("*.a.b", "*.b", "*.a.b"),
         ("x.a.b", "*.b", "x.a.b"),
         ("*.b", "b", None),
         ("a.b", "a.c", None),
-        ("*.b", "*.c", None),
         ("*.b", "xb", None),
     ],
 )
@@ -292,18 +287,6 @@ def test_a_pattern_guards_every_host_with_its_end(hosts: list[str], is_past: boo
     other = service("team/x", *hosts, to="dashboard.kubeflow", at="kubeflow/kubeflow-gateway")
     quoted = [f"'{host}'" for host in PATTERNS]
     assert bool(reported(gateway("*"), guarded, other, hosts=quoted)) is is_past
-
-
-def test_many_names_of_one_gateway_are_one_line() -> None:
-    """Each model has names at Knative's gateway inside the cluster."""
-    models = [
-        service(f"team/m{number}", f"m{number}.team.svc.cluster.local", to="dashboard.kubeflow",
-                at="kubeflow/kubeflow-gateway")
-        for number in range(20)
-    ]  # fmt: skip
-    (line,) = reported(gateway("*"), OURS, *models)
-    assert is_about(line, "m0.team.svc", "VirtualService team/m0", "17 more")
-    check(line, reason="unguarded")
 
 
 def test_a_match_for_another_gateway_or_host_serves_nothing_here() -> None:
@@ -390,10 +373,3 @@ def test_audiences_are_looked_at_even_where_every_name_is_guarded() -> None:
     check(unknown.fact, "ways past a gate", "--kubeconfig FILE", reason=unknown.check)
     assert len(found(text, [gateway("*"), STAR], [USUAL], AUDIENCE_ROUTES)) == 1
     assert found(text, [gateway("*"), STAR], [USUAL]) == []
-
-
-def test_a_gate_with_audiences_is_not_told_to_guard_every_name() -> None:
-    text = AUDIENCE + gate_of(f"hosts: [{HOST}], audiences: {{alice: [{HOST}/a/]}}")
-    (line,) = found(text, [gateway("*"), STAR], [USUAL])
-    check(f"{line.fact}\n{line.hint}", reason="unguarded")
-    assert "'*'" not in line.hint

@@ -237,35 +237,6 @@ def test_a_gate_for_every_host_that_refuses_the_users_of_a_login_is_found() -> N
     assert "login" not in found(named, *well().values())
 
 
-def test_a_listener_of_the_gateway_api_without_a_hostname_serves_every_host() -> None:
-    text = f"""\
-version: 1
-domains: {{gw: {{host: {HOST}, front: gateway-api, gateway: infra/public, tls: outside}}}}
-"""
-    listener: Object = {"name": "https", "port": 443, "protocol": "HTTPS"}
-    there = Case(text=text).objects()
-
-    def at(**more: object) -> dict[str, Finding]:
-        spec = {"listeners": [{**listener, **more}]}
-        return found(
-            text, *there,
-            make("gateway.networking.k8s.io/v1", "Gateway", "public", "infra", spec=spec),
-        )  # fmt: skip
-
-    assert at() == at(hostname="*.example.com") == {}
-    check(at(hostname="x.example.com")["gateway-host"].sentence, HOST, reason="gateway-host")
-    for other in ({"name": "web"}, {"protocol": "HTTP"}):
-        assert [*at(**other)] == ["gateway-host"]
-
-
-def test_an_audience_that_no_gate_takes_is_found_without_a_policy() -> None:
-    text = CONFIG.replace("policy: {audiences: [gate.example.com]}\n", "")
-    there = well()
-    there[BOT] = identity(audience="old.example.com")
-    finding = found(text, *there.values())["identity-audience"]
-    check(finding.sentence, "team/bot (old.example.com)", "no gate", reason="identity-audience")
-
-
 def test_many_identities_are_one_finding_of_one_line() -> None:
     there = well()
     for number in range(20):
@@ -289,8 +260,3 @@ def test_what_may_not_be_listed_is_named_and_nothing_is_concluded_from_it() -> N
     (finding,) = judge(look_of(*there.values(), unseen=unseen), config)
     assert (finding.check, finding.level) == ("cluster", Level.SKIPPED)
     check(finding.fact, "RoleBindings", "EnvoyFilters", "logins", reason="cluster")
-
-
-def test_a_config_of_one_machine_has_nothing_to_look_at() -> None:
-    text = "version: 1\ndomains: {here: {host: localhost, front: envoy}}\n"
-    assert found(text) == {}

@@ -98,12 +98,6 @@ def test_a_route_that_takes_requests_for_the_door_is_found(
         assert "/theirs has" in each.fact or "/app has" in each.fact
 
 
-def test_an_ingress_that_was_handed_over_takes_nothing() -> None:
-    theirs = ingress("/kubernetes")
-    theirs["spec"]["ingressClassName"] = "handed-over-to-daypass"
-    assert found("collisions", domain("ingress-nginx", tls="outside"), theirs) == []
-
-
 def test_another_gateway_for_the_host_is_found_where_apply_makes_one() -> None:
     new = domain("istio", tls="{secret: kf-tls}")
     (finding,) = found("second-gateway", new, gateway(HOST))

@@ -121,13 +121,6 @@ def test_a_port_that_the_sidecar_leaves_out_is_open(ports: str, is_closed: bool)
     assert (callers_of(meshed, [DENY_ALL], []) == {}) is is_closed
 
 
-def test_the_reason_names_the_policy() -> None:
-    narrow = policy(source(principals=[GATEWAY]), name="narrow")
-    callers = callers_of(IN_MESH, [narrow, policy({}, name="allow-isvc")], [])
-    assert "allow-isvc" in callers[EVERYBODY]
-    assert "narrow" in callers["istio-system"]
-
-
 PEER = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "istio-system"}}}
 
 

@@ -115,17 +115,12 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
 @refuses({
     "a gate that nothing would render is refused": [
         wrong(f"{ONE}{{audience: b, engine: ^envoy}}}}\n", "ekf.example.com"),
-        wrong(f"{ONE}{{audience: b, engine: ^envoy, hosts: [b.example]}}}}\n", "front: envoy"),
-        wrong(f"{HEAD}gates: {{b: {{audience: b, engine: ^envoy, hosts: [b.example]}}}}\n"),
         wrong(f"{MIXED_ONE}{{audience: b, engine: ^envoy, hosts: ['*.example.com']}}}}\n"),
-        wrong(f"{MIXED_ONE}{{audience: b, engine: ^envoy}}}}\n", "ekf.example.com"),
     ],
     "gates fit each other": [
         wrong(f"{HEAD}gates:\n{EKF}  ^none: {{audience: b}}\n", "list its hosts"),
         wrong(f"{MIXED}gates:\n{EKF}  one: {{audience: b, engine: ^envoy, hosts: [b.example]}}\n",
               "envoy", "one machine"),
-        wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com]}}\n",
-              "'ekf'", "same gateway"),
         wrong(f"{HEAD}gates:\n{EKF}  ^serving: {{audience: b, hosts: [serving.example.com], "
               "gatewayLabels: {app: x}}\n", "'ekf'", "same gateway"),
         # Istio applies what is in its root namespace to pods of every namespace.
@@ -154,11 +149,7 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
               "^'{name}-{namespace}.x.example.com']}}\n", "same host"),
         wrong(f"{ONE}{{audience: a, hosts: [^'{{nam}}.example.com']}}}}\n", "'{nam}'",
               schema_accepts=False),
-        wrong(f"{ONE}{{audience: a, hosts: [^'model-{{name}}.example.com']}}}}\n", "label",
-              schema_accepts=False),
         wrong(f"{ONE}{{audience: a, hosts: [^'{{name}}.{{name}}.example.com']}}}}\n", "twice"),
-        wrong(f"{ONE}{{audience: a, hosts: [^'a.{{name}}']}}}}\n", "end with a domain",
-              schema_accepts=False),
     ],
     "authorize names a model on the gate's hosts": [
         serving(f"check: jwt, authorize: ^[{{host: '{MODELS}', resource: {ISVC}}}]", "review"),
@@ -172,8 +163,6 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
         serving(f"check: review, authorize: [{{host: '{MODELS}', path: ^/a/, resource: {ISVC}}}]",
                 "leave path out"),
         serving(f"check: review, authorize: [{{host: '{MODELS}', resource: ^{LLM}}}]", "path"),
-        serving(f"check: review, authorize: [{{host: '{MODELS}', resource: ^pods}}]", "'pods'",
-                schema_accepts=False),
         serving(f"check: review, authorize: [{{host: '{MODELS}', resource: {ISVC}, verb: ^'*'}}]",
                 "'*'", schema_accepts=False),
         serving("check: review, authorize: [{host: serving.example.com, "
@@ -181,8 +170,6 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
                 schema_accepts=False),
         wrong(f"{ONE}{{audience: a, check: review, "
               f"authorize: [{{host: ^'{MODELS}', resource: {ISVC}}}]}}}}\n", "hosts"),
-        wrong(f"{ONE}{{audience: a, check: review, authorize: [{{host: ^other.example.com, "
-              f"path: '/{{namespace}}/{{name}}/', resource: {LLM}}}]}}}}\n", "'other.example.com'"),
     ],
     "authorize has a rule for each host of models": [
         wrong(f"{ONE}{{audience: a, check: review, hosts: [a.example.com, ^'{MODELS}'], "
@@ -191,14 +178,10 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
     ],
     "audiences open less than the gate's own": [
         serving("audiences: {serving: ^[serving.example.com/a/]}", "opens all"),
-        serving("audiences: {alice: ^[]}", "at least 1", schema_accepts=False),
-        serving("audiences: {alice: [^alice.example]}", "'alice.example'"),
         serving("audiences: {alice: [serving.example.com/a/, ^alice.example/a/]}", "alice.example"),
         serving("audiences: {alice: [^'*/a/']}", "'*'", "'serving.example.com'"),
         serving("audiences: {alice: [^serving.example.com/a]}", "'/a'", schema_accepts=False),
-        serving("audiences: {alice: [^/a/]}", "not a host name", schema_accepts=False),
         serving("audiences: {alice: [serving.example.com, ^serving.example.com]}", "twice"),
-        serving("audiences: {alice: [^serving.Example.com/a/]}", "capital", schema_accepts=False),
         serving("audiences: {'https://kubernetes.default.svc': ^[serving.example.com/a/]}",
                 "API server"),
         wrong(BOTH.replace("{alice: [", "{other: ^["), "'other'", "policy.audiences"),
@@ -210,13 +193,7 @@ def test_pods_of_two_namespaces_may_have_the_same_labels_outside_istios_root() -
         serving("^allow: {}", "nobody"),
         serving("allow: {identities: [^bot]}", "'bot'", "NAMESPACE/NAME", schema_accepts=False),
         serving("boundTo: [Secret, ^Pod]", "check: review"),
-        serving("boundTo: [^Node]", "'Node'", schema_accepts=False),
         serving("maxStreamDuration: ^1s", "'1s'", "10s"),
-    ],
-    "a chosen name is the user's own": [
-        wrong(f"{HEAD}gates: {{^a_b: {{audience: a}}}}\n", "'a_b'", schema_accepts=False),
-        wrong(f"{HEAD}gates: {{a: {{audience: a, ^hots: [a.example]}}}}\n", "'hots'", "hosts",
-              schema_accepts=False),
     ],
 })  # fmt: skip
 def test_what_cannot_be_enforced_is_refused_with_the_place_and_the_values(case: Refused) -> None:

@@ -3,14 +3,12 @@
 import pytest
 
 from unit.config.texts import (
-    DESIGN,
     MINIMAL,
     Refused,
     domain,
     gate,
     places,
     problems,
-    read,
     refused,
     refuses,
     wrong,
@@ -54,27 +52,18 @@ REFUSED: dict[str, list[Refused]] = {
     "an unknown key is reported with the nearest key, or with all": [
         more("policy:\n  ^audience: [x]", "'audience'", "audiences"),
         more("policy: {audiences: [x], ^longest_lifetime: 1h}", "longestLifetime"),
-        more("local: {^xyz: 1}", "'xyz'", "door", "gate", "upstream", "apiServer"),
-        tls("tls: {secret: a, ^key: b}", "'key'"),
         bad_domain("front: istio, ^className: x, tls: outside", "'className'", "gateway"),
         bad_gate("^enigne: istio", "'enigne'", "engine"),
-        bad_gate("^gateway: a/b", "'gateway'"),
     ],
     "a wrong type is reported with key and value": [
         more("door: {replicas: ^two}", "door.replicas", "'two'"),
-        more("door: {replicas: ^1.5}", "door.replicas", "1.5"),
         more("door: {replicas: ^0}", "door.replicas", "0", "1"),
         more("door: {namespace: ^5}", "door.namespace", "text", "5", "quotes"),
         more("door: ^[]", "door: ", "mapping", "list"),
-        more("gates: ^true", "gates", "mapping", "true"),
-        more("policy: {audiences: ^x}", "policy.audiences", "list", "'x'"),
         more("policy: {audiences: ^[]}", "policy.audiences", "at least 1"),
         more("policy: {audiences: [^'a b']}", "policy.audiences[0]", "'a b'"),
         more("^policy: {}", "policy.audiences", "is missing"),
-        more("local: {apiServer: ^real}", "local.apiServer", "'real'"),
         more("policy: {audiences: [x], mode: ^off}", "policy.mode", "audit", "warn", "deny"),
-        more("limits: {perSourcePerSecond: ^ten}", "'ten'"),
-        wrong("version: 1\ndomains: {a: ^1}\n", "domains.a", "mapping", "1"),
     ],
     "the version must be 1": [
         wrong("version: ^2\nsurprise: [1]\ndomains: 5\n", "version", "2"),
@@ -85,26 +74,23 @@ REFUSED: dict[str, list[Refused]] = {
         *(
             host(each, "not a host name")
             for each in (
-                "ekf.example.com.", "ekf.example.com:443", "https://ekf.example.com", "a_b.example",
-                "ekf.example.com/x", '"*.example.com"', "bücher.example", "-a.example", "1.2.3",
-                "a..example", "a" * 64 + ".com", ".".join(["a" * 60] * 5), '""',
+                "ekf.example.com:443", '"*.example.com"', "bücher.example", "1.2.3",
+                "a" * 64 + ".com", ".".join(["a" * 60] * 5), '""',
             )
         ),
         host("10.0.0.1", "'10.0.0.1'", "DNS name", "envoy"),
-        host("localhost", "'localhost'", "DNS name", "envoy"),
     ],
     "a certificate source must fit the front": [
         *(
             tls(f"tls: ^{each}", "domains.ekf.tls", "{secret: NAME}", "{issuer: NAME}", "outside")
-            for each in ("ekf-tls", "[a]")
+            for each in ("ekf-tls",)
         ),
         *(
             tls(f"^tls: {each}", "domains.ekf.tls", "{secret: NAME}", "{issuer: NAME}", "outside")
-            for each in ("{}", "{secret: a, issuer: b}", "{files: {certificate: a, key: b}}")
+            for each in ("{secret: a, issuer: b}", "{files: {certificate: a, key: b}}")
         ),
         tls("tls: {secret: ^A_b}", "domains.ekf.tls.secret", "'A_b'"),
         wrong("version: 1\ndomains:\n  ^l: {host: a.example, front: istio}\n", "domains.l.tls"),
-        wrong(ENVOY.replace("envoy", "envoy, tls: ^outside"), "domains.l.tls", "mapping"),
         wrong(ENVOY.replace("envoy", "envoy, tls: {^files: {certificate: a}}"), "files.key"),
     ],
     "a domain needs a known front": [
@@ -123,7 +109,7 @@ REFUSED: dict[str, list[Refused]] = {
         ),
         *(
             bad_domain(f"front: istio, gateway: ^{each}, tls: outside", "domains.a.gateway")
-            for each in ("public", "a/b/c", "a/b/c/d", "a/-")
+            for each in ("public", "a/b/c")
         ),
     ],
     "addresses of API servers are canonical IP addresses": [
@@ -136,57 +122,46 @@ REFUSED: dict[str, list[Refused]] = {
         bad_gate("engine: ^istoi", "gates.default.engine", "'istoi'", "did you mean istio"),
         wrong(f"{MINIMAL}gates: {{^default: {{audience: a, engine: envoy-gateway}}}}\n",
               "gates.default.gateway", "envoy-gateway-system/public"),
-        bad_gate("engine: envoy-gateway, gateway: ^public", "'public'", "NAMESPACE/NAME"),
         bad_gate("engine: envoy-gateway, gateway: a/b, check: ^jwt",
                  "gates.default.check", "revoked tokens", "check: review"),
         bad_gate("gatewayLabels: {a: ^'b c'}", "gates.default.gatewayLabels.a", "'b c'"),
-        bad_gate("gatewayLabels: {^-a: b}", "'-a'"),
-        bad_gate("login: ^allow", "gates.default.login", "'allow'"),
-        bad_gate("hosts: ^[]", "gates.default.hosts"),
         bad_gate("hosts: [^'a*.example.com']", "gates.default.hosts[0]", "'a*.example.com'"),
         bad_gate("engine: envoy, hosts: [^'*']", "istio", schema_accepts=True),
         bad_gate("hosts: [a.example, ^10.0.0.1]", "'10.0.0.1'", "DNS name", schema_accepts=True),
         bad_gate("hosts: [a.example, ^a.example]", "'a.example'", schema_accepts=True),
-        bad_gate("cacheTtl: ^2h", "gates.default.cacheTtl", "'2h'", schema_accepts=True),
         bad_gate("headers: {user: x, groups: ^x}", "'x'", "user", schema_accepts=True),
-        more("gatePods: {image: ^registry.example.com/daypass}", "gatePods.image"),
         beyond("watch: {closeAfter: ^2s}", "watch.closeAfter", "'2s'"),
     ],
     "a lifetime must be one that the API server issues": [
-        more("policy: {audiences: [x], longestLifetime: ^30}", "'30'", "10m"),
         beyond("policy: {audiences: [x], longestLifetime: ^9m59s}", "'9m59s'", "10m"),
         more("policy: {audiences: [x], longestLifetime: ^4294967297}", "49710d6h28m16s"),
         more("policy: {audiences: [x], longestLifetime: ^200y}", "'200y'", "24h", "90d"),
-        more("policy: {audiences: [x], longestLifetime: ^true}", "24h", "true"),
     ],
     "a server is an https URL with host and port only": [
         *(
             more(f'cluster: {{server: ^"{each}"}}', "cluster.server", "https://HOST:PORT")
-            for each in ("http://a.example", "https://a.example/", "https://a.example#x", "a:6443",
-                         "https://", "https://a.example:0")
+            for each in ("http://a.example", "https://a.example/", "https://a.example:0")
         ),
         beyond('cluster: {server: ^"https://a.example:99999"}', "cluster.server"),
-        more('cluster: {server: ^"https://A.example"}', "write 'a.example'"),
         beyond('cluster: {server: ^"https://[fd00::01]"}', "write fd00::1"),
     ],
     "a file is named by its path": [
         more("cluster: {certificateAuthority: ^~/ca.crt}", "'~/ca.crt'", "path"),
-        more("cluster: {certificateAuthority: ^5}", "path of a file", "5"),
         beyond('cluster: {certificateAuthority: ^"a\\0b"}', "path"),
     ],
     "a listen address is local": [
         *(
             more(f"local: {{gate: ^{each}}}", "local.gate", "127.0.0.1:8443")
-            for each in ("8443", "127.0.0.1", "127.0.0.1:08", "'::1:80'", "example.com:80")
+            for each in ("8443", "'::1:80'", "example.com:80")
         ),
         *(
             beyond(f"local: {{gate: ^{each}}}", "local.gate")
-            for each in ("127.0.0.1:65536", "300.0.0.1:80", "'[127.0.0.1]:80'")
+            for each in ("127.0.0.1:65536", "300.0.0.1:80")
         ),
         *(
             beyond(f"local: {{door: '{door}:1', gate: ^'{gate}:1'}}", "local.gate", f"{door}:1")
             for door, gate in (
-                ("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"), ("127.0.0.1", "localhost"),
+                ("127.0.0.1", "127.0.0.1"), ("localhost", "127.0.0.1"),
             )
         ),
         beyond("local: {metrics: ^'127.0.0.1:8443'}", "local.metrics", "door"),
@@ -206,7 +181,7 @@ REFUSED: dict[str, list[Refused]] = {
               "domains.b.host", "'ekf.example.com'", "'ekf'", schema_accepts=True),
     ],
     "a header that a gate sets is in lower case, and has no standard meaning": [
-        *(header(each) for each in ("X-User", "a_b", "-a", "'a b'", "':path'", "''", "a" * 65)),
+        *(header(each) for each in ("X-User", "a_b", "a" * 65)),
         *(
             header(each, f"'{each}'", schema_accepts=True)
             for each in (
@@ -218,28 +193,24 @@ REFUSED: dict[str, list[Refused]] = {
         *(
             more(f"prefix: ^{each}", "prefix: ", "/kubernetes")
             for each in (
-                "kubernetes", "/", "/a/", "//a", "/a//b", "/a/../b", "/.", "/A", "/a%20b", "/a.b",
-                "/a_b", "/(a|b)", "/a*", "/a?b", "/-a", "/a-", "/é", "/a\\b", "''", "'/a b'",
-                "'/a#b'", "'/a;b'", "'/$a'", "/" + "a" * 64,
+                "kubernetes", "/", "/a/", "/a//b", "/a/../b", "/A", "/a%20b", "/a*", "/a-",
+                "/" + "a" * 64,
             )
         ),
         beyond('prefix: ^"/a\\n"', "'/a?'"),
     ],
     "a chosen name is a DNS label": [
         wrong(MINIMAL.replace("ekf:", f"^{each}:"), "domains.", "name")
-        for each in ("Ekf", "a_b", "a.b", "-a", "é", "''", "a" * 64)
+        for each in ("Ekf", "a.b", "''", "a" * 64)
     ],
     "exempt users are full user names": [
         more(f"policy: {{audiences: [x], exempt: [^{each}]}}", "system:serviceaccount:NAMESPACE")
-        for each in ("'system:serviceaccounts:ns'", "'system:serviceaccount:ns:*'", '"it\'s"')
+        for each in ("'system:serviceaccounts:ns'", '"it\'s"')
     ],
     "some fields of Pods pass, and no others": [
-        beyond("door: {pod: {resources: {limits: {memory: ^much}}}}", "'much'", "256Mi"),
         beyond("door: {pod: {labels: {app.kubernetes.io/name: ^x}}}", "daypass"),
         beyond("gatePods: {pod: {labels: {sidecar.istio.io/inject: ^x}}}", "mesh"),
         more("door: {pod: {^securityContext: {}}}", "'securityContext'", "nodeSelector"),
-        more("door: {pod: {^nodeSelektor: {}}}", "nodeSelector"),
-        beyond("door: {pod: {labels: ^[a]}}", "mapping"),
         beyond("door: {pod: {resources: {limits: ^1}}}", "mapping"),
     ],
     "an image has a version": [more("door: {image: ^envoy}", "door.image", "'envoy'")],
@@ -258,10 +229,8 @@ def test_a_wrong_config_is_refused_with_the_place_and_the_values(case: Refused) 
 DOCUMENTS: dict[str, list[Refused]] = {
     "a file is UTF-8 with one mapping": [
         refused(b"", "1:1", "empty", "version: 1"),
-        refused(b"---\n", "2:1", "empty", "version: 1"),
         refused(b"hello", "1:1", "mapping", "'hello'", "version: 1"),
         refused("version: 1".encode("utf-16"), "1:1", "UTF-8"),
-        refused(b"a: 1\nb: \xe9", "2:4", "UTF-8"),
     ],
     "what a reviewer would not see is refused": [
         refused(f"a: 1 # {character}".encode(), "1:8", f"U+{ord(character):04X}")
@@ -274,7 +243,6 @@ DOCUMENTS: dict[str, list[Refused]] = {
         more("door:\n  ^<<: {replicas: 2}", "<<"),
         more("prefix: ^!!str /x", "tag", "'!!str'"),
         more("prefix: ^!mine /x", "tag", "'!mine'"),
-        more("door: ^!!python/object/new:os.system {}", "tag"),
         more("door: {}\n^door: {}", "'door'", "line 7"),
         more("? ^[a]\n: b", "key"),
     ],
@@ -283,7 +251,6 @@ DOCUMENTS: dict[str, list[Refused]] = {
         wrong(MINIMAL.replace("istio", "'istio") + "^", "quoted scalar", "line 5"),
         wrong(MINIMAL.replace("    front", " ^front"), "block mapping", "indentation"),
         wrong(MINIMAL.replace("ekf.example", "*^.example"), "alias", "quotes"),
-        wrong(MINIMAL.replace("istio", '"\\^q"'), "escape", "'q'"),
         more("local:\n  door: [^::1]:8443", "flow node", "addresses", "quotes"),
     ],
 }  # fmt: skip
@@ -329,8 +296,3 @@ def test_all_problems_are_reported_in_file_order() -> None:
     assert places(found) == [
         "1:1", "2:15", "2:51", "2:56", "3:9", "4:18", "4:21", "5:9", "6:1"
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("text", [MINIMAL, DESIGN, "---\n" + MINIMAL, MINIMAL + "...\n"])
-def test_a_document_may_have_a_beginning_and_an_end(text: str) -> None:
-    assert read(text).domains["ekf"].host == "ekf.example.com"

@@ -74,7 +74,7 @@ def plan_of(case: str, cluster: Any) -> ApplyPlan:
     return ApplyPlan(
         state=ClusterState(cluster=cluster, namespaces={}, inventories=()),
         config=CASES[case].config,
-        parts={},
+        folders={},
         changes=tuple(changes),
         removals=(),
         waiting=(),

@@ -6,14 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from daypass._core.kubernetes.objects import group_of
 from daypass._core.kubernetes.status import Status
 from daypass.config.key_set import KeySetError
-from daypass.deploy.cluster_state import ClusterState, MissingError
+from daypass.deploy.cluster_state import ClusterState
 from daypass.kube.errors import NotFoundError
-from daypass.kube.resources import Resource
-from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.manifests import render_objects
 from support.messages import raises
 from support.rendered import config_of
 from support.tokens import Signer
@@ -28,25 +24,6 @@ GATE = """\
 gates: {default: {audience: gate, check: review, engine: istio}}
 gatePods: {image: 'r.example.com/daypass:1'}
 """
-
-
-def without(group: str, documents: list[dict[str, Any]]) -> ClusterState:
-    """A cluster that has what these objects need, except the kinds of a group."""
-    kinds = {
-        (each["apiVersion"], each["kind"]): Resource(each["apiVersion"], each["kind"], "any")
-        for each in documents
-        if not group_of(each["apiVersion"]).endswith(group)
-    }
-    cluster: Any = SimpleNamespace(kinds=lambda: SimpleNamespace(resources=kinds))
-    return ClusterState(cluster=cluster, namespaces={}, inventories=())
-
-
-def test_missing_kinds_are_named_with_who_provides_them() -> None:
-    text = CONFIG.replace("FRONT", "istio") + GATE
-    documents = render_objects(config_of(text), ClusterFacts())
-    with raises(MissingError, match="VirtualService") as raised:
-        without(".istio.io", documents).require(documents)
-    assert raised.value.hint.count("Istio") == 1
 
 
 def test_without_keys_for_the_gate_an_apply_says_what_to_give(tmp_path: Path) -> None:

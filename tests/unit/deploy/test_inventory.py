@@ -35,19 +35,6 @@ def test_the_key_of_every_rendered_object_is_valid_and_can_be_parsed(value: Obje
 
 
 @pytest.mark.parametrize(
-    "entry",
-    [
-        AppliedObject(api_version="v1"),
-        AppliedObject(api_version="apps/v1", uid="u", taken_over=True),
-        AppliedObject(api_version="v1", certificate="daypass-door"),
-    ],
-    ids=["minimal", "taken over", "certificate"],
-)
-def test_an_entry_can_be_parsed_from_its_text(entry: AppliedObject) -> None:
-    assert AppliedObject.parse(entry.text()) == entry
-
-
-@pytest.mark.parametrize(
     ("entry", "exposed"),
     [('{"apiVersion": "v1"}', ""), ("[]", "{}"), ("{}", "{}")],
     ids=["exposed", "entry is a list", "entry without a version"],

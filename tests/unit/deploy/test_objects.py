@@ -29,12 +29,6 @@ def test_a_secret_diff_shows_which_keys_differ_and_no_value() -> None:
         assert value not in text
 
 
-def test_a_new_secret_is_not_shown_either() -> None:
-    text = object_diff(SECRET, None, secret(key="b2xk"))
-    assert "+  key: " in text
-    assert "b2xk" not in text
-
-
 def test_server_set_fields_are_no_difference() -> None:
     after = secret(key="a")
     after["metadata"] = {"name": "pair", "namespace": "daypass"}

@@ -272,33 +272,10 @@ def test_a_gate_keeps_its_name(old: str, new: str, name: str) -> None:
     require_same_names(openings(after), after)
 
 
-def test_a_listener_of_a_gates_gateway_is_at_its_gateway() -> None:
-    text = NAMED.replace("serving: {", "serving: {engine: envoy-gateway, gateway: infra/public, ")
-    text = text.replace(", gatewayLabels: {istio: serving}", "")
-    before = openings(config_of(text))
-    renamed = text.replace("serving: {", "models: {").replace("infra/public", "infra/public/https")
-    with raises(RenamedGateError, match="serving "):
-        require_same_names(before, config_of(renamed))
-    another = text.replace("serving: {", "models: {").replace("infra/public", "infra/publica")
-    require_same_names(before, config_of(another))
-
-
-@pytest.mark.parametrize(
-    "before", [None, {}, {"gates": 5}, {"gates": {"a": {}}}, {"gates": {"a": 5}}]
-)
-def test_a_name_that_is_not_known_refuses_nothing(before: Any) -> None:
-    require_same_names(before, config_of(NAMED))
-
-
 def test_before_the_first_apply_nothing_is_exposed() -> None:
     (line,) = widened(None, openings(config_of(CONFIG)))
     assert line.startswith("https://ekf.example.com/kubernetes ")
     check(line, reason="opens")
-
-
-def test_a_local_domain_exposes_nothing_in_a_cluster() -> None:
-    more = CONFIG.replace(EKF, f"{EKF}\n  here: {{host: localhost, front: envoy}}")
-    assert opened(CONFIG, more) == []
 
 
 def mark(name: str, key: str) -> Opens | None:
@@ -360,13 +337,6 @@ def test_a_section_that_cannot_be_read_is_not_known(name: str) -> None:
         lines = widened(before, after)
         assert lines
         assert name == "domains" or name in lines[0]
-
-
-def test_a_value_more_hides_nothing() -> None:
-    after = openings(config_of(CONFIG))
-    assert widened({**after, "new": 1}, {**after, "gates": {}}) == widened(
-        after, {**after, "gates": {}}
-    )
 
 
 def test_named_hosts_guard_less_than_a_gate_for_every_host() -> None:
@@ -502,9 +472,3 @@ def test_a_gate_that_refuses_what_passed_is_a_finding(name: str) -> None:
     assert finding.check == "refuses"
     check(finding.sentence, where, reason="refuses")
     assert found(new, new) == found(new, old) == []
-
-
-def test_a_gate_with_a_login_refuses_nothing_that_passed() -> None:
-    head = CONFIG[: CONFIG.index("gates:")]
-    gate = "gates: {default: {audience: gate.example.com, login: keep, hosts: ['*']}}\n"
-    assert found(head, head + gate) == found(None, head + gate) == []

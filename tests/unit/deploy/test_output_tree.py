@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass.deploy import repository as module
 from daypass.deploy.repository import OccupiedError, drifts, write
@@ -146,9 +145,3 @@ def test_a_kustomization_never_lists_a_missing_file(
     write(tmp_path, ONE)
     write(tmp_path, OTHER)
     write(tmp_path, ONE)
-
-
-def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with raises(DaypassError, match=r"file/deploy.*: Not a directory"):
-        write(tmp_path / "file" / "deploy", ONE)

@@ -80,10 +80,3 @@ def test_only_certificates_of_an_authority_are_copied() -> None:
         copied = authority_object(kind, "istio-system", "trust", text(pair, "ca.crt"))
         assert list(copied["data"]) == ["ca.crt"]
         assert authority_in(copied) == text(pair, "ca.crt")
-
-
-@pytest.mark.parametrize(
-    "document", [{}, {"data": None}, {"kind": "Secret", "data": {"ca.crt": "?"}}], ids=str
-)
-def test_an_object_without_an_authority_gives_none(document: dict[str, Any]) -> None:
-    assert authority_in(document) == ""

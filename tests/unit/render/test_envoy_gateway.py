@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from daypass._core.kubernetes.objects import Object
-from daypass.config import Config, ConfigError
+from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import gate_objects
-from support.messages import raises
 from support.rendered import config_of, only
 
 FACTS = ClusterFacts(issuer="https://kubernetes.default.svc")
@@ -26,22 +25,6 @@ gatePods: {{image: 'x/daypass:1'}}
 
 def objects(gate: str, **keys: str) -> list[Object]:
     return gate_objects(config(gate, **keys), FACTS)
-
-
-@pytest.mark.parametrize(
-    ("gate", "hint"),
-    [
-        ("gateway: infra/public, check: jwt", "check: review"),
-        ("check: review", "gateway: "),
-    ],
-    ids=["jwt", "no gateway"],
-)
-def test_unsupported_settings_are_rejected_with_an_alternative(gate: str, hint: str) -> None:
-    with raises(ConfigError) as refused:
-        config(gate)
-    (problem,) = refused.value.problems
-    assert hint in problem.hint
-    assert refused.value.exit_code == 2
 
 
 def test_it_never_fails_open() -> None:
@@ -64,11 +47,6 @@ def test_streams_of_the_whole_gateway_are_bounded() -> None:
         assert limit == {"connectionLimit": {"maxStreamDuration": written}}
     unbounded = only(objects("gateway: infra/public"), "ClientTrafficPolicy", "daypass-gate")
     assert "connection" not in unbounded["spec"]
-
-
-def test_no_reference_grant_is_needed_in_the_authorizer_namespace() -> None:
-    found = objects("gateway: daypass/public, check: review")
-    assert not [o for o in found if o["kind"] == "ReferenceGrant"]
 
 
 @pytest.mark.parametrize(

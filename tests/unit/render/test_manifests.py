@@ -12,18 +12,11 @@ from daypass._core.kubernetes.objects import Object
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, render_objects
-from daypass.render.names import DOOR_PAIR
-from daypass.render.prerequisites import prerequisite_notes, prerequisites
 from support.closure import assert_closed, identity
-from support.manifest_cases import CASES, FRONTS, OLD, THERE, Case
-from support.messages import check, raises
+from support.manifest_cases import CASES, FRONTS, OLD, Case
+from support.messages import raises
 from support.rendered import config_of, only
 
-MINIMAL = """\
-version: 1
-domains:
-  ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-tls}}
-"""
 NGINX = "host: a.example, front: ingress-nginx, tls: {secret: a}"
 
 
@@ -96,14 +89,6 @@ def test_any_domain_name_gives_unique_object_names() -> None:
     assert len(secrets) == len(certificates) == len(names) + 2
 
 
-def test_the_order_of_domains_does_not_matter() -> None:
-    lines = FRONTS.splitlines(keepends=True)
-    start, end = 2, next(i for i, line in enumerate(lines) if line.startswith("policy"))
-    serving = next(i for i, line in enumerate(lines) if line.startswith("  serving"))
-    moved = [*lines[:start], lines[serving], *lines[start:serving], *lines[serving + 1 : end]]
-    assert rendered("".join([*moved, *lines[end:]])) == rendered(FRONTS)
-
-
 def test_api_versions_depend_on_what_the_cluster_serves() -> None:
     old = {o["kind"]: o["apiVersion"] for o in rendered(FRONTS, served=OLD)}
     new = {o["kind"]: o["apiVersion"] for o in rendered(FRONTS, served=frozenset({"v1/Pod"}))}
@@ -144,26 +129,3 @@ def test_an_incomplete_config_is_rejected_with_a_hint(domain: str, fact: str) ->
         rendered(f"version: 1\ndomains:\n  a: {{{domain}}}\n")
     assert refused.value.hint
     assert refused.value.exit_code == 2
-
-
-def test_only_pods_that_are_rendered_need_credentials_of_a_registry() -> None:
-    pulls = "door: {pod: {imagePullSecrets: [{name: registry}]}}\n"
-    text = f"{MINIMAL}{pulls}gatePods: {{pod: {{imagePullSecrets: [{{name: other}}]}}}}\n"
-    assert "daypass/registry" in str(prerequisite_notes(config_of(text)))
-    assert "daypass/other" not in str(prerequisite_notes(config_of(text)))
-
-
-def test_prerequisites_are_listed() -> None:
-    lines = prerequisite_notes(CASES["fronts"].config)
-    check("\n".join(lines), reason="needs")
-    for words in (
-        "Secret daypass/daypass-door-tls",
-        "Secret istio-system/daypass-door-trust",
-        "ConfigMap daypass/daypass-door-trust",
-        "Secret daypass/ekf-tls",
-        'upstream-keepalive-connections: "0"',
-        "`daypass up`",
-    ):
-        assert [line for line in lines if words in line], words
-    # cert-manager creates the Secret.
-    assert not [n for n in prerequisites(config_of(THERE)) if n.name == DOOR_PAIR]

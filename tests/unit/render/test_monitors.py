@@ -46,10 +46,6 @@ def test_each_part_that_is_rendered_has_monitors_and_nothing_else_has() -> None:
     assert names(monitoring_objects(config)) == {"daypass-door"}
 
 
-def test_there_is_nothing_without_the_keys() -> None:
-    assert monitoring_objects(monitored(FRONTS)) == []
-
-
 def test_a_monitor_selects_the_pods_and_names_a_port_that_they_have() -> None:
     objects = CASES["metrics"].objects()
     deployments = {each["metadata"]["name"]: each for each in of_kind(objects, "Deployment")}

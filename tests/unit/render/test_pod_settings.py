@@ -9,11 +9,9 @@ import pytest
 
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
-from daypass.config.settings import amount
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, GATE, GATE_WATCH
-from daypass.render.prerequisites import prerequisite_notes
 from support.rendered import config_of, only
 
 CONFIG = """\
@@ -46,11 +44,6 @@ def rendered(door: str = "", gate: str = "") -> list[Object]:
 
 def key(value: Object) -> tuple[str, str, str]:
     return value["kind"], value["metadata"].get("namespace", ""), value["metadata"]["name"]
-
-
-def pod(objects: list[Object], name: str) -> dict[str, Any]:
-    spec: dict[str, Any] = only(objects, "Deployment", name)["spec"]["template"]["spec"]
-    return spec
 
 
 @pytest.mark.parametrize(
@@ -96,42 +89,8 @@ def test_no_selector_has_labels_of_the_config() -> None:
     assert not [each for each in found if "platform" in str(each) or "cost" in str(each)]
 
 
-@pytest.mark.parametrize(
-    ("chosen", "requests", "limits"),
-    [
-        ("", {"cpu": "100m", "memory": "128Mi"}, {"cpu": "2", "memory": "512Mi"}),
-        ("limits: {memory: 64Mi}", {"memory": "64Mi"}, {"memory": "64Mi"}),
-        ("requests: {cpu: 4}", {"cpu": 4}, {"cpu": 4}),
-        ("requests: {cpu: 1}, limits: {cpu: 1500m}", {"cpu": 1}, {"cpu": "1500m"}),
-        ("limits: {ephemeral-storage: 8Mi}", {"ephemeral-storage": "8Mi"}, {}),
-    ],
-)
-def test_a_default_makes_no_request_exceed_its_limit(
-    chosen: str, requests: dict[str, object], limits: dict[str, object]
-) -> None:
-    (container,) = pod(rendered(f"pod: {{resources: {{{chosen}}}}}"), DOOR)["containers"]
-    found = container["resources"]
-    assert requests.items() <= found["requests"].items()
-    assert limits.items() <= found["limits"].items()
-    assert found["requests"].keys() == found["limits"].keys()
-    assert all(
-        amount(found["requests"][it]) <= amount(found["limits"][it]) for it in found["limits"]
-    )
-
-
-def test_the_image_of_the_door_can_be_another_copy() -> None:
-    image = f"registry.example.com/envoy@sha256:{'0' * 64}"
-    (container,) = pod(rendered(f"image: '{image}'"), DOOR)["containers"]
-    assert container["image"] == image
-
-
 def test_settings_of_pods_change_no_config_inside_them() -> None:
     before, after = rendered(), rendered(SETTINGS, f"replicas: 5, {SETTINGS}")
     for name in (DOOR, GATE, GATE_WATCH):
         configs = [only(objects, "ConfigMap", name)["data"] for objects in (before, after)]
         assert configs[0] == configs[1]
-
-
-def test_a_pull_secret_is_listed_as_something_that_must_exist() -> None:
-    notes = prerequisite_notes(config(SETTINGS, SETTINGS))
-    assert [note.partition(":")[0] for note in notes].count("Secret daypass/registry") == 1

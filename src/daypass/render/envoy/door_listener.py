@@ -8,6 +8,7 @@ pod. When the API server is down, every door fails the probe and keeps respondin
 
 from daypass.config import Address
 from daypass.config.exposure import refusals
+from daypass.config.settings import Limits
 from daypass.render.envoy.door_routes import (
     CLIENT_ADDRESS,
     FRONT_SCHEME,
@@ -34,7 +35,7 @@ from daypass.render.envoy.replies import (
     plain_http_reply,
     status_replies,
 )
-from daypass.render.envoy.settings import DoorSettings, RateLimits
+from daypass.render.envoy.settings import DoorSettings
 from daypass.render.envoy.xds import (
     Json,
     duration,
@@ -174,7 +175,7 @@ def _http_filters(settings: DoorSettings) -> list[Json]:
     return filters
 
 
-def _rate_limits(limits: RateLimits) -> list[Json]:
+def _rate_limits(limits: Limits) -> list[Json]:
     source = {"key": "masked_remote_address"}
     by_source = {
         # An empty value gives each value seen its own bucket.

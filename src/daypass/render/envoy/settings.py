@@ -1,11 +1,11 @@
 """The values that Envoy's config is made of: every file, address and limit is decided."""
 
 from dataclasses import dataclass
-from typing import Self
 
-from daypass.config import Address, Config
+from daypass.config import Address
 from daypass.config.exposure import Exposure
 from daypass.config.gate import Gate
+from daypass.config.settings import Limits
 from daypass.rules.decision import Rules
 
 
@@ -29,22 +29,6 @@ class Upstream:
     address: Address
     authority_file: str
     server_name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimits:
-    """Requests per second at one Envoy: of each source, and of all sources together."""
-
-    per_source_per_second: int
-    requests_per_second: int
-
-    @classmethod
-    def of(cls, config: Config) -> Self:
-        """Return those of a config."""
-        return cls(
-            per_source_per_second=config.limits.per_source_per_second,
-            requests_per_second=config.limits.requests_per_second,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +71,7 @@ class DoorSettings:
     certificates: tuple[Certificate, ...]
     upstream: Upstream
     trusted_hops: int
-    rate_limits: RateLimits | None
+    rate_limits: Limits | None
     connections: int = 4096
     timeouts: Timeouts = Timeouts()
     https_hosts: tuple[str, ...] | None = None
@@ -123,8 +107,3 @@ class GateSettings:
     shards: int
     authorizer_socket: str = ""
     timeouts: Timeouts = Timeouts()
-
-
-def exposure_of(config: Config, hosts: tuple[str, ...]) -> Exposure:
-    """Return what a config publishes of the API server under these hosts."""
-    return Exposure(prefix=config.prefix, hosts=hosts)
