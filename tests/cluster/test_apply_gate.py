@@ -79,23 +79,6 @@ def test_it_is_applied_changes_nothing_the_second_time_and_is_removed_whole(
     assert left <= {("Namespace", "", "daypass")}
 
 
-def test_istios_gateway_gets_what_it_trusts_the_authorizer_by(cluster: Cluster) -> None:
-    apply(cluster, ISTIO.replace("audience:", "check: review, audience:"))
-    trusted = {("Secret", "daypass", GATE_PAIR), ("Secret", SPACE, GATE_TRUST)}
-    assert trusted <= named(everything(cluster))
-
-
-def test_a_login_narrows_the_backstop_to_tokens_of_the_cluster(cluster: Cluster) -> None:
-    apply(cluster, ISTIO)
-    apply(cluster, ISTIO.replace("audience:", "login: keep, audience:"))
-    assert ("EnvoyFilter", SPACE, GATE) in named(everything(cluster))
-    rules = cluster.get(AUTHORIZATION_POLICIES, GATE, SPACE)["spec"]["rules"]
-    assert [rule["when"][1]["key"] for rule in rules] == [
-        "request.headers[kubeflow-userid]",
-        "request.auth.claims[iss]",
-    ]
-
-
 def test_a_gate_is_changed_once_all_that_it_reads_is_published(cluster: Cluster) -> None:
     """Neither what has closed, nor what the watch of another version published in another form."""
     apply(cluster, ISTIO)

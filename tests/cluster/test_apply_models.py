@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,11 @@ from daypass._core.kubernetes.objects import Object, name_of
 from daypass.analysis.checks import find_if_possible
 from daypass.config import Config
 from daypass.deploy.apply import execute, wait_for_publication
-from daypass.deploy.objects import ObjectRef
-from daypass.deploy.openings import RenamedGateError
 from daypass.gate.publication import denials_config_map, shard_config_map
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter
-from daypass.kube.resources import CONFIG_MAPS
 from daypass.render.engines import engines_of
-from daypass.render.names import GATE, GATE_DENIED
+from daypass.render.names import GATE
 from daypass.rules.published import CLUSTER_SHARDS, NAMES
-from support.clusters import cluster_as
 from support.controlplane import ControlPlane
 from support.crds import install_gateway_api, install_istio, install_kserve
 from support.deadline import eventually
@@ -189,17 +185,6 @@ def test_a_route_for_anothers_model_is_reported_by_apply_and_fails_verify(
         (finding,) = (e for e in json.loads(out)["domains"]["ekf"] if e["check"] == "cluster")
         assert finding["level"] == "skipped"
         check(finding["fact"], "ways to models", reason="cluster")
-
-
-def test_a_language_model_with_routes_of_its_own_is_reported(cluster: Cluster) -> None:
-    own = llm_inference_service(LanguageModel(name="own", namespace="bob"))
-    own["spec"]["router"]["route"] = {"http": {"refs": [{"name": "mine"}]}}
-    group = llm_inference_service(LanguageModel(name="group", namespace="bob"))
-    group["spec"]["router"]["route"] = {"group": "a", "weight": 1}
-    with served(cluster, IRIS), there(cluster, own, group):
-        ((finding,),) = found(cluster).values()
-    assert finding.level is Level.WARNING
-    check(finding.sentence, "LLMInferenceService bob/own", "refs", reason="model-routes")
 
 
 def test_gateways_where_nobody_is_asked_are_reported(cluster: Cluster) -> None:
@@ -367,15 +352,6 @@ def test_a_login_that_may_call_every_model_is_a_finding_unless_it_is_meant(
         assert "model-sessions" not in found(at, meant)
 
 
-def test_what_the_user_may_not_list_is_named(plane: ControlPlane) -> None:
-    identity = plane.make_identity()
-    with closing(cluster_as(plane, identity.token)) as limited:
-        *_, finding = find_if_possible(limited, config_of(TWO))
-    assert finding.level is Level.SKIPPED
-    check(finding.fact, "Pods", "ClusterRoleBindings", f"InferenceServices of {KSERVE}",
-          reason=finding.check)  # fmt: skip
-
-
 def gates_objects(whole: dict[tuple[str, str, str], tuple[str, str]], gate: str) -> set[str]:
     """The objects of a gate at its gateway, and their versions."""
     return {
@@ -430,31 +406,3 @@ def test_an_apply_waits_until_every_gate_has_what_is_published(cluster: Cluster)
     remove(cluster)
     assert not [each for each in named(everything(cluster)) if each[2].startswith(f"{GATE}-cred")
                 and each[1] == "istio-system"]  # fmt: skip
-
-
-def test_a_gate_is_not_renamed(cluster: Cluster, folder: Path, run: Run) -> None:
-    apply(cluster, TWO)
-    before = everything(cluster)
-    renamed = TWO.replace("  serving:\n", "  models:\n")
-    with raises(RenamedGateError, match="serving"):
-        plan(cluster, renamed)
-    write(folder, renamed)
-    check(message_with(run(*QUICK_APPLY, "--yes", code=1)[1], "gates.serving"), reason="renamed")
-    assert everything(cluster) == before
-    refs = {ObjectRef.of(each.document).name for each in plan(cluster, TWO).changes}
-    assert f"{GATE}.serving" in refs
-
-
-def test_a_denial_holds_at_all_gates_and_names_them(
-    cluster: Cluster, folder: Path, run: Run
-) -> None:
-    apply(cluster, TWO)
-    write(folder, TWO)
-    uid = "00000000-0000-4000-8000-000000000001"
-    deny = ("gate", "deny", "--uid", uid, "--no-wait")
-    message = run(*deny)[1].partition(": ")[2]
-    check(message, "default, serving", reason="denied", hide=r"until \S+|(?<=UID )--\S+.*")
-    assert json.loads(run(*deny, "-o", "json")[0])["gates"] == ["default", "serving"]
-    write(folder, ONE)
-    assert "default" not in run(*deny, "--dry-run")[1]
-    cluster.delete(CONFIG_MAPS, GATE_DENIED, "daypass")  # an administrator's: `remove` keeps it

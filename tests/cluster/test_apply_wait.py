@@ -17,7 +17,7 @@ from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_gateway_api
 from support.deadline import eventually
 from support.deploying import clear, everything, prepare, write
-from support.messages import check, line_with, message_with
+from support.messages import check, message_with
 
 pytestmark = pytest.mark.usefixtures("cleared")
 
@@ -151,13 +151,6 @@ def test_a_certificate_of_cert_manager_is_awaited_copied_and_removed_with_its_se
     assert set(everything(cluster)) == before
 
 
-def test_without_waiting_apply_reports_the_copy_that_is_still_missing(play: Play, run: Run) -> None:
-    play(ISSUED)
-    message = message_with(run(*APPLY, "--no-wait")[1], "ConfigMap daypass/daypass-door-trust")
-    assert message.endswith(": daypass apply")
-    check(message, reason="not-copied")
-
-
 def test_apply_waits_until_a_changed_policy_is_in_force(
     plane: ControlPlane, play: Play, run: Run
 ) -> None:
@@ -175,15 +168,3 @@ def test_apply_waits_until_a_changed_policy_is_in_force(
     check(message_with(run(*APPLY)[1], "mode deny"), reason="progress")
     assert is_compiled()
     assert "mode deny" not in run(*APPLY)[1]  # nothing has changed, nothing is waited for
-
-
-def test_findings_of_verify_are_printed_and_exit_with_3(
-    plane: ControlPlane, play: Play, run: Run
-) -> None:
-    play(
-        EKF.replace("ekf.example.com", "ekf.invalid"),
-        status(plane, replicas=1, updatedReplicas=1, availableReplicas=1),
-    )
-    _, told = run("apply", "--yes", "--no-commit", "--timeout", "3s", code=3)
-    finding = line_with(told, "✗ name ")
-    check(finding, "ekf.invalid", reason="name")

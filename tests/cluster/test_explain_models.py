@@ -82,11 +82,6 @@ def test_what_exists_and_what_the_caller_may_use_is_found(env: Env) -> None:
     assert found == {Access("get", ours): True, Access("get", other): False}
 
 
-def test_a_component_is_that_of_its_model(env: Env) -> None:
-    found = find("a-b-predictor-c.example.com", cluster=env.cluster)
-    assert found == {Access("get", Model(INFERENCE, "c", "a-b")): True}
-
-
 def test_a_role_for_one_kind_is_none_for_another(env: Env) -> None:
     found = find("api.example.com", "/c/llama/v1", cluster=env.cluster)
     assert found == {Access("get", Model(LLM, "c", "llama")): False}

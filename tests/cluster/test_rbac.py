@@ -11,12 +11,9 @@ import pytest
 from tools.docs.pages import ROOT
 
 from cluster.test_rbac_apply import CASES as DEPLOYING
-from daypass._core.kubernetes.syntax import RBAC_GROUP
 from daypass.kube.resources import (
     CONFIG_MAPS,
-    ROLES,
 )
-from daypass.render.names import GATE_WATCH
 from support.admin_shell import AdminShell
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
@@ -180,31 +177,6 @@ def test_a_command_works_with_its_rules_and_reports_a_missing_one(
         "gate": ["daypass"],
     }
     assert_rights(shell, command, omitted, CASES[command], places)
-
-
-@pytest.mark.parametrize("command", ["identity create", "identity federate"])
-def test_a_user_who_may_not_list_namespaces_lets_the_gate_watch_by_naming_its_config(
-    shell: AdminShell, plane: ControlPlane, command: str
-) -> None:
-    (shell.folder / "gate.yaml").write_text(CONFIG)
-    rules = grants(rights(command), {"namespace": [shell.namespace], "gate": ["daypass"]})
-    without_list = [
-        (place, [{**rule, "verbs": [verb for verb in rule["verbs"] if place or verb != "list"]}
-                 for rule in found])
-        for place, found in rules
-    ]  # fmt: skip
-    look = {"apiGroups": [RBAC_GROUP], "resources": ["rolebindings"], "verbs": ["get"]}
-    file = kubeconfig_with(plane, shell.folder, [*without_list, (shell.namespace, [look])])
-
-    def create(*words: str, code: int = 0) -> str:
-        line = CASES[command].lines[0].format(namespace=shell.namespace).split()
-        return shell.run(*line, "--kubeconfig", str(file), *words, code=code)[1]
-
-    assert "may not list Namespaces" in create(code=3)
-    assert shell.cluster.find(ROLES, GATE_WATCH, shell.namespace) is None
-    assert "may not list Namespaces" not in create("--config", "gate.yaml")
-    assert shell.cluster.find(ROLES, GATE_WATCH, shell.namespace) is not None
-    assert "may not list Namespaces" not in create(code=3)
 
 
 @pytest.mark.parametrize("omitted", [None, *range(len(rights("up")))])

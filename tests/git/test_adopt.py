@@ -14,7 +14,6 @@ from support.ekf import (
     PATCH,
     PLACEHOLDER,
     RokDeploy,
-    add_hook,
     adopt,
     built_ingress,
     git,
@@ -94,27 +93,6 @@ def test_a_dry_run_shows_the_diff_and_changes_nothing(
         )
 
 
-def test_other_changed_and_staged_files_stay_out_of_the_commit(repository: Path) -> None:
-    (repository / "README.md").write_text("Changed.\n")
-    (repository / "new.yaml").write_text("a: 1\n")
-    git(repository, "add", "new.yaml")
-
-    assert adopt(repository, *DOOR, "--commit") == 0
-    assert git(repository, "show", "--format=", "--name-only").split() == [
-        "daypass.yaml", KUSTOMIZATION, f"{OVERLAY}/patches/daypass_door.yaml",
-    ]  # fmt: skip
-    assert git(repository, "status", "--porcelain").splitlines() == [" M README.md", "A  new.yaml"]
-
-
-def test_git_says_why_it_refuses_a_commit(
-    repository: Path, rok_deploy: RokDeploy, capsys: pytest.CaptureFixture[str]
-) -> None:
-    add_hook(repository, "pre-commit", "echo not on a Friday >&2; exit 1")
-    assert adopt(repository, *HOSTS, "--commit", "--apply") == 1
-    check(capsys.readouterr().err, "not on a Friday", reason="failed")
-    assert rok_deploy.calls == []
-
-
 def test_a_failed_rok_deploy_is_an_error_and_the_commit_stays(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -189,8 +167,6 @@ def write_patch(text: str) -> Callable[[Path], object]:
 OPERATION = '{"op": "replace", "path": "/spec/rules/0/host", "value": "a"}'
 REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "no patch": (lambda root: (root / EKF_PATCH).unlink(), HOSTS, EKF_PATCH),
-    "no JSON": (write_patch("- op: replace\n"), HOSTS, EKF_PATCH),
-    "an object": (write_patch("{}"), HOSTS, EKF_PATCH),
     "two hosts": (write_patch(f"[{OPERATION}, {OPERATION}]"), HOSTS, EKF_PATCH),
     "the host is elsewhere, too": (
         write_patch(f'[{{"op": "add", "path": "/x", "value": "a"}}, {OPERATION}]'), HOSTS, '"a"',

@@ -11,12 +11,12 @@ import pytest
 from daypass.cli import main
 from daypass.config import load
 from daypass.deploy.facts import read_facts
-from daypass.deploy.repository import SUBJECT_CHARACTERS, Checkout, GitError, commit_message, write
+from daypass.deploy.repository import Checkout, GitError, write
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_folders, render_tree
 from support.authority import Authority
 from support.deploying import BOTH, ONLY_EKF
-from support.ekf import add_hook, git, git_init
+from support.ekf import add_hook, git
 from support.messages import raises
 from support.programs import run
 from support.rendered import config_of
@@ -57,15 +57,6 @@ def git_lines(root: Path, *arguments: str) -> list[str]:
     return git(root, *arguments).splitlines()
 
 
-def snapshot(root: Path) -> tuple[str, str, str]:
-    """The state of the repository: HEAD, what is staged and what is not."""
-    return (
-        git(root, "rev-parse", "HEAD"),
-        git(root, "diff", "--cached"),
-        git(root, "status", "--porcelain", "--untracked-files=all"),
-    )
-
-
 def test_the_commit_has_the_rendered_files_and_the_config_and_lists_widenings(
     repository: Path,
 ) -> None:
@@ -78,20 +69,6 @@ def test_the_commit_has_the_rendered_files_and_the_config_and_lists_widenings(
     message = git(repository, "show", "-s", "--format=%B", "HEAD")
     assert message.startswith("Apply base, domains/ekf, domains/serving, policy\n")
     assert "\nOpens: https://ekf.example.com/kubernetes is published\n" in message
-    assert git_lines(repository, "status", "--porcelain") == []
-
-
-def test_an_unchanged_tree_is_not_committed(repository: Path) -> None:
-    write_and_commit(repository, BOTH)
-    before = snapshot(repository)
-    assert write_and_commit(repository, BOTH) is None
-    assert snapshot(repository) == before
-
-
-def test_withdrawing_a_domain_deletes_its_files_in_the_commit(repository: Path) -> None:
-    write_and_commit(repository, BOTH)
-    write_and_commit(repository, ONLY_EKF)
-    assert git_lines(repository, "ls-files", "deploy/domains/serving") == []
     assert git_lines(repository, "status", "--porcelain") == []
 
 
@@ -167,13 +144,6 @@ def begin_merge(root: Path) -> None:
     assert run("git", "-C", root, "merge", "theirs").returncode == 1
 
 
-def test_the_first_commit_of_a_repository_works(tmp_path: Path) -> None:
-    root = tmp_path / "new"
-    git_init(root)
-    assert write_and_commit(root, BOTH) is not None
-    assert git_lines(root, "status", "--porcelain") == []
-
-
 def test_files_that_the_config_names_are_committed_with_it(repository: Path) -> None:
     named = (repository / "keys" / "ca.crt", repository / "keys.json")
     named[0].parent.mkdir()
@@ -220,10 +190,3 @@ def test_a_file_that_no_clone_would_have_is_an_error(
     with raises(GitError, match=r"(?s)ca\.crt.*--no-commit", hide="(?s)\\n.*(?=\\nor commit)"):
         write_and_commit(repository, BOTH, named=(file,))
     assert "daypass.yaml" not in git_lines(repository, "ls-tree", "--name-only", "HEAD")
-
-
-def test_the_subject_is_never_longer_than_72_characters() -> None:
-    paths = [f"domains/domain-{number}/kustomization.yaml" for number in range(30)]
-    subject, *_ = commit_message(paths, ()).splitlines()
-    assert len(subject) <= SUBJECT_CHARACTERS
-    assert subject.endswith("...")

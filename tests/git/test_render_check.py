@@ -9,7 +9,7 @@ import pytest
 
 from daypass.cli import main
 from support.authority import Authority
-from support.deploying import BOTH, ONLY_EKF
+from support.deploying import BOTH
 from support.ekf import git
 from support.messages import check
 from support.tokens import Signer
@@ -51,23 +51,6 @@ def test_an_unstaged_file_is_drift_until_it_is_staged(
     assert main(CHECK) == 0  # as a pre-commit hook would run it
 
 
-def test_new_and_removed_files_are_drift(
-    rendered: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (rendered / "daypass.yaml").write_text(ONLY_EKF)
-    assert main(["render", "--directory", "deploy"]) == 0
-    git(rendered, "rm", "-q", "--cached", "deploy/base/service.yaml")
-    capsys.readouterr()
-    assert main(CHECK) == 3
-    out, stderr = capsys.readouterr()
-    assert "(daypass.yaml, deploy/...)" in stderr
-    check(stderr, reason="drift")
-    assert main([*CHECK, "-o", "json"]) == 3
-    found = json.loads(capsys.readouterr().out)
-    assert "".join(each["diff"] for each in found["files"]) == out
-    assert {"daypass.yaml", "deploy/base/service.yaml"} <= set(found["uncommitted"])
-
-
 AUTHORITY = "cluster: {certificateAuthority: ca.crt, keys: ../outside.json}\n"
 
 
@@ -92,13 +75,4 @@ def test_a_file_that_the_config_names_and_no_clone_has_is_drift(
     (rendered / "keys.json").write_text(Signer("k").jwks)
     (rendered / "daypass.yaml").write_text(BOTH + AUTHORITY.replace("../outside", "keys"))
     git(rendered, "add", "daypass.yaml", "keys.json")
-    assert main(CHECK) == 0
-
-
-def test_a_tree_outside_a_repository_is_compared_with_the_config_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "daypass.yaml").write_text(BOTH)
-    assert main(["render", "--directory", "deploy"]) == 0
     assert main(CHECK) == 0

@@ -68,9 +68,10 @@ def _of_others(config: Config) -> set[Identity]:
 
 
 def references(value: Object) -> set[Identity]:
-    """What an object refers to by name. Fails for a kind that this function does not know."""
+    """What an object refers to by name."""
     kind, here, _ = identity(value)
-    found = {(of, space or here, name) for of, space, name in _REFERENCES[kind](value)}
+    named = _REFERENCES[kind](value) if kind in _REFERENCES else ()
+    found = {(of, space or here, name) for of, space, name in named}
     for name, namespace in re.findall(r"outbound\|443\|\|([^.]+)\.([^.]+)\.svc", str(value)):
         found.add(("Service", namespace, name))
     return {
@@ -81,10 +82,6 @@ def references(value: Object) -> set[Identity]:
 
 _CLUSTER_WIDE = ("ValidatingAdmissionPolicy", "PriorityLevelConfiguration")
 Named = Iterator[tuple[str, str, str]]
-
-
-def _nothing(value: Object) -> Named:
-    yield from ()
 
 
 def _binding(value: Object) -> Named:
@@ -158,16 +155,11 @@ def _grant(value: Object) -> Named:
 
 
 _REFERENCES: dict[str, Callable[[Object], Named]] = {
-    "AuthorizationPolicy": _nothing,
     "BackendTLSPolicy": _refs,
-    "Certificate": _nothing,  # the config names its issuer
     "ClientTrafficPolicy": _refs,
-    "ClusterRole": _nothing,
     "ClusterRoleBinding": _binding,
-    "ConfigMap": _nothing,
     "Deployment": _deployment,
     "DestinationRule": _destination_rule,
-    "EnvoyFilter": _nothing,
     "FlowSchema": lambda value: iter(
         [("PriorityLevelConfiguration", "", value["spec"]["priorityLevelConfiguration"]["name"])]
     ),
@@ -177,20 +169,9 @@ _REFERENCES: dict[str, Callable[[Object], Named]] = {
         [("Deployment", "", value["spec"]["scaleTargetRef"]["name"])]
     ),
     "Ingress": _ingress,
-    "Namespace": _nothing,
-    "NetworkPolicy": _nothing,
-    "PodDisruptionBudget": _nothing,
-    "PodMonitor": _nothing,
-    "PriorityLevelConfiguration": _nothing,
-    "PrometheusRule": _nothing,
     "ReferenceGrant": _grant,
-    "Role": _nothing,
     "RoleBinding": _binding,
-    "Secret": _nothing,
     "SecurityPolicy": _refs,
-    "Service": _nothing,
-    "ServiceAccount": _nothing,
-    "ValidatingAdmissionPolicy": _nothing,
     "VirtualService": _virtual_service,
     "ValidatingAdmissionPolicyBinding": lambda value: iter(
         [("ValidatingAdmissionPolicy", "", value["spec"]["policyName"])]

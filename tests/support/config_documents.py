@@ -56,7 +56,6 @@ label_values = st.from_regex(LABEL_VALUE, fullmatch=True)
 empty_or_label_values = st.just("") | label_values
 label_maps = st.dictionaries(labels, empty_or_label_values, max_size=2)
 lifetimes = st.integers(600, 2**32)
-sizes = st.integers(1024, 65_536)
 ipv6: st.SearchStrategy[str] = (
     st.ip_addresses(v=6).map(str).filter(lambda text: not text.startswith("::ffff:"))
 )

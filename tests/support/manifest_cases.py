@@ -170,7 +170,8 @@ gates:
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
 
-# A whole Gateway and two listeners of another one, next to a gateway of Istio, with one authorizer.
+# A whole Gateway and two listeners of another one, next to a gateway of Istio, with one authorizer,
+# and everything that a monitoring system can have but the dashboard.
 ENGINES = """\
 version: 1
 cluster: {issuer: 'https://kubernetes.default.svc'}
@@ -199,7 +200,6 @@ gates:
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
 
-# Everything that a monitoring system can have but the dashboard, of two kinds of gateways.
 METRICS = f"""\
 {ENGINES}metrics:
   prometheusNamespaces: [monitoring]
@@ -222,7 +222,6 @@ CASES = {
     "envoy-gateway": Case(text=ENVOY_GATEWAY),
     "fronts": Case(text=FRONTS),
     "gates": Case(text=GATES),
-    "gates-of-two-engines": Case(text=ENGINES),
     "istio": Case(text=ISTIO),
     "login": Case(text=LOGIN),
     "metrics": Case(text=METRICS),

@@ -80,7 +80,7 @@ def test_the_probe_port_is_not_exposed_by_the_service() -> None:
 
 
 def test_gate_roles_cannot_read_secrets() -> None:
-    for case in ("envoy-gateway", "istio", "login", "gates", "gates-of-two-engines"):
+    for case in ("envoy-gateway", "istio", "login", "gates", "metrics"):
         for value in CASES[case].objects():
             for rule in value.get("rules", ()):
                 assert "secrets" not in rule["resources"]
@@ -210,12 +210,12 @@ def test_it_may_watch_the_models_that_some_gate_authorizes_and_no_others() -> No
     assert rules("gates") == [
         {"apiGroups": ["serving.kserve.io"], "resources": models, "verbs": ["list", "watch"]}
     ]
-    assert rules("gates-of-two-engines") == rules("envoy-gateway") == []
+    assert rules("metrics") == rules("envoy-gateway") == []
 
 
 def test_the_gateways_of_all_gates_that_review_reach_its_port_and_verify_it() -> None:
     def gateways(case: str) -> set[str]:
-        (first,) = only(CASES[case].objects(), "NetworkPolicy", GATE)["spec"]["ingress"]
+        first, *_ = only(CASES[case].objects(), "NetworkPolicy", GATE)["spec"]["ingress"]
         peers = [each["namespaceSelector"]["matchLabels"] for each in first["from"]]
         return {each["kubernetes.io/metadata.name"] for each in peers}
 
@@ -226,8 +226,8 @@ def test_the_gateways_of_all_gates_that_review_reach_its_port_and_verify_it() ->
     both = {"istio-system", "istio-ingress"}
     assert gateways("gates") == both
     assert copies("gates") == {("Secret", each) for each in both}
-    assert gateways("gates-of-two-engines") == {"envoy-gateway-system", "istio-system"}
-    assert copies("gates-of-two-engines") == {("Secret", "istio-system"), ("ConfigMap", "daypass")}
+    assert gateways("metrics") == {"envoy-gateway-system", "istio-system"}
+    assert copies("metrics") == {("Secret", "istio-system"), ("ConfigMap", "daypass")}
 
 
 @pytest.mark.parametrize("process", [authorizer_objects, watcher_objects])
