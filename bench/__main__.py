@@ -28,8 +28,6 @@ NAMES = (
     "models",
     "junk",
     "hostile",
-    "identity",
-    "inventory",
 )
 
 
