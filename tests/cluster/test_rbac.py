@@ -25,6 +25,7 @@ from support.restricted_users import kubeconfig_with
 from support.rights import (
     OBJECTS,
     PAGE,
+    SAME,
     Case,
     assert_rights,
     forget_default_rights,
@@ -206,7 +207,7 @@ def test_up_sees_revocations_with_its_rules_and_reports_a_missing_one(
 def test_each_section_of_the_page_is_tried() -> None:
     sections = re.findall(r"^## daypass (.*)", (ROOT / PAGE.path).read_text(), re.M)
     programs = {"gate watch", "gate serve"}  # in test_rbac_gate.py
-    assert {*sections, "identity show"} == {*CASES, *DEPLOYING, "up", *programs}
+    assert {*sections, *SAME} == {*CASES, *DEPLOYING, "up", *programs}
 
 
 def test_each_block_of_the_page_can_be_applied(plane: ControlPlane) -> None:

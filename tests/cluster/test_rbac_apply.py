@@ -56,6 +56,7 @@ CASES = {
             "diff --config fronts.yaml",
         ),
         code=3,
+        held=("delete", "get /openid/v1/jwks"),
     ),
     # What controls the flow of requests is in every config, so it is never deleted here.
     "apply": Case(
