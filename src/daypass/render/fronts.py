@@ -192,7 +192,7 @@ class IngressNginxFront(ControllerFront[IngressNginxDomain]):
     warning: ClassVar = (
         "ingress-nginx was retired in March 2026, and gets no security fixes",
         "to move the door to another ingress or gateway, see "
-        + docs_page("how-to/leave-ingress-nginx.md"),
+        + docs_page("how-to/ingresses/ingress-nginx.md"),
     )
 
     def objects(self) -> list[Object]:

@@ -21,7 +21,7 @@ def test_the_config_is_as_the_options_say(
     assert main(["init", str(folder), *WORDS, "--audience", "gate.example.com"]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    check(err, "daypass apply", "leave-ingress-nginx.md", reason="next")
+    check(err, "daypass apply", "ingress-nginx.md", reason="next")
     config = load(folder / "daypass.yaml")
     assert {name: each.host for name, each in config.domains.items()} == {"ekf": "ekf.example.com"}
     assert config.policy is not None
