@@ -1,19 +1,22 @@
 """The client: exchanges a long-lived ServiceAccount token for short-lived, audience-bound ones.
 
-- `credentials`: `Credentials`, the public class.
-- `credentials_source`, `config`: where credentials are read from, checked and read again.
-- `subject_token`: the token that is exchanged, and where it comes from.
-- `token_source`: a cold call, step by step. `key_state`: when a token is refreshed, and by which
-  caller; `token` has the times. `retry`: which failures are retried, and when.
-- `shared_cache`, `exchange_lock`: tokens on disk, for all processes of a user.
-- `exchange`: one exchange: subject token, TokenRequest, response.
-- `door`: the URL of a door, and the TokenRequest that is sent to it.
-- `transport`, `http1`: one HTTP request on a connection of its own.
-- `error_mapping`, `errors`: why an exchange failed, and the next step.
+The library's users and all commands of clients call it. It always verifies TLS, follows no
+redirect, and quotes no response before tokens are removed from it. It needs only `_core`,
+`rules.reasons` and the standard library, so its import is cheap; what a cached token imports has no
+dataclasses. It knows a door, an identity and TokenRequest, and no Kubernetes client.
 
-It needs only `_core`, the gate's reasons (`rules.reasons`) and the standard library, so its import
-is cheap for any program. It does not know domains and policies (`config` of daypass.yaml), nor
-Kubernetes clients (`kube`): only a door, an identity and TokenRequest. What a cached token imports
-has no dataclasses. It always verifies TLS, follows no redirect, and quotes no response before
-tokens are removed from it.
+`Credentials.token()` for an audience without a cached token:
+
+1. `TokenSource.get` finds no fresh token in memory: `KeyState.join` decides under a lock whether
+   this caller exchanges or waits for another one.
+2. `ReloadingConfig` reads the credentials again if they have changed (`credentials_source`).
+3. With a `SharedTokenCache`, `ExchangeLock.token_or_lock` locks the entry on disk, or returns a
+   token that another process has stored.
+4. `exchange` gets the subject token (`subject_token`), and builds a TokenRequest (`door`) that is
+   bound to the Secret which that token names.
+5. `transport.send` connects, over a proxy if need be, and sends; `http1` reads the response.
+6. `read_token_response` checks it; `explain_refusal` and `explain_transport` turn a failure into an
+   error with a next step. `retry.repeat` repeats after temporary ones until the deadline.
+7. `SharedTokenCache.store` keeps the token; `KeyState.complete` and `InFlight.finish` hand it to
+   the callers that wait.
 """
