@@ -27,7 +27,6 @@ NAMES = (
     "review",
     "models",
     "junk",
-    "hostile",
 )
 
 

@@ -77,7 +77,6 @@ def _stamp(name: str) -> str:
         (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines()
          if line.startswith("model name")), platform.machine(),
     )  # fmt: skip
-    machine = f"{os.cpu_count()} cores ({cpu}), Linux {platform.release()}"
-    python = f"Python {platform.python_version()}"
+    machine = f"{os.cpu_count()} cores ({cpu})"
     day = f"{datetime.now(UTC):%Y-%m-%d}"
-    return f"`{name}`, {day}: {machine}, {python}."
+    return f"`{name}`, {day}: {machine}."

@@ -8,7 +8,6 @@ of an exchange of the bot.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -204,24 +203,3 @@ def test_the_rendered_audit_policy_logs_what_is_needed_and_no_bodies(
     assert resources == {("serviceaccounts", "Metadata"), ("secrets", "Metadata")}
     assert not [it for it in story.audit if "requestObject" in it or "responseObject" in it]
     assert story.bot.token.reveal() not in json.dumps(story.audit)
-
-
-def test_an_exception_for_the_door_lets_a_rule_alert_on_requests_past_it(story: Story) -> None:
-    """The rule alerts on TokenRequests of users that are no part of Kubernetes."""
-    page = (ROOT / "docs/reference/logs.md").read_text()
-    assert "kubernetes.audit.peer = ips[ips.size() - 1]" in page  # what the pipeline adds
-    assert re.search(r'^and not kubernetes\.audit\.peer: \("[\d.]+" or "[\d.]+"\)$', page, re.M)
-    seen = [it for it in story.audit if it["objectRef"].get("subresource") == "token"]
-    seen = [it for it in seen if is_alerting(it["user"]["username"])]
-    assert len(seen) == 3
-    peers = [(it["sourceIPs"][-1], it) for it in seen]
-    (alert,) = [event for peer, event in peers if peer not in DOOR]
-    assert alert["annotations"][ISSUED] == f"JTI={story.bypassed}"
-    assert DOOR & {*alert["sourceIPs"]}  # so an exception for any of these would hide it
-
-
-def is_alerting(user: str) -> bool:
-    """Whether Elastic's rule would alert: it leaves out kube-system and parts of Kubernetes."""
-    return not user.startswith(
-        ("system:kube-", "system:node:", "system:serviceaccount:kube-system:")
-    )
