@@ -1,8 +1,8 @@
 """From a config to what runs: Kubernetes manifests, Envoy's config, and the admission policy.
 
 `deploy`, `local` and `daypass render` call it. It is pure: the same input gives the same bytes,
-which golden tests hold. Nothing here talks to a cluster, opens a socket or starts a process. Two
-modules read files: `cluster_facts` those that a config names, and `monitoring` two of the package.
+which golden tests hold. Nothing here talks to a cluster, opens a socket or starts a process. Only
+`monitoring` reads files, two of the package.
 
 A config on its way to Envoy, by `daypass apply` or `daypass up`:
 
