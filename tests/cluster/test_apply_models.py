@@ -174,13 +174,11 @@ def test_a_route_for_anothers_model_is_reported_by_apply_and_fails_verify(
     with served(cluster, IRIS), there(cluster, THEIRS):
         message = message_with(run(*QUICK_APPLY, "--dry-run")[1], "VirtualService bob/mine")
         check(message, "alice/iris", "Gateway kubeflow/kubeflow-gateway", reason="model-routes")
-        planned = json.loads(run(*QUICK_APPLY, "--dry-run", "-o", "json")[0])
-        (told,) = (each["fact"] for each in planned["findings"] if each["check"] == "model-routes")
-        assert told in message
         at = ("--kubeconfig", str(plane.kubeconfig))
         out, _ = run("verify", "ekf", *at, "-o", "json", code=3)
         (finding,) = (e for e in json.loads(out)["domains"]["ekf"] if e["check"] == "model-routes")
-        assert (finding["level"], finding["fact"]) == ("failure", told)
+        assert finding["level"] == "failure"
+        assert finding["fact"] in message
         out, _ = run("verify", "ekf", "-o", "json", code=3)
         (finding,) = (e for e in json.loads(out)["domains"]["ekf"] if e["check"] == "cluster")
         assert finding["level"] == "skipped"

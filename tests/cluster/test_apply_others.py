@@ -66,9 +66,6 @@ def test_apply_and_diff_name_a_route_that_uses_the_prefix_already(
     assert THEIR_INGRESS not in run(*QUICK_APPLY, "--yes")[1]
     with somebody_elses_route(plane):
         assert message_with(run("diff")[1], THEIR_INGRESS) == warning
-        found = json.loads(run("diff", "--output", "json")[0])["cluster"]["findings"]
-        (line,) = (each["fact"] for each in found if each["check"] == "collisions")
-        assert_taken(line)
     assert THEIR_INGRESS not in run("diff")[1]
 
 
@@ -125,9 +122,6 @@ def test_apply_diff_and_verify_warn_of_host_names_that_bypass_the_gate(
         assert "Gateway istio-system/public" in told
         assert "serving.example.com" in told
         assert "gates.default.hosts: ['*']" in hint
-        planned = json.loads(run(*QUICK_APPLY, "--dry-run", "--output", "json")[0])
-        facts = [each["fact"] for each in planned["findings"] if each["check"] == "gate-hosts"]
-        assert facts == [told]
         assert told in run("diff", code=3)[1]
         found = verified("gate-hosts", "--kubeconfig", str(plane.kubeconfig))
         assert (found["level"], found["fact"]) == ("warning", told)
@@ -153,8 +147,7 @@ def test_namespaces_whose_tokens_a_gate_refuses_are_listed_as_long_as_it_does(
     for namespace in (watched, elsewhere, labelled, without):
         cluster.apply(account_objects(IdentityName(namespace=namespace, name="bot"))[0])
     write(folder, f"{BOTH}{GATE}")
-    planned = json.loads(run(*QUICK_APPLY, "--dry-run", "-o", "json")[0])
-    (fact,) = (each["fact"] for each in planned["findings"] if each["check"] == "refused")
+    fact = message_with(run(*QUICK_APPLY, "--dry-run")[1], without)
     assert [each in fact for each in (without, labelled, elsewhere, watched)] == [True] * 3 + [
         False
     ]

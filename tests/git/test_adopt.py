@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from support.ekf import (
     FOLDERS,
     PATCH,
     PLACEHOLDER,
-    RokDeploy,
     adopt,
     built_ingress,
     git,
@@ -30,21 +28,10 @@ HOSTS = ("hosts", "--ekf-host", "ekf.example.com")
 DOOR = ("door", "--ekf-host", "ekf.example.com")
 
 
-@pytest.fixture
-def rok_deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RokDeploy:
-    """A rok-deploy that comes first in PATH."""
-    return put_first(RokDeploy(tmp_path / "bin"), monkeypatch)
-
-
-def put_first(program: RokDeploy, monkeypatch: pytest.MonkeyPatch) -> RokDeploy:
-    monkeypatch.setenv("PATH", f"{program.folder}{os.pathsep}{os.environ['PATH']}")
-    return program
-
-
 def test_one_command_does_the_procedure_of_the_guide(
-    repository: Path, rok_deploy: RokDeploy, capsys: pytest.CaptureFixture[str]
+    repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert adopt(repository, *HOSTS, "--commit", "--apply") == 0
+    assert adopt(repository, *HOSTS, "--commit") == 0
 
     assert git(repository, "show", "--format=", "--unified=0", "HEAD").splitlines()[4:] == [
         "@@ -5 +5 @@",
@@ -53,15 +40,13 @@ def test_one_command_does_the_procedure_of_the_guide(
     ]
     assert git(repository, "log", "-1", "--format=%B").strip() == MESSAGE
     assert git(repository, "status", "--porcelain") == ""
-    assert rok_deploy.calls == [(str(repository), f"--apply {OVERLAY}")]
     assert built_ingress(repository)["spec"]["rules"][0]["host"] == "ekf.example.com"
 
     before = git(repository, "rev-parse", "HEAD")
-    capsys.readouterr()
-    assert adopt(repository, *HOSTS, "--commit", "--apply") == 0
+    assert f"kubectl apply --server-side -k {OVERLAY}" in capsys.readouterr().err
+    assert adopt(repository, *HOSTS, "--commit") == 0
     check(capsys.readouterr().err, reason="unchanged")
     assert git(repository, "rev-parse", "HEAD") == before
-    assert len(rok_deploy.calls) == 2  # the committed state is applied again
 
 
 def test_each_domain_changes_one_line(repository: Path) -> None:
@@ -80,7 +65,7 @@ def test_each_domain_changes_one_line(repository: Path) -> None:
 def test_a_dry_run_shows_the_diff_and_changes_nothing(
     repository: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert adopt(repository, *words, "--dry-run", "--commit", "--apply") == 0
+    assert adopt(repository, *words, "--dry-run", "--commit") == 0
     shown = capsys.readouterr().out
     assert git(repository, "status", "--porcelain") == ""
 
@@ -91,17 +76,6 @@ def test_a_dry_run_shows_the_diff_and_changes_nothing(
         assert sorted(line for line in changed if line.startswith(mark)) == sorted(
             line for line in shown.splitlines() if line.startswith(mark)
         )
-
-
-def test_a_failed_rok_deploy_is_an_error_and_the_commit_stays(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    put_first(RokDeploy(tmp_path / "broken", code=7), monkeypatch)
-    assert adopt(repository, *HOSTS, "--commit", "--apply") == 1
-    stderr = capsys.readouterr().err
-    check(stderr, " 7", f"rok-deploy --apply {OVERLAY}", reason="failed", hide="main [0-9a-f]+")
-    assert git(repository, "log", "-1", "--format=%s").strip() == MESSAGE
 
 
 def test_the_ingress_to_the_api_server_is_taken_out_of_service(repository: Path) -> None:

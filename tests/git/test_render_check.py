@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -63,12 +62,11 @@ def test_a_file_that_the_config_names_and_no_clone_has_is_drift(
     assert main(["render", "--directory", "deploy"]) == 0
     git(rendered, "add", "deploy", "daypass.yaml")
     capsys.readouterr()
-    assert main([*CHECK, "-o", "json"]) == 3
-    found = json.loads(capsys.readouterr().out)
-    assert found == {"files": [], "uncommitted": ["../outside.json", "ca.crt"]}
+    assert main(CHECK) == 3
+    assert "not committed: ../outside.json, ca.crt" in capsys.readouterr().err
     (rendered / ".git/info/exclude").write_text("ca.crt\n")
-    assert main([*CHECK, "-o", "json"]) == 3
-    assert json.loads(capsys.readouterr().out)["uncommitted"] == ["../outside.json", "ca.crt"]
+    assert main(CHECK) == 3
+    assert "not committed: ../outside.json, ca.crt" in capsys.readouterr().err
     git(rendered, "add", "--force", "ca.crt")
     assert main(CHECK) == 3
     check(capsys.readouterr().err, "../outside.json", reason="drift")

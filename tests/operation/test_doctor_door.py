@@ -11,11 +11,10 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED
 from daypass.config.settings import Policy
 from support.controlplane import ControlPlane
-from support.deadline import eventually
 from support.doctor import examine, failed
 from support.identities import Identity
 from support.policies import prepare
-from support.up import Up, up_config
+from support.up import Up
 
 AUDIENCE = "gate.example.com"
 LIMIT_SECONDS = 10 + 2
@@ -47,23 +46,6 @@ def test_the_policy_refuses_another_audience_by_name(tmp_path: Path, file: Path)
     assert failed(found) == ["exchange"]
     assert "policy" in found["exchange"]["fact"]
     assert AUDIENCE in found["exchange"]["fact"]
-
-
-def test_a_door_that_limits_requests_is_told_from_one_that_is_down(
-    tmp_path: Path, plane: ControlPlane, bot: Identity
-) -> None:
-    limits = "{requestsPerSecond: 1, perSourcePerSecond: 1}"
-    file = tmp_path / "bot.json"
-    with Up(tmp_path, up_config(plane, limits=limits)) as up:
-        write_credentials(file, up, bot, audience=AUDIENCE)
-        found = eventually(
-            "it is limited", lambda: it if failed(it := examine(tmp_path, file)) else None
-        )
-        assert (problem := failed(found)) in (["door"], ["exchange"])
-        assert "429" in found[problem[0]]["fact"]
-    down = examine(tmp_path, file)
-    assert failed(down) == ["connection"]
-    assert "refuses connections" in down["connection"]["fact"]
 
 
 def test_an_api_server_that_hangs_takes_ten_seconds_at_most(

@@ -197,15 +197,6 @@ def test_identities_are_found_that_expire_are_overdue_or_unused(
     assert levels.items() >= {"unused": "warning", "deadline": "warning"}.items()
 
 
-def test_a_certificate_that_soon_expires_is_found(run: Run, cluster: Cluster) -> None:
-    certificate(cluster, "daypass", "ekf-tls", 3)
-    try:
-        found = look(run, code=3)
-        assert (checks(found), found["domains"][0]["days"]) == (["certificate"], 3)
-    finally:
-        certificate(cluster, "daypass", "ekf-tls", 71)
-
-
 class Timeless(httpx2.BaseTransport):
     """Passes requests on, and hides the time of the API server."""
 
@@ -219,14 +210,6 @@ class Timeless(httpx2.BaseTransport):
 
     def close(self) -> None:
         self._inner.close()
-
-
-def test_the_clock_of_this_machine_may_be_wrong(healthy: ControlPlane) -> None:
-    clock = FakeClock(SYSTEM_CLOCK.unix() + 700)
-    with closing(Cluster(admin_access(healthy), clock=clock)) as ahead:
-        found = read_cluster(ahead, config_of(CONFIG))
-    failures = {each.check for each in found.findings if each.level is Level.FAILURE}
-    assert failures <= {"deadline"}
 
 
 @pytest.mark.parametrize(("later_seconds", "check"), [(30, ""), (540, "closing"), (700, "closed")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,20 +45,3 @@ def test_what_runs_has_identities_and_what_has_ended_is_found(up: Up) -> None:
     up.end()
     (finding,) = status(up, code=3)["findings"]
     assert (finding["check"], finding["hint"]) == ("up", "daypass up")
-
-
-def test_watch_draws_again_until_ctrl_c(up: Up) -> None:
-    environment = {**os.environ, "XDG_STATE_HOME": str(up.folder / "state")}
-    with subprocess.Popen(
-        [*DAYPASS, "-w", "-o", "json"], cwd=up.folder, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["findings"] == []
-        up.end()
-        (finding,) = json.loads(process.stdout.readline())["findings"]
-        assert finding["check"] == "up"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-        assert process.stderr is not None
-        assert process.stderr.read() == ""

@@ -154,14 +154,6 @@ def test_a_token_leads_to_the_client_that_obtained_it_and_to_all_that_used_it(
     assert {line["jti"] for line in found["others"]} == {story.renewed, story.bypassed}
 
 
-def test_a_second_address_is_named_as_such(story: Story, run: Run) -> None:
-    out, _ = run(story.jti, *story.files)
-    (thief,) = [line for line in out.splitlines() if line.strip().startswith(f"{THIEF}:")]
-    (bot,) = [line for line in out.splitlines() if line.strip().startswith(f"{BOT}:")]
-    assert "not obtained there" in thief
-    assert "not obtained there" not in bot
-
-
 def test_a_request_at_door_or_gate_leads_to_its_token(story: Story, run: Run) -> None:
     door, _, gate, *_ = traced(run, story.jti, story)["lines"]
     for request in (door["request"], gate["request"]):

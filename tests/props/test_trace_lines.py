@@ -8,8 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.trace.events import read_event
-from daypass.trace.lines import Skipped, objects_in
+from daypass.trace.events import Skipped, objects_in, read_event
 from daypass.trace.search import Logs
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -132,24 +131,3 @@ def build(root: Path, folder: str) -> list[dict[str, Any]]:
 def built_ingress(root: Path, domain: str = "ekf") -> dict[str, Any]:
     (ingress,) = build(root, FOLDERS[domain])
     return ingress
-
-
-class RokDeploy:
-    """A `rok-deploy` that writes down where and with what it was called, and ends with `code`."""
-
-    def __init__(self, folder: Path, code: int = 0) -> None:
-        folder.mkdir()
-        self._log = folder / "calls"
-        program = folder / "rok-deploy"
-        program.write_text(
-            f'#!/bin/sh\nprintf "%s|%s\\n" "$PWD" "$*" >> {self._log}\necho applying\nexit {code}\n'
-        )
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        self.folder = folder
-
-    @property
-    def calls(self) -> list[tuple[str, str]]:
-        if not self._log.exists():
-            return []
-        lines = self._log.read_text().splitlines()
-        return [(where, words) for where, _, words in (line.partition("|") for line in lines)]

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from daypass import cli
-from daypass.cli.error_data import data_format
+from daypass.cli import data_format
 
 FILES = {"render": "--directory"}
 """Options next to which -o names the format of files. Nothing goes to stdout, or a diff."""
@@ -24,11 +24,11 @@ def mistakes_in(words: Sequence[str], code: int | None, out: str) -> str:
     if command is None or "--help" in words or not output:
         return ""
     options = {word.partition("=")[0] for word in words}
-    if FILES.get(command) in options and not (output == "json" and "--check" in options):
+    if FILES.get(command) in options:
         return ""
     if not out:
         return f"{command}: it printed nothing" if code in (0, 3) else ""
-    return _mistake(command, output, out, many="--watch" in words)
+    return _mistake(command, output, out, many=False)
 
 
 def error_mistakes_in(words: Sequence[str], err: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.findings import Finding, Level
 from daypass.local.stack import LocalStack
-from daypass.testing.running import stack as running_stack
+from daypass.testing import stack as running_stack
 from daypass.verification.target import GateTarget, VerificationTarget, target_of_url
 from daypass.verification.verify import Verifier
 from support.authority import Authority

@@ -20,6 +20,10 @@ import sys
 
 from daypass.cli.console import flush_stderr, log, write
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 GROUPS = {
     "tokens for clients": ("token", "run", "agent", "kubeconfig", "exec-credential", "doctor"),
     "identities, and what their tokens may do": ("identity", "gate"),
@@ -104,11 +108,23 @@ def _report(error: Exception, words: list[str]) -> int:
             reason="bug",
         )
     hint = with_options(error.hint)
-    from daypass.cli.error_data import write_error
+    if output := data_format(words):
+        from daypass.cli.output import write_error
 
-    if not write_error(words, error, hint):
+        write_error(error, hint, output)
+    else:
         log(error.fact, hint, level="failure")
     return error.exit_code
+
+
+def data_format(words: Sequence[str]) -> str:
+    """Return `json` or `yaml` if a command line names it as its output, or else nothing."""
+    import re
+
+    end = words.index("--") if "--" in words else len(words)
+    joined = "\0".join(("", *words[:end]))  # no word contains NUL
+    *_, output = re.findall(r"\0(?:-o[\0=]?|--output[\0=])([^\0]+)", joined) or ("",)
+    return output if output in ("json", "yaml") else ""
 
 
 def with_options(hint: str) -> str:

@@ -11,7 +11,7 @@ from daypass._core.findings import exit_code
 from daypass._core.hints import command, docs_page, kubectl
 from daypass.cli import deployment, options
 from daypass.cli.console import log, log_waiting
-from daypass.cli.output import confirm, write_changes, write_result
+from daypass.cli.output import confirm, write_changes
 
 if TYPE_CHECKING:
     from daypass.deploy.plan import ApplyPlan
@@ -30,7 +30,6 @@ open now needs confirmation. What is no longer in the config is removed. If it w
 it again. See
 {docs_page("how-to/apply.md")}
 """
-OUTPUT = deployment.PlanOutput
 _POLICY_KINDS = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 
@@ -44,7 +43,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--no-commit", action="store_true", help="write the tree, but don't commit")
     options.add_wait(parser, "wait for the rollout, then verify the door, which is the default")
     parser.add_argument("--no-verify", action="store_true", help="wait for the rollout only")
-    options.add_output(parser)
     options.add_cluster(parser)
 
 
@@ -70,11 +68,8 @@ def run(args: Namespace) -> int:
 
 
 def _show(args: Namespace, plan: ApplyPlan) -> None:
-    if args.output == "text":
-        shown = deployment.diffs(plan, whole=bool(args.dry_run))
-        write_changes(shown + deployment.overview(plan, args.dry_run))
-    else:  # has the diffs of new objects, too
-        write_result(args, deployment.plan_output(plan))
+    shown = deployment.diffs(plan, whole=bool(args.dry_run))
+    write_changes(shown + deployment.overview(plan, args.dry_run))
     log(f"{plan.state.cluster.connection.server}: {deployment.counts(plan)}")
     for need in plan.missing:
         name = deployment.name_of_need(need)

@@ -4,20 +4,16 @@
 for each, then `:` and a directive. Candidates and directives are those of cobra, so that kubectl
 completes `kubectl daypass` too: its plugins have a program `kubectl_complete-NAME` for that.
 
-Everything is derived from the parsers. The metavar of an argument tells what it holds: FILE, DIR,
-PATH and (of `trace`) WHAT a file; CONTEXT, DOMAIN, GATE, NS and SA a name of that kind, and so the
-argument NAME.
+Everything is derived from the parsers; no file is read, and no cluster is asked. The metavar of an
+argument tells what it holds: FILE, DIR, PATH and (of `trace`) WHAT a file.
 """
 
 import argparse
 import io
-import os
 import re
 import sys
-from collections.abc import Mapping
-from contextlib import closing, redirect_stderr, suppress
+from contextlib import redirect_stderr, suppress
 from importlib import import_module
-from threading import Thread
 from typing import Any
 
 from daypass import cli
@@ -30,15 +26,10 @@ EPILOG = """examples:
   daypass completion zsh > ~/.zfunc/_daypass            (with ~/.zfunc in fpath, before compinit)
   daypass completion fish > ~/.config/fish/completions/daypass.fish
 
-It completes identities, namespaces, domains and contexts too. A cluster gets a second to answer,
-and no credential plugin runs for it.
+It completes commands, options, their values, and files.
 """
 FILES, NOTHING_ELSE = 0, 4
 """The shell completes files; nothing but the candidates."""
-CLUSTER_SECONDS = 1.0
-CONFIG_BYTES = 256 * 1024
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+=,%-]*")
-"""Shells insert a name from elsewhere as it is: it must not contain what they would expand."""
 
 Offer = tuple[dict[str, str], int]
 """Candidates with their summaries, and a directive."""
@@ -107,26 +98,26 @@ def _offer_argument(parser: argparse.ArgumentParser, typed: list[str], last: str
     positional = [action for action in parser._actions if not action.option_strings]
     if runs := any(str(each.metavar).startswith("--") for each in positional):
         positional = []
-    given: dict[argparse.Action, str] = {}
+    given: set[argparse.Action] = set()
     wanting: argparse.Action | None = None
     for word in typed:
         option, value = _option(parser, word)
         if wanting is not None:
-            given[wanting], wanting = word, None
+            wanting = None
         elif word == "--":
             return {}, FILES if runs else NOTHING_ELSE
         elif option is not None:
-            given[option] = value or ""
+            given.add(option)
             wanting = option if value is None and option.nargs is None else None
         elif positional and positional[0].nargs not in ("*", "+"):
             positional.pop(0)
     option, value = _option(parser, last)
     if wanting is not None:
-        return _offer_value(wanting, given)
+        return _offer_value(wanting)
     if option is not None and value is not None:
-        return _offer_value(option, given)
+        return _offer_value(option)
     if positional and not last.startswith("-"):
-        return _offer_value(positional[0], given)
+        return _offer_value(positional[0])
     options = {
         name: (action.help or "").partition(";")[0].partition(" (")[0]
         for action in parser._actions
@@ -145,85 +136,11 @@ def _option(
     return known.get(name), value if equals else None
 
 
-def _offer_value(action: argparse.Action, given: Mapping[argparse.Action, str]) -> Offer:
+def _offer_value(action: argparse.Action) -> Offer:
     if action.choices is not None:
         return dict.fromkeys(map(str, action.choices), ""), NOTHING_ELSE
     kind = re.split(r"[|[]", str(action.metavar))[0]
-    if kind in ("FILE", "DIR", "PATH", "WHAT"):
-        return {}, FILES
-    if kind == "NAME" and not action.option_strings:
-        kind = "SA"
-    names = _names(kind, {option.dest: value for option, value in given.items()})
-    return dict.fromkeys(sorted(filter(_PLAIN.fullmatch, names)), ""), NOTHING_ELSE
-
-
-def _names(kind: str, given: Mapping[str, str]) -> list[str]:
-    """Return the names of a kind, in the files, the context and the namespace that are given."""
-    files = {
-        each: os.path.expanduser(os.path.expandvars(given[each].strip("'\"")))  # as a shell does
-        for each in ("kubeconfig", "config")
-        if given.get(each)
-    }
-    kubeconfig = files.get("kubeconfig")
-    if kind in ("DOMAIN", "GATE"):
-        return _sections(files.get("config", "daypass.yaml")).get(f"{kind.lower()}s", [])
-    if kind == "CONTEXT":
-        from daypass.kube.kubeconfig import context_names
-
-        return context_names(os.environ, kubeconfig=kubeconfig)
-    if kind in ("NS", "SA"):
-        context, namespace = given.get("context"), given.get("namespace")
-        return _ask_cluster(kind, kubeconfig, context, namespace)
-    return []
-
-
-def _sections(file: str) -> dict[str, list[str]]:
-    """Return the keys below each key of a config, of an unfinished one too.
-
-    Not by `daypass.config`: to import pydantic takes longer than all the rest.
-    """
-    import yaml
-
-    from daypass._core.files import read_ordinary
-
-    root: Any = yaml.compose(read_ordinary(file, limit_bytes=CONFIG_BYTES))
-    return {
-        key.value: [str(name.value) for name, _ in below.value]
-        for key, below in root.value
-        if isinstance(below, yaml.MappingNode)
-    }
-
-
-def _ask_cluster(
-    kind: str, kubeconfig: str | None, context: str | None, namespace: str | None
-) -> list[str]:
-    """Return the namespaces, or the identities of the namespace; none after CLUSTER_SECONDS."""
-    from daypass._core.kubernetes.objects import name_of
-    from daypass.identity.model import list_identities
-    from daypass.kube.cluster import Cluster
-    from daypass.kube.kubeconfig import find_connection_config
-    from daypass.kube.resources import NAMESPACES
-
-    connection = find_connection_config(
-        os.environ, kubeconfig=kubeconfig, context=context, namespace=namespace
-    )
-    if connection.plugin is not None:
-        return []  # it may open a browser, or ask for a password
-    cluster = Cluster(connection)
-    found: list[str] = []
-
-    def ask() -> None:
-        with suppress(Exception), closing(cluster):
-            if kind == "NS":
-                found.extend(map(name_of, cluster.list(NAMESPACES, metadata_only=True)))
-            else:
-                found.extend(it.name.name for it in list_identities(cluster, cluster.namespace))
-
-    # A thread, since no timeout of a socket covers all: DNS, TLS, slow bodies, retries.
-    thread = Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(CLUSTER_SECONDS)
-    return list(found)
+    return {}, FILES if kind in ("FILE", "DIR", "PATH", "WHAT") else NOTHING_ELSE
 
 
 _BASH = r"""# bash completion of daypass

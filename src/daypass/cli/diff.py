@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass.cli import deployment, options
 from daypass.cli.console import log
-from daypass.cli.output import write_result
+from daypass.cli.output import write_changes
 
 if TYPE_CHECKING:
     from daypass.deploy.plan import ApplyPlan
@@ -26,20 +25,8 @@ controllers are no differences. Secrets are never shown.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """How files, git and a cluster differ from the config."""
-
-    files: Annotated[deployment.FilesOutput, "in the files, and in git"]
-    cluster: Annotated[deployment.PlanOutput, "in the cluster"]
-
-
-OUTPUT = Compared
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_directory(parser)
-    options.add_output(parser)
     options.add_cluster(parser)
 
 
@@ -58,13 +45,7 @@ def run(args: Namespace) -> int:
 
 def _show(args: Namespace, plan: ApplyPlan, files: list[Drift], uncommitted: list[str]) -> None:
     changed = "".join(drift.diff() for drift in files)
-    write_result(
-        args,
-        Compared(
-            files=deployment.files_output(files, uncommitted), cluster=deployment.plan_output(plan)
-        ),
-        changed + deployment.diffs(plan, whole=True) + deployment.overview(plan),
-    )
+    write_changes(changed + deployment.diffs(plan, whole=True) + deployment.overview(plan))
     from daypass.deploy.repository import not_committed
 
     folder = options.tree_folder(args)

@@ -1,14 +1,13 @@
 """`daypass help`: the commands, or one of them."""
 
 import importlib
-import shutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from daypass import cli
 from daypass.cli import parser as command_line
 from daypass.cli.console import write
-from daypass.cli.parser import fold, parser_of
+from daypass.cli.parser import parser_of
 
 EXTRA = None
 SUMMARY = "describe the commands, or one of them"
@@ -44,4 +43,4 @@ def _help() -> str:
         lines += [
             f"  {name:<16} {importlib.import_module(cli.COMMANDS[name]).SUMMARY}" for name in names
         ]
-    return fold("\n".join([*lines, "", command_line.EPILOG]), shutil.get_terminal_size().columns)
+    return "\n".join([*lines, "", command_line.EPILOG])

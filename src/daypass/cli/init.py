@@ -23,7 +23,7 @@ EPILOG = """examples:
   daypass init --adopt hosts --ekf-host ekf.example.com     as EKF's guide does
   daypass init --adopt door --ekf-host ekf.example.com      EKF's host, through the door
 
-It writes files, and changes the cluster only with --apply.
+It writes files, and changes no cluster.
 """
 _MESSAGE = "Expose Kubernetes TokenRequest API under /kubernetes"
 """The commit message of EKF's guide."""
@@ -60,11 +60,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     ekf.add_argument("--ekf-host", metavar="HOST", help="the EKF domain")
     ekf.add_argument("--serving-host", metavar="HOST", help="the Serving domain")
     ekf.add_argument("--commit", action="store_true", help="commit the changed files")
-    ekf.add_argument(
-        "--apply",
-        action="store_true",
-        help="apply the adopted overlays with rok-deploy, or else kubectl",
-    )
 
 
 def run(args: Namespace) -> int:
@@ -97,9 +92,9 @@ def _hosts(args: Namespace) -> dict[str, str]:
         args.front = args.front or "ingress-nginx"
         args.tls = args.tls or (None if args.gateway else "outside")
         return hosts
-    if hosts or args.commit or args.apply:
+    if hosts or args.commit:
         raise UsageError(
-            "--ekf-host, --serving-host, --commit and --apply are for an EKF repository",
+            "--ekf-host, --serving-host and --commit are for an EKF repository",
             "add --adopt hosts, or door",
         )
     from daypass._core.kubernetes.syntax import is_label
@@ -154,8 +149,8 @@ def _write(edits: dict[Path, str]) -> None:
 
 
 def _go_on(args: Namespace, hosts: dict[str, str], edits: dict[Path, str]) -> None:
-    """Commit and apply, if that is wanted, and log what to type next."""
-    from daypass.deploy.init import FOLDERS, apply_overlay, overlay_command
+    """Commit, if that is wanted, and log what to type next."""
+    from daypass.deploy.init import overlay_command
     from daypass.deploy.repository import Repository
 
     if args.commit and edits:
@@ -165,12 +160,8 @@ def _go_on(args: Namespace, hosts: dict[str, str], edits: dict[Path, str]) -> No
     steps = []
     if args.folder.resolve() != Path.cwd():
         steps.append(shlex.join(["cd", str(args.folder)]))
-    for domain in hosts if args.adopt else ():
-        if args.apply:
-            apply_overlay(args.folder, domain)
-            log(f"applied {FOLDERS[domain]}")
-        else:
-            steps.append(shlex.join(overlay_command(domain)))
+    if args.adopt:
+        steps += [shlex.join(overlay_command(domain)) for domain in hosts]
     if args.adopt != "hosts":
         steps.append(command("apply"))
     steps += [command("verify", f"https://{host}/kubernetes") for host in hosts.values()]

@@ -7,28 +7,24 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
-from functools import cache
 from itertools import chain, repeat
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from daypass._core.clock import rfc3339
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.files import write_private
 from daypass._core.findings import Finding, Level
 from daypass._core.text import mask_unprintable, printable
-from daypass.cli.console import log, paint, paint_lines, warn, write
+from daypass.cli.console import paint, paint_lines, warn, write
 from daypass.cli.options import again
 
 if TYPE_CHECKING:
-    from daypass._core.clock import Clock
-    from daypass.identity.model import Warn
+    pass
 
-WATCH_SECONDS = 2.0
-"""Between two outputs; longer, if one takes long."""
-CLEAR = "\x1b[H\x1b[2J"
 LONGEST_CELL_CHARACTERS = 4000
 
 MARKS = {Level.OK: "✓", Level.WARNING: "!", Level.FAILURE: "✗", Level.SKIPPED: "-"}
@@ -135,31 +131,6 @@ def columns(rows: Sequence[Mapping[str, str]], styles: Iterable[str] = ()) -> st
     return heading + "".join(map(line, cells, chain(styles, repeat(""))))
 
 
-def watch(
-    output: str, clock: Clock, sleep: Callable[[float], None], look: Callable[[Warn], str]
-) -> NoReturn:
-    """Print what `look` returns until Ctrl-C, after each change. An error that may pass is logged,
-    but not the first time.
-    """
-    from daypass.kube.errors import is_transient
-
-    last, warn_once = None, cache(log)
-    while True:
-        began = clock.monotonic()
-        try:
-            text = look(warn_once)
-        except DaypassError as error:
-            if last is None or not is_transient(error):
-                raise
-            warn_once(error.fact, error.hint)
-        else:
-            if text != last:
-                begin = "---\n" if output == "yaml" else ""
-                write((CLEAR if sys.stdout.isatty() else begin) + text)
-            last = text
-        sleep(max(WATCH_SECONDS, 5 * (clock.monotonic() - began)))
-
-
 def did(dry_run: str | None, verb: str, done: str) -> str:
     """Return what was done or, in a dry run, `would` and the verb."""
     return f"would {verb}" if dry_run else done
@@ -247,3 +218,13 @@ def confirm(args: Namespace, question: str, *, ends_access: bool = False) -> Non
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise DaypassError("nothing was done")
+
+
+def write_error(error: DaypassError, hint: str, output: str) -> None:
+    """Write an error to stderr as `json` or `yaml`. Errors of stderr itself are ignored."""
+    described = ErrorFields(
+        reason=error.reason, message=error.fact, hint=hint, exit_code=error.exit_code
+    )
+    text = as_text(ErrorOutput(error=described), output, indent=None)
+    with suppress(AttributeError, OSError, ValueError):  # it is None if it was closed at the start
+        sys.stderr.write(text)

@@ -4,11 +4,9 @@ import argparse
 import gc
 import importlib
 import re
-import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any, NoReturn
 
 from daypass._core import hints
@@ -26,12 +24,6 @@ EPILOG = f"""examples:
 Terminals get colours; the variables NO_COLOR and CLICOLOR_FORCE change that.
 The documentation is in {docs_page("")}
 """
-_wrap = partial(textwrap.wrap, break_long_words=False, break_on_hyphens=False)
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return fold(text, width)
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,15 +48,8 @@ class Parser(argparse.ArgumentParser):
         return f"{word}={action.const}" if action and action.nargs == "?" else word
 
     def format_help(self) -> str:
-        """Return the help, with optional values after an equals sign, and usage that fits."""
-        text = re.sub(r"(--[a-z-]+) \[(?=\w)", r"\1[=", super().format_help())
-        usage, gap, rest = text.partition("\n\n")
-        columns = shutil.get_terminal_size().columns
-        if max(map(len, usage.split("\n"))) > columns:
-            usage = re.sub(r"\n +", "\n  ", usage)
-            if max(map(len, usage.split("\n"))) > columns:
-                usage = usage.replace(" | ", "\n   | ")
-        return usage + gap + rest
+        """Return the help, with optional values after an equals sign."""
+        return re.sub(r"(--[a-z-]+) \[(?=\w)", r"\1[=", super().format_help())
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError. Called by argparse."""
@@ -159,10 +144,6 @@ def find_subcommand(name: str, package: Any, arguments: list[str]) -> tuple[str,
     Raises UsageError if the group has no such command.
     """
     first = arguments[0]
-    if first == "help":
-        named = [word for word in arguments[1:2] if word in package.COMMANDS]
-        fact = f"`daypass {name}` has no command 'help'"
-        raise UsageError(fact, f"write: {command('help', name, *named)}")
     if first not in package.COMMANDS:
         raise unknown_command(f"daypass {name}", first, package.COMMANDS)
     module = importlib.import_module(f"{package.__name__}.{first}")
@@ -189,7 +170,7 @@ def make_parser(name: str, module: Any) -> Parser:
         prog=f"daypass {name}",
         description=module.SUMMARY,
         epilog=module.EPILOG,
-        formatter_class=HelpFormatter,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.color = False
@@ -207,20 +188,11 @@ def make_parser(name: str, module: Any) -> Parser:
     return parser
 
 
-def fold(text: str, width: int) -> str:
-    """Return help whose paragraphs fit; commands stay whole, since they have to be pasted."""
-    lines: list[str] = []
-    for is_prose, block in groupby(text.split("\n"), lambda line: line[:1] not in ("", " ")):
-        given = list(block)
-        is_wide = max(map(len, given)) > width
-        lines += _wrap(" ".join(given), width) if is_prose and is_wide else given
-    return "\n".join(lines)
-
-
 def unknown_command(program: str, word: str, known: Iterable[str]) -> UsageError:
     """Return the error for a word that is no command of a group, or of daypass (a mapping)."""
     line = f"`{command(*program.split()[1:], '--help')}` describes the commands: {', '.join(known)}"
-    line = "\n".join(_wrap(line, 78))  # below a fact, a hint is indented by two
+    # Below a fact, a hint is indented by two.
+    line = textwrap.fill(line, 78, break_long_words=False, break_on_hyphens=False)
     if word.startswith("-"):
         fact = f"`{program}` has no option {word[:40]!r}"
         return UsageError(fact, f"options follow the command\n{line}")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from daypass._core.hints import command
 from daypass.cli import deployment, options
 from daypass.cli.console import log, log_waiting, warn
-from daypass.cli.output import confirm, did, write_result
+from daypass.cli.output import confirm, did, write_changes
 
 if TYPE_CHECKING:
     from daypass.deploy.cluster_state import ClusterState
@@ -29,25 +27,10 @@ stay. So does an object that somebody else has recreated, and a namespace that h
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemovalOutput:
-    """What is removed, and what stays."""
-
-    objects: Annotated[Sequence[deployment.ObjectStep], "the objects"]
-    widens: Annotated[Sequence[str], "what it opens"]
-    identities: Annotated[
-        Sequence[str] | None, "those that stay, as NAMESPACE/NAME; null: you may not list them"
-    ]
-
-
-OUTPUT = RemovalOutput
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_yes(parser)
     options.add_dry_run(parser)
     options.add_wait(parser, "wait until it is gone, which is the default")
-    options.add_output(parser)
     options.add_cluster(parser)
 
 
@@ -82,12 +65,7 @@ def _show(args: Namespace, state: ClusterState, removals: list[Removal]) -> None
 
     opened = widened(state.exposed, NOTHING)
     identities = remaining_identities(state.cluster) if state.inventories else []
-    output = RemovalOutput(
-        objects=deployment.removal_steps(removals),
-        widens=opened,
-        identities=None if identities is None else [name.key for name in identities],
-    )
-    write_result(args, output, deployment.removals_overview(removals, args.dry_run))
+    write_changes(deployment.removals_overview(removals, args.dry_run))
     if opened:
         log("this opens more than is open now:", "\n".join(opened))
     if identities is None:

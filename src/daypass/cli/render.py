@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from daypass._core.errors import UsageError
 from daypass._core.hints import command
-from daypass.cli import deployment, options
+from daypass.cli import options
 from daypass.cli.console import log, write
-from daypass.cli.output import KubernetesList, as_text, write_changes, write_objects
+from daypass.cli.output import KubernetesList, write_changes, write_objects
 
 if TYPE_CHECKING:
     from daypass.config import Config
@@ -25,7 +25,7 @@ examples:
 
 The same config gives the same bytes, without any secret. stderr lists what must exist in addition.
 """
-OUTPUT = KubernetesList | deployment.FilesOutput
+OUTPUT = KubernetesList
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_output(
         parser,
-        "yaml (default) or json: a List, or what --check finds",
+        "yaml (default), or json: a List",
         choices=("yaml", "json"),
         has_default=False,
     )
@@ -84,7 +84,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--check needs a folder", "name it with --directory DIR")
     if args.output is not None and (args.alerts or args.dashboard):
         raise UsageError("--alerts and --dashboard have a format of their own", "leave -o out")
-    if args.output is not None and args.directory is not None and not args.check:
+    if args.output is not None and args.directory is not None:
         raise UsageError(f"-o {args.output} prints to stdout", "leave --directory out")
 
 
@@ -94,10 +94,7 @@ def _check(args: argparse.Namespace, tree: dict[str, str], config: "Config") -> 
     folder = args.directory
     found = drifts(folder, tree)
     uncommitted = not_in_git(folder, (args.config, *config.cluster.files), tree)
-    if args.output == "json":
-        write(as_text(deployment.files_output(found, uncommitted), "json"))
-    else:
-        write_changes("".join(drift.diff() for drift in found))
+    write_changes("".join(drift.diff() for drift in found))
     if found:
         count = f"{len(found)} files" if len(found) > 1 else "a file"
         log(

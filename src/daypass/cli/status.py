@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from daypass._core.text import mask_unprintable
 from daypass.cli import options
 from daypass.cli.console import paint, write
 from daypass.cli.identity.list import display_age
-from daypass.cli.output import as_text, columns, watch
+from daypass.cli.output import columns, write_result
 from daypass.cli.verify import findings_text
 from daypass.status.report import ComponentState, DomainState, Overview
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 SUMMARY = "the state of door, gates and identities, and what is wrong"
 EPILOG = f"""examples:
   daypass status                                    exit code 3 if something is wrong
-  daypass status -w                                 drawn again every few seconds
   daypass status -o json | jq .findings
 
 With a config for one machine or --state it shows what `daypass up` runs. Notes, such as identities
@@ -43,7 +41,6 @@ _NOTHING = "-"
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_config(parser)
     parser.set_defaults(config=None)  # without daypass.yaml: what `up` runs by its defaults
-    parser.add_argument("-w", "--watch", action="store_true", help="draw it again and again")
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="of `daypass up` (default: as there)"
     )
@@ -55,10 +52,11 @@ def run(args: Namespace) -> int:
     """Print the status; return 3 if something is wrong."""
     with ExitStack() as stack:
         look = _look(args, stack)
-        if args.watch:
-            watch(args.output, SYSTEM_CLOCK, time.sleep, lambda _: _text(args, look(), indent=None))
         status = look()
-        write(_text(args, status))
+        if args.output == "text":
+            write(screen(status))
+        else:
+            write_result(args, status)
         return exit_code(status.findings)
 
 
@@ -80,10 +78,6 @@ def _look(args: Namespace, stack: ExitStack) -> Callable[[], Overview]:
     if cluster is not None and not is_machine:
         return partial(read_cluster, cluster, config)
     return partial(read_machine, config, state, cluster, SYSTEM_CLOCK)
-
-
-def _text(args: Namespace, status: Overview, *, indent: int | None = 2) -> str:
-    return screen(status) if args.output == "text" else as_text(status, args.output, indent=indent)
 
 
 def screen(status: Overview) -> str:

@@ -19,7 +19,6 @@ prefix. Applying the overlay takes effect at once, and `git revert` restores it.
 
 import json
 import re
-import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -128,10 +127,6 @@ class LayoutError(DaypassError):
     """A repository that is not as the guide has it; nothing is changed."""
 
 
-class ApplyError(DaypassError):
-    """An overlay could not be applied."""
-
-
 def set_host(root: Path, domain: str, host: str) -> dict[Path, str]:
     """Return the guide's edit: the patch with this host. Raises LayoutError."""
     path = root / FOLDERS[domain] / _HOST_PATCH
@@ -217,13 +212,3 @@ def overlay_command(domain: str) -> list[str]:
     if shutil.which("rok-deploy"):
         return ["rok-deploy", "--apply", FOLDERS[domain]]
     return ["kubectl", "apply", "--server-side", "-k", FOLDERS[domain]]
-
-
-def apply_overlay(root: Path, domain: str) -> None:
-    """Apply an overlay, with the program's output on stderr. Raises ApplyError."""
-    line = overlay_command(domain)
-    try:
-        subprocess.run(line, cwd=root, stdout=2, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        hint = f"to run it again: {shlex.join(line)}"
-        raise ApplyError(f"{FOLDERS[domain]} was not applied: {error}", hint) from None

@@ -44,7 +44,7 @@ from daypass.render.manifests import render_folders
 from daypass.render.monitoring import Scraped, scraped
 from daypass.render.names import DOOR, GATE, GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, Published
-from daypass.status import judgement
+from daypass.status import report
 from daypass.status.report import (
     ComponentState,
     DomainState,
@@ -72,20 +72,20 @@ def read_cluster(cluster: Cluster, config: Config) -> Overview:
         domains, identities = certified.result(), counted.result()
     for of, state in zip(workloads, components, strict=True):
         selector = labels.selector(of.labels)
-        findings += judgement.judge_component(state, of.namespace, selector)
+        findings += report.judge_component(state, of.namespace, selector)
     if published is not None:
         close_after, home = config.watch.close_after_seconds, config.door.namespace
-        findings += judgement.judge_published(published, close_after, home)
+        findings += report.judge_published(published, close_after, home)
     for front, domain in zip(fronts_of(config), domains, strict=True):
-        findings += judgement.judge_certificate(domain.host, domain.days, _renewal(front))
-    findings += [*judgement.judge_drift(drift), *view.findings]
+        findings += report.judge_certificate(domain.host, domain.days, _renewal(front))
+    findings += [*report.judge_drift(drift), *view.findings]
     if NOTHING_APPLIED in findings:  # the rest follows from it
         findings, drift = [NOTHING_APPLIED], None
-    findings += judgement.judge_identities(identities)
+    findings += report.judge_identities(identities)
     return Overview(
         version=VERSION,
         place=cluster.connection.server,
-        findings=judgement.worst_first(findings),
+        findings=report.worst_first(findings),
         domains=domains,
         components=components,
         published=published,
@@ -106,18 +106,18 @@ def read_machine(config: Config, state: Path, cluster: Cluster | None, clock: Cl
             with suppress(OSError):
                 days = _days_left(file.read_bytes(), clock)
             renew = f"write a new certificate to {file}, and its key: they are read at once"
-            findings += judgement.judge_certificate(domain.host, days, renew)
+            findings += report.judge_certificate(domain.host, days, renew)
         domains.append(DomainState(name=name, host=domain.host, front=domain.front, days=days))
     if not runs_from(state):
         findings.append(failure("up", f"nothing runs from {state}", command("up")))
     elif cluster is not None:
         view = View(cluster, config)
         identities = view.identities()
-        findings += [*judgement.judge_identities(identities), *view.findings]
+        findings += [*report.judge_identities(identities), *view.findings]
     return Overview(
         version=VERSION,
         place=str(state),
-        findings=judgement.worst_first(findings),
+        findings=report.worst_first(findings),
         domains=domains,
         identities=identities,
     )
@@ -236,10 +236,10 @@ class View:
         objects = ClusterObjects(
             accounts=accounts, bindings=(), secrets=tokens, other_secrets=anchors
         )
-        unused_seconds = judgement.UNUSED_DAYS * _DAY_SECONDS
+        unused_seconds = report.UNUSED_DAYS * _DAY_SECONDS
         every = examine(objects, clock, unused_seconds=unused_seconds)
         codes = {each.record.name.key: {it.check for it in each.findings} for each in every}
-        now, soon = time_in(clock, 0), time_in(clock, judgement.SOON_DAYS * _DAY_SECONDS)
+        now, soon = time_in(clock, 0), time_in(clock, report.SOON_DAYS * _DAY_SECONDS)
         deadlines = ((each.record.annotations.get(labels.DEADLINE), each) for each in every)
         ends = sorted((time, it.record.name.key) for time, it in deadlines if time)
         return IdentitiesState(

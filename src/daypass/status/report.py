@@ -1,12 +1,19 @@
-"""What `daypass status` finds, as the screen and `-o json` show it. None: it is not known."""
+"""What `daypass status` finds, as the screen and `-o json` show it, and what of it is wrong.
+
+None: it is not known. Each finding has the command that mends it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from daypass._core.findings import Finding
+from daypass._core.findings import Finding, Level, failure, warning
+from daypass._core.hints import command, kubectl
+from daypass._core.text import printable
+from daypass.gate.watch.schedule import RENEWED_AT
+from daypass.render.names import GATE_WATCH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +70,76 @@ class Overview:
     published: Annotated[PublishedState | None, "what gates know; null: there is none"] = None
     identities: Annotated[IdentitiesState | None, "the identities; null: not known"] = None
     drift: Annotated[Sequence[str] | None, "what differs from the config; null: not known"] = None
+
+
+SOON_DAYS = 14
+UNUSED_DAYS = 90
+_NAMED = 2
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings in the order in which they are shown."""
+    severity = (Level.FAILURE, Level.WARNING, Level.SKIPPED)
+    return sorted(findings, key=lambda each: severity.index(each.level))
+
+
+def judge_certificate(host: str, days: int | None, renewal: str) -> Iterator[Finding]:
+    """Find a certificate that has expired or soon will."""
+    if days is not None and days < SOON_DAYS:
+        when = f"expires in {days} days" if days >= 0 else "has expired"
+        yield failure("certificate", f"the certificate of {host} {when}", renewal)
+
+
+def judge_component(state: ComponentState, namespace: str, selector: str) -> Iterator[Finding]:
+    """Find Pods that are missing. `namespace`, `selector`: of the Pods."""
+    if state.ready is not None and state.wanted is not None and state.ready < max(state.wanted, 1):
+        pods = kubectl("describe", "pods", "-n", namespace, "-l", selector)
+        fact = f"{state.name}: {state.ready} of {state.wanted} Pods are ready"
+        if state.wanted == 0:
+            fact = f"{state.name}: no Pod in {namespace} has the labels {selector}"
+        yield (warning if state.ready else failure)("replicas", fact, pods)
+
+
+def judge_published(
+    state: PublishedState, close_after_seconds: int, home: str
+) -> Iterator[Finding]:
+    """Find out whether gates are closed, or soon will be."""
+    logs = kubectl("logs", "-n", home, f"deployment/{GATE_WATCH}", "--tail", "20")
+    once = f"{logs}\npublish it once by hand: {command('gate', 'watch', '--once')}"
+    if state.leader == "":
+        yield failure("watch", "no Pod of the gate's watch publishes", once)
+    if state.closes is not None and state.closes <= 0:
+        yield failure("closed", "gates refuse tokens: what they know is out of date", once)
+    elif state.closes is not None and state.closes < close_after_seconds * RENEWED_AT / 2:
+        fact = f"what the gates know is not renewed: they close in {state.closes:.0f} s"
+        yield failure("closing", fact, once)
+    if state.lacking:
+        fact = f"not all that is published has arrived at {printable(state.lacking)}"
+        yield failure("publication", fact, once)
+
+
+def judge_identities(state: IdentitiesState | None) -> Iterator[Finding]:
+    """Find identities whose time is over; note those that soon expire, or are unused."""
+    if state is None:
+        return
+    if state.overdue:
+        fact = f"the API server still accepts what has expired: {_names(state.overdue)}"
+        yield failure("deadline", fact, command("identity", "delete", "--expired", "-A"))
+    if state.expiring:
+        fact = f"expire within {SOON_DAYS} days: {_names(state.expiring)}"
+        yield warning("deadline", fact, command("identity", "list", "-A"))
+    if state.unused:
+        fact = f"unused for {UNUSED_DAYS} days: {_names(state.unused)}"
+        yield warning("unused", fact, command("identity", "list", "-A", "--check"))
+
+
+def judge_drift(drift: Sequence[str] | None) -> Iterator[Finding]:
+    """Find objects that differ from the config."""
+    if drift:
+        yield failure("drift", f"differ from the config: {_names(drift)}", command("apply"))
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    shown = ", ".join(printable(each, 80) for each in names[:_NAMED])
+    return f"{shown}, and {more} more" if more > 0 else shown

@@ -17,7 +17,48 @@ are deferred until a stack is started, since pytest loads the plugin in every ru
 that has daypass installed.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from daypass._core.clock import Clock
+from daypass._core.errors import MissingExtraError
 from daypass.testing.clock import MovableClock
-from daypass.testing.running import stack
 
 __all__ = ["MovableClock", "stack"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from daypass.local.stack import LocalStack
+
+
+@contextmanager
+def stack(*, upstream: str = "", clock: Clock | None = None) -> "Iterator[LocalStack]":
+    """Run door, gate and API server on free ports of loopback during the `with` block.
+
+    `upstream`: what the gate guards, such as `http://127.0.0.1:8080`; by default a service that
+    answers with what it received. `clock`: the API server's. An Envoy that dies is started again.
+    Use it on a thread that stays: Linux kills Envoy with the thread that has started it. Raises
+    MissingExtraError, EnvoyNotFoundError, EnvoyFailedError.
+    """
+    import threading
+
+    try:
+        from daypass.local.stack import LocalStack, stack_config
+        from daypass.local.state import runtime_folder
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("daypass.testing", "local") from error
+
+    ended = threading.Event()
+    with (
+        runtime_folder() as folder,
+        LocalStack(folder, config=stack_config(upstream=upstream), server_clock=clock) as running,
+    ):
+        supervising = threading.Thread(
+            target=running.supervisor.run, args=[ended], name="daypass-supervisor", daemon=True
+        )
+        supervising.start()
+        try:
+            yield running
+        finally:
+            ended.set()
+            supervising.join()

@@ -11,8 +11,7 @@ from operator import attrgetter
 from typing import Annotated
 
 from daypass._core.clock import parse_rfc3339
-from daypass.trace.events import Event, account_of, read_event
-from daypass.trace.lines import read_objects
+from daypass.trace.events import Event, account_of, read_event, read_objects
 
 LIMIT_EXCHANGES = 100_000
 LIMIT_SOURCES = 100_000

@@ -14,8 +14,7 @@ from tools.docs.pages import ROOT
 from daypass._core.jwt import decode_unverified
 from daypass.local.echo import Echo
 from daypass.rules.reasons import Reason
-from daypass.trace.events import Event, read_event
-from daypass.trace.lines import Skipped, read_objects
+from daypass.trace.events import Event, Skipped, read_event, read_objects
 from daypass.trace.search import Logs
 from support.controlplane import ControlPlane
 from support.deadline import eventually

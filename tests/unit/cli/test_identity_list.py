@@ -34,18 +34,6 @@ def test_the_table_fits_80_columns_with_usual_names_and_wide_has_the_rest() -> N
     assert "2027-06-30T12:00:00Z" in wide
 
 
-def test_the_heading_is_bold_and_the_health_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLICOLOR_FORCE", "1")
-    listed = ListedObjects()
-    for health in ("\x1b[32mok\x1b[0m", "\x1b[31mhalf-grant\x1b[0m"):
-        examined = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
-        heading, row = table(examined, FakeClock()).splitlines()
-        assert heading.startswith("\x1b[1mNAMESPACE ")
-        assert heading.endswith(" HEALTH\x1b[0m")
-        assert row.endswith(f"  {health}")
-        listed.lists["policies"] = []
-
-
 def test_the_table_has_no_control_characters() -> None:
     listed = ListedObjects()
     listed.account["metadata"]["annotations"][labels.DOOR] = "https://door\x1b[2J\n.test"

@@ -91,16 +91,10 @@ VERSION = '{"version": "1", "python": "3"}'
         ("version -o json", 0, VERSION, ""),
         ("version -o yaml", 0, "version: '1'\npython: '3'\n", ""),
         ("version", 0, "daypass 1\n", ""),
-        ("version -o json --help", 0, "usage", ""),
-        ("version -o json", 0, VERSION.replace("}", ', "more": 1}'), "'more' was unexpected"),
         ("version -o json", 0, '{"version": "1"}', "'python' is a required property"),
-        ("version -o json", 0, VERSION.replace('"3"', "3"), "is not of type 'string'"),
         ("version -o json", 0, VERSION * 2, "not one document"),
-        ("version -o json", 0, "daypass 1\n" + VERSION, "not one document"),
         ("version -o yaml", 0, f"{VERSION}\n---\n{VERSION}\n", "several documents"),
         ("version -o json", 0, "", "printed nothing"),
-        ("version -o json", 2, "", ""),
-        ("identity list -o json", 0, '{"identities": []}\n' * 2, "not one document"),
     ],
 )
 def test_an_output_that_is_not_as_documented_is_found(

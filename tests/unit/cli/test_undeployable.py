@@ -15,7 +15,7 @@ from support.authority import ANY_AUTHORITY
 from support.embedded import EmbeddedCluster
 from support.messages import check
 
-COMMANDS = (["apply"], ["apply", "--dry-run"], ["diff"], ["remove"], ["remove", "--yes"])
+COMMANDS = (["apply"], ["diff"], ["remove", "--yes"])
 
 
 class OldApi(httpx2.BaseTransport):

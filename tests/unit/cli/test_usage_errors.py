@@ -16,39 +16,30 @@ domains: {ekf: {host: ekf.example.com, front: ingress-nginx, tls: {secret: ekf-t
 policy: {audiences: [gate]}
 """
 LONG = "b" * 225
-LONGER = "b" * 254
 CREATE = {
     "bot --domain nope": "'nope'",
     "bot -o yaml": "--dry-run=client",
-    "bot -o x.json": "'x.json'",
     "bot --expires 0": "0",
-    "bot --expires soon": "'soon'",
     "bot --certificate-authority none": "none",
     "bot --config none.yaml": "none.yaml",
-    "bot --gate serving": "no gate",
     "bot --gate serving --audience x": "--audience and --gate",
 }
 AUTHORIZE = {
     "--in alice --role view --principal '*'": "principal",
-    "--in alice --role view --principal ''": "principal",
-    "--in alice --role view --principal 'cluster.local/*'": "principal",
     "--in alice --role view --user-header x]": "'x]'",
     "--in alice,BOB --role view": "'BOB'",
-    "--in alice, --role view": "''",
     "--in alice --role owner": "'owner'",
     "--in alice": "--role view",
     "--in alice --model alice/iris": "--in",
     "--model alice/iris --role view": "--model",
-    "--model alice/iris --inference-only": "--model",
     "--model iris": "'iris'",
     "--model alice/iris --gate x --principal p": "--gate",
     "--model alice/iris --gate serving --config none.yaml": "none.yaml",
-    "--model alice/iris --gate serving": "no gate",
 }
 IDENTITY = {
     **{f"create {options}": value for options, value in CREATE.items()},
     **{f"authorize bot {options}": value for options, value in AUTHORIZE.items()},
-    **{f"{verb} {LONG}": "225" for verb in ("create", "rotate", "revoke", "delete", "show")},
+    **{f"{verb} {LONG}": "225" for verb in ("create", "delete")},
     "rotate": "--all",
     "rotate --all": "--credentials-out DIR",
     "rotate --all --credentials-out -": "--credentials-out DIR",
@@ -57,20 +48,17 @@ IDENTITY = {
     "rotate bot --overlap 9999999999d": "9999999999d",
     "delete": "--expired",
     "delete bot --expired": "--expired",
-    "delete bot -A": "-A",
     "list -n ../kube-system": "'../kube-system'",
 }
 RENDER = {
     "--check": "--check",
     "-o json --directory deploy": "-o json",
-    "--alerts -o json": "-o",
     "--config absent.yaml": "absent.yaml",
 }
 LINES = {
     **{f"identity {line}": value for line, value in IDENTITY.items()},
     **{f"render {line}": value for line, value in RENDER.items()},
     "verify nope": "'nope'",
-    "completion tcsh": "'tcsh'",
 }
 """Command lines, and what the message names of them or asks for."""
 
@@ -79,7 +67,7 @@ LINES = {
 @pytest.mark.parametrize(
     ("line", "named"),
     LINES.items(),
-    ids=[line.replace(LONGER, "LONGER").replace(LONG, "LONG") for line in LINES],
+    ids=[line.replace(LONG, "LONG") for line in LINES],
 )
 def test_an_invalid_command_line_is_a_usage_error(
     line: str,

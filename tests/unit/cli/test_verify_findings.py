@@ -1,11 +1,8 @@
-"""Findings as text and JSON."""
+"""Findings as text."""
 
 from __future__ import annotations
 
-import json
-
 from daypass._core.findings import failure, ok, skipped, warning
-from daypass.cli.output import as_text
 from daypass.cli.verify import findings_text
 
 FOUND = {
@@ -31,12 +28,3 @@ def test_the_text_report_has_a_line_per_finding_with_its_hint() -> None:
     )
     painted = findings_text(FOUND, lambda level, mark: f"<{level}{mark}>")
     assert "  <failure✗> api-server   it redirects" in painted
-
-
-def test_the_json_report_has_every_finding() -> None:
-    found = json.loads(as_text({"domains": FOUND}, "json"))["domains"]["ekf"]
-    assert [each["level"] for each in found] == ["ok", "warning", "failure", "skipped"]
-    assert found[2] == {
-        "check": "api-server", "level": "failure",
-        "fact": "it redirects & <fails>", "hint": "first\nsecond",
-    }  # fmt: skip

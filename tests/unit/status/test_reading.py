@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.errors import UsageError
 from daypass._core.findings import Level
 from daypass.cli import main
-from daypass.identity.authorize import header_of_gate
 from daypass.status.reading import read_cluster
 from support.deploying import BOTH, GATE
 from support.embedded import EmbeddedCluster
-from support.messages import check, raises
+from support.messages import check
 from support.rendered import config_of
 
 MIXED = f"{BOTH}{GATE}".replace("domains:\n", "domains:\n  here: {host: localhost, front: envoy}\n")
@@ -28,12 +26,6 @@ def test_a_kind_that_is_not_served_is_a_note_and_the_rest_is_shown() -> None:
     check(notes[0].sentence, reason="api-server")
     assert found.identities is not None
     assert [each.host for each in found.domains] == ["ekf.example.com", "serving.example.com"]
-
-
-def test_the_header_of_a_gate_is_not_known_of_an_api_server_without_pods() -> None:
-    config = config_of(f"{BOTH}{GATE}")
-    with raises(UsageError, match="--principal"):
-        header_of_gate(EmbeddedCluster().cluster, *config.find_gate(None))
 
 
 def test_a_named_state_folder_is_looked_at_whatever_domains_of_clusters_there_are(

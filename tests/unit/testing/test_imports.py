@@ -15,10 +15,6 @@ from support.messages import raises
 HEAVY = ("cryptography", "yaml", "pydantic", "asyncio", "h11", "envoy", "daypass.local", "ssl")
 
 
-def test_the_public_names_are_exactly_these() -> None:
-    assert daypass.testing.__all__ == ["MovableClock", "stack"]
-
-
 def test_pytest_discovers_the_plugin() -> None:
     (plugin,) = entry_points(group="pytest11", name="daypass")
     assert plugin.value == "daypass.testing.plugin"

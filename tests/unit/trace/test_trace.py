@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from daypass.trace import search as searching
 from daypass.trace.events import read_event
@@ -65,15 +63,6 @@ def write(file: str, *lines: dict[str, Any]) -> None:
     Path(file).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-@pytest.mark.parametrize(("output", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
-def test_the_audit_policy_is_printed_in_the_format_that_is_asked_for(
-    run: Any, output: str, read: Callable[[str], Any]
-) -> None:
-    out, text = (run("--audit-policy", *words)[0] for words in (("-o", output), ()))
-    assert read(out) == yaml.safe_load(text)
-    assert read(out)["kind"] == "Policy"
-
-
 def trace(run: Any, what: str, *files: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(run(what, *files, "-o", "json")[0])
     return document
@@ -92,28 +81,6 @@ def test_a_path_that_is_written_otherwise_hides_no_token_request(run: Any) -> No
     traced = trace(run, "a", "audit.log", "door.log")
     assert [line["jti"] for line in traced["others"]] == ["b", "c"]
     assert past_the_door(traced) == ["b"]
-
-
-def test_one_log_alone_gives_what_is_in_it_and_a_note_about_the_rest(run: Any) -> None:
-    write("gate.log", gate(1, "a"), gate(2, "b"))
-    found = trace(run, "a", "gate.log")
-    assert [line["request"] for line in found["lines"]] == ["g1"]
-    assert len(found["notes"]) == 2
-
-
-def test_the_order_of_files_does_not_matter(run: Any) -> None:
-    write("1", gate(3, "a"))
-    write("2", door(1, "x"))
-    write("3", audit(2, "x", "a"))
-    outputs = {run("a", *files, "-o", "json")[0] for files in ("123", "321", "213")}
-    assert len(outputs) == 1
-
-
-def test_a_line_that_was_shipped_twice_counts_once(run: Any) -> None:
-    write("1", door(1, "x"), door(1, "x"))
-    write("2", audit(2, "x", "a"), audit(2, "x", "a"))
-    traced = trace(run, "a", "1", "2")
-    assert (len(traced["lines"]), traced["notes"]) == (2, [])
 
 
 def test_a_user_of_another_issuer_is_found(run: Any) -> None:
@@ -224,14 +191,6 @@ def test_half_a_surrogate_pair_and_a_code_of_many_digits_can_be_printed(run: Any
         assert len(out) < 4000
 
 
-def test_usage_errors_say_what_is_missing(run: Any) -> None:
-    for words in ((), ("a",)):
-        run(*words, code=2)
-    run("a", "nothing", code=1)
-    Path("empty").write_text("")
-    run("a", "empty", code=1)
-
-
 ISTIO = {
     "start_time": at(1), "authority": "ekf.example.com", "request_id": "r", "response_code": 200,
     "requested_server_name": "ekf.example.com", "downstream_remote_address": "192.0.2.1:80",
@@ -251,11 +210,6 @@ def test_default_access_logs_of_gateways_are_read(line: dict[str, Any], client: 
     assert event is not None
     assert (event.part, event.client, event.request) == ("gate", client, "r")
     assert (event.time, event.target) == (at(1), "ekf.example.com")
-
-
-def test_an_argument_that_is_no_text_finds_nothing(run: Any) -> None:
-    write("1", gate(1, "a"))
-    run("\udcff\x1b", "1", code=1)
 
 
 def test_only_with_a_log_of_the_door_a_token_is_said_to_come_past_it(run: Any) -> None:

@@ -1,56 +1,30 @@
 """`daypass config validate`: whether the config file is valid, and each mistake in it."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 from daypass._core.findings import Problem
 from daypass._core.hints import command
 from daypass.cli import options
 from daypass.cli.console import log
-from daypass.cli.output import write_result
 
 SUMMARY = "show each mistake in the config file, with file, line and column"
 EPILOG = """examples:
   daypass config validate
-  daypass config validate --config deployments/daypass.yaml -o json
+  daypass config validate --config deployments/daypass.yaml
 
 It contacts no cluster. Exit code 2: the file is not valid.
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validated:
-    """Whether a config is valid."""
-
-    valid: Annotated[bool, "whether there is no mistake in the config file"]
-    problems: Annotated[Sequence[Problem], "the mistakes, by line and column"] = ()
-
-
-OUTPUT = Validated
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_config(parser)
-    options.add_output(parser)
 
 
 def run(args: Namespace) -> int:
-    """Return 0 if it is valid, or 2; without -o, mistakes are an error."""
-    from daypass.config import ConfigError
-
-    try:
-        left_open = _judge(args.config)
-    except ConfigError as error:
-        if args.output == "text":
-            raise
-        write_result(args, Validated(valid=False, problems=error.problems))
-        return error.exit_code
-    write_result(args, Validated(valid=True))
-    if args.output == "text":
-        log(f"{args.config} is valid", left_open)
+    left_open = _judge(args.config)
+    log(f"{args.config} is valid", left_open)
     return 0
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import UsageError
@@ -15,9 +13,10 @@ from daypass._core.hints import Placeholder, command, kubectl
 from daypass.cli import options
 from daypass.cli.console import log, warn
 from daypass.cli.gate import load_gates, read_token
-from daypass.cli.output import did, write_result
+from daypass.cli.output import did
 
 if TYPE_CHECKING:
+    from daypass.kube.cluster import Cluster
     from daypass.rules.published import Denial
 
 SUMMARY = "refuse one token, or all of an object or a namespace, from now on"
@@ -39,20 +38,6 @@ DENIED = {
 """What each kind of denial refuses."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
-    """An entry of the deny list."""
-
-    namespace: Annotated[str, "the namespace of the ConfigMap"]
-    config_map: Annotated[str, "the ConfigMap with the deny list"]
-    key: Annotated[str, "the key of the entry: `jti.JTI` or `uid.UID`"]
-    gates: Annotated[Sequence[str], "the gates of the config, at all of which it holds"]
-    until: Annotated[str | None, "when the denial expires (RFC 3339); null: it was removed"]
-
-
-OUTPUT = Denied
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--token-file", metavar="FILE", help="this short-lived token; - for stdin")
@@ -68,7 +53,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--undo", action="store_true", help="remove an earlier denial")
     options.add_dry_run(parser)
     options.add_gate_wait(parser)
-    options.add_output(parser)
     options.add_config(parser)
     options.add_cluster(parser)
 
@@ -85,51 +69,35 @@ def run(args: Namespace) -> int:
     with options.open_cluster(args) as cluster:
         from daypass.gate.deny import change_denial
         from daypass.gate.publication import require_gate
-        from daypass.kube.errors import ForbiddenError
-        from daypass.kube.resources import NAMESPACES
-        from daypass.render.names import GATE_DENIED
 
         if config.cluster_gates:
             require_gate(cluster, namespace)
         if denial.kind == "namespace" and not args.undo:
-            with suppress(ForbiddenError):
-                if cluster.find(NAMESPACES, denial.name) is None:
-                    see = f"see all: {kubectl('get', 'namespaces')}"
-                    warn(f"the cluster has no namespace {denial.name}", see)
+            _warn_if_missing(cluster, denial.name)
         change_denial(cluster, namespace, denial, undo=args.undo)
         gates = options.gate_wait(args, cluster, namespace)
         gates.wait_denied(denial, undo=args.undo)
-    until = None if args.undo else denial.until
-    write_result(
-        args,
-        Denied(
-            namespace=namespace,
-            config_map=GATE_DENIED,
-            key=denial.key,
-            gates=[*config.gates],
-            until=until,
-        ),
-    )
     named = f"{DENIED[denial.kind].format(denial.name)} at {cluster.connection.server}"
     if len(config.gates) > 1:
         named = f"{named}, gates {', '.join(config.gates)}"
-    if until is None:
+    if args.undo:
         log(f"{did(args.dry_run, 'remove', 'removed')} the denial of {named}", gates.at_gates)
     else:
-        undo = command(
-            "gate",
-            "deny",
-            "--jti"
-            if denial.kind == "jti"
-            else "--uid"
-            if denial.kind == "uid"
-            else "--of-namespace",
-            denial.name,
-            "--undo",
-        )
+        option = "--of-namespace" if denial.kind == "namespace" else f"--{denial.kind}"
+        undo = command("gate", "deny", option, denial.name, "--undo")
         done = did(args.dry_run, "deny", "denied")
-        log(f"{done} {named} until {until}", f"{gates.at_gates}\nundo it with: {undo}")
+        log(f"{done} {named} until {denial.until}", f"{gates.at_gates}\nundo it with: {undo}")
     return gates.exit_code
+
+
+def _warn_if_missing(cluster: Cluster, namespace: str) -> None:
+    from daypass.kube.errors import ForbiddenError
+    from daypass.kube.resources import NAMESPACES
+
+    with suppress(ForbiddenError):
+        if cluster.find(NAMESPACES, namespace) is None:
+            see = f"see all: {kubectl('get', 'namespaces')}"
+            warn(f"the cluster has no namespace {namespace}", see)
 
 
 def _denial(args: Namespace, otherwise_unix: float) -> Denial:
