@@ -293,11 +293,7 @@ def test_credentials_on_the_command_line_take_precedence_over_the_config(
 def test_credentials_can_come_from_the_environment(door: Door, tmp_path: Path) -> None:
     config = write_config(tmp_path, '[[token]]\npath = "HERE/token"\n')
     assert once(config).returncode == 1
-    environment = {
-        "DAYPASS_DOOR": door.url,
-        "DAYPASS_TOKEN": long_lived_token(),
-        "DAYPASS_AUDIENCE": "gate.example.com",
-    }
+    environment = {"DAYPASS_CREDENTIALS": str(door.credentials(tmp_path))}
     assert once(config, environment=environment).returncode == 0
 
 

@@ -237,10 +237,7 @@ SURROUNDINGS = {
     },
     "no home": {"HOME": "/nonexistent", "XDG_CACHE_HOME": "", "XDG_STATE_HOME": ""},
     "a read-only home": {"HOME": "/proc"},  # there, and nobody can write to it, not even root
-    "credentials elsewhere": {
-        "DAYPASS_CREDENTIALS": "/nonexistent",
-        "DAYPASS_DOOR": "https://elsewhere.example.com",
-    },
+    "credentials elsewhere": {"DAYPASS_CREDENTIALS": "/nonexistent"},
     "plain ASCII": {"LC_ALL": "C", "PYTHONUTF8": "0"},
 }
 

@@ -6,12 +6,7 @@ import os
 
 from daypass._core.files import fingerprint
 from daypass._core.secret import redact
-from daypass.client.credentials_source import (
-    FIELDS,
-    IDENTITY_KEYS,
-    fields_of,
-    read_secret_file,
-)
+from daypass.client.credentials_source import IDENTITY_KEYS, fields_of, read_secret_file
 from daypass.client.door import DoorUrl, check_audience, check_lifetime
 from daypass.client.errors import CredentialsError
 from daypass.client.shared_cache import digest_input, entry_name
@@ -38,7 +33,7 @@ DEFAULT_LIFETIME_SECONDS = 3600
 _ACCOUNT_HINT = "namespace and serviceAccount together name the account that a federated token gets"
 _MISSING = {
     "door": "it is the URL of the door, such as https://kubeflow.example.com/kubernetes",
-    "token": "it is the long-lived token; DAYPASS_TOKEN_FILE takes the path of a file instead",
+    "token": "it is the long-lived token, or says where the token is",
     "namespace": _ACCOUNT_HINT,
     "serviceAccount": _ACCOUNT_HINT,
 }
@@ -67,16 +62,13 @@ class CredentialsConfig:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         origin = source.origin
-        if origin is not None:
-            fields = fields_of(source.document, origin)
-        else:
-            fields = {key: value.decode("utf-8", "replace") for key, value in source.fields.items()}
+        fields = fields_of(source.document, origin)
         self.source = source
         self.door = DoorUrl.parse(_text(fields, "door", origin))
         self._named_identity = _identity_in(fields, origin)
         self.subject_token, self.inputs, self.variables = _subject_token(fields, origin, environ)
         read = [(name, seen) for kind, name, seen in self.inputs or () if kind == "file"]
-        self.files = (*source.files, *read)
+        self.files = ((origin, source.fingerprint), *read)
         subject = self.subject_token
         self.token = subject.token if isinstance(subject, StaticToken) else None
         """The long-lived token, if it is in a file or in a variable."""
@@ -164,13 +156,10 @@ class ReloadingConfig:
         return self.current
 
 
-def _text(fields: dict[str, Any], name: str, origin: str | None) -> str:
+def _text(fields: dict[str, Any], name: str, origin: str) -> str:
     value = fields.get(name)
     if name not in fields:
-        fact = f"{origin} has no {name}"
-        if origin is None:
-            fact = next(f"{variable} is not set" for variable, key in FIELDS.items() if key == name)
-        raise CredentialsError(fact, _MISSING[name], reason="missing-field")
+        raise CredentialsError(f"{origin} has no {name}", _MISSING[name], reason="missing-field")
     if not isinstance(value, str):
         raise CredentialsError(
             f"{name} in {origin} is not a string", "put it in quotes", reason="invalid-field"
@@ -179,7 +168,7 @@ def _text(fields: dict[str, Any], name: str, origin: str | None) -> str:
 
 
 def _subject_token(
-    fields: dict[str, Any], origin: str | None, environ: Mapping[str, str]
+    fields: dict[str, Any], origin: str, environ: Mapping[str, str]
 ) -> tuple[SubjectToken, Inputs | None, tuple[str, ...]]:
     """Return the subject token, `inputs` and `variables` of a config; raises CredentialsError."""
     source = fields.get("token")
@@ -187,7 +176,7 @@ def _subject_token(
         return StaticToken(_text(fields, "token", origin)), (), ()
     match source:
         case {"file": str(name)} if len(source) == 1:
-            path = os.path.abspath(os.path.join(os.path.dirname(origin or ""), name))
+            path = os.path.abspath(os.path.join(os.path.dirname(origin), name))
             seen = digest_input("file", path, environ)  # before it is read
             content = read_secret_file(path, "the token's file")
             token = StaticToken(content.decode("utf-8", "replace"))
@@ -196,7 +185,7 @@ def _subject_token(
             if not environ.get(name):
                 raise CredentialsError(
                     f"the variable {redact(name)}, which holds the token, is not set",
-                    "in CI the job has to request it: in GitLab with `id_tokens:`",
+                    "does this CI job have the secret? In GitLab, `id_tokens:` sets one",
                     reason="missing-variable",
                 )
             seen = digest_input("variable", name, environ)
@@ -215,7 +204,7 @@ def _subject_token(
     )
 
 
-def _identity_in(fields: dict[str, Any], origin: str | None) -> TokenIdentity | None:
+def _identity_in(fields: dict[str, Any], origin: str) -> TokenIdentity | None:
     if fields.keys().isdisjoint(IDENTITY_KEYS):
         return None
     namespace, account = (_text(fields, key, origin) for key in IDENTITY_KEYS[:2])

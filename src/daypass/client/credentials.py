@@ -6,7 +6,7 @@ import os
 from functools import partial
 
 from daypass.client.config import CredentialsConfig, ReloadingConfig
-from daypass.client.credentials_source import FILE_VARIABLES, read_source
+from daypass.client.credentials_source import FILE_VARIABLE, read_source
 from daypass.client.errors import CredentialsError, log_warning
 from daypass.client.token import AUTHORIZATION, authorization
 from daypass.client.token_source import TokenSource
@@ -62,7 +62,7 @@ class Credentials:
         shared: bool = False,
         timing: Timing = SYSTEM_TIMING,
     ) -> Credentials:
-        """Load credentials from DAYPASS_CREDENTIALS, or DAYPASS_DOOR and related variables.
+        """Load credentials from the file that DAYPASS_CREDENTIALS names.
 
         `environ`: os.environ by default. `shared`: cache tokens on disk too, where `daypass token`
         caches its own, for all processes of this user. Raises CredentialsError, for a path too:
@@ -93,9 +93,8 @@ class Credentials:
     ) -> Credentials:
         # A copy: later changes of the environment and of the current folder have no effect.
         snapshot = dict(environ)
-        for name in FILE_VARIABLES:
-            if snapshot.get(name):
-                snapshot[name] = os.path.abspath(snapshot[name])
+        if snapshot.get(FILE_VARIABLE):
+            snapshot[FILE_VARIABLE] = os.path.abspath(snapshot[FILE_VARIABLE])
 
         def read() -> CredentialsConfig:
             return CredentialsConfig(read_source(snapshot, path), timing.clock.unix(), snapshot)
@@ -268,6 +267,6 @@ def not_credentials(value: object, expected: str = "Credentials are") -> Credent
     """Return the error for a path, or anything else, that was passed where credentials belong."""
     return CredentialsError(
         f"{expected} expected here, not an object of type {type(value).__name__}",
-        "Credentials.from_file(PATH) reads a file, Credentials.load() the variables",
+        "Credentials.from_file(PATH) reads a file, Credentials.load() that of DAYPASS_CREDENTIALS",
         reason="not-credentials",
     )

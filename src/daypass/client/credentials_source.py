@@ -1,4 +1,4 @@
-"""Credentials as they are read: the bytes of a file or of variables, and the fields in them.
+"""A credentials file as it is read: its bytes, and the fields in them.
 
 `read_source` gets no further than the bytes. They are the identity that a cached token belongs to,
 and all that the cached path of `daypass token` needs: what parsing needs is imported in functions.
@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 64 * 1024
 FILE_VARIABLE = "DAYPASS_CREDENTIALS"
-FILE_VARIABLES = (FILE_VARIABLE, "DAYPASS_TOKEN_FILE", "DAYPASS_CA_FILE")
-"""Those that hold a path."""
-FIELD_VARIABLES = (
-    "DAYPASS_DOOR", "DAYPASS_TOKEN", "DAYPASS_TOKEN_FILE", "DAYPASS_AUDIENCE", "DAYPASS_CA_FILE",
-)  # fmt: skip
-FIELDS = {"DAYPASS_DOOR": "door", "DAYPASS_TOKEN": "token", "DAYPASS_AUDIENCE": "audience"}
+"""The variable with the path of the credentials file."""
 IDENTITY_KEYS = ("namespace", "serviceAccount", "secretName")
 _KEYS = (
     "type", "version", "door", "certificateAuthority", "token", "audience", "lifetimeSeconds",
@@ -34,83 +29,40 @@ _KEYS = (
 
 
 class CredentialsSource(Record):
-    """Raw credentials: a whole file as `document`, or the variables' values as `fields`.
+    """The content of a credentials file.
 
-    `origin` is the file's path, or None if they came from variables. `files`: what was read, with
-    its fingerprint before.
+    `origin`: its path. `fingerprint`: that of the file before it was read; empty for a test's own.
     """
 
-    origin: str | None
-    document: bytes = b""
-    fields: Mapping[str, bytes] = {}
-    files: tuple[tuple[str, str], ...] = ()
+    origin: str
+    document: bytes
+    fingerprint: str = ""
 
     def identity(self) -> list[bytes]:
-        """Return everything that these credentials consist of, in a fixed order, for a cache key.
+        """Return everything that these credentials consist of, for a cache key.
 
         The folder is a part of it: a document may name a file by a relative path.
         """
-        if self.origin is not None:
-            folder = os.path.dirname(os.path.abspath(self.origin))
-            return [b"file", os.fsencode(folder), self.document]
-        parts = [b"variables"]
-        for name in sorted(self.fields):
-            parts += [name.encode(), self.fields[name]]
-        return parts
+        return [os.fsencode(os.path.dirname(os.path.abspath(self.origin))), self.document]
 
 
 def read_source(environ: Mapping[str, str], path: str | None = None) -> CredentialsSource:
-    """Return the credentials in the file `path`, or else those of the DAYPASS_ variables.
+    """Return the credentials in the file `path`, or else in the one that DAYPASS_CREDENTIALS names.
 
-    An empty variable is treated as unset. Raises CredentialsError.
+    Raises CredentialsError.
     """
-    if path is not None:
-        return _read_file(path)
-    named = [name for name in FIELD_VARIABLES if environ.get(name)]
-    file = environ.get(FILE_VARIABLE)
-    if file and named:
-        names = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
-        raise CredentialsError(
-            f"{FILE_VARIABLE} and {names} are both set",
-            f"unset either {FILE_VARIABLE} or {names}: they are never combined",
-            reason="conflicting-variables",
-        )
-    if file:
-        return _read_file(file, f"the credentials file in {FILE_VARIABLE}")
-    if not named:
+    what = "the credentials file"
+    if path is None:
+        path, what = environ.get(FILE_VARIABLE), f"the credentials file in {FILE_VARIABLE}"
+    if not path:
         raise CredentialsError(
             "no credentials are configured",
-            f"set {FILE_VARIABLE} to your credentials file,\n"
-            "or set DAYPASS_DOOR, DAYPASS_AUDIENCE and DAYPASS_TOKEN_FILE",
+            f"set {FILE_VARIABLE} to the path of your credentials file",
             reason="no-credentials",
         )
-    return _read_variables(environ)
-
-
-def _read_file(path: str, what: str = "the credentials file") -> CredentialsSource:
-    seen = ((path, fingerprint(path)),)
+    seen = fingerprint(path)  # before it is read
     document = read_secret_file(path, what, is_public=_holds_no_secret)
-    return CredentialsSource(origin=path, document=document, files=seen)
-
-
-def _read_variables(environ: Mapping[str, str]) -> CredentialsSource:
-    token_file, ca_file = environ.get("DAYPASS_TOKEN_FILE"), environ.get("DAYPASS_CA_FILE")
-    if token_file and environ.get("DAYPASS_TOKEN"):
-        raise CredentialsError(
-            "DAYPASS_TOKEN and DAYPASS_TOKEN_FILE are both set",
-            "unset one of them",
-            reason="conflicting-variables",
-        )
-    fields = {
-        field: os.fsencode(environ[name]) for name, field in FIELDS.items() if environ.get(name)
-    }
-    seen = tuple((path, fingerprint(path)) for path in (token_file, ca_file) if path)
-    if token_file:
-        what = "the file in DAYPASS_TOKEN_FILE"
-        fields["token"] = read_secret_file(token_file, what)
-    if ca_file:
-        fields["certificateAuthority"] = _read_authority_file(ca_file)
-    return CredentialsSource(origin=None, fields=fields, files=seen)
+    return CredentialsSource(origin=path, document=document, fingerprint=seen)
 
 
 def _holds_no_secret(document: bytes) -> bool:
@@ -142,16 +94,6 @@ def read_secret_file(
     except (OSError, ValueError) as error:
         problem = _unreadable(path, what, error)
     raise problem  # not inside `except`: the error of the OS quotes the path, and would be context
-
-
-def _read_authority_file(path: str) -> bytes:
-    what = "the file in DAYPASS_CA_FILE"
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        problem = _unreadable(path, what, error)
-    raise problem
 
 
 def _unreadable(path: str, what: str, error: OSError | ValueError) -> CredentialsError:

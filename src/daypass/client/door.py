@@ -85,8 +85,7 @@ def check_audience(audience: object) -> str:
     if not audience:
         raise CredentialsError(
             "no audience is set",
-            "name one: audience=AUDIENCE, `audience` in the credentials file or, without such a"
-            " file, DAYPASS_AUDIENCE",
+            "name one: audience=AUDIENCE, or `audience` in the credentials file",
             reason="no-audience",
         )
     if not is_audience(audience):

@@ -94,7 +94,7 @@ def _gate(code: int, message: str, request: TokenRequest) -> NotADoorError:
     return NotADoorError(
         f"{request.door.url} leads to the gate, not to the door ({code}): {message}",
         "the gate accepts short-lived tokens; the door issues them at a URL of its own that ends\n"
-        "in a prefix such as /kubernetes: set `door` (DAYPASS_DOOR) to that URL",
+        "in a prefix such as /kubernetes: set `door` in the credentials to that URL",
         reason="gate-url",
     )
 
@@ -359,7 +359,7 @@ def _untrusted(
     else:
         fault, reason = "is not signed by a trusted authority", "certificate-unknown-authority"
         hint = (
-            "put the door's authority into the credentials (certificateAuthority, DAYPASS_CA_FILE),"
+            "put the door's authority into the credentials (certificateAuthority),"
             "\nor set SSL_CERT_FILE to a bundle with it"
         )
     return DoorNotTrustedError(f"the certificate of {host} {fault}", hint, reason=reason)

@@ -124,7 +124,7 @@ def route_to(
     try:
         context = client_context(certificate_authority)
     except BadCertificateAuthorityError as error:
-        hint = "certificateAuthority takes the text of the file, DAYPASS_CA_FILE its path"
+        hint = "certificateAuthority in the credentials takes the text of such a file"
         raise CredentialsError(error.fact, hint, reason="invalid-certificate-authority") from None
     context.set_alpn_protocols(["http/1.1"])
     proxy = proxy_for(address, os.environ)

@@ -23,7 +23,7 @@ from contextlib import closing, suppress
 
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.text import printable
-from daypass.client.credentials_source import FIELD_VARIABLES, FILE_VARIABLE
+from daypass.client.credentials_source import FILE_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def child_environment(
             f"the credentials read the long-lived token from the variable {name}",
             "name another variable for the short-lived one",
         )
-    taken_out = () if with_credentials else (FILE_VARIABLE, *FIELD_VARIABLES, *variables)
+    taken_out = () if with_credentials else (FILE_VARIABLE, *variables)
     kept = {key: text for key, text in environ.items() if key not in taken_out}
     return {**kept, name: value}
 

@@ -67,9 +67,6 @@ def daypass_environment(
     daypass_identity: "MadeIdentity", monkeypatch: pytest.MonkeyPatch
 ) -> "MadeIdentity":
     """DAYPASS_CREDENTIALS names the file of `daypass_identity` while the test runs."""
-    for name in ("DAYPASS_DOOR", "DAYPASS_TOKEN", "DAYPASS_TOKEN_FILE", "DAYPASS_AUDIENCE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("DAYPASS_CA_FILE", raising=False)
     monkeypatch.setenv("DAYPASS_CREDENTIALS", str(daypass_identity.credentials_file))
     return daypass_identity
 

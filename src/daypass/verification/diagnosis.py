@@ -30,7 +30,7 @@ from daypass._core.net import HostPort, proxy_variable
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
-from daypass.client.credentials_source import FIELD_VARIABLES, FILE_VARIABLE, read_source
+from daypass.client.credentials_source import FILE_VARIABLE, read_source
 from daypass.client.door import DoorUrl, TokenRequest, require_tls
 from daypass.client.error_mapping import (
     REPORTED_SKEW_SECONDS,
@@ -67,8 +67,7 @@ _NEXT: dict[str, str] = {
     " watch its namespace, or lags behind: tell your administrator",
     Reason.UNKNOWN: "the gate refuses every token now: try again, and tell your administrator",
     Reason.NOT_GUARDED: "is the host in the URL right?",
-    Reason.AUDIENCE: "then configure it: `audience` in the credentials file or, without such a"
-    " file, DAYPASS_AUDIENCE",
+    Reason.AUDIENCE: "then configure it: `audience` in the credentials file",
 }
 """What to do after a gate's refusal, by its reason."""
 
@@ -167,8 +166,7 @@ def read_credentials(case: Diagnosis) -> Finding:
     case.request = TokenRequest(
         door=config.door, identity=identity, token=token, audience="", lifetime_seconds=0
     )
-    variables = FIELD_VARIABLES if source.origin is None else (FILE_VARIABLE,)
-    origin = "--credentials" if case.path else ", ".join(filter(os.environ.get, variables))
+    origin = "--credentials" if case.path else FILE_VARIABLE
     kind = "a token of another issuer for" if identity.is_federated else "the long-lived token of"
     secret = f", in its Secret {identity.secret_name}" if identity.secret_name else ""
     trusted = " and ".join(filter(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))

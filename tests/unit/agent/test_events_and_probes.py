@@ -84,7 +84,7 @@ def test_a_closed_log_stops_nothing(error: Exception) -> None:
 
 def test_a_hook_command_gets_no_variable_that_leads_to_a_token() -> None:
     environ = {
-        "PATH": "/bin", "DAYPASS_TOKEN": "secret", "DAYPASS_CREDENTIALS": "/x",
+        "PATH": "/bin", "DAYPASS_SECRET": "secret", "DAYPASS_CREDENTIALS": "/x",
         "NOTIFY_SOCKET": "/y", "WATCHDOG_USEC": "1", "CREDENTIALS_DIRECTORY": "/z",
         "JOB_TOKEN": "secret",
     }  # fmt: skip

@@ -29,7 +29,6 @@ LINES = {
     ],
     "config": ["render"],
     "kubeconfig": ["identity", "list", "--kubeconfig", "named"],
-    "variable": ["token"],
     "entry": [
         "kubeconfig", "--server", "https://k8s.example.com", "--credentials", "bot.json",
         *AUTHORITY,
@@ -44,7 +43,7 @@ CONTENTS = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nowhere: None) -> Path:
-    """A kubeconfig, credentials and variables that name the authority, or need none."""
+    """A kubeconfig that names the authority, and credentials that need none."""
     monkeypatch.chdir(tmp_path)
     document = json.loads((tmp_path / "kubeconfig").read_text())
     document["clusters"][0]["cluster"]["certificate-authority"] = "authority.pem"
@@ -52,10 +51,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nowhere: None) -> Pa
     credentials = credentials_document(URL)
     (tmp_path / "bot.json").touch(0o600)
     (tmp_path / "bot.json").write_text(json.dumps(credentials))
-    monkeypatch.setenv("DAYPASS_DOOR", URL)
-    monkeypatch.setenv("DAYPASS_TOKEN", str(credentials["token"]))
-    monkeypatch.setenv("DAYPASS_AUDIENCE", "gate")
-    monkeypatch.setenv("DAYPASS_CA_FILE", "authority.pem")
     return tmp_path
 
 

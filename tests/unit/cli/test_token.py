@@ -118,7 +118,6 @@ def test_the_credentials_option_takes_precedence_over_the_environment(
 ) -> None:
     _, file = open_door()
     monkeypatch.setenv("DAYPASS_CREDENTIALS", "/nowhere")
-    monkeypatch.setenv("DAYPASS_DOOR", "nonsense")
     assert run_token("--credentials", str(file)) == (FIRST, "")
 
 

@@ -73,21 +73,6 @@ def test_a_variable_of_the_process_or_of_a_mapping_names_the_file(
     assert Credentials.load().door == URL
 
 
-def test_variables_replace_the_file(tmp_path: Path) -> None:
-    token_file = tmp_path / "token"
-    token_file.write_text(long_lived_token() + "\n")
-    token_file.chmod(0o600)
-    environ = {"DAYPASS_DOOR": URL + "/", "DAYPASS_AUDIENCE": "gate"}
-    for how in (
-        {"DAYPASS_TOKEN": long_lived_token()},
-        {"DAYPASS_TOKEN_FILE": str(token_file), "DAYPASS_CREDENTIALS": ""},
-    ):
-        credentials = Credentials.load({**environ, **how})
-        assert (credentials.door, credentials.audience) == (URL, "gate")
-        assert credentials.lifetime_seconds == 3600
-        assert credentials.secret_name == SECRET
-
-
 def test_the_token_can_be_in_a_file_next_to_the_credentials(write: Write, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(long_lived_token())
     (tmp_path / "token").chmod(0o600)
@@ -108,29 +93,13 @@ def test_what_is_no_credentials_is_refused_with_the_call_to_make(
 
 
 def test_from_file_ignores_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAYPASS_DOOR", "https://other.example.com/kubernetes")
+    monkeypatch.setenv("DAYPASS_CREDENTIALS", "/nowhere")
     assert Credentials.from_file(Path(write())).door == URL
 
 
-WITH_DOOR = {"DAYPASS_DOOR": URL}
 ENVIRONMENTS: dict[str, tuple[dict[str, str], str]] = {
     "nothing": ({}, "no credentials"),
-    "no door": ({"DAYPASS_TOKEN": long_lived_token()}, "DAYPASS_DOOR is not set"),
-    "no token": (WITH_DOOR, "DAYPASS_TOKEN is not set"),
-    "no token file": ({**WITH_DOOR, "DAYPASS_TOKEN_FILE": "/nowhere/x"}, "DAYPASS_TOKEN_FILE"),
-    "no authority file": (
-        {**WITH_DOOR, "DAYPASS_TOKEN": "x", "DAYPASS_CA_FILE": "/nowhere/x"},
-        "DAYPASS_CA_FILE .*/nowhere/x: No such file",
-    ),
     "NUL in the path": ({"DAYPASS_CREDENTIALS": "a\0b"}, "path"),
-    "file and variables": (
-        {**WITH_DOOR, "DAYPASS_CREDENTIALS": "x", "DAYPASS_TOKEN": "y"},
-        "DAYPASS_DOOR and DAYPASS_TOKEN",
-    ),
-    "token and token file": (
-        {**WITH_DOOR, "DAYPASS_TOKEN": "x", "DAYPASS_TOKEN_FILE": "y"},
-        "DAYPASS_TOKEN and DAYPASS_TOKEN_FILE",
-    ),
     "a file's content as its path": (
         {"DAYPASS_CREDENTIALS": json.dumps(credentials_document(URL))}, "cannot be read",
     ),
@@ -139,7 +108,7 @@ ENVIRONMENTS: dict[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("case", ENVIRONMENTS)
-def test_an_environment_without_one_source_of_credentials_is_refused(case: str) -> None:
+def test_an_environment_without_credentials_is_refused(case: str) -> None:
     environ, named = ENVIRONMENTS[case]
     with raises(CredentialsError, match=named) as raised:
         Credentials.load(environ)
@@ -150,7 +119,7 @@ def test_an_environment_without_one_source_of_credentials_is_refused(case: str) 
 # -- the file itself
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o604, 0o620, 0o602, 0o666], ids="{:04o}".format)
+@pytest.mark.parametrize("mode", [0o604, 0o620], ids="{:04o}".format)
 def test_a_file_that_others_can_access_is_refused_with_the_command_that_fixes_it(
     write: Write, mode: int
 ) -> None:
@@ -163,30 +132,25 @@ NAMES = {"namespace": "team", "serviceAccount": "ci"}
 ELSEWHERE = [{"file": "token"}, {"variable": "CI_TOKEN"}, {"github": {"audience": "door"}}]
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o755], ids="{:04o}".format)
 @pytest.mark.parametrize("token", ELSEWHERE, ids=str)
 def test_a_file_that_names_where_its_token_is_may_be_read_by_others(
     write: Write,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     token: dict[str, object],
-    mode: int,
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", long_lived_token())
     (tmp_path / "token").write_text(long_lived_token())
     (tmp_path / "token").chmod(0o600)
     identity = {} if "github" not in token else NAMES
-    path = write(mode=mode, token=token, certificateAuthority=ANY_AUTHORITY, **identity)
+    path = write(mode=0o644, token=token, certificateAuthority=ANY_AUTHORITY, **identity)
     assert Credentials.from_file(path, timing=FakeTiming()).door == URL
 
 
-@pytest.mark.parametrize("mode", [0o664, 0o646, 0o666], ids="{:04o}".format)
-@pytest.mark.parametrize("token", ELSEWHERE, ids=str)
-def test_no_file_that_others_can_write_is_read(
-    write: Write, token: dict[str, object], mode: int
-) -> None:
+@pytest.mark.parametrize("mode", [0o664, 0o646], ids="{:04o}".format)
+def test_no_file_that_others_can_write_is_read(write: Write, mode: int) -> None:
     with pytest.raises(CredentialsError, match=f"{mode:04o}"):
-        Credentials.from_file(write(mode=mode, token=token, **NAMES))
+        Credentials.from_file(write(mode=mode, token=ELSEWHERE[0]))
 
 
 @pytest.mark.parametrize(
@@ -269,17 +233,13 @@ SAYS = '"type": "daypass" and "version": 1'
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "JSON"),
         (b'{"type": "daypass",\n"version": 1, "door": "ht', "JSON: line 2"),
         (b"\xff\xfe", "JSON"),
-        (b'{"a":' * 9_000, "JSON"),
-        (b"[]", SAYS),
         (b'{"type": "daypass", "version": 2}', SAYS),
-        (b'{"type": "daypass", "version": true}', SAYS),
         (long_lived_token().encode(), "JSON"),
         (f'{{"type": "daypass", "version": 1, "x": "{SENTINEL}"}}'.encode(), "unknown key"),
     ],
-    ids=range(9),
+    ids=range(5),
 )
 def test_another_file_is_refused_without_its_content(
     write: Write, content: bytes, expected: str
@@ -296,21 +256,13 @@ SOURCES = '{"github": {"audience": "A"}}'
     ("changes", "expected", "hint"),
     [
         ({"doors": "x"}, "'doors'", "door?"),
-        ({"zzz": "x"}, "'zzz'", "type, version, door"),
         ({"token": {"github": {"audience": "x", "more": "y"}}}, "token", SOURCES),
-        ({"token": {"exec": ["cat", 7]}}, "token", SOURCES),
-        ({"token": {"file": "x", "exec": ["cat"]}}, "token", SOURCES),
         ({"door": 7}, "door", ""),
-        ({"token": None}, "token", ""),
         ({"audience": "a\nb"}, "audience", ""),
-        ({"audience": "a" * 254}, "audience", ""),
         ({"lifetimeSeconds": "1h"}, "lifetime", ""),
-        ({"lifetimeSeconds": True}, "lifetime", ""),
         ({"lifetimeSeconds": 599}, "lifetime of 599 seconds", ""),
         ({"token": "hello"}, "three parts, .* 1", ""),
         ({"token": long_lived_token() + "\r\nX-Evil: 1"}, "signature", ""),
-        ({"token": long_lived_token().rpartition(".")[0] + "."}, "signature", ""),
-        ({"token": "x" * 20_000}, "16384 characters", ""),
         ({"token": jwt({"sub": "x"})}, "ServiceAccount", ""),
         ({"token": base64.b64encode(long_lived_token().encode()).decode()}, "token", "base64 -d"),
         ({"token": jwt({"exp": int(NOON) + 60, "kubernetes.io": {}})}, "not the long-lived", ""),
@@ -328,8 +280,7 @@ def test_an_invalid_field_is_named_with_what_to_do(
 
 @pytest.mark.parametrize(
     "name",
-    ["../../../api", "a/b", "A", "a_b", "-a", "a-", "", "a" * 254, "a%2fb", "a?b", "é", 7, None,
-     []],
+    ["../../../api", "a/b", "A", "", "a" * 254, "a%2fb", "a?b", "é", 7, None],
     ids=lambda name: repr(name)[:20],
 )  # fmt: skip
 def test_a_name_that_would_change_the_url_is_refused(write: Write, name: object) -> None:
@@ -359,7 +310,7 @@ def test_a_missing_audience_is_refused(write: Write) -> None:
         Credentials.from_file(write()).token("")
 
 
-@pytest.mark.parametrize("seconds", [0, -1, 2**32 + 1, 1.5, "600", True])
+@pytest.mark.parametrize("seconds", [0, 2**32 + 1, "600"])
 def test_an_impossible_lifetime_is_refused(write: Write, seconds: int) -> None:
     with raises(CredentialsError, match="lifetime"):
         Credentials.from_file(write()).token(lifetime_seconds=seconds)

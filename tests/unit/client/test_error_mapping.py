@@ -221,7 +221,7 @@ def test_an_answer_of_the_gate_is_recognised_by_its_header(reason: Reason) -> No
     assert isinstance(error, NotADoorError)
     assert error.reason == "gate-url"
     assert f"({code}): the gate's words" in error.fact
-    assert "DAYPASS_DOOR" in error.hint
+    assert "`door`" in error.hint
 
 
 @pytest.mark.parametrize("header", ["X: y", "Daypass-Reason: something-else"])

@@ -62,7 +62,7 @@ def test_an_invalid_authority_is_refused_before_anything_is_sent(
 ) -> None:
     with raises(CredentialsError, match="certificate authority") as raised:
         ask(credentials_for("https://127.0.0.1:1/kubernetes", certificateAuthority="hello"))
-    assert "DAYPASS_CA_FILE its path" in raised.value.hint
+    assert "certificateAuthority" in raised.value.hint
 
 
 def test_a_certificate_for_another_name_is_not_trusted(
