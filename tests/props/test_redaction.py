@@ -109,13 +109,10 @@ def test_no_exchange_error_contains_a_part_of_the_token(
 
 
 @given(part=encoded())
-def test_no_warning_or_audience_of_a_response_contains_a_part_of_the_token(part: str) -> None:
-    text = "".join(c for c in part if c.isprintable())
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+def test_no_audience_of_a_response_contains_a_part_of_the_token(part: str) -> None:
     spec = {"audiences": [REQUEST.audience, part], "expirationSeconds": 3600}
-    raw = token_answer(f'Warning: 299 - "{quoted}"', f'Warning: 299 - "{text}"', spec=spec)
-    token = run_exchange([raw], request=REQUEST).token
-    assert_contains_no_part(f"{token!r} {token.audiences} {token.warnings}")
+    token = run_exchange([token_answer(spec=spec)], request=REQUEST).token
+    assert_contains_no_part(f"{token!r} {token.audiences}")
 
 
 @given(code=st.sampled_from([400, 401, 403, 404, 409, 422, 500]), body=bodies())

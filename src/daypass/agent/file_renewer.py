@@ -224,9 +224,7 @@ class FileRenewer:
         self._renewed()
         self._log.write(
             AgentEvent.RENEWED,
-            "; ".join(
-                (f"{self.target.path} is good until {cached.expires_at}", *cached.token.warnings)
-            ),
+            f"{self.target.path} is good until {cached.expires_at}",
             path=self.target.path,
             expires_at=cached.expires_at,
         )

@@ -127,7 +127,4 @@ def _exchange(
 
     config = CredentialsConfig(source, SYSTEM_CLOCK.unix())
     tokens = TokenSource(ReloadingConfig(config), SYSTEM_TIMING, shared_cache=cache)
-    cached = tokens.get(config.key(audience, lifetime_seconds))
-    for warning in cached.token.warnings:
-        warn(warning, "")
-    return cached
+    return tokens.get(config.key(audience, lifetime_seconds))

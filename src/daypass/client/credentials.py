@@ -14,7 +14,7 @@ from daypass.client.transport import SYSTEM_TIMING, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from daypass.client.shared_cache import SharedTokenCache
     from daypass.client.token import CachedToken, Token
@@ -224,13 +224,6 @@ class Credentials:
     ) -> Token:
         """Return what `renew` does, without blocking the event loop."""
         return await self._get_async(audience, lifetime_seconds, refused)
-
-    def on_exchange(self, report: Callable[[str, float], object]) -> None:
-        """Call `report(outcome, seconds)` after each exchange, in the thread that made it.
-
-        `outcome`: `issued`, or the `reason` of the error. What it raises is logged.
-        """
-        self._tokens.reports.append(report)
 
     def _get(
         self, audience: str | None, lifetime_seconds: int | None, rejected: Token | None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 
-from daypass._core.clock import parse_http_date, rfc3339, utc
+from daypass._core.clock import rfc3339, utc
 from daypass._core.hints import command
 from daypass._core.jwt import unverified_claims
 from daypass._core.kubernetes.status import Status, parse_retry_after
@@ -35,18 +35,16 @@ if TYPE_CHECKING:
     from daypass.client.transport import Route, TransportError
 
 _LIMIT_MESSAGE_CHARACTERS = 1024
-REPORTED_SKEW_SECONDS = 300
 _RETRIED = (500, 502, 503, 504)
 _ASK = "ask your administrator for new credentials"
-_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
-EXPIRED, NOT_YET_VALID, OTHER_NAMES, UNKNOWN_ISSUER = 10, 9, (62, 64), (2, 18, 19, 20, 21)
-"""X509_V_ERR_CERT_HAS_EXPIRED and so on (openssl/x509_vfy.h)."""
+UNKNOWN_ISSUER = (2, 18, 19, 20, 21)
+"""X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT and so on (openssl/x509_vfy.h)."""
 
 
 # -- responses
 
 
-def explain_refusal(response: HttpResponse, request: TokenRequest, now_unix: float) -> DaypassError:
+def explain_refusal(response: HttpResponse, request: TokenRequest) -> DaypassError:
     """Return the error for a response that is neither 200 nor 201."""
     code, response = response.status, response.without(request.token)
     status = Status.parse(response.body)
@@ -70,8 +68,6 @@ def explain_refusal(response: HttpResponse, request: TokenRequest, now_unix: flo
     if status is None or code < 400:
         return not_a_door(response, request)
     reason, fact, hint = _refusal(code, message, request)
-    if code == 401 and (skew := _clock_skew(response, now_unix)):
-        hint = f"{hint}\n{skew}"
     return ExchangeRefusedError(fact, hint, reason=reason, status=status)
 
 
@@ -193,47 +189,22 @@ def not_a_door(response: HttpResponse, request: TokenRequest) -> DaypassError:
             "there may be a login or a plain-http listener at this URL; no redirect is followed",
             reason="redirect",
         )
-    what = _kind_of_body(response)
-    hint = "is the URL right, including the prefix?"
-    if code in (401, 403) or (code < 300 and what == "an HTML page"):
-        hint = f"a login page or a firewall answers before the door; {hint}"
-    if code >= 400 and (quoted := _excerpt(response)):
-        what = f"{what}: {quoted}"
-    return NotADoorError(f"{url} is not a door: it answers {code} with {what}", hint)
-
-
-def _kind_of_body(response: HttpResponse) -> str:
-    if _is_html(response):
-        return "an HTML page"
-    text = _text(response)
-    return "text of another kind" if text.strip() else "no content"
-
-
-def _is_html(response: HttpResponse) -> bool:
-    is_marked = response.header("content-type").startswith("text/html")
-    return is_marked or _text(response).lstrip()[:1] == "<"
+    quoted = _excerpt(response) if code >= 400 else ""
+    return NotADoorError(
+        f"{url} is not a door: it answers {code}" + (f": {quoted}" if quoted else ""),
+        "is the URL right, including the prefix, or does a login or a firewall answer before it?",
+    )
 
 
 def _excerpt(response: HttpResponse) -> str:
-    return "" if _is_html(response) else printable(_text(response))
-
-
-def _text(response: HttpResponse) -> str:
-    return response.body.decode("utf-8", "replace")
+    """Return the beginning of a body; nothing of a page for browsers."""
+    text = printable(response.body.decode("utf-8", "replace"))
+    return "" if text.startswith("<") else text
 
 
 def _retry_after_seconds(response: HttpResponse) -> float | None:
     """Return Retry-After as seconds, or None."""
     return parse_retry_after(response.header("retry-after"))
-
-
-def _clock_skew(response: HttpResponse, now_unix: float) -> str:
-    date = parse_http_date(response.header("date"))
-    if date is None or abs(date - now_unix) <= REPORTED_SKEW_SECONDS:
-        return ""
-    direction = "behind" if now_unix < date else "ahead of"
-    minutes = abs(date - now_unix) / 60
-    return f"this machine's clock is {minutes:.0f} minutes {direction} the door's: set it right"
 
 
 def _account(request: TokenRequest) -> str:
@@ -311,13 +282,10 @@ def _closed(cause: BaseException, stage: str, server: str) -> DaypassError:
 
 
 def _proxy_refusal(cause: ProxyResponseError, route: Route) -> DaypassError:
-    if cause.status == 407:
-        hint = "it requires a login: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
-    else:
-        hint = "does it allow the door's host? NO_PROXY lists hosts to reach without a proxy"
     return DoorUnreachableError(
         f"{_first(route)} refuses a tunnel to {route.target} (it answers {cause.status})",
-        hint,
+        "does it require a login (HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT), or not allow this"
+        " host?\nNO_PROXY lists hosts to reach without a proxy",
         reason="proxy-refused",
         heals_by_itself=cause.status >= 500,
     )
@@ -325,16 +293,10 @@ def _proxy_refusal(cause: ProxyResponseError, route: Route) -> DaypassError:
 
 def _tls(cause: ssl.SSLError, request: TokenRequest) -> DaypassError:
     detail = getattr(cause, "reason", None)  # only OpenSSL's own errors have it
-    if detail in _NO_TLS:
-        return NotADoorError(
-            f"{request.door.url} does not speak TLS",
-            "is the port right? Doors are https",
-            reason="no-tls",
-        )
     what = (detail or type(cause).__name__).lower().replace("_", " ")
     return DoorUnreachableError(
         f"TLS with {request.door.url} fails: {what}",
-        "a door speaks TLS 1.2 or newer, and asks for no client certificate",
+        "is the port right? A door speaks TLS 1.2 or newer, and asks for no client certificate",
         reason="tls-failed",
         heals_by_itself=False,
     )
@@ -343,26 +305,18 @@ def _tls(cause: ssl.SSLError, request: TokenRequest) -> DaypassError:
 def _untrusted(
     cause: ssl.SSLCertVerificationError, request: TokenRequest, now_unix: float
 ) -> DaypassError:
-    host, now = request.door.address.host, rfc3339(utc(now_unix))
-    wrong_clock = f"this machine's clock, which is at {now}, may be wrong"
-    if cause.verify_code in OTHER_NAMES:
-        fault, reason = "is for another name", "certificate-name"
-        hint = "is the host in the door's URL right, and does its DNS name lead to the door?"
-    elif cause.verify_code == EXPIRED:
-        fault, reason = "has expired", "certificate-expired"
-        hint = f"renew it; or {wrong_clock}"
-    elif cause.verify_code == NOT_YET_VALID:
-        fault, reason, hint = "is not valid yet", "certificate-not-yet-valid", wrong_clock
-    elif cause.verify_code not in UNKNOWN_ISSUER:
-        fault, reason = f"is not valid: {printable(cause.verify_message)}", "certificate-invalid"
-        hint = "it, or the authority that signed it, has to be reissued"
-    else:
-        fault, reason = "is not signed by a trusted authority", "certificate-unknown-authority"
+    if cause.verify_code in UNKNOWN_ISSUER:
         hint = (
             "put the door's authority into the credentials (certificateAuthority),"
-            "\nor set SSL_CERT_FILE to a bundle with it"
+            " or set SSL_CERT_FILE\nto a bundle with it"
         )
-    return DoorNotTrustedError(f"the certificate of {host} {fault}", hint, reason=reason)
+    else:
+        hint = (
+            "is the host in the door's URL right? If the certificate is, check this machine's"
+            f" clock,\nwhich is at {rfc3339(utc(now_unix))}"
+        )
+    host, fault = request.door.address.host, printable(cause.verify_message)
+    return DoorNotTrustedError(f"the certificate of {host} is not trusted: {fault}", hint)
 
 
 def _first(route: Route) -> str:

@@ -7,13 +7,11 @@ It is blocking code under one deadline. `exchange` gets the subject token and se
 from __future__ import annotations
 
 import json
-import re
 
 from daypass._core.clock import parse_http_date, parse_rfc3339, rfc3339
 from daypass._core.jwt import LIMIT_CHARACTERS
 from daypass._core.kubernetes.syntax import LONGEST_TOKEN_SECONDS
-from daypass._core.secret import Secret, redact
-from daypass._core.text import printable
+from daypass._core.secret import redact
 from daypass.client.door import TokenRequest
 from daypass.client.error_mapping import explain_refusal, explain_transport, not_a_door
 from daypass.client.errors import NotADoorError
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from daypass.client.transport import Deadline, Route, Send, Timing
 
 
-_WARNING = r'(\d{3}) \S+ "((?:[^"\\]|\\.)*)(?:"(?: "[^"]*")?)?'
-"""Code, text, and a date, which is left out."""
 _TOKEN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 
 
@@ -76,7 +72,7 @@ def request_token(
     else:
         if response.status in (200, 201):
             return read_token_response(response, request, requested)
-        problem = explain_refusal(response, request, requested[0])
+        problem = explain_refusal(response, request)
     raise problem from cause  # not inside `except`: the route must not be its context
 
 
@@ -124,19 +120,11 @@ def read_token_response(
         value=value,
         expires_at=rfc3339(expires_at),
         audiences=json.dumps([redact(str(audience), request.token) for audience in audiences]),
-        warnings=parse_warnings(response.every("warning"), request.token, Secret(value)),
         received_unix=unix,
         received_monotonic=monotonic,
         usable_seconds=usable_seconds(left),
         fresh_seconds=0.0,
     )
-
-
-def parse_warnings(values: tuple[str, ...], *secrets: Secret) -> tuple[str, ...]:
-    """Return the texts of `Warning: 299 - "text"` headers (RFC 7234 section 5.5), printable."""
-    found = [each for value in values for each in re.findall(_WARNING, value)]
-    texts = [re.sub(r"\\(.)", r"\1", text) for code, text in found if code == "299" and text]
-    return tuple(printable(redact(text, *secrets)) for text in texts)
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -76,10 +76,6 @@ class HttpResponse:
         """Return the first value of a header, or an empty string."""
         return next((value for key, value in self.headers if key == name), "")
 
-    def every(self, name: str) -> tuple[str, ...]:
-        """Return all values of a header."""
-        return tuple(value for key, value in self.headers if key == name)
-
 
 def read_response(
     receive: Callable[[], bytes], *, to_connect: bool = False

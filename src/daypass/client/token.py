@@ -27,24 +27,15 @@ class Token:
     """A short-lived, audience-bound token. It is not text: `Credentials.bearer` returns that.
 
     `value`: the token itself, a Secret; `expires_at`: aware UTC, by the API server's clock;
-    `audiences`: the audiences it is valid for; `warnings`: the API server's, for example about a
-    shortened lifetime.
+    `audiences`: the audiences it is valid for.
     """
 
-    __slots__ = ("audiences", "expires_at", "value", "warnings")
+    __slots__ = ("audiences", "expires_at", "value")
 
-    def __init__(
-        self,
-        *,
-        value: Secret,
-        expires_at: datetime,
-        audiences: tuple[str, ...],
-        warnings: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, *, value: Secret, expires_at: datetime, audiences: tuple[str, ...]) -> None:
         self.value = value
         self.expires_at = expires_at
         self.audiences = audiences
-        self.warnings = warnings
 
     def __repr__(self) -> str:
         return f"Token(audiences={self.audiences!r}, expires_at={self.expires_at.isoformat()!r})"
@@ -83,7 +74,7 @@ class CachedToken(Record):
     It is usable for `usable_seconds`, and for `fresh_seconds` of them no replacement is considered.
     A failed refresh defers the next one, and a replaced token is no longer fresh. `value`,
     `expires_at` (RFC 3339) and `audiences` (a JSON array) are text, as commands print them and as
-    the shared cache stores them, without `warnings`; `token` is the same for programs.
+    the shared cache stores them; `token` is the same for programs.
     """
 
     value: str
@@ -93,7 +84,6 @@ class CachedToken(Record):
     received_monotonic: float
     usable_seconds: float
     fresh_seconds: float
-    warnings: tuple[str, ...] = ()
     _token: Token | None = None
 
     @property
@@ -112,7 +102,6 @@ class CachedToken(Record):
                 value=Secret(self.value),
                 expires_at=expires_at,
                 audiences=tuple(json.loads(self.audiences)),
-                warnings=self.warnings,
             )
         return token
 

@@ -22,7 +22,7 @@ from daypass.client.transport import Deadline, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from daypass.client.config import CredentialsConfig, ReloadingConfig
     from daypass.client.key_state import InFlight, Key
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 
 _EXCHANGE_THREAD, _REFRESH_THREAD = "daypass-exchange", "daypass-refresh"
-ISSUED = "issued"
-"""The outcome of an exchange that returned a token; others are the reasons of errors."""
 
 
 class _Process:
@@ -46,8 +44,7 @@ class _Process:
 class TokenSource:
     """Obtains and caches the tokens of one set of credentials.
 
-    `shared_cache`: the cache on disk that all processes share, or None. `reports`: what is called
-    after each exchange, with its outcome and the seconds that it took.
+    `shared_cache`: the cache on disk that all processes share, or None.
     """
 
     def __init__(
@@ -62,7 +59,6 @@ class TokenSource:
         self._timing = timing
         self._shared_cache = shared_cache
         self._send = send
-        self.reports: list[Callable[[str, float], object]] = []
         self._processes = {os.getpid(): _Process()}
 
     def key(self, audience: str | None, lifetime_seconds: int | None) -> Key:
@@ -141,22 +137,6 @@ class TokenSource:
             return token
 
     def _exchange(self, config: CredentialsConfig, in_flight: InFlight) -> CachedToken:
-        """Return what `_exchange_twice` does, and report how it ended."""
-        began, outcome = self._timing.clock.monotonic(), ISSUED
-        try:
-            return self._exchange_twice(config, in_flight)
-        except BaseException as error:
-            outcome = error.reason if isinstance(error, DaypassError) else "interrupted"
-            raise
-        finally:
-            for report in self.reports:
-                try:
-                    report(outcome, self._timing.clock.monotonic() - began)
-                except Exception as error:  # it must not cost the caller its token
-                    problem = DaypassError(f"a function raised {type(error).__name__}")
-                    log_warning("an exchange was not reported", problem)
-
-    def _exchange_twice(self, config: CredentialsConfig, in_flight: InFlight) -> CachedToken:
         """Exchange; if the subject token is refused and its file has another one, once more."""
         timing, key, tries = self._timing, in_flight.state.key, in_flight.tries
         deadline = Deadline(timing.clock, timing.exchange_seconds)

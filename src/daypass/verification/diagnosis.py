@@ -33,7 +33,6 @@ from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import FILE_VARIABLE, read_source
 from daypass.client.door import DoorUrl, TokenRequest, require_tls
 from daypass.client.error_mapping import (
-    REPORTED_SKEW_SECONDS,
     explain_refusal,
     explain_transport,
     no_response,
@@ -58,6 +57,7 @@ from daypass.rules.reasons import REASON_HEADER, Reason
 LIMIT_SECONDS = 10.0
 STEP_SECONDS = 3.0
 """How long a step waits at most: those after it need time, too."""
+REPORTED_SKEW_SECONDS = 300
 LOGIN = re.compile(r"login|oauth|\bauth(?!ors?\b)|\bdex\b|\bsso", re.IGNORECASE)
 """What the URL of a login has."""
 _REVOKED = ("long-lived-token-refused", "no-secret", "no-service-account")
@@ -227,7 +227,7 @@ def check_door(case: Diagnosis) -> Finding:
     message = _message(case.response)
     if (code == 403 and ANONYMOUS in message) or (code == 401 and message == "Unauthorized"):
         return ok("door", f"the API server answers at {url} ({code} without a token)")
-    problem = explain_refusal(case.response, case.request, case.timing.clock.unix())
+    problem = explain_refusal(case.response, case.request)
     if isinstance(problem, ExchangeRefusedError):  # of a token, which this request has not
         hint = f"is the URL right? An administrator sees more with `{command('verify', url)}`"
         return failure("door", f"{url} is not a door: it answers {code}: {message}", hint)
@@ -262,7 +262,7 @@ def exchange_token(case: Diagnosis) -> Finding:
     case.token = cached.token
     seconds = case.timing.clock.monotonic() - begun
     fact = f"a new token for {', '.join(case.token.audiences)} in {seconds:.2f} s"
-    return ok("exchange", "\n".join([fact, *cached.warnings]))
+    return ok("exchange", fact)
 
 
 def check_claims(case: Diagnosis) -> Finding:

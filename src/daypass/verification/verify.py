@@ -19,7 +19,7 @@ from daypass._core.secret import Secret
 from daypass._core.text import printable
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials import Credentials
-from daypass.client.error_mapping import EXPIRED, OTHER_NAMES, UNKNOWN_ISSUER, no_response
+from daypass.client.error_mapping import UNKNOWN_ISSUER, no_response
 from daypass.client.http1 import USER_AGENT, HttpRequest, HttpResponse
 from daypass.client.transport import Deadline, Route, TransportError, route_to, send
 from daypass.verification.checks import (
@@ -298,12 +298,8 @@ def _check_certificate(route: Route, target: VerificationTarget, now_unix: float
 
 def _certificate_hint(verify_code: int) -> str:
     """Return what to do about a certificate, by OpenSSL's code of its verification."""
-    if verify_code in OTHER_NAMES:
-        return "does the name lead to this cluster, and is the Secret's certificate for this host?"
-    if verify_code == EXPIRED:
-        return "renew it, and check this machine's clock"
     if verify_code not in UNKNOWN_ISSUER:
-        return "check the certificate, and this machine's clock"
+        return "is it for this host, does the name lead to this cluster, and is your clock right?"
     return (
         "without a certificate for this host, an ingress controller presents its own: `tls:"
         " {secret: NAME}` or `tls: {issuer: NAME}`\nfor your own authority: --certificate-authority"

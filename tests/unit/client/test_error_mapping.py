@@ -27,14 +27,13 @@ from daypass.client.transport import (
     Route,
     TransportError,
 )
-from daypass.rules.reasons import CODES, MESSAGES, Reason
+from daypass.rules.reasons import MESSAGES, Reason
 from support.exchanges import run_exchange, token_request
 from support.fake_door import (
     NAMESPACE,
     SECRET,
     SERVICE_ACCOUNT,
     answer,
-    http_date,
     long_lived_token,
     short_lived_token,
     status_answer,
@@ -70,15 +69,10 @@ def refusal_of(raw: bytes) -> DaypassError:
         pytest.param(403, ANONYMOUS, (), "Authorization", id="anonymous"),
         pytest.param(403, NO_ROLE, (WHO,), "administrator", id="no role"),
         pytest.param(403, POLICY, (POLICY,), "audience", id="policy 403"),
-        pytest.param(422, POLICY, (POLICY,), "audience", id="policy 422"),
-        pytest.param(403, "because", ("(403): because",), "", id="403"),
         pytest.param(404, 'serviceaccounts "bot" not found', (WHO,), "", id="no ServiceAccount"),
         pytest.param(404, f'secrets "{SECRET}" not found', (SECRET, WHO), "", id="no Secret"),
         pytest.param(404, "only TokenRequest is published", (), "URL", id="another path"),
         pytest.param(422, "something else", ("(422): something else",), "", id="422"),
-        pytest.param(409, "the UID in the bound", ("(409): the UID in the bound",), "", id="409"),
-        pytest.param(413, "limit is 3145728", ("(413): limit is 3145728",), "", id="413"),
-        pytest.param(415, "unknown format", ("(415): unknown format",), "", id="415"),
     ],
 )
 def test_a_status_is_explained_and_kept_complete(
@@ -95,51 +89,35 @@ def test_a_status_is_explained_and_kept_complete(
     assert not error.heals_by_itself
 
 
-@pytest.mark.parametrize(
-    ("offset", "expected"), [(-3600, "60 minutes behind"), (3600, "60 minutes ahead"), (290, None)]
-)
-def test_a_401_mentions_a_clock_that_is_wrong(offset: int, expected: str | None) -> None:
-    date = f"Date: {http_date(NOON - offset)}"
-    hint = refusal_of(status_answer(401, "Unauthorized", date)).hint
-    assert expected in hint if expected else "clock" not in hint
-
-
 LOGIN, PAGE = "https://login.example.com/auth", "<!doctype html><title>Sign in</title>"
-NOT_A_DOOR: dict[str, tuple[bytes, str, bool]] = {
+NOT_A_DOOR: dict[str, tuple[bytes, str]] = {
     **{
         f"redirect {code}": (
-            answer(code, "", f"Location: {LOGIN}?state=secret"), f"({code}) to {LOGIN}", True,
+            answer(code, "", f"Location: {LOGIN}?state=secret"), f"({code}) to {LOGIN}",
         )
-        for code in (301, 302, 303, 307, 308)
+        for code in (302, 308)
     },
-    **{
-        f"page {code}": (
-            answer(code, PAGE, content_type="text/html"), f" {code} ", code not in (400, 404),
-        )
-        for code in (200, 201, 400, 401, 403, 404)
-    },
-    "kind": (answer(200, '{"kind": "APIVersions"}'), " 200 ", False),
-    "list": (answer(201, "[]"), " 201 ", False),
-    "nested": (answer(201, "[" * 100_000), " 201 ", False),
-    "nothing": (answer(204), " 204 ", False),
-    "words": (answer(200, "hello"), " 200 ", False),
-    "words 404": (answer(404, "default backend - 404"), ": default backend - 404", False),
-    "object 401": (answer(401, '{"error":"no"}'), ': {"error":"no"}', True),
-    "Status 200": (status_answer(200, "fine"), " 200 ", False),
+    "page 200": (answer(200, PAGE, content_type="text/html"), " 200"),
+    "page 403": (answer(403, PAGE, content_type="text/html"), " 403"),
+    "kind": (answer(200, '{"kind": "APIVersions"}'), " 200"),
+    "list": (answer(201, "[]"), " 201"),
+    "nested": (answer(201, "[" * 100_000), " 201"),
+    "nothing": (answer(204), " 204"),
+    "words 404": (answer(404, "default backend - 404"), ": default backend - 404"),
+    "Status 200": (status_answer(200, "fine"), " 200"),
 }  # fmt: skip
-"""The answer, what the error quotes of it, and whether its hint mentions a login page."""
+"""The answer, and what the error quotes of it."""
 
 
 @pytest.mark.parametrize("case", NOT_A_DOOR)
 def test_an_answer_that_is_neither_token_request_nor_status_is_not_a_door(case: str) -> None:
-    raw, quoted, is_login = NOT_A_DOOR[case]
+    raw, quoted = NOT_A_DOOR[case]
     error = refusal_of(raw)
     assert isinstance(error, NotADoorError)
     assert quoted in error.fact
     assert "<" not in error.fact
     assert "secret" not in str(error)
     assert "URL" in error.hint
-    assert ("login" in error.hint) is is_login
 
 
 @pytest.mark.parametrize(
@@ -147,16 +125,13 @@ def test_an_answer_that_is_neither_token_request_nor_status_is_not_a_door(case: 
     [
         {"status": {}},
         {"status": {"token": "a\r\nb", "expirationTimestamp": "x"}},
-        {"status": {"token": 7}},
-        {"status": []},
         {"status": {"token": short_lived_token()}},
         {"status": {"token": short_lived_token(), "expirationTimestamp": "tomorrow"}},
         {"spec": {"audiences": ["api"]}},
         {"spec": {}},
     ],
-    ids=["no token", "line break", "number", "list", "no expiry", "odd expiry", "other audience",
-         "no audience"],
-)  # fmt: skip
+    ids=["no token", "line break", "no expiry", "odd expiry", "other audience", "no audience"],
+)
 def test_an_incomplete_token_request_is_refused(changes: dict[str, object]) -> None:
     error = refusal_of(token_answer(**changes))  # type: ignore[arg-type]
     assert isinstance(error, NotADoorError)
@@ -166,13 +141,10 @@ def test_an_incomplete_token_request_is_refused(changes: dict[str, object]) -> N
 @pytest.mark.parametrize(
     ("raw", "end"),
     [
-        *(
-            (status_answer(code, "etcd is away"), f" {code}: etcd is away")
-            for code in (500, 503, 504)
-        ),
+        (status_answer(500, "etcd is away"), " 500: etcd is away"),
         (answer(502, "<html>nginx</html>", content_type="text/html"), " 502"),
     ],
-    ids=["500", "503", "504", "a page"],
+    ids=["a Status", "a page"],
 )
 def test_a_5xx_is_marked_as_temporary(raw: bytes, end: str) -> None:
     error = refusal_of(raw)
@@ -186,11 +158,9 @@ def test_a_5xx_is_marked_as_temporary(raw: bytes, end: str) -> None:
     [
         ("Retry-After: 90", 90),
         ("Retry-After: soon", None),
-        ("Retry-After: -1", None),
-        ("Retry-After: 9999999999999", None),
         ("X: y", None),
     ],
-    ids=["seconds", "words", "negative", "long", "absent"],
+    ids=["seconds", "words", "absent"],
 )
 def test_a_429_carries_the_retry_after_of_the_answer(header: str, seconds: float | None) -> None:
     error = refusal_of(status_answer(429, "slow down", header))
@@ -212,15 +182,12 @@ def test_the_repr_of_a_token_request_shows_no_token() -> None:
     assert long_lived_token() not in repr(token_request().encode())
 
 
-@pytest.mark.parametrize(
-    "reason", [Reason.LONG_LIVED, Reason.NOT_GUARDED, Reason.AUDIENCE, Reason.UNKNOWN]
-)
-def test_an_answer_of_the_gate_is_recognised_by_its_header(reason: Reason) -> None:
-    code = CODES.get(reason, 401)
-    error = refusal_of(status_answer(code, "the gate's words", f"Daypass-Reason: {reason}"))
+def test_an_answer_of_the_gate_is_recognised_by_its_header() -> None:
+    header = f"Daypass-Reason: {Reason.LONG_LIVED}"
+    error = refusal_of(status_answer(401, "the gate's words", header))
     assert isinstance(error, NotADoorError)
     assert error.reason == "gate-url"
-    assert f"({code}): the gate's words" in error.fact
+    assert "(401): the gate's words" in error.fact
     assert "`door`" in error.hint
 
 
@@ -260,15 +227,12 @@ def verification_error(code: int, message: str = "odd") -> ssl.SSLCertVerificati
         (CONNECT, ConnectionRefusedError(), "ekf.example.com:443", True),
         (CONNECT, TimeoutError(), "ekf.example.com:443", False),
         (CONNECT, OSError(113, "No route to host"), "ekf.example.com:443: No route", True),
-        (CONNECT, OSError(), "ekf.example.com:443: OSError", True),
         (TLS, ConnectionResetError(), "(tls)", True),
         (TLS, ssl.SSLEOFError(8, "x"), "(tls)", True),
-        (TLS, TimeoutError(), "(tls)", False),
         (TLS, ssl.SSLError(1, "x"), "sslerror", False),
         (TLS, verification_error(85, "Missing AKI"), "Missing AKI", False),
-        *((TLS, verification_error(code), "authority", False) for code in (2, 18, 19, 20, 21)),
+        (TLS, verification_error(20, "no issuer"), "no issuer", False),
         (ANSWER, TimeoutError(), "https://ekf.example.com/kubernetes", False),
-        (ANSWER, BrokenPipeError(), "https://ekf.example.com/kubernetes", True),
         (ANSWER, TruncatedResponseError(), "https://ekf.example.com/kubernetes", True),
         (ANSWER, MalformedResponseError("it is odd"), "it is odd", False),
     ],
@@ -289,9 +253,7 @@ def test_each_transport_failure_is_explained(
     [
         (RESOLVE, socket.gaierror(socket.EAI_NONAME, "x")),
         (CONNECT, ConnectionRefusedError()),
-        (CONNECT, TimeoutError()),
         (PROXY, ConnectionResetError()),
-        (PROXY, TimeoutError()),
         (PROXY, MalformedResponseError("it is odd")),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,

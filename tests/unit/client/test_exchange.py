@@ -30,14 +30,12 @@ from unit.client.conftest import Ask, Serve
 def test_a_long_lived_token_is_exchanged_for_a_short_lived_one_bound_to_its_secret(
     serve: Serve, ask: Ask
 ) -> None:
-    warning = "requested expiration of 9999 seconds shortened to 3600 seconds"
-    door, credentials = serve(token_answer(f'Warning: 299 - "{warning}"'), lifetimeSeconds=9999)
+    door, credentials = serve(token_answer(), lifetimeSeconds=9999)
     token = ask(credentials)
     assert token.value.reveal() == short_lived_token()
     assert token.audiences == (AUDIENCE,)
     assert token.expires_at.timestamp() == NOON + 3600
     assert token.expires_at.utcoffset() is not None
-    assert token.warnings == (warning,)
     assert short_lived_token() not in repr(token)
 
     head = door.requests[0].partition(b"\r\n\r\n")[0].decode().split("\r\n")
@@ -86,29 +84,19 @@ def test_each_audience_and_lifetime_has_its_own_token(serve: Serve, ask: Ask) ->
     assert [spec["expirationSeconds"] for spec in specs] == [3600, 3600, 600]
 
 
-def test_headers_hold_the_same_token_in_a_dict_of_their_own(serve: Serve) -> None:
+def test_headers_and_bearer_hold_the_same_token(serve: Serve) -> None:
     other = {"audiences": ["other"], "expirationSeconds": 600}
     door, credentials = serve(token_answer(number=1), token_answer(number=2, spec=other))
     first = credentials.headers()
     assert first == {"Authorization": f"Bearer {short_lived_token(1)}"}
     first.clear()
     assert credentials.headers() == asyncio.run(credentials.headers_async())
-    assert credentials.headers()["Authorization"] == f"Bearer {credentials.token().value.reveal()}"
+    assert credentials.bearer() == credentials.token().value.reveal() == short_lived_token(1)
     expected = {"Authorization": f"Bearer {short_lived_token(2)}"}
     assert asyncio.run(credentials.headers_async("other", 600)) == expected
     assert credentials.headers(audience="other", lifetime_seconds=600) == expected
-    assert len(door.requests) == 2
-
-
-def test_a_bearer_is_the_text_of_the_same_token(serve: Serve) -> None:
-    other = {"audiences": ["other"], "expirationSeconds": 600}
-    door, credentials = serve(token_answer(number=1), token_answer(number=2, spec=other))
-    assert credentials.bearer() == credentials.token().value.reveal() == short_lived_token(1)
-    assert asyncio.run(credentials.bearer_async()) == short_lived_token(1)
-    assert credentials.bearer("other", 600) == short_lived_token(2)
-    assert asyncio.run(credentials.bearer_async(audience="other", lifetime_seconds=600)) == (
-        short_lived_token(2)
-    )
+    bearer = asyncio.run(credentials.bearer_async(audience="other", lifetime_seconds=600))
+    assert bearer == credentials.bearer("other", 600) == short_lived_token(2)
     assert len(door.requests) == 2
 
 
@@ -168,12 +156,10 @@ def test_the_granted_lifetime_takes_precedence_over_the_requested_one(
     [
         reset,
         status_answer(500, "etcdserver: request timed out"),
-        answer(502, "<html>Bad Gateway</html>", content_type="text/html"),
         answer(503, "no healthy upstream"),
-        answer(504),
         status_answer(429, "slow down"),
     ],
-    ids=["reset", "500", "502", "503", "504", "429"],
+    ids=["reset", "500", "503", "429"],
 )
 def test_a_temporary_failure_is_retried(
     serve: Serve, ask: Ask, timing: FakeTiming, failure: bytes | Behaviour
@@ -191,7 +177,7 @@ def test_an_exchange_ends_after_four_attempts(serve: Serve, ask: Ask, timing: Fa
     assert timing.waits == [0.25, 0.5, 1.0]
 
 
-@pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 409, 413, 415, 422])
+@pytest.mark.parametrize("code", [401, 403, 404, 422])
 def test_a_4xx_is_not_retried(serve: Serve, ask: Ask, timing: FakeTiming, code: int) -> None:
     door, credentials = serve(status_answer(code, "no"))
     with pytest.raises(Exception, match=str(code)):
@@ -218,14 +204,13 @@ def test_retry_after_is_honoured_and_waits_are_spread(
     assert timing.waits == waits
 
 
-@pytest.mark.parametrize("seconds", [11, 120])
 def test_a_long_retry_after_is_reported_without_waiting(
-    serve: Serve, ask: Ask, timing: FakeTiming, seconds: int
+    serve: Serve, ask: Ask, timing: FakeTiming
 ) -> None:
-    _, credentials = serve(status_answer(429, "slow", f"Retry-After: {seconds}"))
-    with raises(DoorBusyError, match=f"{seconds} seconds") as raised:
+    _, credentials = serve(status_answer(429, "slow", "Retry-After: 11"))
+    with raises(DoorBusyError, match="11 seconds") as raised:
         ask(credentials)
-    assert raised.value.retry_after_seconds == seconds
+    assert raised.value.retry_after_seconds == 11
     assert raised.value.heals_by_itself
     assert timing.waits == []
 

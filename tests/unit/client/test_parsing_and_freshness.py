@@ -1,4 +1,4 @@
-"""Warnings, masked tokens and freshness: pure functions."""
+"""Masked tokens and freshness: pure functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 
 from daypass._core.secret import Secret, redact
 from daypass.client.errors import NotADoorError
-from daypass.client.exchange import parse_warnings
 from daypass.client.token import (
     deferred_seconds,
     fresh_seconds,
@@ -16,26 +15,6 @@ from support.exchanges import run_exchange
 from support.fake_door import AUDIENCE, long_lived_token, token_answer
 from support.messages import raises
 from support.timing import NOON, FakeClock, FakeTiming
-
-
-@pytest.mark.parametrize(
-    ("values", "texts"),
-    [
-        ((), ()),
-        (('299 - "a"',), ("a",)),
-        (('299 - "a, b \\" c", 299 k8s "d"', '299 - "e"'), ('a, b " c', "d", "e")),
-        (('299 - "a" "Fri, 15 Jan 2027 08:00:00 GMT", 299 - "b"',), ("a", "b")),
-        (('110 - "stale"',), ()),
-        (("nonsense",), ()),
-        (('299 - "open',), ("open",)),
-        (('299 - ""',), ()),
-        (('299 - "\x1b[2J\u202ex"',), ("[2J x",)),
-    ],
-)
-def test_warnings_are_read_as_kubernetes_writes_them(
-    values: tuple[str, ...], texts: tuple[str, ...]
-) -> None:
-    assert parse_warnings(values) == texts
 
 
 def test_a_token_in_text_is_masked() -> None:

@@ -182,7 +182,7 @@ def test_a_clock_that_is_far_from_the_doors_is_a_problem(
         ),
         (status_answer(200, "ok"), "door", "200"),
         (answer(302, "", "Location: https://example.com/login?x=1"), "door", "redirects"),
-        (answer(200, "<html>", content_type="text/html"), "door", "HTML"),
+        (answer(200, "<html>", content_type="text/html"), "door", "answers 200"),
         (status_answer(403, HOSTILE), "door", "403"),
         (b"HTTP/1.1 200 \x1b[2J\r\n\r\n", "connection", "invalid"),
         (b"SSH-2.0-OpenSSH\r\n", "connection", "invalid"),
