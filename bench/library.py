@@ -77,7 +77,7 @@ def _nothing() -> None:
 
 def _ours() -> Credentials:
     now = SYSTEM_CLOCK.unix()
-    settings = credentials_config("http://127.0.0.1:1/kubernetes", now)
+    settings = credentials_config("http://127.0.0.1:1/kubernetes")
     return Credentials(settings, send=FakeSend(lambda _: token_answer(now=now, date=now)))
 
 

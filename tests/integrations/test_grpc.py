@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import grpc
 import grpc.aio
@@ -97,16 +96,6 @@ def test_metadata_that_a_verbose_client_prints_shows_no_token(
     credentials: daypass.Credentials,
 ) -> None:
     assert "Bearer ***" in repr(metadata(credentials))
-
-
-@pytest.mark.parametrize("kind", [str, Path])
-def test_the_authorities_may_be_a_file(
-    echo: GrpcService, credentials: daypass.Credentials, trust: Trust,
-    kind: Callable[[Path], str | Path],
-) -> None:  # fmt: skip
-    secure = channel_credentials(credentials, root_certificates=kind(trust.file))
-    with grpc.secure_channel(f"localhost:{echo.port}", secure) as channel:
-        assert saying(channel)(b"one", timeout=30) == b"one"
 
 
 def test_a_token_never_goes_over_a_channel_without_tls(

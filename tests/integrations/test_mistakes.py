@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import httpx
 import httpx2
-import kubernetes.client
 import pytest
 import requests
 
@@ -31,29 +30,8 @@ MAKE: dict[str, Callable[[Any], object]] = {
     "httpx": daypass.integrations.httpx.Auth,
     "httpx2": daypass.integrations.httpx2.Auth,
     "requests": daypass.integrations.requests.Auth,
-    "aiohttp": lambda given: daypass.integrations.aiohttp.Auth(given, "https://gate"),
     "urllib3": daypass.integrations.urllib3.PoolManager,
-    "grpc": daypass.integrations.grpc.channel_credentials,
-    "grpc metadata": daypass.integrations.grpc.metadata,
-    "kubernetes": lambda given: daypass.integrations.kubernetes.authorize(
-        kubernetes.client.Configuration(), given
-    ),
 }
-"""Each adapter; that for kfp is tested with kfp, in an environment of its own."""
-
-
-@pytest.mark.parametrize("library", MAKE)
-def test_a_path_in_place_of_credentials_is_refused_with_the_call_to_make(library: str) -> None:
-    with raises(daypass.CredentialsError) as raised:
-        MAKE[library]("bot.json")
-    assert "Credentials.from_file(PATH)" in raised.value.hint
-
-
-@pytest.mark.parametrize("given", [None, daypass.Credentials], ids=["None", "the class"])
-def test_another_object_in_place_of_credentials_is_refused(given: object) -> None:
-    with raises(daypass.CredentialsError) as raised:
-        daypass.integrations.httpx.Auth(given)  # type: ignore[arg-type]
-    assert "Credentials.load()" in raised.value.hint
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2, requests], ids=lambda each: each.__name__)
@@ -97,15 +75,6 @@ def test_no_token_is_sent_in_the_clear(library: str, credentials: daypass.Creden
         else:
             SEND[library](MAKE[library](credentials))
     assert "https://gate.example.com" in raised.value.hint
-
-
-@pytest.mark.parametrize(("adapter", "library"), [("httpx", httpx2), ("httpx2", httpx)])
-def test_the_adapter_of_one_httpx_names_that_of_the_other(
-    adapter: str, library: Any, credentials: daypass.Credentials
-) -> None:
-    auth = MAKE[adapter](credentials)
-    with pytest.raises(TypeError, match=rf"daypass\.integrations\.{library.__name__}\.Auth>"):
-        library.Client(auth=auth)
 
 
 def test_a_secret_formatted_with_percent_is_not_sent(caller: Caller, service: Service) -> None:

@@ -129,5 +129,5 @@ def test_any_credentials_document_is_read_or_rejected(document: Any) -> None:
         document = {"token": document, "door": document, "audience": document}
     content = json.dumps({**credentials_document("https://a/b"), **document}).encode()
     source = CredentialsSource(origin="credentials.json", document=content)
-    outcome = outcome_of(lambda: CredentialsConfig(source, 0.0))
+    outcome = outcome_of(lambda: CredentialsConfig(source))
     assert long_lived_token()[40:80] not in f"{outcome} {outcome!r}"

@@ -21,7 +21,7 @@ holders = st.recursive(
     st.tuples(st.text(max_size=5), st.text(max_size=5)).map(long_lived_token().join),
     lambda inner: (
         st.lists(inner, min_size=1, max_size=2)
-        | st.dictionaries(st.sampled_from(["file", "variable", "exec", "y"]), inner, min_size=1)
+        | st.dictionaries(st.sampled_from(["file", "variable", "y"]), inner, min_size=1)
     ),
     max_leaves=3,
 )

@@ -17,7 +17,6 @@ from jsonschema.validators import validator_for
 from tools.docs.pages import Block
 
 from daypass import DaypassError
-from daypass._core.clock import SYSTEM_CLOCK
 from daypass.agent.config import load_config
 from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import CredentialsSource
@@ -163,7 +162,7 @@ def _check_credentials(_: Block, document: dict[str, Any]) -> None:
     if str(document.get("token")).endswith("..."):
         document = {**document, "token": long_lived_token()}
     content = json.dumps(document).encode()
-    CredentialsConfig(CredentialsSource(origin="bot.json", document=content), SYSTEM_CLOCK.unix())
+    CredentialsConfig(CredentialsSource(origin="bot.json", document=content))
 
 
 def _check_up(_: Block, document: dict[str, Any]) -> None:

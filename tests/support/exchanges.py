@@ -15,16 +15,16 @@ from daypass.client.retry import TRIES, repeat
 from daypass.client.token import CachedToken
 from daypass.client.transport import Deadline, Route
 from support.fake_door import AUDIENCE, credentials_document
-from support.timing import NOON, FakeTiming
+from support.timing import FakeTiming
 
 URL = "https://ekf.example.com/kubernetes"
 
 
-def credentials_config(url: str, now_unix: float = NOON, **changes: object) -> CredentialsConfig:
+def credentials_config(url: str, **changes: object) -> CredentialsConfig:
     """What a credentials file for this door holds."""
     content = json.dumps(credentials_document(url, **changes)).encode()
     source = CredentialsSource(origin="credentials.json", document=content)
-    return CredentialsConfig(source, now_unix)
+    return CredentialsConfig(source)
 
 
 def token_request(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> TokenRequest:
@@ -90,6 +90,6 @@ class CredentialsAtDoor:
     def __call__(
         self, answer: Callable[[HttpRequest], bytes | HttpResponse | Exception], **changes: object
     ) -> Credentials:
-        config = credentials_config("http://127.0.0.1:1/kubernetes", NOON, **changes)
+        config = credentials_config("http://127.0.0.1:1/kubernetes", **changes)
         self.wire = FakeSend(answer)
         return Credentials(config, timing=self._timing, send=self.wire)

@@ -170,16 +170,13 @@ def parse_duration(text: str) -> int | None:
 
     Whole numbers of d, h, m and s, in this order, each unit at most once.
     """
-    total, digits, units = 0, "", "".join(UNITS_SECONDS)
-    for character in text:
-        if character in "0123456789" and len(digits) < _LIMIT_DIGITS:
-            digits += character
-        elif digits and character in units:
-            total += int(digits) * UNITS_SECONDS[character]
-            digits, units = "", units[units.index(character) + 1 :]
-        else:
-            return None
-    return total if text and not digits else None
+    import re  # here: a cached token needs none
+
+    found = re.fullmatch(DURATION, text)
+    if found is None or not text:
+        return None
+    amounts = filter(None, found.groups())
+    return sum(int(amount[:-1]) * UNITS_SECONDS[amount[-1]] for amount in amounts)
 
 
 def parse_seconds(text: str, option: str = "") -> int:

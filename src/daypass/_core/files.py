@@ -23,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-LIMIT_TEXT_BYTES = 64 * 1024
 PARTIAL = ".{}.daypass-"
 """The beginning of the name of a new file that is about to replace the file {}."""
 
@@ -225,14 +224,12 @@ def read_text(file: str, what: str) -> str:
     name = "stdin" if file == "-" else file
     try:
         with open(0 if file == "-" else file, "rb", closefd=file != "-") as opened:
-            content = opened.read(LIMIT_TEXT_BYTES + 1)
+            content = opened.read()
     except OSError as error:
         hint = f"it takes a {what}: is the path right?"
         raise UsageError(f"{name} cannot be read: {error.strerror}", hint) from None
     fault = "is empty" if not content.strip() else "contains non-ASCII characters"
-    if len(content) > LIMIT_TEXT_BYTES:
-        fault = f"is larger than {LIMIT_TEXT_BYTES} bytes"
-    elif content.strip() and content.isascii():
+    if content.strip() and content.isascii():
         return content.decode("ascii").strip()
     raise UsageError(f"{name} {fault}", f"it takes a {what}")
 

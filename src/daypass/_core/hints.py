@@ -51,48 +51,15 @@ def _line(program: str, words: tuple[str, ...]) -> str:
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command that adds an extra to this copy, or words if its origin is not known.
+    """Return how to add an extra to this copy.
 
     It never names daypass alone: a package index may have another package of that name.
     """
     from shlex import quote
 
     if (checkout := _checkout()) is not None:
-        return f"{_pip_install()} -e {quote(f'{checkout}[{extra}]')}"
-    if (origin := _origin()) is not None:
-        return f"{_pip_install()} {quote(f'{origin}[{extra}]')}"
+        return f"uv pip install --python {quote(sys.executable)} -e {quote(f'{checkout}[{extra}]')}"
     return f"install this copy of daypass again, from where it came, with its extra `{extra}`"
-
-
-def extras() -> tuple[list[str], list[str]]:
-    """Return the extras whose libraries are installed, in any version, and the other ones."""
-    import re
-    from importlib.metadata import distributions
-
-    found = {re.sub(r"[-_.]+", "-", each.name or "").lower(): each for each in distributions()}
-    needs = dict[str, set[str]]()
-    for line in (found["daypass"].requires or []) if "daypass" in found else []:
-        if parts := re.fullmatch(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", line):
-            needs.setdefault(parts[2], set()).add(parts[1])
-    has = [extra for extra, names in needs.items() if names <= found.keys()]
-    return has, [extra for extra in needs if extra not in (*has, "all")]
-
-
-def _pip_install() -> str:
-    """Return the start of a command that installs into this environment, even if it has no pip.
-
-    uv makes environments without pip.
-    """
-    from importlib.util import find_spec
-    from shlex import quote
-    from shutil import which
-
-    python = quote(sys.executable)
-    if find_spec("pip") is not None:
-        return "pip install"
-    if which("uv") is None and find_spec("ensurepip") is not None:
-        return f"{python} -m ensurepip && {python} -m pip install"
-    return f"uv pip install --python {python}"
 
 
 def path_with_daypass() -> str:
@@ -117,22 +84,3 @@ def _checkout() -> str | None:
     root, source = os.path.split(os.path.dirname(_PACKAGE))
     is_checkout = source == "src" and os.path.exists(os.path.join(root, "pyproject.toml"))
     return root if is_checkout else None
-
-
-def _origin() -> str | None:
-    """Return the wheel or folder that pip installed this copy from, if it still exists."""
-    import json
-    import re
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        installed = distribution("daypass")
-    except PackageNotFoundError:
-        return None
-    if os.path.realpath(str(installed.locate_file("daypass"))) != os.path.realpath(_PACKAGE):
-        return None  # another copy
-    url: str = json.loads(installed.read_text("direct_url.json") or "{}").get("url", "")
-    # Not urllib, which `render` may not import.
-    quoted = url.removeprefix("file://").encode()
-    path = os.fsdecode(re.sub(rb"%(..)", lambda found: bytes.fromhex(found[1].decode()), quoted))
-    return path if url.startswith("file:///") and os.path.exists(path) else None

@@ -7,8 +7,7 @@ Where the two differ:
 - A variable in lower case takes precedence (curl). An empty one counts as unset (both).
 - Loopback is always reached directly (Go).
 - In NO_PROXY, `example.com` and `.example.com` are the same: the domain and everything below it
-  (curl); `*.example.com` (Go) is a third way to write it. `*` may be one of several entries, and an
-  entry may end in a port (Go).
+  (curl). `*` may be one of several entries (Go). An entry has no port.
 """
 
 from __future__ import annotations
@@ -135,7 +134,8 @@ def is_excluded(target: HostPort, no_proxy: str) -> bool:
     Entries are separated by commas or spaces: `*`, a domain, an address, or an address range such
     as 10.0.0.0/8.
     """
-    return any(_matches(entry, target) for entry in no_proxy.lower().replace(",", " ").split())
+    host = target.host.rstrip(".")
+    return any(_matches(entry, host) for entry in no_proxy.lower().replace(",", " ").split())
 
 
 def proxy_variable(environ: Mapping[str, str], name: str) -> str:
@@ -143,26 +143,13 @@ def proxy_variable(environ: Mapping[str, str], name: str) -> str:
     return (environ.get(name) or environ.get(name.upper()) or "").strip()
 
 
-def _matches(entry: str, target: HostPort) -> bool:
-    name, port = _split_port(entry)
-    if port and port != str(target.port):
-        return False
-    host = target.host.rstrip(".")
+def _matches(entry: str, host: str) -> bool:
     if entry == "*":
         return True
     if is_address(host):
-        return _is_in(host, name)
-    domain = name.removeprefix("*.").strip(".")
+        return _is_in(host, entry)
+    domain = entry.strip(".")
     return bool(domain) and f".{host}".endswith(f".{domain}")
-
-
-def _split_port(entry: str) -> tuple[str, str]:
-    """Return host and port, which may be empty, of `host:port` or `[::1]:port`."""
-    if entry.startswith("["):
-        name, _, port = entry[1:].partition("]")
-        return name, port.removeprefix(":")
-    name, _, port = entry.partition(":")
-    return (entry, "") if ":" in port else (name, port)  # an IPv6 address has no port
 
 
 def _is_in(host: str, entry: str) -> bool:

@@ -1,4 +1,4 @@
-"""Other programs, run with a deadline."""
+"""Another program, run with a deadline."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ if TYPE_CHECKING:
 
     from daypass._core.clock import Clock
 
-_STDERR_BYTES = 1024
-
 
 class ProgramError(Exception):
-    """A program gave no output. `reason` goes on after its name: `exited with 1`.
+    """A program gave no output. `reason` goes on after its name: `exited with 1`."""
 
-    `stderr` is the end of what it wrote there, unless that went to our own. It may hold secrets.
-    """
-
-    def __init__(self, reason: str, stderr: bytes = b"", *, is_missing: bool = False) -> None:
+    def __init__(self, reason: str, *, is_missing: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.stderr = stderr
         self.is_missing = is_missing
 
 
@@ -31,19 +25,14 @@ def run_program(
     timeout_seconds: float,
     limit_bytes: int,
     clock: Clock,
-    environment: Mapping[str, str] | None = None,
-    attached: bool = False,
-    interactive: bool = False,
+    environment: Mapping[str, str],
+    interactive: bool,
 ) -> bytes:
-    """Return what a program prints on stdout. Raises ProgramError.
+    """Return what a program prints on stdout; its stderr is ours. Raises ProgramError.
 
     It is killed when it takes too long or prints more than `limit_bytes`, and whenever this
-    function is interrupted. It runs in a session of its own, and its children are killed with it.
-    `attached`: it stays in our session and writes to our stderr; `interactive`: it may read our
-    stdin, too.
+    function is interrupted. `interactive`: it may read our stdin.
     """
-    import os
-    import signal
     import subprocess
 
     try:
@@ -52,8 +41,6 @@ def run_program(
             env=environment,
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=None if attached else subprocess.PIPE,
-            start_new_session=not attached,
         )
     except FileNotFoundError as error:
         reason = f"cannot be started: {error.strerror}"
@@ -63,50 +50,36 @@ def run_program(
         raise ProgramError(f"cannot be started: {reason}") from None
     deadline = clock.monotonic() + timeout_seconds
     try:
-        stdout, stderr = _read(process, deadline, limit_bytes, clock)
+        output = _read(process, deadline, limit_bytes, clock)
         code = process.wait(max(0.0, deadline - clock.monotonic()))
     except subprocess.TimeoutExpired:
         raise ProgramError("took too long") from None
     finally:
         if process.returncode is None:
-            if attached:
-                process.kill()
-            else:
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+        if process.stdout is not None:
+            process.stdout.close()
     if code:
-        raise ProgramError(f"exited with {code}", stderr)
-    return stdout
+        raise ProgramError(f"exited with {code}")
+    return output
 
 
-def _read(
-    process: Popen[bytes], deadline: float, limit_bytes: int, clock: Clock
-) -> tuple[bytes, bytes]:
-    """Read both pipes to their end. Raises ProgramError."""
+def _read(process: Popen[bytes], deadline: float, limit_bytes: int, clock: Clock) -> bytes:
+    """Read stdout to its end. Raises ProgramError."""
     import os
-    import selectors
+    import select
 
-    stdout, stderr = b"", b""
-    with selectors.DefaultSelector() as selector:
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                selector.register(pipe, selectors.EVENT_READ)
-        while selector.get_map():
-            left = deadline - clock.monotonic()
-            ready = selector.select(left) if left > 0 else []
-            if not ready:
-                raise ProgramError("took too long", stderr)
-            for key, _ in ready:
-                data = os.read(key.fd, 65_536)
-                if not data:
-                    selector.unregister(key.fileobj)
-                elif key.fileobj is process.stdout:
-                    stdout += data
-                else:
-                    stderr = (stderr + data)[-_STDERR_BYTES:]
-            if len(stdout) > limit_bytes:
-                raise ProgramError(f"printed more than {limit_bytes} bytes")
-    return stdout, stderr
+    assert process.stdout is not None  # noqa: S101 - a pipe
+    output, ready = b"", select.poll()
+    ready.register(process.stdout, select.POLLIN)
+    while True:
+        left = max(0.0, deadline - clock.monotonic())
+        if not ready.poll(left * 1000):
+            raise ProgramError("took too long")
+        data = os.read(process.stdout.fileno(), 65_536)
+        output += data
+        if not data:
+            return output
+        if len(output) > limit_bytes:
+            raise ProgramError(f"printed more than {limit_bytes} bytes")

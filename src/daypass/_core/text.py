@@ -40,13 +40,8 @@ def suggest(word: str, known: Iterable[str]) -> str | None:
 
     wanted = normalize_key(word)
     normalized = {normalize_key(candidate): candidate for candidate in known}
-    if close := get_close_matches(wanted, normalized, n=1, cutoff=_CUTOFF):
-        return normalized[close[0]]
-    for key, candidate in normalized.items():  # two letters in the wrong order, in a short word
-        if sorted(key) == sorted(wanted):
-            return candidate
-    containing = [candidate for key, candidate in normalized.items() if wanted in key]
-    return containing[0] if len(wanted) > 2 and len(containing) == 1 else None
+    close = get_close_matches(wanted, normalized, n=1, cutoff=_CUTOFF)
+    return normalized[close[0]] if close else None
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:

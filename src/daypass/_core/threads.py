@@ -1,4 +1,6 @@
-"""Work on threads: requests at the same time, and a value that is fetched again and again."""
+"""Work on threads: requests at the same time, a value that is fetched again and again, and an event
+loop that runs next to other work.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,14 @@ import math
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, TypeVar
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import DaypassError
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 THREADS = 4
@@ -113,3 +119,83 @@ class Poller(Generic[T]):
             if self._is_stopped:
                 return
             self.fetch()
+
+
+class LoopThread(Generic[T]):
+    """Enters a context at `start`, and leaves it at `stop`, or when its loop ends for another
+    reason; `error` is that reason.
+
+    What runs is an async context manager: it is up once it is entered, and down once it is left.
+    `make_loop`: makes the event loop; None: asyncio's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        context: AbstractAsyncContextManager[T],
+        make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
+        self.error: Exception | None = None
+        self._context = context
+        self._make_loop = make_loop
+        self._entered: Future[T] = Future()
+        self._main: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the event loop runs."""
+        return self._thread.is_alive()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop, once it was started."""
+        if self._main is None:
+            raise RuntimeError("it was not started")
+        return self._main.get_loop()
+
+    def start(self, timeout_seconds: float | None = None) -> T:
+        """Enter the context; return what it returns, or raise what it raises, or TimeoutError."""
+        import asyncio  # here: most commands need none
+
+        make_loop = self._make_loop or asyncio.new_event_loop
+        self._main = make_loop().create_task(self._stay())
+        self._thread.start()
+        try:
+            return self._entered.result(timeout_seconds)
+        except BaseException:
+            self.stop(timeout_seconds)
+            raise
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function in the event loop, soon; do nothing if that has ended."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(function, *arguments)
+
+    def stop(self, timeout_seconds: float | None = None) -> None:
+        """Leave the context, and wait for that. A second call does nothing."""
+        if self._main is not None:
+            self.call(self._main.cancel)
+            self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        import asyncio
+
+        # The runner cancels what is left, so that the context is left whatever ends the loop.
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            try:
+                runner.get_loop().run_until_complete(self._main)  # type: ignore[arg-type]
+            except asyncio.CancelledError:
+                pass
+            except Exception as error:
+                self.error = error
+
+    async def _stay(self) -> None:
+        try:
+            async with self._context as entered:
+                self._entered.set_result(entered)
+                await self.loop.create_future()  # until it is cancelled
+        except BaseException as error:
+            if self._entered.done():
+                raise
+            self._entered.set_exception(error)

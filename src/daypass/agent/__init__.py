@@ -1,7 +1,7 @@
 """The file agent: keeps token files fresh for programs that do not use daypass.
 
 `config` reads the TOML file. A `file_renewer` renews one file: it requests a token, writes it and
-runs the hooks (`hooks`). `daemon` runs one renewer per file, each on its own thread so that a slow
+runs the hooks. `daemon` runs one renewer per file, each on its own thread so that a slow
 door or hook delays no other file, and handles signals, probes and systemd. `log` defines all
 events.
 

@@ -1,6 +1,5 @@
 """The agent as a process: renewers on threads; signals, probes and systemd on the main thread."""
 
-import os
 import queue
 import socket
 import threading
@@ -9,7 +8,7 @@ from contextlib import ExitStack
 from enum import Enum
 
 from daypass._core.net import HostPort
-from daypass._core.server.status_server import StatusServer, health_routes
+from daypass._core.server import StatusServer, health_routes
 from daypass.agent.config import AgentConfig
 from daypass.agent.file_renewer import AgentCredentials, FileRenewer, RenewerStatus
 from daypass.agent.log import AgentEvent, AgentLog
@@ -21,11 +20,6 @@ class ServiceManager:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
-        self.watchdog_seconds: float | None = None
-        """The watchdog interval, or None."""
-        interval, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-        if interval.isdigit() and int(interval) and pid in ("", str(os.getpid())):
-            self.watchdog_seconds = int(interval) / 1_000_000
 
     def notify(self, *lines: str) -> None:
         """Send assignments such as READY=1. Errors of the socket are ignored."""
@@ -40,7 +34,7 @@ class ServiceManager:
 
 
 TICK_SECONDS = 2.0
-"""The interval for checking the credentials and for notifying the watchdog."""
+"""The interval for checking the credentials."""
 GRACE_SECONDS = 2.0
 """How long to wait at the end for file writes and hooks in progress, but not for a door."""
 
@@ -77,8 +71,6 @@ class Agent:
         self._inbox = inbox
         self._credentials = AgentCredentials(environ, credentials or config.credentials, timing)
         self._manager = ServiceManager(environ)
-        watchdog = self._manager.watchdog_seconds
-        self._tick_seconds = min(TICK_SECONDS, watchdog / 3) if watchdog else TICK_SECONDS
         self._renewers = [
             FileRenewer(
                 target,
@@ -129,7 +121,7 @@ class Agent:
     def _handle_messages(self) -> None:
         while True:
             try:
-                message = self._inbox.get(timeout=self._tick_seconds)
+                message = self._inbox.get(timeout=TICK_SECONDS)
             except queue.Empty:
                 message = None
             if message is Message.STOP:
@@ -167,7 +159,7 @@ class Agent:
             self._is_ready = True
             self._log.write(AgentEvent.READY, "every token is good")
             self._manager.notify("READY=1")
-        self._manager.notify("WATCHDOG=1", f"STATUS={good} of {len(statuses)} tokens are good")
+        self._manager.notify(f"STATUS={good} of {len(statuses)} tokens are good")
 
     def _statuses(self) -> list[RenewerStatus]:
         return [renewer.status() for renewer in self._renewers]

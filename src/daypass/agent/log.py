@@ -10,7 +10,7 @@ from contextlib import suppress
 from enum import Enum
 
 from daypass._core.clock import Clock
-from daypass._core.server.daemon import JsonLog
+from daypass._core.server import JsonLog
 from daypass._core.text import mask_unprintable
 
 

@@ -38,7 +38,7 @@ def run(args: Namespace) -> int:
     import signal
 
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass._core.server.daemon import write_stderr
+    from daypass._core.server import write_stderr
     from daypass.agent.config import load_config
     from daypass.agent.daemon import Agent, Inbox, Message
     from daypass.agent.log import AgentLog

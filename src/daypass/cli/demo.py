@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.hints import command, path_with_daypass
 from daypass._core.kubernetes.syntax import PROBE_PATH
-from daypass._core.server.daemon import handle_end_signals
+from daypass._core.server import handle_end_signals
 from daypass.cli.console import log, paint, write
 
 if TYPE_CHECKING:

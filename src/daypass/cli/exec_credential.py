@@ -8,7 +8,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli.console import write
 from daypass.cli.fast_path import cached_token, parse_lifetime, parse_simple
 from daypass.client.credentials_source import read_source
-from daypass.integrations.exec_credential import exec_credential, requested_version
+from daypass.integrations.kubectl import exec_credential, requested_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

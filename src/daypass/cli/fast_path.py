@@ -125,6 +125,6 @@ def _exchange(
     from daypass.client.token_source import TokenSource
     from daypass.client.transport import SYSTEM_TIMING
 
-    config = CredentialsConfig(source, SYSTEM_CLOCK.unix())
+    config = CredentialsConfig(source)
     tokens = TokenSource(ReloadingConfig(config), SYSTEM_TIMING, shared_cache=cache)
     return tokens.get(config.key(audience, lifetime_seconds))

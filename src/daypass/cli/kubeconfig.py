@@ -7,7 +7,6 @@ import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 
-from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError
 from daypass._core.hints import kubectl
 from daypass.cli import options
@@ -52,11 +51,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     from daypass.client.config import CredentialsConfig
     from daypass.client.credentials_source import FILE_VARIABLE, read_source
-    from daypass.integrations import kubeconfig
+    from daypass.integrations.kubectl import (
+        check_server,
+        kubeconfig,
+        read_public_authority,
+        write_new,
+    )
 
     source = read_source(os.environ, args.credentials)
-    settings = CredentialsConfig(source, SYSTEM_CLOCK.unix())
-    host = kubeconfig.check_server(args.server, settings.door)
+    settings = CredentialsConfig(source)
+    host = check_server(args.server, settings.door)
     file = args.credentials or os.environ.get(FILE_VARIABLE)
     command = [*_program(), "exec-credential"]
     if file:
@@ -66,18 +70,18 @@ def run(args: Namespace) -> int:
         command += ["--audience", audience]
     name = args.name or f"{settings.identity.service_account}@{host}"
     authority = args.certificate_authority
-    document = kubeconfig.kubeconfig(
+    document = kubeconfig(
         name=name,
         namespace=settings.identity.namespace,
         server=args.server,
-        authority_pem=None if authority is None else kubeconfig.read_public_authority(authority),
+        authority_pem=None if authority is None else read_public_authority(authority),
         command=command,
     )
     content = as_text(document, "yaml")
     if args.kubeconfig_out is None:
         write(content)
     else:
-        kubeconfig.write_new(args.kubeconfig_out, content)
+        write_new(args.kubeconfig_out, content)
         line = kubectl("--context", name, "get", "pods")
         file_out = args.kubeconfig_out
         log(f"wrote {file_out}", f"try: KUBECONFIG={shlex.quote(file_out)} {line}")

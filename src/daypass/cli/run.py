@@ -93,7 +93,6 @@ def _run(args: SimpleNamespace, command: list[str]) -> NoReturn:
 def _start(
     args: SimpleNamespace, lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
-    from daypass._core.clock import SYSTEM_CLOCK
     from daypass.client.config import CredentialsConfig
     from daypass.client.credentials_source import read_source
     from daypass.integrations import run_with_token
@@ -101,7 +100,7 @@ def _start(
     source = read_source(os.environ, args.credentials)
     # Not from the cache: the command gets only this token, and may use its whole lifetime.
     entry = cached_token(source, args.audience, lifetime_seconds, use_cache=False)
-    variables = CredentialsConfig(source, SYSTEM_CLOCK.unix()).variables
+    variables = CredentialsConfig(source).variables
     environment = run_with_token.child_environment(
         os.environ, name, entry.value, variables=variables, with_credentials=args.pass_credentials
     )
@@ -112,7 +111,7 @@ def _start_with_file(
     args: SimpleNamespace, lifetime_seconds: int | None, name: str, command: list[str]
 ) -> NoReturn:
     from daypass._core.clock import SYSTEM_CLOCK
-    from daypass._core.server.daemon import write_stderr
+    from daypass._core.server import write_stderr
     from daypass.agent.config import TokenFile
     from daypass.agent.file_renewer import AgentCredentials, FileRenewer
     from daypass.agent.log import AgentLog

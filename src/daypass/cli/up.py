@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run door and gate until a signal; return 0 after an orderly end."""
     from daypass._core.files import write_private
-    from daypass._core.server.daemon import allow_many_files, handle_end_signals
+    from daypass._core.server import allow_many_files, handle_end_signals
     from daypass.config import parse
     from daypass.deploy.certificate_authority import Authority
     from daypass.local.api_backend import EmbeddedApiServer, external_api_server

@@ -144,11 +144,10 @@ def _targets(
 
 
 def _credentials(path: str) -> CredentialsConfig:
-    from daypass._core.clock import SYSTEM_CLOCK
     from daypass.client.config import CredentialsConfig
     from daypass.client.credentials_source import read_source
 
-    return CredentialsConfig(read_source({}, path), SYSTEM_CLOCK.unix())
+    return CredentialsConfig(read_source({}, path))
 
 
 def findings_text(

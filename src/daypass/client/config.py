@@ -12,7 +12,6 @@ from daypass.client.errors import CredentialsError
 from daypass.client.shared_cache import digest_input, entry_name
 from daypass.client.subject_token import (
     GITHUB_VARIABLES,
-    ExecToken,
     GitHubToken,
     StaticToken,
     named_identity,
@@ -39,7 +38,7 @@ _MISSING = {
 }
 _SOURCES_HINT = (
     'put the long-lived token itself there, or {"file": "PATH"}, {"variable": "NAME"},\n'
-    '{"github": {"audience": "A"}}, {"exec": ["PROGRAM", "ARGUMENT"]}'
+    '{"github": {"audience": "A"}}'
 )
 
 
@@ -50,29 +49,23 @@ class CredentialsConfig:
 
     `certificate_authority` is PEM, or None for the machine's own authorities. `files`: the files
     that were read, with fingerprints. `inputs`: what decides the exchange in addition to the bytes
-    of `source` (`shared_cache.Inputs`); None if that can't be determined, and then tokens are not
-    shared. `variables`: environment variables that the document names and that lead to the subject
-    token.
+    of `source` (`shared_cache.Inputs`). `variables`: environment variables that the document names
+    and that lead to the subject token.
     """
 
-    def __init__(
-        self,
-        source: CredentialsSource,
-        now_unix: float,
-        environ: Mapping[str, str] = os.environ,
-    ) -> None:
+    def __init__(self, source: CredentialsSource, environ: Mapping[str, str] = os.environ) -> None:
         origin = source.origin
         fields = fields_of(source.document, origin)
         self.source = source
         self.door = DoorUrl.parse(_text(fields, "door", origin))
         self._named_identity = _identity_in(fields, origin)
         self.subject_token, self.inputs, self.variables = _subject_token(fields, origin, environ)
-        read = [(name, seen) for kind, name, seen in self.inputs or () if kind == "file"]
+        read = [(name, seen) for kind, name, seen in self.inputs if kind == "file"]
         self.files = ((origin, source.fingerprint), *read)
         subject = self.subject_token
         self.token = subject.token if isinstance(subject, StaticToken) else None
         """The long-lived token, if it is in a file or in a variable."""
-        self.identity: TokenIdentity = self._first_identity(now_unix)
+        self.identity: TokenIdentity = self._first_identity()
         self.certificate_authority: str | None = None
         if "certificateAuthority" in fields:
             self.certificate_authority = _text(fields, "certificateAuthority", origin)
@@ -93,13 +86,11 @@ class CredentialsConfig:
             self.lifetime_seconds if lifetime_seconds is None else check_lifetime(lifetime_seconds),
         )
 
-    def cache_entry(self, key: tuple[str, int]) -> str | None:
-        """Return the name of the shared cache's entry for a key; None if it must not be shared.
+    def cache_entry(self, key: tuple[str, int]) -> str:
+        """Return the name of the shared cache's entry for a key.
 
         A command without options computes the same name before it parses the config.
         """
-        if self.inputs is None:
-            return None
         audience, lifetime = key
         return entry_name(
             self.source.identity(),
@@ -107,16 +98,16 @@ class CredentialsConfig:
             None if lifetime == self.lifetime_seconds else lifetime,
         )
 
-    def identity_of(self, token: Secret, now_unix: float) -> TokenIdentity:
+    def identity_of(self, token: Secret) -> TokenIdentity:
         """Return the ServiceAccount that this subject token is for; raises CredentialsError."""
         if token is self.token and not self.identity.is_federated:
             return self.identity
-        self.identity = read_identity(token, now_unix, self._named_identity)
+        self.identity = read_identity(token, self._named_identity)
         return self.identity
 
-    def _first_identity(self, now_unix: float) -> TokenIdentity:
+    def _first_identity(self) -> TokenIdentity:
         if self.token is not None:
-            return read_identity(self.token, now_unix, self._named_identity)
+            return read_identity(self.token, self._named_identity)
         if self._named_identity is not None:
             return self._named_identity
         raise CredentialsError(
@@ -169,7 +160,7 @@ def _text(fields: dict[str, Any], name: str, origin: str) -> str:
 
 def _subject_token(
     fields: dict[str, Any], origin: str, environ: Mapping[str, str]
-) -> tuple[SubjectToken, Inputs | None, tuple[str, ...]]:
+) -> tuple[SubjectToken, Inputs, tuple[str, ...]]:
     """Return the subject token, `inputs` and `variables` of a config; raises CredentialsError."""
     source = fields.get("token")
     if not isinstance(source, dict):
@@ -195,10 +186,6 @@ def _subject_token(
             seen = digest_input("variable", job, environ)
             github = GitHubToken(audience=check_audience(audience), environ=environ)
             return github, (("variable", job, seen),), GITHUB_VARIABLES
-        case {"exec": [str(_), *_] as command} if len(source) == 1 and all(
-            isinstance(word, str) for word in command
-        ):
-            return ExecToken(command=tuple(command), environ=environ), None, ()
     raise CredentialsError(
         f"the token in {origin} is of an unknown kind", _SOURCES_HINT, reason="invalid-field"
     )

@@ -43,8 +43,6 @@ class Credentials:
     ) -> None:
         if isinstance(config, CredentialsConfig):
             config = ReloadingConfig(config)
-        if not isinstance(config, ReloadingConfig):
-            raise not_credentials(config)
         self._config = config
         self._clock = timing.clock
         self._tokens = TokenSource(self._config, timing, shared_cache=shared_cache, send=send)
@@ -70,7 +68,11 @@ class Credentials:
         """
         environ = os.environ if environ is None else environ
         if not hasattr(environ, "keys"):
-            raise not_credentials(environ, "an environment is")
+            raise CredentialsError(
+                f"an environment is expected here, not an object of type {type(environ).__name__}",
+                "Credentials.from_file(PATH) reads a file",
+                reason="not-an-environment",
+            )
         return cls._read(environ, None, shared, timing)
 
     @classmethod
@@ -97,7 +99,7 @@ class Credentials:
             snapshot[FILE_VARIABLE] = os.path.abspath(snapshot[FILE_VARIABLE])
 
         def read() -> CredentialsConfig:
-            return CredentialsConfig(read_source(snapshot, path), timing.clock.unix(), snapshot)
+            return CredentialsConfig(read_source(snapshot, path), snapshot)
 
         cache = _shared_cache(snapshot) if shared else None
         return cls(ReloadingConfig(read(), read), timing=timing, shared_cache=cache)
@@ -254,12 +256,3 @@ def _shared_cache(environ: Mapping[str, str]) -> SharedTokenCache | None:
     except CacheWarning as problem:
         warn(problem)
         return None
-
-
-def not_credentials(value: object, expected: str = "Credentials are") -> CredentialsError:
-    """Return the error for a path, or anything else, that was passed where credentials belong."""
-    return CredentialsError(
-        f"{expected} expected here, not an object of type {type(value).__name__}",
-        "Credentials.from_file(PATH) reads a file, Credentials.load() that of DAYPASS_CREDENTIALS",
-        reason="not-credentials",
-    )

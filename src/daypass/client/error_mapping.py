@@ -147,8 +147,8 @@ def _token_lost(code: int, message: str) -> tuple[str, str, str]:
 def _claims(token: Secret) -> str:
     """Return lines with what the trust in a subject token depends on, none of which is secret."""
     claims = unverified_claims(token.reveal())
-    shown = [(name, printable(str(claims.get(name, "none")))) for name in ("iss", "sub", "aud")]
-    return "".join(f"\n{name}: {value}" for name, value in shown)
+    names = ("iss", "sub", "aud", "exp")
+    return "".join(f"\n{name}: {printable(str(claims.get(name, 'none')))}" for name in names)
 
 
 def _not_found(message: str, request: TokenRequest) -> tuple[str, str, str]:

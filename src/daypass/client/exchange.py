@@ -48,7 +48,7 @@ def exchange(
     token = repeat(lambda: config.subject_token.get(deadline, send), deadline, timing, tries)
     request = TokenRequest(
         door=config.door,
-        identity=config.identity_of(token, timing.clock.unix()),
+        identity=config.identity_of(token),
         token=token,
         audience=key[0],
         lifetime_seconds=key[1],

@@ -13,6 +13,7 @@ This module is on the cached path of `daypass token` and imports next to nothing
 
 from __future__ import annotations
 
+import errno
 import os
 
 from daypass._core.clock import SYSTEM_CLOCK
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from daypass._core.clock import Clock
     from daypass.client.token import Token
+    from daypass.client.transport import Timing
 
     Inputs = tuple[tuple[str, str, str], ...]
     """What decides the exchange in addition to the credentials themselves, as (kind, name, digest)
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 FORMAT = b"daypass token 2"
 LIMIT_BYTES = 64 * 1024
 _ABANDONED_AFTER_SECONDS = 7 * 86400
+_WAIT_SHARE = 0.5
+"""The part of an exchange's deadline for which a process waits for the exchange of another one."""
 
 
 class CacheWarning(DaypassError):
@@ -216,3 +220,98 @@ def _remove_abandoned(folder: str, before: float) -> None:
                     os.unlink(file.path)
             except FileNotFoundError:
                 pass  # another process has removed or replaced it
+
+
+# -- the lock of an exchange
+
+
+class ExchangeLock:
+    """The lock of the entry `name`, with which one of all processes exchanges for it.
+
+    As a context, it is released at the end. It only saves exchanges: a process that has waited for
+    half of an exchange's deadline goes on without it, and so does one on a file system without
+    locks.
+    """
+
+    def __init__(self, cache: SharedTokenCache, name: str) -> None:
+        self._cache = cache
+        self._name = name
+        self._lock = FileLock(f"{cache.folder}/{self._name}.lock")
+
+    def __enter__(self) -> ExchangeLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def token_or_lock(self, rejected: Token | None, timing: Timing) -> CachedToken | None:
+        """Return a fresh token that another process has stored, or take the lock for an exchange.
+
+        Returns None if the caller has to exchange: it has the lock, or has waited long enough for
+        the process that has it. A token equal to `rejected` is not returned.
+        """
+        from daypass.client.retry import POLL
+
+        ends = timing.clock.monotonic() + timing.exchange_seconds * _WAIT_SHARE
+        polls, has_warned = 0, False
+        try:  # noqa: SIM105 - no import of contextlib
+            make_private_folder(self._cache.folder)
+        except (OSError, UnsafeFileError):
+            pass  # `store` warns
+        while True:
+            is_locked = self._lock.acquire()
+            try:
+                cached = self._cache.fresh(self._name, timing.clock, rejected)
+            except CacheWarning as problem:
+                cached = None
+                if not has_warned:
+                    has_warned = True
+                    self._cache.warn(problem)
+            if cached is not None or is_locked or timing.clock.monotonic() >= ends:
+                return cached
+            polls += 1
+            timing.sleep(POLL.seconds(polls, timing.jitter()))
+
+
+class FileLock:
+    """A lock between processes, on a file of its own. The kernel releases it when a process dies.
+
+    `acquire` can be called again until it returns True; `release` can be called in any state.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Return False if another process has the lock. Does not wait.
+
+        Returns True too if there are no locks (a network file system, a full or a read-only one):
+        then no process waits for another.
+        """
+        import fcntl
+
+        try:
+            descriptor = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+        except OSError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.utime(descriptor)  # it is in use, not abandoned
+        except OSError as error:
+            os.close(descriptor)
+            return error.errno not in (errno.EAGAIN, errno.EACCES)
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Release the lock, if it is held."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            import fcntl
+
+            # Explicitly: a child that was forked meanwhile has the descriptor open.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)

@@ -1,7 +1,7 @@
 """The subject token: the one that is exchanged, where it comes from, and the account it is for.
 
-A file or a variable is read with the credentials, and again when they are (`ReloadingConfig`). A
-program and GitHub are asked at each exchange.
+A file or a variable is read with the credentials, and again when they are (`ReloadingConfig`).
+GitHub is asked at each exchange.
 
 Claims are read and not verified: they fill in a request to the API server, which verifies the
 token. They become a part of a URL, so names that Kubernetes does not allow are an error.
@@ -12,13 +12,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from daypass._core.clock import rfc3339, utc
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.kubernetes.syntax import is_label, is_subdomain
 from daypass._core.net import HostPort, is_loopback
-from daypass._core.process import ProgramError, run_program
-from daypass._core.secret import Secret, redact
-from daypass._core.text import printable
+from daypass._core.secret import Secret
 from daypass.client.errors import CredentialsError, DoorUnreachableError
 from daypass.client.http1 import USER_AGENT, HttpRequest
 from daypass.client.transport import TransportError, route_to
@@ -45,9 +42,6 @@ _URL, _TOKEN = GITHUB_VARIABLES = (
 )
 _PERMIT = "give the job `permissions: {id-token: write}`; outside GitHub Actions there is none"
 _VISIBLE = frozenset(chr(c) for c in range(0x21, 0x7F))
-ALLOW_EXEC = "DAYPASS_ALLOW_EXEC"
-PROGRAM_SECONDS = 10.0
-_LIMIT_OUTPUT_BYTES = 64 * 1024
 
 _FLAT = "kubernetes.io/serviceaccount/"
 _CREATE = (
@@ -104,9 +98,7 @@ def _checked(
     return identity
 
 
-def read_identity(
-    token: Secret, now_unix: float, named: TokenIdentity | None = None
-) -> TokenIdentity:
+def read_identity(token: Secret, named: TokenIdentity | None = None) -> TokenIdentity:
     """Return the identity that a subject token is for. Raises CredentialsError.
 
     `named`: the identity in the credentials file. It is required for another issuer's token; a
@@ -120,13 +112,6 @@ def read_identity(
             "this token is not the long-lived token of a ServiceAccount",
             f"{_CREATE};\n{_FEDERATE}",
             reason="not-a-service-account-token",
-        )
-    expires = claims.get("exp")
-    if type(expires) is int and 0 < expires <= now_unix - 60:
-        raise CredentialsError(
-            f"the subject token expired at {rfc3339(utc(expires))}",
-            "get a new one from its issuer: in CI, a job's token expires with the job",
-            reason="subject-token-expired",
         )
     return named
 
@@ -177,46 +162,6 @@ class StaticToken:
     def get(self, deadline: Deadline, send: Send) -> Secret:
         """Return the token."""
         return self.token
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class ExecToken:
-    """A token that a program prints.
-
-    It requires DAYPASS_ALLOW_EXEC=1: a credentials file is passed on, and must not run code.
-    """
-
-    command: tuple[str, ...]
-    environ: Mapping[str, str]
-
-    def get(self, deadline: Deadline, send: Send) -> Secret:
-        """Run the program and return what it prints; raises CredentialsError."""
-        name = redact(self.command[0])
-        if self.environ.get(ALLOW_EXEC) != "1":
-            raise CredentialsError(
-                f"the credentials run the program {name!r} for their token; that is not allowed",
-                f"if you trust the author of this file: {ALLOW_EXEC}=1",
-                reason="exec-not-allowed",
-            )
-        try:
-            output = run_program(
-                self.command,
-                timeout_seconds=min(PROGRAM_SECONDS, deadline.seconds_left()),
-                limit_bytes=_LIMIT_OUTPUT_BYTES,
-                clock=deadline.clock,
-            )
-        except ProgramError as error:
-            words = printable(redact(error.stderr.decode("utf-8", "replace")))
-            problem = CredentialsError(
-                f"the program {name!r} gives no token: it {error.reason}",
-                f"it reports: {words}"
-                if words
-                else "run it by hand: it has to print a token on stdout, and nothing else",
-                reason="program-failed",
-            )
-        else:
-            return Secret(output.decode("utf-8", "replace").strip())
-        raise problem  # not inside `except`: the output must not be its context
 
 
 # -- GitHub Actions, as `getIDToken` of actions/toolkit does it

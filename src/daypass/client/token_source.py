@@ -110,14 +110,13 @@ class TokenSource:
         """Return a token that another process has cached, or exchange for one and cache it."""
         # 3. The credentials as they are now.
         in_flight.config = config = self._current_config()
-        cache, name = self._shared_cache, config.cache_entry(in_flight.state.key)
-        if cache is None or name is None:
+        cache = self._shared_cache
+        if cache is None:
             return self._exchange(config, in_flight)
         # Only where processes share tokens.
-        from daypass.client.exchange_lock import ExchangeLock
-        from daypass.client.shared_cache import CacheWarning
+        from daypass.client.shared_cache import CacheWarning, ExchangeLock
 
-        name = cache.only_entry or name
+        name = cache.only_entry or config.cache_entry(in_flight.state.key)
         with ExchangeLock(cache, name) as lock:
             # 4. In the cache that processes share? One process exchanges for all.
             found = lock.token_or_lock(in_flight.rejected, self._timing)
@@ -129,7 +128,7 @@ class TokenSource:
             token.fresh_seconds = fresh_seconds(
                 token.usable_seconds, self._timing.jitter(), is_first=True
             )
-            if self._config.current is config and config.inputs is not None:
+            if self._config.current is config:
                 try:
                     cache.store(name, token, config.inputs)
                 except CacheWarning as problem:

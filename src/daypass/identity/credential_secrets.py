@@ -261,7 +261,7 @@ def wait_for_token(cluster: Cluster, name: IdentityName, secret_name: str) -> Fi
         if not data.get("token"):
             return "the cluster has put none into it"
         token = Secret(base64.b64decode(data["token"]).decode())
-        if (holder := read_identity(token, cluster.clock.unix()).service_account) != name.name:
+        if (holder := read_identity(token).service_account) != name.name:
             raise ForeignAccountError(
                 f"Secret {name.namespace}/{secret_name} holds a token of {holder}",
                 "delete it: " + kubectl("delete", "secret", secret_name, "-n", name.namespace),

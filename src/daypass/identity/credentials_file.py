@@ -294,7 +294,7 @@ def _identity_in(path: str, now_unix: float) -> tuple[object, object] | None:
         document: Mapping[str, object] = json.loads(read_source({}, path).document)
         if "serviceAccount" in document:
             return document["namespace"], document["serviceAccount"]
-        identity = read_identity(Secret(str(document["token"])), now_unix)
+        identity = read_identity(Secret(str(document["token"])))
     except (ValueError, LookupError, TypeError, CredentialsError):
         return None
     return identity.namespace, identity.service_account

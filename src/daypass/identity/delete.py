@@ -266,7 +266,7 @@ def _foreign(
         text = (document.get("data") or {}).get("token") or ""
         with suppress(ValueError, CredentialsError):
             token = Secret(base64.b64decode(text).decode())
-            holder = read_identity(token, cluster.clock.unix())
+            holder = read_identity(token)
             if (holder.service_account, holder.secret_name) == (name.name, name_of(document)):
                 found.add(name_of(document))
     return sorted(found - but)

@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from urllib.parse import urlsplit
 
-from daypass.client.credentials import Credentials, not_credentials
+from daypass.client.credentials import Credentials
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 
 TYPE_CHECKING = False
@@ -26,9 +26,6 @@ _LOGGER = logging.getLogger("daypass")
 class Bearer:
     """The tokens of some credentials for one audience and lifetime.
 
-    All adapters create one, so it is what checks that they got Credentials: it raises
-    CredentialsError for a path and for anything else.
-
     `token()` returns a usable token; `await token_async()` does so without blocking the event loop.
     Both raise what `Credentials.token` does. `cached_token()` returns the one in memory, or None.
     """
@@ -38,8 +35,6 @@ class Bearer:
     def __init__(
         self, credentials: Credentials, audience: str | None, lifetime_seconds: int | None
     ) -> None:
-        if not isinstance(credentials, Credentials):
-            raise not_credentials(credentials)
         self._credentials = credentials
         self._arguments = (audience, lifetime_seconds)
         self.cached_token = partial(credentials.cached_token, *self._arguments)
@@ -104,9 +99,7 @@ def _to_send_again(refused: Token, renewed: Token, rewind: Rewind) -> Token | No
     return renewed
 
 
-def log_refusal(
-    code: int, headers: Mapping[str, str], method: str | None, url: object, hint: str = ""
-) -> None:
+def log_refusal(code: int, headers: Mapping[str, str], method: str | None, url: object) -> None:
     """Log why a gate refused a request: some clients show their users neither body nor headers.
 
     The URL's path is left out: it may contain a secret.
@@ -115,7 +108,7 @@ def log_refusal(
     if reason is not None and reason in tuple(Reason):
         to = urlsplit(str(url))
         origin = f"{to.scheme}://{to.netloc.rpartition('@')[2]}"
-        message = f"{MESSAGES[Reason(reason)]} ({reason}){hint}"
+        message = f"{MESSAGES[Reason(reason)]} ({reason})"
         _LOGGER.warning("the gate refused %s %s: %s", method, origin, message)
 
 

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     Request = Any
     Response = Any
 
-_OWN_HEADER = (
-    "; it has an Authorization header of its own, which Auth keeps: give the library that sets it a"
-    ' placeholder as its key, and name that, Auth(credentials, placeholder="unused")'
-)
 _SENT = "daypass.token"
 """The extension of a request that holds its token."""
 
@@ -48,12 +44,6 @@ class AuthFlow(Adapter):
     ) -> None:
         super().__init__(credentials, audience, lifetime_seconds)
         self._replaced = {None} if placeholder is None else {None, f"Bearer {placeholder}"}
-
-    def __repr__(self) -> str:
-        """Return what the other library shows if it gets this one's adapter."""
-        package, _, library = type(self).__module__.rpartition(".")
-        other = {"httpx": "httpx2"}.get(library, "httpx")
-        return f"<{package}.{library}.Auth: {other} takes {package}.{other}.Auth>"
 
     def sync_auth_flow(self, request: Request) -> Generator[Request, Response, None]:
         """Yield the request with a token, and once more after a 401. `httpx.Client` calls it."""
@@ -112,6 +102,4 @@ def _can_be_read_again(request: Request) -> bool:
 
 def _log(response: Response) -> None:
     request = response.request
-    is_own = _SENT not in request.extensions and AUTHORIZATION in request.headers
-    hint = _OWN_HEADER if is_own else ""
-    log_refusal(response.status_code, response.headers, request.method, request.url, hint)
+    log_refusal(response.status_code, response.headers, request.method, request.url)

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from pathlib import Path
-
 from daypass._core.errors import DaypassError, MissingExtraError
 from daypass.client.credentials import Credentials
 from daypass.client.token import AUTHORIZATION, authorization
@@ -41,15 +38,13 @@ def channel_credentials(
     audience: str | None = None,
     lifetime_seconds: int | None = None,
     *,
-    root_certificates: bytes | str | PathLike[str] | None = None,
+    root_certificates: bytes | None = None,
 ) -> grpc.ChannelCredentials:
     """Return channel credentials: TLS, and a short-lived token on each call.
 
-    `root_certificates`: the only authorities that are trusted, a file's path or content (PEM, as
-    bytes); None: gRPC's own, or those that GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names.
+    `root_certificates`: the only authorities that are trusted, as PEM; None: gRPC's own, or those
+    that GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names.
     """
-    if isinstance(root_certificates, str | PathLike):
-        root_certificates = Path(root_certificates).read_bytes()
     return grpc.composite_channel_credentials(
         grpc.ssl_channel_credentials(root_certificates),
         call_credentials(credentials, audience, lifetime_seconds),

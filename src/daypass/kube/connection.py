@@ -111,7 +111,6 @@ class ExecPluginCredentials:
                 limit_bytes=_LIMIT_PLUGIN_BYTES,
                 clock=SYSTEM_CLOCK,
                 environment=environment,
-                attached=True,  # its stderr is for the user
                 interactive=terminal,
             )
         except ProgramError as error:

@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 
-from daypass._core.server.status_server import ServerThread
+from daypass._core.server import ServerThread
 from daypass.config import Address
 
 _BODY_LIMIT_BYTES = 1024 * 1024

@@ -17,7 +17,7 @@ import uvloop
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
-from daypass._core.server.loop_thread import LoopThread
+from daypass._core.threads import LoopThread
 from daypass.config import Config
 from daypass.gate.authorizer.served_gate import ServedGate
 from daypass.gate.authorizer.service import Listen, Service

@@ -22,7 +22,7 @@ from daypass._core import VERSION
 from daypass._core.clock import format_duration, parse_http_date, rfc3339
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Finding, Level, failure, ok, skipped, warning
-from daypass._core.hints import command, docs_page, extras, how_to_install
+from daypass._core.hints import command, docs_page, how_to_install
 from daypass._core.jwt import unverified_claims
 from daypass._core.kubernetes.status import Status, excerpt
 from daypass._core.kubernetes.syntax import ANONYMOUS, PROBE_PATH
@@ -149,11 +149,9 @@ def _tried(case: Diagnosis, name: str, step: Step) -> Finding:
 
 
 def check_python(case: Diagnosis) -> Finding:
-    has, lacks = extras()
     lines = (
         f"daypass {VERSION} on Python {platform.python_version()}, {sys.executable}",
-        f"extras: {', '.join(has) or 'none'}; not installed: {', '.join(lacks) or 'none'}",
-        f"to install one: {how_to_install('NAME')}",
+        f"to add an extra: {how_to_install('NAME')}",
     )
     return ok("python", "\n".join(lines))
 
@@ -161,7 +159,7 @@ def check_python(case: Diagnosis) -> Finding:
 def read_credentials(case: Diagnosis) -> Finding:
     """Find out which credentials are used, whose they are, and that nobody else can read them."""
     source = read_source(os.environ, case.path)
-    case.config = config = CredentialsConfig(source, case.timing.clock.unix())
+    case.config = config = CredentialsConfig(source)
     identity, token = config.identity, config.token or Secret("")
     case.request = TokenRequest(
         door=config.door, identity=identity, token=token, audience="", lifetime_seconds=0

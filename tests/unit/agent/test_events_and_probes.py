@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 
 import pytest
 
 from daypass.agent.daemon import ServiceManager, metrics, why_not_ready
-from daypass.agent.file_renewer import RenewerStatus
-from daypass.agent.hooks import hook_environment
+from daypass.agent.file_renewer import RenewerStatus, hook_environment
 from daypass.agent.log import AgentEvent, AgentLog
 from support.messages import check
 from support.timing import FakeClock
@@ -92,23 +90,6 @@ def test_a_hook_command_gets_no_variable_that_leads_to_a_token() -> None:
         "PATH": "/bin",
         "DAYPASS_RENEWED": "/run/a",
     }
-
-
-@pytest.mark.parametrize(
-    ("environ", "seconds"),
-    [
-        ({}, None),
-        ({"WATCHDOG_USEC": "30000000"}, 30),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30),
-        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "x"}, None),
-    ],
-)
-def test_the_watchdog_interval_is_read_if_it_is_for_this_process(
-    environ: dict[str, str], seconds: float | None
-) -> None:
-    assert ServiceManager(environ).watchdog_seconds == seconds
 
 
 @pytest.mark.parametrize("address", ["", "relative", "/nowhere/socket", "@nobody-listens"])

@@ -28,7 +28,7 @@ ALWAYS = {
     "daypass.client.shared_cache", "daypass.client.token",
 }  # fmt: skip
 PLUGIN = {
-    "daypass.cli.exec_credential", "daypass.integrations", "daypass.integrations.exec_credential",
+    "daypass.cli.exec_credential", "daypass.integrations", "daypass.integrations.kubectl",
 }  # fmt: skip
 
 

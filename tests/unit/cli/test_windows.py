@@ -43,7 +43,7 @@ def test_every_command_reports_that_windows_is_not_supported() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["daypass.Credentials", "from daypass.integrations.exec_credential import *"]
+    "line", ["daypass.Credentials", "from daypass.integrations.kubectl import *"]
 )
 def test_importing_the_client_reports_it_too(line: str) -> None:
     code = f"""

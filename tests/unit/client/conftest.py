@@ -54,7 +54,7 @@ def credentials_for(authority: Authority, timing: FakeTiming) -> CredentialsFor:
 
     def make(url: str, *, time: FakeTiming = timing, **changes: object) -> Credentials:
         changes.setdefault("certificateAuthority", authority.pem)
-        settings = credentials_config(url, time.clock.unix(), **changes)
+        settings = credentials_config(url, **changes)
         return Credentials(settings, timing=time)
 
     return make

@@ -131,7 +131,7 @@ def document(**changes: object) -> bytes:
         document(token=long_lived_token() + "\n\x00" + SENTINEL),
         document(token=long_lived_token().replace(".", "")),
         document(token=long_lived_token() + "é"),
-        document(token={"exec": [long_lived_token()]}),
+        document(token={"more": [long_lived_token()]}),
         document(token={"file": long_lived_token()}),
         document(token={long_lived_token(): "file"}),
         document(token=[long_lived_token()]),

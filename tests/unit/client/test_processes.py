@@ -21,8 +21,7 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.client.credentials import Credentials
-from daypass.client.exchange_lock import FileLock
-from daypass.client.shared_cache import CacheWarning, SharedTokenCache
+from daypass.client.shared_cache import CacheWarning, FileLock, SharedTokenCache
 from daypass.client.token import CachedToken
 from support.exchanges import CredentialsAtDoor
 from support.fake_door import (

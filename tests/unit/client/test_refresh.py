@@ -289,7 +289,7 @@ def write(path: Path, secret: str, **changes: object) -> None:
 
 def from_file(path: Path, wire: FakeSend, timing: FakeTiming) -> Credentials:
     def read() -> CredentialsConfig:
-        return CredentialsConfig(read_source({}, str(path)), NOON)
+        return CredentialsConfig(read_source({}, str(path)))
 
     return Credentials(ReloadingConfig(read(), read), timing=timing, send=wire)
 

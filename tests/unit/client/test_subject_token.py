@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from daypass._core.net import HostPort
-from daypass._core.process import ProgramError, run_program
-from daypass.client.credentials import Credentials
 from daypass.client.errors import CredentialsError, DoorUnreachableError, ExchangeRefusedError
 from daypass.client.http1 import HttpRequest
 from daypass.client.retry import TRIES
-from daypass.client.subject_token import ALLOW_EXEC
 from daypass.client.transport import CONNECT, Route, TransportError
-from support.deadline import eventually
 from support.exchanges import CredentialsAtDoor
 from support.fake_door import (
-    SECRET,
     SENTINEL,
     answer,
     jwt,
-    long_lived_token,
-    short_lived_token,
     status_answer,
     token_answer,
 )
 from support.messages import raises
-from support.timing import NOON, FakeClock, FakeTiming
+from support.timing import NOON
 from unit.client.conftest import Ask
 
 NAMES = {"namespace": "team", "serviceAccount": "deployer"}
@@ -65,18 +54,6 @@ def test_a_federated_token_is_exchanged_for_the_named_account_and_bound_to_the_n
     expected = {"apiVersion": "v1", "kind": "Secret", "name": ANCHOR} if named else None
     assert bound == expected
     assert exchanged(wired) == OIDC
-
-
-def test_an_expired_federated_token_is_sent_nowhere_even_though_it_was_good_when_it_was_read(
-    wired: CredentialsAtDoor, timing: FakeTiming, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CI_TOKEN", OIDC)
-    names = {**NAMES, "secretName": ANCHOR}
-    credentials = wired(lambda _: token_answer(), token={"variable": "CI_TOKEN"}, **names)
-    timing.fake_clock.advance(361)
-    with raises(CredentialsError, match="expired"):
-        credentials.token()
-    assert wired.wire.requests == []
 
 
 @pytest.mark.parametrize(
@@ -114,11 +91,6 @@ def test_an_invalid_federation_is_refused_before_any_request(
     with raises(CredentialsError, match=expected) as raised:
         wired(lambda _: token_answer(), **changes)
     assert raised.value.hint
-
-
-def test_names_that_match_the_token_are_accepted(wired: CredentialsAtDoor) -> None:
-    names = {"namespace": "team", "serviceAccount": "bot"}
-    assert wired(lambda _: token_answer(), **names).secret_name == SECRET
 
 
 @pytest.mark.parametrize(
@@ -289,120 +261,3 @@ def test_a_job_without_permission_for_a_token_gets_the_permission_to_add(
         wired(lambda _: token_answer(), token=GITHUB, **NAMES).token()
     assert "id-token: write" in raised.value.hint
     assert wired.wire.requests == []
-
-
-# -- programs
-
-
-PROGRAM = r"(?<=')\S*/python[\d.]*(?=')"  # where Python is differs between machines
-
-
-def printing(code: str) -> dict[str, list[str]]:
-    return {"exec": [sys.executable, "-c", code]}
-
-
-@pytest.fixture
-def allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ALLOW_EXEC, "1")
-
-
-@pytest.mark.usefixtures("allowed")
-def test_a_long_lived_token_of_a_program_is_exchanged_bound_to_its_secret(
-    wired: CredentialsAtDoor, ask: Ask
-) -> None:
-    code = f"import sys; print({long_lived_token()!r}); print('words', file=sys.stderr)"
-    names = {"namespace": "team", "serviceAccount": "bot"}
-    credentials = wired(lambda _: token_answer(), token=printing(code), **names)
-    assert ask(credentials).value.reveal() == short_lived_token()
-    assert exchanged(wired) == long_lived_token()
-    assert credentials.secret_name == SECRET
-
-
-@pytest.mark.parametrize("value", [None, "", "0", "true", "yes"])
-def test_no_program_is_run_unless_it_is_allowed(
-    wired: CredentialsAtDoor,
-    ask: Ask,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    value: str | None,
-) -> None:
-    if value is not None:
-        monkeypatch.setenv(ALLOW_EXEC, value)
-    code = f"open({str(tmp_path / 'ran')!r}, 'w')"
-    with raises(CredentialsError, match="DAYPASS_ALLOW_EXEC", hide=PROGRAM) as raised:
-        ask(wired(lambda _: token_answer(), token=printing(code), **NAMES))
-    assert "DAYPASS_ALLOW_EXEC=1" in raised.value.hint
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.usefixtures("allowed")
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [
-        (f"import sys; sys.stderr.write('cannot: {OIDC}'); sys.exit(3)", r"\b3\n.*cannot: \*\*\*"),
-        ("print('x' * 70000)", "65536 bytes"),
-        ("import sys; sys.stderr.write('y' * 10**6); sys.exit(1)", r"\b1\n.*yyy"),
-        ("print()", "three parts"),
-    ],
-    ids=["exit code", "long output", "long error", "no output"],
-)
-def test_a_token_program_that_fails_is_reported_without_tokens(
-    wired: CredentialsAtDoor, ask: Ask, code: str, expected: str
-) -> None:
-    with raises(CredentialsError, match=expected, hide=PROGRAM) as raised:
-        ask(wired(lambda _: token_answer(), token=printing(code), **NAMES))
-    assert OIDC[30:60] not in str(raised.value)
-    assert len(str(raised.value)) < 800
-    assert raised.value.__cause__ is None
-    assert wired.wire.requests == []
-
-
-@pytest.mark.usefixtures("allowed")
-def test_a_missing_token_program_is_reported(wired: CredentialsAtDoor, ask: Ask) -> None:
-    for name, why in (("/nowhere/x", "No such file"), ("a\0b", "a")):
-        with raises(CredentialsError, match=why):
-            ask(wired(lambda _: token_answer(), token={"exec": [name]}, **NAMES))
-
-
-def test_a_token_program_that_times_out_is_killed_with_its_children(tmp_path: Path) -> None:
-    # The child closes neither pipe, and would go on writing into the folder.
-    pids = tmp_path / "pids"
-    code = (
-        "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        f"open({str(pids)!r} + '.new', 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
-        f"os.rename({str(pids)!r} + '.new', {str(pids)!r})\n"
-        "print('begun', flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    clock = FakeClock(step_seconds=4)
-    with raises(ProgramError):
-        run_program((sys.executable, "-c", code), timeout_seconds=10, limit_bytes=99, clock=clock)
-    program, child = (int(pid) for pid in pids.read_text().split())
-    assert not Path(f"/proc/{program}").exists()
-    eventually("the child is killed as well", lambda: not _is_alive(child))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.usefixtures("allowed")
-def test_a_token_program_does_not_block_the_event_loop(
-    wired: CredentialsAtDoor, tmp_path: Path
-) -> None:
-    os.mkfifo(tmp_path / "gate")
-    code = f"open({str(tmp_path / 'gate')!r}).read(); print({OIDC!r})"
-
-    async def story() -> Any:
-        credentials: Credentials = wired(lambda _: token_answer(), token=printing(code), **NAMES)
-        task = asyncio.create_task(credentials.token_async())
-        # Were the loop held up, nobody would ever open the gate.
-        opened = await asyncio.to_thread(open, tmp_path / "gate", "w")
-        opened.close()
-        return (await task).value.reveal()
-
-    assert asyncio.run(story()) == short_lived_token()

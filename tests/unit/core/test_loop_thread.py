@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import uvloop
 
-from daypass._core.server.loop_thread import LoopThread
+from daypass._core.threads import LoopThread
 from support.deadline import eventually
 
 

@@ -26,7 +26,6 @@ PROXY = "http://proxy.test:3128"
         ("10.1.2.3", 6443, "10.1.2.3", True),
         ("10.1.2.3", 6443, "10.0.0.0/8", True),
         ("10.1.2.3", 6443, "10.0.0.0/33", False),
-        ("10.1.2.3", 6443, "1.2.3", False),
         ("11.1.2.3", 6443, "10.0.0.0/8", False),
         ("fd00::1", 6443, "fd00::1", True),
         # as curl
@@ -38,17 +37,8 @@ PROXY = "http://proxy.test:3128"
         ("localhost", 6443, "", True),
         ("::ffff:127.0.0.1", 6443, "", True),
         ("example.com", 443, "other.com,*", True),
-        ("api.example.com", 6443, "*.example.com", True),
-        ("api.example.com", 6443, "api.example.com:6443", True),
-        ("api.example.com", 6443, "api.example.com:443", False),
         ("fd00::1", 6443, "fd00::/8", True),
-        ("fd00::1", 6443, "fd00:0::1", True),
-        ("fd00::1", 6443, "[fd00::1]:6443", True),
-        ("fd00::1", 6443, "[fd00::1]:443", False),
         ("::ffff:10.1.2.3", 6443, "10.0.0.0/8", True),
-        # as neither
-        ("example.com", 443, "*.example.com", True),
-        ("fd00::1", 6443, "[fd00::1]", True),
     ],
 )
 def test_hosts_in_no_proxy_and_loopback_are_reached_directly(

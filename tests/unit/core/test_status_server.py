@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass._core.server.status_server import LIMIT_BYTES, LIMIT_CONNECTIONS, StatusServer
+from daypass._core.server import LIMIT_BYTES, LIMIT_CONNECTIONS, StatusServer
 from support.messages import check
 
 ROUTES = {"/healthz": lambda: (200, "ok\n"), "/readyz": lambda: (503, "not yet\n")}

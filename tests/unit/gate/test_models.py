@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daypass._core.server.loop_thread import LoopThread
+from daypass._core.threads import LoopThread
 from daypass.gate.authorizer.followers import ModelFollower, Models
 from support.timing import FakeClock
 from support.watched_api import ACCESS, WatchedApi

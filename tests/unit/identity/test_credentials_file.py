@@ -183,7 +183,7 @@ def test_the_client_reads_the_credentials_file(embedded: EmbeddedCluster, tmp_pa
     file = tmp_path / "bot.json"
     file.touch(0o600)
     file.write_bytes(replace(SETTINGS, authority=pem).file_content(created))
-    settings = CredentialsConfig(read_source({}, str(file)), embedded.clock.unix())
+    settings = CredentialsConfig(read_source({}, str(file)))
     assert (settings.door.url, settings.audience) == (SETTINGS.door, SETTINGS.audience)
     assert settings.certificate_authority == pem
     assert settings.lifetime_seconds == SETTINGS.lifetime_seconds

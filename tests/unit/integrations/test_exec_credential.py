@@ -7,7 +7,7 @@ import json
 import pytest
 
 from daypass.client.token import CachedToken
-from daypass.integrations.exec_credential import VERSIONS, exec_credential, requested_version
+from daypass.integrations.kubectl import VERSIONS, exec_credential, requested_version
 from support.fake_door import short_lived_token
 from support.timing import NOON
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from daypass._core.errors import UsageError
 from daypass.client.door import DoorUrl
-from daypass.integrations.kubeconfig import (
+from daypass.integrations.kubectl import (
     check_server,
     kubeconfig,
     read_public_authority,

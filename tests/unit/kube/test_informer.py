@@ -11,7 +11,7 @@ import pytest
 
 from daypass._core.clock import Backoff
 from daypass._core.kubernetes.objects import Object
-from daypass._core.server.loop_thread import LoopThread
+from daypass._core.threads import LoopThread
 from daypass.kube import watching
 from daypass.kube.answers import Selection
 from daypass.kube.resources import SECRETS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from daypass._core.clock import SYSTEM_CLOCK, parse_seconds
 from daypass._core.errors import UsageError
-from daypass._core.server.daemon import allow_many_files, write_stdout
+from daypass._core.server import allow_many_files, write_stdout
 from daypass.cli import options
 from daypass.cli.console import log
 from daypass.cli.gate import listen_address, load_gates
@@ -129,7 +129,7 @@ async def _serve(
     follower: PublishedFollower | None,
     drain_seconds: int,
 ) -> None:
-    from daypass._core.server.status_server import StatusServer
+    from daypass._core.server import StatusServer
     from daypass.gate.authorizer.service import Listen
 
     ended = asyncio.Event()

@@ -14,7 +14,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command
 from daypass._core.net import HostPort
-from daypass._core.server.daemon import JsonLog, handle_end_signals, write_stdout
+from daypass._core.server import JsonLog, handle_end_signals, write_stdout
 from daypass.cli import options
 from daypass.cli.console import log
 from daypass.cli.gate import listen_address, load_gates
@@ -74,7 +74,7 @@ def run(args: Namespace) -> int:
 
 
 def _keep(controller: Controller, listen: tuple[str, int]) -> int:
-    from daypass._core.server.status_server import StatusServer
+    from daypass._core.server import StatusServer
     from daypass.gate.watch.controller import WatchStatus
 
     stop = threading.Event()

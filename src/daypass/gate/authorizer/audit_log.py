@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from daypass._core.clock import Clock
 from daypass._core.jwt import unverified_claims
-from daypass._core.server.daemon import JsonLog
+from daypass._core.server import JsonLog
 from daypass.rules.reasons import Reason
 
 EVENTS_PER_SECOND = 50

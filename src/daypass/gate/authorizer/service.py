@@ -18,7 +18,7 @@ from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
 from daypass._core.files import fingerprint
 from daypass._core.net import bracketed
-from daypass._core.server.status_server import Routes, health_routes
+from daypass._core.server import Routes, health_routes
 from daypass._core.tls import server_context
 from daypass.gate.authorizer.api_server import ApiServerClient
 from daypass.gate.authorizer.audit_log import AuditLog

@@ -18,7 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 
 from daypass._core.clock import Clock
 from daypass._core.errors import DaypassError
-from daypass._core.server.status_server import Routes, health_routes
+from daypass._core.server import Routes, health_routes
 from daypass.config.key_set import key_ids
 from daypass.gate.metrics import METRIC_PREFIX, Durations, counter, exposition, gauge
 from daypass.gate.signing_keys import SigningKeys

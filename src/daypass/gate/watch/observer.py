@@ -28,7 +28,7 @@ import httpx2
 from daypass._core.clock import Clock, deadline_unix
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of, uid_of
-from daypass._core.server.loop_thread import LoopThread
+from daypass._core.threads import LoopThread
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube.answers import Selection
 from daypass.kube.connection import ConnectionConfig

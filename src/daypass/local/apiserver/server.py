@@ -17,7 +17,7 @@ from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.secret import Secret
-from daypass._core.server.status_server import ServerThread
+from daypass._core.server import ServerThread
 from daypass._core.tls import server_context
 from daypass.local.apiserver.api import Api
 from daypass.local.apiserver.handlers import Watch

@@ -1,20 +1,78 @@
-"""A kubeconfig whose user is `daypass exec-credential`.
+"""kubectl: a kubeconfig whose user is `daypass exec-credential`, and what that command answers.
 
-It is a separate file. An existing kubeconfig is never changed: that
-would need a YAML library, and could damage it. kubectl merges files: KUBECONFIG=a:b.
+client-go (plugin/pkg/client/auth/exec) runs the plugin with KUBERNETES_EXEC_INFO, an ExecCredential
+without a status, and reads one with a status from stdout, of the same `apiVersion`. It caches
+the token until its own clock passes `expirationTimestamp`, and runs the plugin again only then or
+after a 401. It would cache a token without that timestamp for ever.
+
+So `expirationTimestamp` is not when the token expires by the API server's clock, since client-go
+would react only afterwards. It is when the token becomes stale by this machine's clock: then it is
+still valid for requests in progress, and the plugin, which is run again, prints a fresh one.
+
+kubectl runs this for each of its own runs, so the cached path imports next to nothing.
+
+The kubeconfig is a file of its own, and an existing one is never changed: that would need a YAML
+library, and could damage it. kubectl merges files: KUBECONFIG=a:b.
 """
 
-import base64
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
+
+import time
 
 from daypass._core.errors import UsageError
 from daypass._core.files import create_private
-from daypass._core.net import HostPort, is_loopback
-from daypass._core.tls import read_authority
-from daypass.client.door import DoorUrl
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from daypass.client.door import DoorUrl
+    from daypass.client.token import CachedToken
+
+VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+_START = '{"kind":"ExecCredential","apiVersion":"%s",'
+"""How client-go writes it. Comparing the text saves the import of json."""
+
+_SOON_SECONDS = 30
 _EXAMPLE = "it looks like https://k8s.example.com:6443"
+
+
+# -- the credential plugin
+
+
+def requested_version(exec_info: str) -> str:
+    """Return the `apiVersion` that KUBERNETES_EXEC_INFO requests.
+
+    It is v1 for any other text: as in a shell, and client-go reports that it requested another one.
+    """
+    for version in VERSIONS:
+        if exec_info.startswith(_START % version):
+            return version
+    if not exec_info:
+        return VERSIONS[0]
+    import json
+
+    try:
+        requested = json.loads(exec_info)["apiVersion"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        requested = None
+    return requested if requested in VERSIONS else VERSIONS[0]
+
+
+def exec_credential(version: str, token: CachedToken, now_unix: float) -> str:
+    """Return the answer, one line of JSON. None of its values needs escaping."""
+    expires = int(token.received_unix) + int(token.fresh_seconds)  # rounded as in the cache
+    if expires <= now_unix:  # stale, and the exchange failed: let client-go try again soon
+        expires = int(min(now_unix + _SOON_SECONDS, token.received_unix + token.usable_seconds))
+    return (
+        f'{{"apiVersion": "{version}", "kind": "ExecCredential", "status": {{'
+        f'"expirationTimestamp": "{time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires))}", '
+        f'"token": "{token.value}"}}}}\n'
+    )
+
+
+# -- the kubeconfig
 
 
 def check_server(server: str, door: DoorUrl) -> str:
@@ -23,6 +81,8 @@ def check_server(server: str, door: DoorUrl) -> str:
     Raises UsageError for any other URL, and for the door's host and port with any path: a door
     publishes only the TokenRequest API, so kubectl would find nothing there.
     """
+    from daypass._core.net import HostPort, is_loopback
+
     scheme, _, rest = server.partition("://")
     authority = rest.partition("/")[0]
     address = HostPort.parse(authority, default_port=443 if scheme == "https" else 80)
@@ -40,6 +100,8 @@ def check_server(server: str, door: DoorUrl) -> str:
 
 def read_public_authority(path: str) -> str:
     """Return the PEM certificates in a file. Raises UsageError if it holds a private key."""
+    from daypass._core.tls import read_authority
+
     pem = read_authority(path)
     if "PRIVATE KEY" in pem:
         raise UsageError(f"{path} holds a private key", "name a file with certificates only")
@@ -60,6 +122,8 @@ def kubeconfig(
     """
     cluster: dict[str, str] = {"server": server}
     if authority_pem is not None:
+        import base64
+
         cluster["certificate-authority-data"] = base64.b64encode(authority_pem.encode()).decode()
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1",

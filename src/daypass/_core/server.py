@@ -1,23 +1,90 @@
-"""Health, readiness and metrics over plain HTTP, for probes and Prometheus.
+"""What daypass's own servers and daemons need: a log of events as JSON lines, their end, and
+health, readiness and metrics over plain HTTP, for probes and Prometheus.
 
-The server runs on threads of its own, so that it answers while an event loop is busy. What it
+The HTTP server runs on threads of its own, so that it answers while an event loop is busy. What it
 reads, how long it waits and how many connections it holds are bounded; http.server has a limit for
 the time of each read alone.
 """
 
 from __future__ import annotations
 
+import json
+import resource
+import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
+from queue import SimpleQueue
 from socketserver import BaseRequestHandler, BaseServer, ThreadingTCPServer
 from typing import Any, Self
 
-from daypass._core.clock import SYSTEM_CLOCK
+from daypass._core.clock import SYSTEM_CLOCK, Clock, utc
 from daypass._core.errors import DaypassError
 from daypass._core.net import bracketed
+
+MAX_OPEN_FILES = 65_536
+
+
+def write_stdout(line: str) -> None:
+    """Write a line to stdout at once. Raises OSError."""
+    sys.stdout.write(line)
+    sys.stdout.flush()
+
+
+def write_stderr(line: str) -> None:
+    """Write a line to stderr at once, unless it was closed before the start. Raises OSError."""
+    if sys.stderr is not None:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+
+class JsonLog:
+    """Writes events through `write`, one whole line each."""
+
+    def __init__(self, write: Callable[[str], None], clock: Clock) -> None:
+        self._write = write
+        self._clock = clock
+
+    def event(self, event: str, **fields: object) -> None:
+        """Write one event. Raises what `write` raises."""
+        time = utc(self._clock.unix()).replace(tzinfo=None).isoformat(timespec="milliseconds")
+        self._write(json.dumps({"time": f"{time}Z", "event": event, **fields}) + "\n")
+
+
+def allow_many_files() -> None:
+    """Raise the limit of open files as far as it goes, as Envoy and programs in Go do.
+
+    Service managers and shells set 1024, for programs that use select(2).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # a system's own limit may be lower
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def handle_end_signals(handle: Callable[[], object]) -> None:
+    """Call `handle` at Ctrl-C, at SIGTERM, and when the terminal is closed, unless nohup ignores
+    that.
+
+    On a thread of its own: the main thread may hold a lock that `handle` needs, of an Event, say.
+    """
+    received: SimpleQueue[int] = SimpleQueue()  # its `put` may interrupt another call of it
+
+    def wait() -> None:
+        while received.get():
+            handle()
+
+    threading.Thread(target=wait, name="daypass-signals", daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: received.put(number))
+
+
+# -- health, readiness and metrics
 
 REQUEST_SECONDS = 5.0
 LIMIT_BYTES = 8 * 1024
