@@ -64,7 +64,7 @@ def test_a_checkout_names_itself(tmp_path: Path) -> None:
         Path(docs_page("how-to/ingresses/ingress.md")) == ROOT / "docs/how-to/ingresses/ingress.md"
     )
     copied = run(sys.executable, "-S", "-c", MISSING, cwd=tmp_path, path=ROOT / "src")
-    assert copied.endswith(f"pip install -e '{ROOT}[local]'")
+    assert copied.endswith(f" -e '{ROOT}[local]'")
 
 
 def test_a_copy_that_was_installed_gets_words(installed: Path, tmp_path: Path) -> None:
