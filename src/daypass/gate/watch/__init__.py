@@ -5,7 +5,7 @@ Secret, whatever fails: what is published closes by itself, and earlier leaders 
 
 A deleted Secret:
 
-1. `CredentialObserver` gets the event from an informer (`kube.informer`), or misses it, and lists
+1. `CredentialObserver` gets the event from an `Informer` (`kube`), or misses it, and lists
    soon. Its `Observation` is all that exists now.
 2. `ShardsPlanner.wanted` derives the set of credentials; `steps_between` finds the shards that
    differ from what is published, and `Turns` which of them comes first.
