@@ -15,7 +15,6 @@ import pytest
 if TYPE_CHECKING:
     from support.controlplane import ControlPlane
     from support.hints import Recorder
-    from support.output_schema import OutputRecorder
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # `tools` is beside `tests`
 
@@ -121,24 +120,6 @@ def named_commands(hint_recorder: Recorder) -> Iterator[Recorder]:
     hint_recorder.mistakes.clear()
     yield hint_recorder
     assert not hint_recorder.mistakes, "a message names a command that does not parse"
-
-
-@pytest.fixture(scope="session")
-def output_recorder() -> OutputRecorder:
-    """What holds the outputs of commands in this process to their schema."""
-    from support.output_schema import OutputRecorder
-
-    recorder = OutputRecorder()
-    recorder.install()
-    return recorder
-
-
-@pytest.fixture(autouse=True)
-def outputs_as_documented(output_recorder: OutputRecorder) -> Iterator[None]:
-    """Each output with -o json or yaml during this test is as `output.schema.json` says."""
-    output_recorder.mistakes.clear()
-    yield
-    assert output_recorder.mistakes == []
 
 
 @pytest.fixture(scope="session")

@@ -88,20 +88,3 @@ def missing(spans: list[str], cell: str) -> list[str]:
     (paths,) = re.findall(r"<!-- (.*?) -->", cell)
     assert all(re.match(r"(tests|examples|docs/reference)/?", path) for path in paths.split())
     return [span for span in spans if not any(stands_in(span, each) for each in paths.split())]
-
-
-def test_no_client_has_two_rows() -> None:
-    clients = [client for client, *_ in ROWS if client]
-    assert sorted(set(clients)) == sorted(clients)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "OpenAI(base_url=url, api_key=credentials.token)",
-        "OpenAI(credentials.bearer)",
-        "daypass run --fil -- PROGRAM",
-    ],
-)
-def test_a_line_that_no_test_has_is_found(line: str) -> None:
-    assert not any(stands_in(line, path) for path in ("tests/clients/openai", "examples"))

@@ -12,7 +12,6 @@ from tools.docs.pages import ROOT
 from tools.gobuild import TOOLS, built
 
 from support import laptop
-from support.doc_shell import SHELL, commands_in
 
 DOCKER = """\
 #!/bin/sh
@@ -54,19 +53,6 @@ def test_kind_publishes_the_gateways_port_on_loopback_alone(tmp_path: Path) -> N
     published = re.findall(r"--publish=(\S+)", run)
     assert f"127.0.0.1:443:{node_port()}/TCP" in published
     assert all(it.startswith("127.0.0.1:") for it in published)
-
-
-def test_kind_refuses_a_config_with_an_unknown_key(tmp_path: Path) -> None:
-    said, asked = create_cluster(tmp_path, laptop.file("kind.yaml").replace("hostPort", "speck"))
-    assert "field speck not found" in said
-    assert "run " not in asked
-
-
-def test_fifteen_commands_lead_to_a_guarded_call() -> None:
-    typed = [block for block in laptop.page().blocks if block.language in SHELL]
-    commands = [command.code for block in typed for command in commands_in(block)]
-    calls = [number for number, code in enumerate(commands, 1) if "| curl " in code]
-    assert calls[0] == 15
 
 
 def test_docker_is_given_the_recipe_which_it_would_not_find() -> None:

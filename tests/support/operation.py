@@ -79,9 +79,9 @@ class Operation:
 
 
 @contextmanager
-def running_operation(folder: Path, plane: ControlPlane, **watched: str) -> Iterator[Operation]:
-    """All of it, on a plane that `support.watching.prepare` has prepared. `watched`: its keys."""
-    config = watched_config(**watched)
+def running_operation(folder: Path, plane: ControlPlane) -> Iterator[Operation]:
+    """All of it, on a plane that `support.watching.prepare` has prepared."""
+    config = watched_config()
     identity = plane.make_identity(identity_namespace(plane))
     authority = Authority()
     with ExitStack() as stack:
@@ -149,17 +149,15 @@ def running_operation(folder: Path, plane: ControlPlane, **watched: str) -> Iter
 
 
 @contextmanager
-def repeated(
-    *steps: Callable[[], object], pause: Callable[[], float] = lambda: 0.05
-) -> Iterator[None]:
-    """Each step again and again, on a thread of its own, with a pause of so many seconds.
+def repeated(*steps: Callable[[], object]) -> Iterator[None]:
+    """Each step again and again, on a thread of its own.
 
     A server may not answer: that is what some tests are about.
     """
     stop = threading.Event()
 
     def repeat(step: Callable[[], object]) -> None:
-        while not stop.wait(pause()):
+        while not stop.wait(0.05):
             with suppress(OSError, AdminError):
                 step()
 

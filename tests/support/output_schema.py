@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from daypass import cli
 from daypass.cli import data_format
 
 FILES = {"render": "--directory"}
@@ -29,11 +27,6 @@ def mistakes_in(words: Sequence[str], code: int | None, out: str) -> str:
     if not out:
         return f"{command}: it printed nothing" if code in (0, 3) else ""
     return _mistake(command, output, out, many=False)
-
-
-def error_mistakes_in(words: Sequence[str], err: str) -> str:
-    """Why an error is not as the schema says; empty where it is."""
-    return _mistake("error", data_format(words), err, many=False)
 
 
 def schema_name(words: Sequence[str]) -> str | None:
@@ -73,63 +66,3 @@ def _schema() -> dict[str, Any]:
     from tools.reference.output import make_schema  # it imports most of daypass
 
     return make_schema()
-
-
-class OutputRecorder:
-    """What is wrong with the outputs of commands in this process."""
-
-    def __init__(self) -> None:
-        self.mistakes: list[str] = []
-
-    def install(self) -> None:
-        """Look from now on at each output and each error with -o json or yaml."""
-        run, report = cli._run, cli._report
-
-        def recorded_run(arguments: list[str]) -> int:
-            if not data_format(arguments) or sys.stdout is None:
-                return run(arguments)
-            code = None
-            with Tee("stdout") as tee:
-                try:
-                    code = run(arguments)
-                finally:
-                    self._add(mistakes_in(arguments, code, tee.text))
-            return code
-
-        def recorded_report(error: Exception, words: list[str]) -> int:
-            if not data_format(words) or sys.stderr is None:
-                return report(error, words)
-            with Tee("stderr") as tee:
-                code = report(error, words)
-            self._add(error_mistakes_in(words, tee.text))
-            return code
-
-        cli._run, cli._report = recorded_run, recorded_report
-
-    def _add(self, mistake: str) -> None:
-        if mistake:
-            self.mistakes.append(mistake)
-
-
-class Tee:
-    """Stands for a stream of `sys` in a block, and keeps what is written to it."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._stream = getattr(sys, name)
-        self.text = ""
-
-    def __enter__(self) -> Tee:
-        setattr(sys, self._name, self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        setattr(sys, self._name, self._stream)
-
-    def write(self, text: str) -> int:
-        written: int = self._stream.write(text)
-        self.text += text
-        return written
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)

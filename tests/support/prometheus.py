@@ -56,16 +56,6 @@ class Prometheus:
         found: list[dict[str, Any]] = self.get("query", query=expression)["result"]
         return found
 
-    def query_range(
-        self, expression: str, *, start: float, end: float, step: float
-    ) -> list[dict[str, Any]]:
-        """The series of a range query, with `values`."""
-        data = self.get(
-            "query_range", query=expression, start=str(start), end=str(end), step=str(step)
-        )
-        found: list[dict[str, Any]] = data["result"]
-        return found
-
     def wait_for_targets(self) -> None:
         """Come back once each target was scraped. Raises TimeoutError with the last errors."""
 
@@ -80,15 +70,13 @@ class Prometheus:
         eventually("every target is scraped", scraped)
 
 
-def _config(
-    targets: Sequence[Target], rules: Path | None, interval: str, relabelings: Relabelings
-) -> str:
+def _config(targets: Sequence[Target], rules: Path, relabelings: Relabelings) -> str:
     jobs: dict[str, list[Target]] = {}
     for each in targets:
         jobs.setdefault(each.job, []).append(each)
     config = {
-        "global": {"scrape_interval": interval, "evaluation_interval": interval},
-        "rule_files": [str(rules)] if rules else [],
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(rules)],
         "scrape_configs": [
             {
                 "job_name": job,
@@ -111,16 +99,15 @@ def _config(
 def running_prometheus(
     folder: Path,
     *targets: Target,
-    rules: Path | None = None,
-    interval: str = "1s",
+    rules: Path,
     relabelings: Relabelings = NONE,
 ) -> Iterator[Prometheus]:
-    """One with its data in `folder`, which scrapes every `interval`.
+    """One with its data in `folder`, which scrapes every second.
 
     `relabelings`: `metricRelabelings` of a monitor, by the name of the job.
     """
     file = folder / "prometheus.yml"
-    file.write_text(_config(targets, rules, interval, relabelings))
+    file.write_text(_config(targets, rules, relabelings))
     child = Child(
         [PROGRAM, f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}",
          "--web.listen-address=127.0.0.1:0"],

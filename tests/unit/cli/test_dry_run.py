@@ -31,12 +31,6 @@ def test_every_command_reads_runs_or_has_a_dry_run() -> None:
     assert not set(writing_commands()) & others
 
 
-@pytest.mark.parametrize("path", writing_commands(), ids=" ".join)
-def test_help_shows_the_values_as_they_are_written(path: tuple[str, ...]) -> None:
-    values = "|".join(writing_commands()[path])
-    assert command_parsers()[path].format_help().count(f"--dry-run[={values}]") == 2
-
-
 @pytest.mark.parametrize(
     ("line", "name", "mode"),
     [

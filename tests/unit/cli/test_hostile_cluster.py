@@ -12,7 +12,6 @@ import pytest
 from daypass._core.findings import Finding, Level
 from daypass._core.kubernetes import labels
 from daypass.cli import main
-from daypass.cli.console import log
 from daypass.cli.output import as_text, write_changes
 from daypass.cli.verify import Findings, findings_text
 from daypass.kube.cluster import Cluster
@@ -175,15 +174,6 @@ def test_text_output_is_escaped_and_keeps_its_lines(capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert_printable(out.replace("\t", ""))
     assert out.startswith("one\n\ta?[2Jb")
-
-
-def test_messages_are_escaped_and_further_lines_indented(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    log(f"what an API server says: {TEXT.partition(chr(10))[0]}\nwhat to do")
-    err = capsys.readouterr().err
-    assert_printable(err)
-    assert err.splitlines()[1] == "  what to do"
 
 
 def as_json(findings: Findings) -> str:

@@ -8,12 +8,9 @@ import re
 import pytest
 
 from daypass._core.kubernetes import labels
-from daypass.cli import main
 from daypass.cli.identity.list import display_age, identity_output, table
 from daypass.cli.output import as_text
 from daypass.identity.health import examine
-from daypass.kube.cluster import Cluster
-from support.embedded import EmbeddedCluster
 from support.inventories import BOT, ListedObjects, grant
 from support.timing import FakeClock
 
@@ -76,21 +73,3 @@ def test_the_identity_json_has_all_fields_and_no_secret() -> None:
 )
 def test_ages_are_short(seconds: float, shown: str) -> None:
     assert display_age(seconds) == shown
-
-
-def test_the_embedded_api_server_gives_no_note_and_no_finding(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    listed = EmbeddedCluster()
-    listed.make_namespace("team")
-    token = listed.cluster.connection.token
-    assert token is not None
-    monkeypatch.setattr(Cluster, "open", lambda **_: listed.as_holder_of(token))
-    assert main(["identity", "create", "bot", "--door", "https://d.test/k", "--audience", "a",
-                 "--credentials-out", "-"]) == 0  # fmt: skip
-    capsys.readouterr()
-    for arguments in (["list"], ["show", "bot"]):
-        assert main(["identity", *arguments, "--check"]) == 0
-        captured = capsys.readouterr()
-        assert captured.err == ""
-        assert "no-policy" not in captured.out

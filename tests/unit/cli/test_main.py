@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -214,19 +213,6 @@ def test_other_errors_are_text(fake_command: Fake, capsys: Capture, line: str) -
     fake_command(DaypassError("it is so"), add_output)
     assert cli.main(["fake", *line.split()]) != 0
     assert capsys.readouterr().err.startswith("daypass: ")
-
-
-def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "daypass", *arguments],
-        stderr=options.pop("stderr", subprocess.PIPE), text=True, timeout=60, check=False,
-        **options,
-    )  # fmt: skip
-
-
-def test_it_runs_as_a_module() -> None:
-    done = run("--version", stdout=subprocess.PIPE)
-    assert (done.returncode, done.stdout) == (0, f"daypass {daypass.__version__}\n")
 
 
 @pytest.mark.parametrize(("encoding", "text"), [("ascii", "müller"), ("utf-8", "a \ud800 b")])

@@ -14,9 +14,8 @@ from tools.reference.output import make_schema, output_types
 
 from daypass._core.findings import Level, ok
 from daypass._core.secret import Secret
-from daypass.cli import main
 from daypass.cli.output import as_data
-from support.output_schema import OutputRecorder, mistakes_in
+from support.output_schema import mistakes_in
 
 SCHEMA: dict[str, Any] = make_schema()
 TYPES = {name: each for name, each in SCHEMA["$defs"].items() if name[0].isupper()}
@@ -103,15 +102,3 @@ def test_an_output_that_is_not_as_documented_is_found(
     found = mistakes_in(line.split(), code, out)
     assert mistake in found
     assert bool(mistake) is bool(found)
-
-
-@pytest.mark.parametrize("line", ["version -o json", "version -o zzz -o json"])
-def test_the_commands_of_all_tests_are_held_to_it(
-    line: str, monkeypatch: pytest.MonkeyPatch, output_recorder: OutputRecorder
-) -> None:
-    monkeypatch.setattr("platform.python_version", lambda: 3)
-    monkeypatch.setattr("daypass._core.errors.UsageError.reason", 7, raising=False)
-    main(line.split())
-    (mistake,) = output_recorder.mistakes
-    assert "is not of type 'string'" in mistake
-    output_recorder.mistakes.clear()

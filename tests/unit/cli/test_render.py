@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -39,14 +38,6 @@ def test_yaml_goes_to_stdout_and_prerequisites_to_stderr(
     check(told.err, reason="info")
 
 
-def test_json_has_the_objects_of_the_yaml(capsys: pytest.CaptureFixture[str]) -> None:
-    printed = []
-    for output in ("yaml", "json"):
-        assert main(["render", "-o", output]) == 0
-        printed.append(capsys.readouterr().out)
-    assert list(yaml.safe_load_all(printed[0])) == json.loads(printed[1])["items"]
-
-
 def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,16 +55,6 @@ def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(
     assert "+  minReplicas: 3\n" in told.out
     assert "daypass render --directory deploy" in told.err
     check(told.err, reason="findings")
-
-
-def test_each_config_error_has_its_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "daypass.yaml").write_text("version: 1\ndomains: {}\nx: 1\ny: 2\n")
-    assert main(["render"]) == 2
-    err = capsys.readouterr().err
-    check(err, reason="usage")
-    first, *others = err.splitlines()
-    assert first.startswith("daypass: daypass.yaml:")
-    assert [line[:18] for line in others] == ["  daypass.yaml:3:1", "  daypass.yaml:4:1"]
 
 
 @pytest.mark.parametrize("option", ["--alerts", "--dashboard"])

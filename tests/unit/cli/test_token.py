@@ -113,14 +113,6 @@ def test_tokens_are_cached_per_audience_and_lifetime(
     assert asked == [([AUDIENCE], 3600), (["other"], 3600), ([AUDIENCE], 5400)]
 
 
-def test_the_credentials_option_takes_precedence_over_the_environment(
-    open_door: OpenDoor, run_token: RunToken, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, file = open_door()
-    monkeypatch.setenv("DAYPASS_CREDENTIALS", "/nowhere")
-    assert run_token("--credentials", str(file)) == (FIRST, "")
-
-
 def test_changed_credentials_do_not_use_the_cached_token(
     open_door: OpenDoor, run_token: RunToken
 ) -> None:

@@ -177,16 +177,6 @@ def test_a_full_namespace_gets_no_credential_that_the_gate_would_leave_out(
     assert embedded.cluster.find(ROLES, "new-daypass-token", "team") is None
 
 
-def test_many_rotations_end_where_the_room_of_a_namespace_ends(
-    embedded: EmbeddedCluster, run: Run
-) -> None:
-    for name in ("second", "third"):
-        make(embedded.cluster, IdentityName(namespace="team", name=name))
-    StandInGate(embedded=embedded, room=5)  # three that have not expired, and two more
-    err = run(COMMANDS["rotate all"], code=1)[1]
-    assert "rotated 2 of 3 identities" in err
-
-
 def _published(embedded: EmbeddedCluster, home: str) -> list[str]:
     found = embedded.cluster.list(CONFIG_MAPS, home, labels=f"{labels.PUBLISHED}=true")
     return [it for each in found for it in each["data"].get("entries", "").split()]
