@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import http.server
 import json
 import os
 import shutil
@@ -313,81 +311,3 @@ def test_the_gitlab_job_of_the_page_uses_a_long_lived_token(
     assert done.returncode == 0, done.stderr
     assert door.bearer() == long_lived_token()
     assert len(service.calls) == 1
-
-
-class PrivateProjects(http.server.SimpleHTTPRequestHandler):
-    """Repositories below the current folder, for the job's token alone; the log has who came."""
-
-    users: list[str]
-
-    def do_GET(self) -> None:
-        given = self.headers.get("Authorization", "").removeprefix("Basic ")
-        self.users.append(base64.b64decode(given).decode())
-        if self.users[-1] == "gitlab-ci-token:token-of-the-job":
-            return super().do_GET()
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", 'Basic realm="GitLab"')
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-        return None
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
-        """Log nothing."""
-
-
-def _keep_one_commit(repository: Path) -> str:
-    """Drop the history, write what a server of plain files needs, and return the commit."""
-
-    def git(*words: str) -> str:
-        line = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *words]
-        return subprocess.run(
-            line, cwd=repository, check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    commit = git("commit-tree", "-m", "all", "HEAD^{tree}")
-    git("update-ref", "HEAD", commit)
-    (repository / "shallow").unlink()
-    git("update-server-info")
-    return commit
-
-
-def test_a_gitlab_job_installs_from_a_private_project_as_the_job(
-    door: WatchedDoor, issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    federated(door, {"variable": "DAYPASS_ID_TOKEN"}, tmp_path)
-    served, authority = tmp_path / "served", Authority("fake door authority")
-    repository = served / "o" / "daypass.git"
-    clone = ["git", "clone", "--quiet", "--bare", "--depth=1", f"file://{ROOT}", str(repository)]
-    subprocess.run(clone, check=True)
-    commit = _keep_one_commit(repository)
-    (tmp_path / "authority.pem").write_text(authority.pem)
-
-    class Projects(PrivateProjects):
-        users: list[str] = []  # noqa: RUF012 - one list for all requests
-
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args, directory=str(served))
-
-    with serving(Projects, context=authority.context("127.0.0.1")) as port:
-        (block,) = [it for it in PAGE.blocks if "/OWNER/daypass/daypass@" in it.code]
-        (document,) = documents_in(block)
-        (component,) = document["include"]
-        package = component["inputs"]["package"].replace("OWNER", "o").replace("COMMIT", commit)
-        server = f"127.0.0.1:{port}"
-        inputs = {**component["inputs"], "package": package.replace("$CI_SERVER_FQDN", server)}
-        job, whole = gitlab_job(ROOT / "templates" / "daypass.yml", ["daypass --version"], **inputs)
-        audience = job["id_tokens"]["DAYPASS_ID_TOKEN"]["aud"]
-        done = subprocess.run(
-            ["bash", "-c", whole], cwd=tmp_path, capture_output=True, text=True, check=False,
-            timeout=600,
-            env={
-                "PATH": PATH, "HOME": str(tmp_path), "TMPDIR": str(tmp_path),
-                "CI_SERVER_FQDN": server, "CI_JOB_TOKEN": "token-of-the-job",
-                "GIT_SSL_CAINFO": str(tmp_path / "authority.pem"), "GIT_TERMINAL_PROMPT": "0",
-                "DAYPASS_ID_TOKEN": issuer.token(SUBJECT, audience).reveal(), **job["variables"],
-            },
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "daypass" in done.stdout
-    assert set(Projects.users) == {"", "gitlab-ci-token:token-of-the-job"}
-    assert "token-of-the-job" not in done.stdout + done.stderr

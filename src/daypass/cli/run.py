@@ -31,7 +31,6 @@ credentials are removed from its environment.
 """
 _DEFAULTS = {
     "audience": None, "lifetime": None, "credentials": None, "env": None, "file": False,
-    "pass_credentials": False,
 }  # fmt: skip
 
 
@@ -44,11 +43,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--file", action="store_true", help="a file that is kept fresh; the variable is its path"
-    )
-    parser.add_argument(
-        "--pass-credentials",
-        action="store_true",
-        help="leave the variables of the credentials in its environment",
     )
     parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="what to run")
 
@@ -102,7 +96,7 @@ def _start(
     entry = cached_token(source, args.audience, lifetime_seconds, use_cache=False)
     variables = CredentialsConfig(source).variables
     environment = run_with_token.child_environment(
-        os.environ, name, entry.value, variables=variables, with_credentials=args.pass_credentials
+        os.environ, name, entry.value, variables=variables
     )
     run_with_token.become(command, environment)
 
@@ -136,7 +130,6 @@ def _start_with_file(
             name,
             target.path,
             variables=credentials.variables,
-            with_credentials=args.pass_credentials,
         )
         run_with_token.keep_fresh(renewer, folder)
     except BaseException as error:

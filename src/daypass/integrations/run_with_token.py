@@ -49,12 +49,7 @@ class CommandError(DaypassError):
 
 
 def child_environment(
-    environ: Mapping[str, str],
-    name: str,
-    value: str,
-    *,
-    variables: Sequence[str],
-    with_credentials: bool,
+    environ: Mapping[str, str], name: str, value: str, *, variables: Sequence[str]
 ) -> dict[str, str]:
     """Return the command's environment, with `name` set and without the credentials.
 
@@ -65,7 +60,7 @@ def child_environment(
             f"the credentials read the long-lived token from the variable {name}",
             "name another variable for the short-lived one",
         )
-    taken_out = () if with_credentials else (FILE_VARIABLE, *variables)
+    taken_out = (FILE_VARIABLE, *variables)
     kept = {key: text for key, text in environ.items() if key not in taken_out}
     return {**kept, name: value}
 
