@@ -81,30 +81,6 @@ def test_the_real_kubectl_gets_nothing_else(up: Up, identity: Identity, what: st
     assert "the server could not find the requested resource" in asked.stderr
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_official_python_client_gets_a_token(up: Up, identity: Identity) -> None:
-    from kubernetes import client
-
-    configuration = client.Configuration()
-    configuration.host = up.door
-    configuration.ssl_ca_cert = str(up.authority_file)
-    configuration.api_key = {"authorization": f"Bearer {identity.token.reveal()}"}
-    with client.ApiClient(configuration) as api:
-        body = client.AuthenticationV1TokenRequest(
-            spec=client.V1TokenRequestSpec(
-                audiences=[AUDIENCE],
-                bound_object_ref=client.V1BoundObjectReference(
-                    api_version="v1", kind="Secret", name=identity.secret_name
-                ),
-            )
-        )
-        answer = client.CoreV1Api(api).create_namespaced_service_account_token(
-            identity.service_account, identity.namespace, body
-        )
-    assert answer.status is not None
-    assert claims_of(str(answer.status.token))["sub"] == identity.user
-
-
 def test_the_audit_log_of_the_api_server_shows_the_client_and_not_what_it_claims(
     up: Up, control_plane: ControlPlane
 ) -> None:

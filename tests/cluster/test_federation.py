@@ -18,7 +18,7 @@ from daypass._core.secret import Secret
 from daypass.client.errors import ExchangeRefusedError
 from daypass.config.settings import Federated, Policy
 from daypass.kube.cluster import Cluster
-from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SECRETS, SERVICE_ACCOUNTS
+from daypass.kube.resources import NAMESPACES, ROLE_BINDINGS, SERVICE_ACCOUNTS
 from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 from daypass.render.objects import stream
 from daypass.rules.reasons import Reason
@@ -173,14 +173,6 @@ def test_a_github_job_uses_the_action_at_the_door_until_it_is_revoked(
     assert claims["kubernetes.io"]["secret"]["name"] == made.anchor
 
 
-def test_no_controller_touches_an_anchor(cluster: Cluster, made: Made, shell: AdminShell) -> None:
-    before = cluster.get(SECRETS, made.anchor, made.namespace)
-    assert before["type"] == labels.ANCHOR_TYPE
-    assert "data" not in before
-    shell.create()  # the token controller, which fills this one's Secret, has seen the anchor, too
-    assert cluster.get(SECRETS, made.anchor, made.namespace) == before
-
-
 def test_a_revocation_ends_a_federated_identity_until_it_is_federated_again(
     issuer: CiSystem, made: Made, shell: AdminShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,22 +239,6 @@ def test_a_revocation_ends_a_job_at_the_gate_on_its_open_connection(
         again = shell.credentials("ci.json").token().value
         eventually("a new token passes", lambda: job.ask(again).code == 200)
         assert job.ask().code == 401
-
-
-def test_a_rotation_ends_the_old_anchor_and_its_tokens(
-    issuer: CiSystem, made: Made, shell: AdminShell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CI_TOKEN", issuer.token(MAIN, AUDIENCE).reveal())
-    token, old = shell.credentials("ci.json").token().value, made.anchor
-    shell.run("identity", "rotate", "ci", "-n", made.namespace, "--overlap", "0")
-    assert made.anchor != old
-    new = shell.credentials("ci.json").token().value
-    eventually(
-        "the API server refuses the old token",
-        lambda: not accepts(shell.cluster, token, GATE),
-        seconds=20,
-    )
-    assert accepts(shell.cluster, new, GATE)
 
 
 def test_federate_makes_a_marked_identity_credentials_without_a_secret_and_a_configuration(
@@ -399,18 +375,6 @@ def federate(shell: AdminShell, *words: str, code: int = 0) -> tuple[str, str]:
         "--issuer", "https://issuer.example", "--subject", MAIN, "--source", "github",
         "--credentials-out", "ci.json", *words, code=code,
     )  # fmt: skip
-
-
-def test_a_config_says_door_audience_and_the_lifetime_that_the_policy_leaves(
-    shell: AdminShell,
-) -> None:
-    printed, _ = federate(shell)
-    again, _ = federate(shell, "-o", "json")
-    assert json.loads(again) == yaml.safe_load(printed)
-    credentials = json.loads((shell.folder / "ci.json").read_text())
-    assert credentials["token"] == {"github": {"audience": credentials["door"]}}
-    assert (credentials["door"], credentials["audience"]) == (AUDIENCE, GATE)
-    assert credentials["lifetimeSeconds"] == 1200
 
 
 def test_invalid_federate_options_are_refused_and_create_nothing(shell: AdminShell) -> None:

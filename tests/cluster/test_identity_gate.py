@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,22 +100,6 @@ def test_access_ends_at_a_deadline_without_an_event_until_it_is_moved(
     shell.identity("create", *DOOR, "--expires", "1d", "--force")
     (current,) = uids(shell) - old
     assert uids(shell) & published(plane) == {current}
-
-
-def test_without_a_watch_the_hint_leads_to_what_publishes(
-    shell: AdminShell, plane: ControlPlane, tmp_path: Path
-) -> None:
-    shell.run("identity", "list", "-n", shell.namespace)
-    with Watch(tmp_path / "watch", plane, watched_config()) as watch:
-        watch.wait_leading()
-    err = shell.identity("create", *DOOR, "--timeout", "1s", code=3)[1]
-    assert "a gate of daypass may refuse them at first" in err
-    assert (shell.folder / "bot.json").exists()
-    assert not uids(shell) & published(plane)
-    assert "daypass gate watch --once" in err
-    shell.run("gate", "watch", "--once", "--config", str(tmp_path / "watch" / "daypass.yaml"))
-    assert uids(shell) <= published(plane)
-    assert re.search(r"published after \d+\.\d s", shell.identity("create", *DOOR, "--force")[1])
 
 
 def test_a_namespace_has_room_for_as_many_credentials_as_the_gate_publishes(

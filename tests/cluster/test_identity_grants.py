@@ -256,8 +256,7 @@ def test_unauthorize_removes_partial_grants_of_a_deleted_identity(
     assert made(shell, alice) == made(shell, bob) == []
 
 
-@pytest.mark.parametrize("output", ["yaml", "json"])
-@pytest.mark.parametrize("dry_run", ["client", "server"])
+@pytest.mark.parametrize(("output", "dry_run"), [("yaml", "client"), ("json", "server")])
 def test_authorize_prints_manifests_that_others_can_apply(
     shell: AdminShell, alice: str, output: str, dry_run: str
 ) -> None:
@@ -270,18 +269,6 @@ def test_authorize_prints_manifests_that_others_can_apply(
     assert all("managedFields" not in each["metadata"] for each in documents)
     for document in documents:
         shell.cluster.apply(document)
-
-
-def test_the_first_policy_of_a_namespace_is_warned_about(shell: AdminShell) -> None:
-    warnings, bare = Warnings(), shell.plane.make_namespace()
-    documents = planned(shell, bare, warn=warnings)
-    (warning,) = warnings
-    fact = warning.split("\n")[0]
-    assert fact.startswith(f"{bare} ")
-    check(fact, "AuthorizationPolicy", reason="first-policy")
-    apply(shell.cluster, documents)
-    planned(shell, bare, warn=warnings)
-    assert len(warnings) == 1
 
 
 def test_a_role_that_remains_next_to_a_lesser_one_is_reported(

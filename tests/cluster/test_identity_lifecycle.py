@@ -35,7 +35,6 @@ from support import identities
 from support.admin_shell import AdminShell
 from support.clusters import cluster_as, write_kubeconfig
 from support.deadline import eventually
-from support.ekf import git_init
 from support.examples import EXAMPLES
 from support.lifecycle import (
     DISGUISES,
@@ -107,20 +106,6 @@ def test_an_identity_applied_by_other_means_is_adopted_with_its_secret(shell: Ad
     assert accepts(shell.cluster, shell.credentials().token().value, GATE)
 
 
-def test_a_dry_run_creates_nothing(shell: AdminShell) -> None:
-    for where in ("client", "server"):
-        _, words = shell.create(f"--dry-run={where}")
-        account = message_with(words, f"ServiceAccount {shell.namespace}/bot")
-        label = message_with(words, f"{labels.POLICY}=enforced")
-        assert f"Namespace {shell.namespace}: " in label
-        check(account, reason="dry-run")
-        check(label, reason="dry-run")
-        out, _ = shell.create(f"--dry-run={where}", "--output", "json")
-        assert len(json.loads(out)["items"]) == 4
-    assert find_account(shell.cluster, shell.bot) is None
-    assert list(shell.folder.iterdir()) == []
-
-
 def test_a_revocation_ends_the_long_lived_token_and_all_bound_to_its_secret(
     shell: AdminShell,
 ) -> None:
@@ -159,7 +144,7 @@ def tenant(shell: AdminShell) -> Iterator[Cluster]:
 @pytest.mark.parametrize("kind", DISGUISES)
 @pytest.mark.parametrize(
     "command",
-    ["revoke", "rotate --overlap 0 --force", "delete --yes"],
+    ["revoke", "delete --yes"],
     ids=lambda command: command[:6],
 )
 def test_a_tenant_cannot_keep_a_token_by_disguising_its_secret(
@@ -324,15 +309,6 @@ def test_an_identity_refused_in_part_creates_nothing(shell: AdminShell) -> None:
     assert labels.POLICY not in shell.cluster.get(NAMESPACES, shell.namespace)["metadata"]["labels"]
 
 
-def test_an_invalid_output_folder_is_refused_before_any_rotation(shell: AdminShell) -> None:
-    created = make(shell.cluster, shell.bot)
-    (shell.folder / "file").touch()
-    rotate = ("identity", "rotate", "--all", "-n", shell.namespace)
-    _, words = shell.run(*rotate, "--credentials-out", "file", code=2)
-    check(words, "file ", reason="usage")
-    assert [each.name for each in own_secrets(shell.cluster, shell.bot)] == [created.secret.name]
-
-
 def test_a_fleet_is_rotated_with_a_summary(shell: AdminShell) -> None:
     for number in range(5):
         make(shell.cluster, replace(shell.bot, name=f"bot-{number}"))
@@ -349,18 +325,6 @@ def test_a_fleet_is_rotated_with_a_summary(shell: AdminShell) -> None:
     assert "\r" not in words  # no progress without a terminal
     file = summary["bot-1"]["credentials"]
     assert shell.credentials(file).secret_name == summary["bot-1"]["secret"]
-
-
-def test_credentials_in_a_git_work_tree_are_warned_about(shell: AdminShell) -> None:
-    warning = "{} holds a token, and git does not ignore it"
-    _, err = shell.create()
-    assert warning.format("bot.json") not in err
-    git_init(shell.folder)
-    for _, err in (shell.create(), shell.identity("rotate")):
-        assert warning.format("bot.json") in err
-    all_at_once = ("--all", "-n", shell.namespace, "--credentials-out", "all")
-    _, err = shell.run("identity", "rotate", *all_at_once)
-    assert warning.format("all") in err
 
 
 def test_a_role_changed_by_another_manager_is_a_conflict(shell: AdminShell) -> None:

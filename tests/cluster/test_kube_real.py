@@ -15,11 +15,10 @@ from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass.kube import answers
 from daypass.kube.answers import Selection
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
+from daypass.kube.errors import AlreadyExistsError, ConflictError, ForbiddenError
 from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS, TOKEN_SECRETS
+from daypass.kube.resources import CONFIG_MAPS, SECRETS, TOKEN_SECRETS
 from daypass.kube.watching import AsyncCluster
-from support import identities
 from support.clusters import cluster_as
 from support.controlplane import ADMIN_USER, ControlPlane
 from support.lifecycle import dry_run
@@ -97,31 +96,6 @@ def test_a_forbidden_request_shows_the_missing_rule(control_plane: ControlPlane)
             assert [value for value in values if value not in line] == []
 
 
-def test_a_user_cannot_grant_rights_that_they_lack(control_plane: ControlPlane) -> None:
-    bot, group = control_plane.make_identity(), "rbac.authorization.k8s.io"
-    rule = {"apiGroups": [group], "resources": ["roles"], "verbs": ["get", "create", "patch"]}
-    identities.allow(control_plane.admin, bot.namespace, bot.service_account, rule)
-    role: Object = {
-        "apiVersion": f"{group}/v1",
-        "kind": "Role",
-        "metadata": {"name": "more", "namespace": bot.namespace},
-        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
-    }
-    asked = cluster_as(control_plane, bot.token)
-    with raises(ForbiddenError, match="attempting to grant RBAC permissions not currently held"):
-        asked.apply(role, dry_run=True)
-    asked.close()
-
-
-def test_a_missing_object_is_reported_with_what_to_do(cluster: Cluster) -> None:
-    document = {"apiVersion": "v1", "kind": "ServiceAccount"}
-    with raises(NotFoundError, match="kubectl create namespace nowhere"):
-        cluster.create({**document, "metadata": {"name": "bot", "namespace": "nowhere"}})
-    unknown = {"apiVersion": "nowhere.dev/v1", "kind": "Thing", "metadata": {"name": "x"}}
-    with raises(NotFoundError, match=r"Thing in nowhere.dev/v1\n.*CustomResourceDefinition"):
-        cluster.apply(unknown)
-
-
 Check = Callable[[AsyncCluster], Awaitable[None]]
 
 
@@ -178,16 +152,6 @@ def test_a_watch_from_the_listed_version_sees_later_changes(
                 cluster.apply(settings(namespace, a=number))
                 _, seen = await anext(events)
                 assert seen["data"] == {"a": number}
-
-    in_event_loop(control_plane, check)
-
-
-def test_a_watch_ends_at_its_timeout(control_plane: ControlPlane) -> None:
-    async def check(opened: AsyncCluster) -> None:
-        selection = Selection(resource=SERVICE_ACCOUNTS, namespace="kube-system")
-        _, since = await opened.list(selection, whole)
-        events = opened.watch(selection, since, timeout_seconds=1)
-        assert [event async for event in events] == []
 
     in_event_loop(control_plane, check)
 

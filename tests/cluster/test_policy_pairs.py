@@ -15,7 +15,6 @@ from support.admin import Admin, Answer
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity, make_anchor, make_look_alike, make_pod
-from support.messages import check
 
 GATE, API = "gate.example.com", "https://kubernetes.default.svc"
 POLICY = Policy(audiences=(GATE, API))
@@ -157,18 +156,3 @@ def test_where_binding_is_optional_no_federated_user_outlives_its_anchor(
         plane.admin.patch(path, {"metadata": {"annotations": dict.fromkeys(override)}})
         spec.pop("boundObjectRef", None)
         eventually("it is read again", lambda: ask().code == 403)
-
-
-def test_the_table_has_every_object(objects: dict[str, dict[str, str]]) -> None:
-    assert {*objects, "nothing"} == set(BOUND)
-
-
-def test_the_policy_names_what_a_requester_may_bind_to(
-    own: Identity, requesters: dict[str, tuple[Admin, dict[str, str]]]
-) -> None:
-    for who, form in (("long-lived", "bot-daypass-<"), ("federated", "bot-daypass-anchor-<")):
-        client, headers = requesters[who]
-        spec = {"audiences": [GATE], "expirationSeconds": 600}
-        answer = client.request("POST", own.token_path, {"spec": spec}, headers=headers)
-        assert f" {form}" in answer.message
-        check(answer.message.partition(" denied request: ")[2], reason="binding")

@@ -165,13 +165,6 @@ def test_the_audience_is_that_of_the_gate_that_is_named_or_guards_the_domain(
     assert resolve(options, TWO, known(**annotations)).audience == audience
 
 
-def test_a_repaired_identity_keeps_the_gate_that_it_has() -> None:
-    account = known(**{labels.DOOR: EKF, labels.AUDIENCE: "to-serving"})
-    assert resolve(Options(), TWO, account).audience == "to-serving"
-    account = known(**{labels.DOOR: EKF, labels.AUDIENCE: "of-a-gate-that-is-gone"})
-    assert resolve(Options(), TWO, account).audience == "to-ekf"
-
-
 def test_annotations_of_a_foreign_account_are_ignored() -> None:
     account = replace(known(**SETTINGS.annotations()), is_ours=False)
     with raises(IncompleteCredentialsError, match="--door"):

@@ -41,28 +41,6 @@ from support.messages import check, raises
 DAY = 86_400
 
 
-def states(embedded: EmbeddedCluster) -> list[bool]:
-    """Whether each Secret is retired; live ones first."""
-    return sorted(secret.retire_after is not None for secret in own_secrets(embedded.cluster))
-
-
-def test_both_tokens_work_until_the_overlap_ends(embedded: EmbeddedCluster) -> None:
-    old = make(embedded.cluster)
-    rotated = renew(embedded.cluster, overlap_seconds=DAY)
-    assert [secret.name for secret in rotated.retired] == [old.secret.name]
-    assert rotated.credentials.door == SETTINGS.door
-    assert accepts(embedded.cluster, old.token)
-    embedded.clock.advance(DAY - 1)
-    assert delete_expired(embedded.cluster, None, warn=silent).deleted == []
-    assert accepts(embedded.cluster, old.token)
-    embedded.clock.advance(1)
-    reaped = delete_expired(embedded.cluster, "team", warn=silent)
-    assert [each.name for each in reaped.deleted] == [old.secret.name]
-    embedded.clock.advance(11)
-    assert not accepts(embedded.cluster, old.token)
-    assert [secret.name for secret in own_secrets(embedded.cluster)] == [rotated.secret_name]
-
-
 @pytest.mark.parametrize("overlap_seconds", [0, DAY])
 def test_during_an_overlap_alone_an_old_token_can_be_bound_to_the_new_secret(
     embedded: EmbeddedCluster, overlap_seconds: int
@@ -77,36 +55,6 @@ def test_during_an_overlap_alone_an_old_token_can_be_bound_to_the_new_secret(
     delete_expired(embedded.cluster, None, warn=silent)
     embedded.clock.advance(11)
     assert not isinstance(exchange(holder, BOT, bound_to=new), Secret)
-
-
-def test_a_rotation_deletes_only_expired_secrets(embedded: EmbeddedCluster) -> None:
-    first = make(embedded.cluster).secret.name
-    renew(embedded.cluster, overlap_seconds=DAY)
-    second = renew(embedded.cluster, overlap_seconds=DAY)
-    assert second.deleted == []
-    assert states(embedded) == [False, True, True]
-    embedded.clock.advance(DAY)
-    third = renew(embedded.cluster, overlap_seconds=DAY)
-    assert first in [secret.name for secret in third.deleted]
-    assert states(embedded) == [False, True]
-
-
-def test_without_an_overlap_the_old_tokens_and_those_bound_to_them_end(
-    embedded: EmbeddedCluster,
-) -> None:
-    old = make(embedded.cluster)
-    renew(embedded.cluster, overlap_seconds=DAY)
-    holder = embedded.as_holder_of(old.token)
-    bound = exchange(holder, BOT, bound_to=old.secret.name)
-    unbound = exchange(holder, BOT, bound_to=None)
-    assert not isinstance(bound, DaypassError)
-    assert not isinstance(unbound, DaypassError)
-    new = renew(embedded.cluster, overlap_seconds=0)
-    assert [secret.name for secret in own_secrets(embedded.cluster)] == [new.secret_name]
-    embedded.clock.advance(11)
-    assert not accepts(embedded.cluster, old.token)
-    assert not accepts(embedded.cluster, bound, GATE)
-    assert accepts(embedded.cluster, unbound, GATE)  # why the policy requires binding
 
 
 def test_a_rotation_that_cannot_deliver_ends_no_token_and_is_resumed(
