@@ -82,14 +82,6 @@ def person(up: Up, identity: Identity, control_plane: ControlPlane, tmp_path: Pa
     return person
 
 
-def test_without_an_audience_kubectl_is_let_in(
-    up: Up, identity: Identity, control_plane: ControlPlane, tmp_path: Path
-) -> None:
-    person = Person(tmp_path, up, identity)
-    assert api_audience(control_plane, identity) in person.make_kubeconfig(control_plane)
-    assert person.kubectl("get", "configmaps", "-o", "name").returncode == 0
-
-
 @pytest.mark.parametrize(
     ("version", "provides_cluster", "mode"),
     [("v1", True, "IfAvailable"), ("v1beta1", False, "Never")],

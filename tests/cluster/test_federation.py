@@ -397,25 +397,3 @@ def test_invalid_federate_options_are_refused_and_create_nothing(shell: AdminShe
     assert shell.cluster.find(SERVICE_ACCOUNTS, "ci", shell.namespace) is None
     assert not (shell.folder / "ci.json").exists()
     assert other.read_text() == '{"precious": true}'
-
-
-def test_merging_lets_another_subject_in_without_a_restart(
-    shell: AdminShell, issuer: CiSystem, configuration: Path
-) -> None:
-    added, audience = "repo:org/app:environment:production", "another-door"
-    assert who(shell.plane, issuer.token(added, audience)).code == 401
-    out, _ = shell.run(
-        "identity", "federate", "deploy", "-n", shell.namespace, "--issuer", issuer.url,
-        "--subject", added, "--token-audience", audience, "--source", "github",
-        "--credentials-out", "deploy.json", "--merge", str(configuration), *shell.door,
-        "--audience", GATE,
-    )  # fmt: skip
-    merged = shell.folder / "merged.yaml"
-    merged.write_text(out)
-    merged.replace(configuration)
-    eventually(
-        "the API server has read the file again",
-        lambda: who(shell.plane, issuer.token(added, audience)).code == 201,
-        seconds=90,
-    )
-    assert who(shell.plane, issuer.token(MAIN, AUDIENCE)).code == 201

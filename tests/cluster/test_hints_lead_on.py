@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from daypass._core.errors import UsageError
 from daypass._core.kubernetes import labels
-from daypass.config import load
 from daypass.identity.enforcement import enforce_policy
 from daypass.kube.resources import NAMESPACES, SECRETS
-from daypass.local.api_backend import upstream_of
 from support import identities
 from support.admin_shell import AdminShell
 from support.clusters import account_token, cluster_as
@@ -85,13 +82,3 @@ def test_a_secret_of_another_owner_is_deleted_by_the_named_command(
     identities.make_token_secret(shell.plane.admin, shell.namespace, "bot", name="by-hand")
     kubectl("delete secret", *shell.identity("revoke", code=3))
     assert shell.cluster.find(SECRETS, "by-hand", shell.namespace) is None
-
-
-def test_the_authority_of_the_api_server_is_shown_by_the_named_command(
-    shell: AdminShell, kubectl: Kubectl, tmp_path: Path
-) -> None:
-    lines = up_config(shell.plane, cluster=f"{{server: {shell.plane.url}}}")
-    (tmp_path / "daypass.yaml").write_text(lines)
-    with pytest.raises(UsageError) as caught:
-        upstream_of(load(tmp_path / "daypass.yaml"))
-    assert "certificate-authority" in kubectl("config view", str(caught.value))

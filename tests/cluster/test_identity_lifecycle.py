@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -307,24 +306,6 @@ def test_an_identity_refused_in_part_creates_nothing(shell: AdminShell) -> None:
     assert 'resources: ["roles"]' in refused.value.hint
     assert find_account(shell.cluster, shell.bot) is None
     assert labels.POLICY not in shell.cluster.get(NAMESPACES, shell.namespace)["metadata"]["labels"]
-
-
-def test_a_fleet_is_rotated_with_a_summary(shell: AdminShell) -> None:
-    for number in range(5):
-        make(shell.cluster, replace(shell.bot, name=f"bot-{number}"))
-    occupied = shell.folder / "out" / shell.namespace / "bot-2.json"
-    occupied.parent.mkdir(mode=0o700, parents=True)
-    occupied.write_text("other")
-    occupied.parent.parent.chmod(0o700)
-    rotate = ("identity", "rotate", "--all", "-n", shell.namespace)
-    out, words = shell.run(*rotate, "--credentials-out", "out", "--output", "json", code=1)
-    summary = {each["name"]: each for each in json.loads(out)["identities"]}
-    assert [name for name, each in summary.items() if each["error"]] == ["bot-2"]
-    assert occupied.read_text() == "other"
-    check(message_with(words, "4 of 5"), reason="rotated")
-    assert "\r" not in words  # no progress without a terminal
-    file = summary["bot-1"]["credentials"]
-    assert shell.credentials(file).secret_name == summary["bot-1"]["secret"]
 
 
 def test_a_role_changed_by_another_manager_is_a_conflict(shell: AdminShell) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +40,6 @@ version: 1
 domains: {here: {host: localhost, front: envoy}}
 policy: {audiences: [gate.example.com], longestLifetime: 12h}
 """
-KUBECTL = Path(sys.executable).with_name("kubectl")
 POLICY = Policy(audiences=(GATE,), longest_lifetime_seconds=12 * 3600)
 
 
@@ -341,25 +337,6 @@ def test_the_edit_role_can_bind_a_token_to_a_secret_that_it_creates(
     uid = made["metadata"]["uid"]
     reference = {"apiVersion": "v1", "kind": "Secret", "name": metadata["name"], "uid": uid}
     assert bot.ask("other", boundObjectRef=reference).code == 201
-
-
-def test_kubectl_shows_what_the_policy_answers_and_gets_no_token(bot: Bot) -> None:
-    """As docs/how-to/policy.md has it."""
-    user = f"system:serviceaccount:{bot.namespace}:bot"
-
-    def asked(*more: str) -> str:
-        words = ["create", "token", "bot", "-n", bot.namespace, "--audience", GATE]
-        words += ["--bound-object-uid", policies.NO_UID, "--as", user, "--duration", "10m"]
-        done = subprocess.run(
-            [str(KUBECTL), *words, *more, "--kubeconfig", str(bot.plane.kubeconfig)],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        assert (done.returncode, done.stdout) == (1, "")
-        return done.stderr
-
-    own = ("--bound-object-kind", "Secret", "--bound-object-name", bot.identity.secret_name)
-    assert "does not match the UID in record" in asked(*own)
-    assert "lifetime: " in asked(*own, "--duration", "13h")
 
 
 def test_an_added_match_condition_is_refused(plane: ControlPlane, cluster: Cluster) -> None:

@@ -68,12 +68,6 @@ def lack_policy_and_label(listed: ListedObjects) -> None:
     lose(listed, "policy_bindings")
 
 
-def give_edit(listed: ListedObjects) -> None:
-    both = grant(BOT, "bob", "kubeflow-edit")
-    listed.lists["bindings"].append(both[0])
-    listed.lists["policies"].append(both[1])
-
-
 def label_unused(listed: ListedObjects, last: str | None) -> None:
     labels = listed.secret["metadata"]["labels"]
     del labels["kubernetes.io/legacy-token-last-used"]
@@ -104,7 +98,6 @@ PROBLEMS: list[tuple[str, Spoil, *tuple[str, ...]]] = [
     ("no-token-right", lambda w: only(w, "bindings", w.binding), CREATE),
     ("no-token-right", lambda w: lose(w, "roles"), CREATE),
     ("no-policy", lambda w: w.namespace["metadata"].pop("labels"), "daypass.dev/policy=enforced"),
-    ("no-policy", lambda w: lose(w, "policy_bindings"), "daypass apply"),
     ("no-policy", lack_policy_and_label, "daypass apply"),
     ("no-policy", move_to_kube_system, "kube-system"),
 ]  # fmt: skip

@@ -141,8 +141,6 @@ ROWS = [
     Row("identity revoke bot -n team", "identity delete bot -n team", a_revoked_identity),
     Row("identity authorize bot -n team --in far --role view",
         "identity unauthorize bot -n team --in far --role edit", granted("--role edit")),
-    Row("identity rotate bot -n team --kubeconfig k --context=c",
-        "identity list -A --context c --kubeconfig k"),
     Row("gate deny --jti 0b2c8d0e-5d0f --config daypass.yaml --context c",
         "gate deny --jti 0b2c8d0e-5d0f --undo --config daypass.yaml --context c", config=GATE),
 ]  # fmt: skip
@@ -184,10 +182,7 @@ def test_a_command_named_in_a_message_works_in_that_state(
     [
         ("--audience other", {}, "audiences"),
         ("--audience other", {labels.POLICY_AUDIENCES: "other"}, ""),
-        ("", {labels.POLICY_AUDIENCES: "other"}, "audiences"),
-        ("--lifetime 24h", {}, ""),
         ("", {labels.POLICY_LONGEST_LIFETIME: "30m"}, "lifetime"),
-        ("--lifetime 30m", {labels.POLICY_LONGEST_LIFETIME: "30m"}, ""),
         ("", {labels.POLICY_LONGEST_LIFETIME: "soon"}, "overrides"),
     ],
 )

@@ -248,23 +248,6 @@ async def test_connections_that_get_no_more_requests_are_limited_too() -> None:
         await until("old ones are closed", lambda: server.open_connections <= 2)
 
 
-@in_a_loop
-async def test_a_list_on_a_connection_that_the_server_has_just_closed_is_sent_again() -> None:
-    asked_for: list[Answer] = []
-
-    def closes_at_the_second(asked: Answer) -> None:
-        asked_for.append(asked)
-        if len(asked_for) == 2:
-            asked.connection.transport.abort()
-        else:
-            asked.json(EMPTY)
-
-    async with serving(closes_at_the_second) as server, watching(server) as watches:
-        for _ in range(2):
-            assert await watches.cluster.list(Selection(resource=SECRETS), whole) == ([], "1")
-    assert len(asked_for) == 3
-
-
 @pytest.fixture
 def short_pings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http2, "PING_SECONDS", 0.05)
