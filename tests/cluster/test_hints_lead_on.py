@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,22 +16,14 @@ from support.admin_shell import AdminShell
 from support.clusters import account_token, cluster_as
 from support.controlplane import ControlPlane
 from support.hints import Recorder
-from support.lifecycle import GATE, Warnings
+from support.lifecycle import Warnings
 from support.programs import output_of
-from support.up import Up, up_config
 
 Kubectl = Callable[..., str]
 
 
 def prepare_plane(plane: ControlPlane) -> None:
     """It has no policy, until a test applies one."""
-
-
-@pytest.fixture(scope="module")
-def up(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    config = up_config(plane, policy=f"{{audiences: [{GATE}]}}")
-    with Up(tmp_path_factory.mktemp("up"), config) as running:
-        yield running
 
 
 @pytest.fixture
