@@ -35,7 +35,7 @@ from daypass.identity.roles import (
     EVERY_MODEL,
     MODEL_KINDS,
     BoundRole,
-    Model,
+    GrantedModel,
     ModelPlural,
     Roles,
     role_of,
@@ -290,8 +290,8 @@ def _add_role(
     )
 
 
-def _model(plural: ModelPlural, name: str) -> Model:
-    return Model(resource=plural, name=None if name == EVERY_MODEL else name)
+def _model(plural: ModelPlural, name: str) -> GrantedModel:
+    return GrantedModel(resource=plural, name=None if name == EVERY_MODEL else name)
 
 
 def _bound_records(

@@ -26,7 +26,7 @@ MODEL_KINDS: Mapping[ModelPlural, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class GrantedModel:
     """A model that an identity may call."""
 
     resource: Annotated[
@@ -46,7 +46,7 @@ class BoundRole:
     daypass: Annotated[bool, "whether daypass created it"]
     authorization_policy: Annotated[bool | None, "whether it has its policy; null: it needs none"]
     models: Annotated[
-        Sequence[Model] | None,
+        Sequence[GrantedModel] | None,
         "the models that it lets the identity call; null: you may not see the role",
     ]
     exists: Annotated[bool, "whether the role exists, as far as you may see"]
