@@ -142,7 +142,7 @@ def test_a_token_leads_to_the_client_that_obtained_it_and_to_all_that_used_it(
     story: Story, run: Run
 ) -> None:
     found = traced(run, story.jti, story)
-    parts = [(line["part"], line["client"], line["code"]) for line in found["lines"]]
+    parts = [(line["component"], line["client"], line["code"]) for line in found["lines"]]
     assert parts == [
         ("door", BOT, 201), ("api-server", BOT, 201), *[("gate", BOT, 200)] * 3,
         ("gate", THIEF, 200),
@@ -159,14 +159,14 @@ def test_a_request_at_door_or_gate_leads_to_its_token(story: Story, run: Run) ->
     for request in (door["request"], gate["request"]):
         found = traced(run, request, story)
         assert {line["jti"] for line in found["lines"]} - {""} == {story.jti}
-        assert {line["part"] for line in found["lines"]} >= {"door", "api-server"}
+        assert {line["component"] for line in found["lines"]} >= {"door", "api-server"}
 
 
 def test_a_user_leads_to_all_its_tokens(story: Story, run: Run) -> None:
     name = f"{story.bot.namespace}/{story.bot.service_account}"
     for what in (name, story.bot.user):
         found = traced(run, what, story)
-        jtis = {line["jti"] for line in found["lines"] if line["part"] == "api-server"}
+        jtis = {line["jti"] for line in found["lines"] if line["component"] == "api-server"}
         assert {story.jti, story.renewed, story.bypassed} <= jtis
 
 

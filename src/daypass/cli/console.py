@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _CODES = {
-    "bold": "1", "dim": "2", "place": "36",
+    "bold": "1", "dim": "2", "hunk": "36",
     "ok": "32", "warning": "33", "failure": "31", "skipped": "2",
 }  # fmt: skip
 _LINES = {
-    "--- ": "bold", "+++ ": "bold", "@@ ": "place", "-": "failure", "+": "ok",
+    "--- ": "bold", "+++ ": "bold", "@@ ": "hunk", "-": "failure", "+": "ok",
     "create ": "ok", "change ": "warning", "remove ": "failure", "release ": "warning",
     "health: ok": "ok", "  problem ": "failure", "  note ": "warning",
 }  # fmt: skip

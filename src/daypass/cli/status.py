@@ -82,7 +82,7 @@ def _look(args: Namespace, stack: ExitStack) -> Callable[[], Overview]:
 
 def screen(status: Overview) -> str:
     """Return the screen: what is wrong first, then tables."""
-    heading = mask_unprintable(f"daypass {status.version}, {status.place}")
+    heading = mask_unprintable(f"daypass {status.version}, {status.target}")
     lines = [paint("bold", heading) + "\n"]
     if status.findings:
         pairs = zip_longest(status.findings, status.findings[1:])

@@ -85,14 +85,16 @@ def _look_for_secrets(args: Namespace, credentials: dict[str, bool | None]) -> N
 
 def _text(traced: Traced) -> str:
     state = {None: "it is not known whether it exists", True: "exists", False: "does not exist"}
-    doors = {line.client for line in traced.lines if line.part == "door" and not line.is_refused}
+    doors = {
+        line.client for line in traced.lines if line.component == "door" and not line.is_refused
+    }
     sources = [
         f"{each.source or 'unknown'}: {each.requests}, of which refused: {each.refused}; "
         f"{_short(each.first) or 'never passed'}, last {_short(each.last)}"
         + ("" if each.source in doors or not doors else "; the token was not obtained there")
         for each in traced.sources
     ]
-    parts = {
+    sections = {
         "lines": [*map(_line, traced.lines)],
         "requests by source": sources,
         "credentials": [f"{each}: {state[it]}" for each, it in traced.credentials.items()],
@@ -101,9 +103,9 @@ def _text(traced: Traced) -> str:
     past = any(it.reason == PAST_THE_DOOR for it in (*traced.lines, *traced.others))
     if past and NO_DOOR_LOG not in traced.notes:
         revoke = command("identity", "revoke", Placeholder("NAME"), "-n", Placeholder("NAMESPACE"))
-        parts["next"] = [f"a token came past the door: if that was not you, {revoke}"]
+        sections["next"] = [f"a token came past the door: if that was not you, {revoke}"]
     lines = list[str]()
-    for heading, found in parts.items():
+    for heading, found in sections.items():
         lines += [heading, *(f"  {each}" for each in found[-_SHOWN:])] if found else []
     every = (*lines, *(f"note: {each}" for each in traced.notes))
     return "".join(f"{mask_unprintable(line)}\n" for line in every)
@@ -111,7 +113,7 @@ def _text(traced: Traced) -> str:
 
 def _line(event: Event) -> str:
     details = (
-        event.reason or ("passed" if event.part == "gate" else ""),
+        event.reason or ("passed" if event.component == "gate" else ""),
         event.jti and f"token {event.jti}",
         event.request and f"request {event.request}",
         event.audit and f"audit event {event.audit}",
@@ -119,7 +121,7 @@ def _line(event: Event) -> str:
         event.credential and f"with {event.credential}",
         event.target,
     )
-    start = f"{_short(event.time):<23}  {event.part:<10}  {event.client:<15}  {event.code or '':<3}"
+    start = f"{_short(event.time):<23}  {event.component:<10}  {event.client:<15}  {event.code or '':<3}"
     return f"{start}  {', '.join(filter(None, details))}"
 
 

@@ -84,7 +84,7 @@ def read_cluster(cluster: Cluster, config: Config) -> Overview:
     findings += report.judge_identities(identities)
     return Overview(
         version=VERSION,
-        place=cluster.connection.server,
+        target=cluster.connection.server,
         findings=report.worst_first(findings),
         domains=domains,
         components=components,
@@ -116,7 +116,7 @@ def read_machine(config: Config, state: Path, cluster: Cluster | None, clock: Cl
         findings += [*report.judge_identities(identities), *view.findings]
     return Overview(
         version=VERSION,
-        place=str(state),
+        target=str(state),
         findings=report.worst_first(findings),
         domains=domains,
         identities=identities,

@@ -63,7 +63,7 @@ class Overview:
     """The state of door, gates and identities."""
 
     version: Annotated[str, "the version of this daypass"]
-    place: Annotated[str, "the API server, or the state folder on this machine"]
+    target: Annotated[str, "the API server, or the state folder on this machine"]
     findings: Annotated[Sequence[Finding], "failure: is wrong; others: worth a look, not known"]
     domains: Annotated[Sequence[DomainState], "the public names of the door"]
     components: Annotated[Sequence[ComponentState], "what is installed"] = ()

@@ -33,7 +33,7 @@ _SECRET = "authentication.k8s.io/legacy-token-manual-secret"  # noqa: S105 - a n
 class Event:
     """A line of a log. A text is empty, and a code 0, where a line has none."""
 
-    part: Annotated[Literal["door", "api-server", "gate"], "whose line it is"]
+    component: Annotated[Literal["door", "api-server", "gate"], "whose line it is"]
     time: Annotated[str, "when the request began, as the log has it"]
     client: Annotated[str, "where it came from (IPv6: the /64); in `api-server` the last hop"]
     account: Annotated[str, "NAMESPACE/NAME that a token is for, or a verified caller's"]
@@ -48,7 +48,7 @@ class Event:
 
     @property
     def is_refused(self) -> bool:
-        return self.code >= 400 if self.part != "gate" else self.reason not in ("", "allowed")
+        return self.code >= 400 if self.component != "gate" else self.reason not in ("", "allowed")
 
     @property
     def may_use_the_door(self) -> bool:
@@ -70,7 +70,7 @@ def read_event(line: Object) -> Event | None:
     if not (is_door or jti or request):
         return None
     return Event(
-        part="door" if is_door else "gate",
+        component="door" if is_door else "gate",
         time=_text(line, "time", "start_time"),
         client=_source(_text(line, "client", "downstream_remote_address")),
         account=_account_in(_text(line, "path")) if is_door else account_of(_text(line, "user")),
@@ -92,7 +92,7 @@ def _audit_event(event: Object) -> Event | None:
     namespace, secret = _text(target, "namespace"), _text(notes, _SECRET)
     own = _text(_object(user, "extra"), f"{_ANNOTATION}credential-id")
     return Event(
-        part="api-server",
+        component="api-server",
         time=_text(event, "requestReceivedTimestamp"),
         client=_source(_text(event, "sourceIPs")),
         account=f"{namespace}/{_text(target, 'name')}",

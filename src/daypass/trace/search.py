@@ -23,7 +23,7 @@ _NOT_ALL = f"of lines, sources and others, the last {LIMIT_LISTED} are listed: t
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
 Exchange = dict[str, Event]
-"""The door's line about a TokenRequest and the API server's event, by `part`; or one of them."""
+"""The door's line about a TokenRequest and the API server's event, by `component`; or one of them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Logs:
         self._exchanges: dict[str, Exchange] = {}
         self._sources: dict[tuple[str, str], Source] = {}
         self._tried: dict[tuple[str, str], Source] = {}
-        self._parts: set[str] = set()
+        self._components: set[str] = set()
         self._refused: dict[str, Exchange] = {}
         self._names = {what, account_of(what)} - {""}
         # A client chooses the ID of its request, which may be the name of another user.
@@ -81,11 +81,11 @@ class Logs:
 
     def take(self, event: Event) -> None:
         """Collect an event, if it matters."""
-        self._parts.add(event.part)
+        self._components.add(event.component)
         is_meant = self._is_meant(event, self._names)
         if event.audit and (event.may_use_the_door or is_meant):
             self._join(event, self._refused if event.is_refused else self._exchanges)
-        if event.part != "api-server" and is_meant:
+        if event.component != "api-server" and is_meant:
             self._count(event)
             if not event.audit:
                 self._lines.append(event)
@@ -100,9 +100,9 @@ class Logs:
         not joined to what was accepted.
         """
         exchange = exchanges.setdefault(event.audit, {})
-        if exchange.setdefault(event.part, event) != event:  # else it was shipped twice
+        if exchange.setdefault(event.component, event) != event:  # else it was shipped twice
             self._counts["audit IDs were repeated, as only a client past the door can"] += 1
-            exchanges[f"{event.audit}\n{self._counts.total()}"] = {event.part: event}
+            exchanges[f"{event.audit}\n{self._counts.total()}"] = {event.component: event}
         elif len(exchange) == 2:
             times = [time for each in exchange.values() if (time := parse_rfc3339(each.time))]
             if times and max(times) - min(times) > _CLOCKS_DIFFER:
@@ -132,9 +132,9 @@ class Logs:
 
     def _notes(self) -> Iterator[str]:
         """Yield what is missing, or not certain."""
-        if "door" not in self._parts:
+        if "door" not in self._components:
             yield NO_DOOR_LOG
-        if "api-server" not in self._parts:
+        if "api-server" not in self._components:
             yield "there is no event of the API server about a TokenRequest"
         yield from (f"{count} {what}" for what, count in self._counts.items())
 
@@ -149,7 +149,7 @@ class Logs:
             if any(self._is_meant(each, names) for each in exchange.values()):
                 lines += exchange.values()
         for line in lines:
-            if line.part == "door" and not self._is_meant(line, self._names):
+            if line.component == "door" and not self._is_meant(line, self._names):
                 self._count(line)
         credentials, tokens = {line.credential for line in lines} - {""}, {it.jti for it in lines}
         for exchange in every:

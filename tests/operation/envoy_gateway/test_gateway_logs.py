@@ -60,7 +60,12 @@ def test_a_gateway_of_istio_logs_who_calls_with_which_token(tmp_path: Path) -> N
         gate.send(denied)
         (line,) = eventually("it is logged", lambda: found(jti_of(good), log), seconds=60)
         refused = eventually("it is logged", lambda: refused_in(log), seconds=60)[-1]
-    assert (line.part, line.client, line.code, line.target) == ("gate", "127.0.0.1", 200, GUARDED)
+    assert (line.component, line.client, line.code, line.target) == (
+        "gate",
+        "127.0.0.1",
+        200,
+        GUARDED,
+    )
     assert f"system:serviceaccount:{line.account.replace('/', ':')}" == gate.identity.user
     assert not line.is_refused
     assert (refused.reason, refused.is_refused) == (Reason.AUDIENCE, True)

@@ -15,7 +15,6 @@ from tools.reference.output import make_schema, output_types
 from daypass._core.findings import Level, ok
 from daypass._core.secret import Secret
 from daypass.cli.output import as_data
-from support.output_schema import mistakes_in
 
 SCHEMA: dict[str, Any] = make_schema()
 TYPES = {name: each for name, each in SCHEMA["$defs"].items() if name[0].isupper()}
@@ -79,26 +78,3 @@ def test_data_has_fields_in_camel_case_and_times_in_rfc_3339() -> None:
 def test_what_is_no_data_is_not_printed(value: object) -> None:
     with pytest.raises(TypeError, match="is no data"):
         as_data({"field": [value]})
-
-
-VERSION = '{"version": "1", "python": "3"}'
-
-
-@pytest.mark.parametrize(
-    ("line", "code", "out", "mistake"),
-    [
-        ("version -o json", 0, VERSION, ""),
-        ("version -o yaml", 0, "version: '1'\npython: '3'\n", ""),
-        ("version", 0, "daypass 1\n", ""),
-        ("version -o json", 0, '{"version": "1"}', "'python' is a required property"),
-        ("version -o json", 0, VERSION * 2, "not one document"),
-        ("version -o yaml", 0, f"{VERSION}\n---\n{VERSION}\n", "several documents"),
-        ("version -o json", 0, "", "printed nothing"),
-    ],
-)
-def test_an_output_that_is_not_as_documented_is_found(
-    line: str, code: int | None, out: str, mistake: str
-) -> None:
-    found = mistakes_in(line.split(), code, out)
-    assert mistake in found
-    assert bool(mistake) is bool(found)

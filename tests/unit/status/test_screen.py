@@ -33,7 +33,7 @@ RULE = (
 )
 HEALTHY = Overview(
     version="0.1.0",
-    place="https://10.0.0.1:6443",
+    target="https://10.0.0.1:6443",
     findings=[],
     domains=[
         DomainState(name=name, host=f"{name}.example.com", front=front, days=days)

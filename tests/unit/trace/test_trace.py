@@ -130,7 +130,7 @@ def test_a_refused_request_at_the_door_lends_its_audit_id_to_none_past_it(run: A
     write("door.log", door(1, "A1"), lent, door(4, "A4"))
     write("audit.log", audit(1, "A1", "a"), audit(3, "A2", "b"), audit(4, "A4", "c"))
     lines = trace(run, "b", "door.log", "audit.log")["lines"]
-    assert [(line["part"], line["reason"]) for line in lines] == [
+    assert [(line["component"], line["reason"]) for line in lines] == [
         ("api-server", "no line of the door")
     ]
 
@@ -208,7 +208,7 @@ ENVOY_GATEWAY = {
 def test_default_access_logs_of_gateways_are_read(line: dict[str, Any], client: str) -> None:
     event = read_event(line)
     assert event is not None
-    assert (event.part, event.client, event.request) == ("gate", client, "r")
+    assert (event.component, event.client, event.request) == ("gate", client, "r")
     assert (event.time, event.target) == (at(1), "ekf.example.com")
 
 
