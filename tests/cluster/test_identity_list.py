@@ -139,10 +139,10 @@ def test_problems_are_named_and_a_check_exits_with_3(shell: AdminShell, alice: s
     identities.make_token_secret(admin, shell.namespace, "bot", name="by-hand")
     unlabel = {"metadata": {"labels": {labels.POLICY: None}}}
     cluster.patch(NAMESPACES, shell.namespace, unlabel)
-    check_now = ("-n", shell.namespace, "--check", "--unused-after", "0s")
+    check_now = ("-n", shell.namespace, "--check")
     out, _ = shell.run("identity", "list", *check_now, code=3)
     for code in (
-        "half-grant", "foreign-token", "no-policy", "unused",
+        "half-grant", "foreign-token", "no-policy",
     ):  # fmt: skip
         assert code in out.splitlines()[1]
     shown, _ = shell.identity("show")
@@ -191,7 +191,7 @@ def test_a_grant_with_an_invisible_half_is_not_reported_as_partial(
         identities.wait_until_allowed(admin, reader.user, attributes)
         with closing(cluster_as(shell.plane, reader.token)) as asked:
             objects = list_objects(asked, shell.namespace, warn=silent)
-    (seen,) = examine(objects, asked.clock, namespace=shell.namespace, unused_seconds=10**9)
+    (seen,) = examine(objects, asked.clock, namespace=shell.namespace)
     assert len(seen.record.roles) == (1 if seen_of_both == "rolebindings" else 0)
     assert seen.findings == ()
 
@@ -203,7 +203,7 @@ def test_a_user_with_limited_rights_sees_a_part_and_a_note(
     asked, warnings = cluster_as(shell.plane, reader.token), Warnings()
     objects = list_objects(asked, shell.namespace, warn=warnings)
     asked.close()
-    (seen,) = examine(objects, asked.clock, namespace=shell.namespace, unused_seconds=10**9)
+    (seen,) = examine(objects, asked.clock, namespace=shell.namespace)
     assert seen.record.roles == []
     assert seen.findings == ()
     (warning,) = warnings

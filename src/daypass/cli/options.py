@@ -269,16 +269,8 @@ def deadline(args: Namespace, cluster: Cluster) -> str | None:
     return rfc3339(utc(cluster.server_unix() + args.expires)) if args.expires else ""
 
 
-def add_health(parser: ArgumentParser) -> None:
-    """Add --check and --unused-after."""
+def add_check(parser: ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="exit with 3 if there is a problem")
-    parser.add_argument(
-        "--unused-after",
-        type=parse_seconds,
-        metavar="TIME",
-        default="90d",
-        help="a token unused for this long is a problem (default: 90d)",
-    )
 
 
 # Tokens

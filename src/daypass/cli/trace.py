@@ -121,8 +121,9 @@ def _line(event: Event) -> str:
         event.credential and f"with {event.credential}",
         event.target,
     )
-    start = f"{_short(event.time):<23}  {event.component:<10}  {event.client:<15}  {event.code or '':<3}"
-    return f"{start}  {', '.join(filter(None, details))}"
+    start = f"{_short(event.time):<23}  {event.component:<10}  {event.client:<15}"
+    code = f"{event.code or '':<3}"
+    return f"{start}  {code}  {', '.join(filter(None, details))}"
 
 
 def _short(time: str) -> str:

@@ -25,6 +25,8 @@ from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLES
 from daypass.render.names import GATE_WATCH
 from daypass.rules.published import CLUSTER_SHARDS, Presence, Published, credential_of
 
+UNUSED_DAYS = 90
+"""A token that was not used for so long is a problem."""
 _DAY_SECONDS = 86_400
 _NEW_SECONDS = 10
 
@@ -44,12 +46,11 @@ class IdentityHealth:
 
 
 def examine(
-    objects: ClusterObjects, clock: Clock, *, namespace: str | None = None, unused_seconds: int
+    objects: ClusterObjects, clock: Clock, *, namespace: str | None = None
 ) -> list[IdentityHealth]:
     """Return the health of every identity of a namespace or (None) of all.
 
-    `unused_seconds`: a token that was not used for so long is a problem. `accounts` and Secrets of
-    the objects are enough for findings about deadlines and last uses.
+    `accounts` and Secrets of the objects are enough for findings about deadlines and last uses.
     """
     records = identity_records(objects, namespace)
     labelled = None if objects.namespaces is None else enforced_in(objects.namespaces)
@@ -60,7 +61,7 @@ def examine(
         live = _live_tokens(record)
         findings = [
             *_check_grants(record),
-            *_check_times(record, live, clock, unused_seconds),
+            *_check_times(record, live, clock),
             *_check_tokens(record, live, objects),
             *_check_policy(record, labelled, objects.policy_bindings),
             *_check_gate(record, watched),
@@ -115,7 +116,7 @@ def _check_grants(record: IdentityRecord) -> Iterator[Finding]:
 
 
 def _check_times(
-    record: IdentityRecord, live: tuple[CredentialSecret, ...], clock: Clock, unused_seconds: int
+    record: IdentityRecord, live: tuple[CredentialSecret, ...], clock: Clock
 ) -> Iterator[Finding]:
     deadline = record.annotations.get(labels.DEADLINE)
     end = command("identity", "delete", "--expired", "-n", record.name.namespace)
@@ -134,7 +135,7 @@ def _check_times(
         since = f"{secret.last_used}T23:59:59Z" if secret.last_used else secret.created
         unused = age_seconds(since, clock)
         is_current = secret.retire_after is None and not secret.is_anchor
-        if is_current and unused >= unused_seconds:
+        if is_current and unused >= UNUSED_DAYS * _DAY_SECONDS:
             days = f"{unused // _DAY_SECONDS:.0f} days"
             yield failure("unused", f"the token of Secret {secret.name} is unused for {days}")
 

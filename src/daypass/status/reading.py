@@ -236,8 +236,7 @@ class View:
         objects = ClusterObjects(
             accounts=accounts, bindings=(), secrets=tokens, other_secrets=anchors
         )
-        unused_seconds = report.UNUSED_DAYS * _DAY_SECONDS
-        every = examine(objects, clock, unused_seconds=unused_seconds)
+        every = examine(objects, clock)
         codes = {each.record.name.key: {it.check for it in each.findings} for each in every}
         now, soon = time_in(clock, 0), time_in(clock, report.SOON_DAYS * _DAY_SECONDS)
         deadlines = ((each.record.annotations.get(labels.DEADLINE), each) for each in every)

@@ -13,6 +13,7 @@ from daypass._core.findings import Finding, Level, failure, warning
 from daypass._core.hints import command, kubectl
 from daypass._core.text import printable
 from daypass.gate.watch.schedule import RENEWED_AT
+from daypass.identity.health import UNUSED_DAYS
 from daypass.render.names import GATE_WATCH
 
 
@@ -73,7 +74,6 @@ class Overview:
 
 
 SOON_DAYS = 14
-UNUSED_DAYS = 90
 _NAMED = 2
 
 

@@ -23,7 +23,7 @@ _NOT_ALL = f"of lines, sources and others, the last {LIMIT_LISTED} are listed: t
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
 Exchange = dict[str, Event]
-"""The door's line about a TokenRequest and the API server's event, by `component`; or one of them."""
+"""The door's line about a TokenRequest and the API server's event, by `component`, or one."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -22,7 +22,7 @@ def test_the_table_fits_80_columns_with_usual_names_and_wide_has_the_rest() -> N
     annotations[labels.DEADLINE] = "2027-06-30T12:00:00Z"
     for name in ("bob", "carol", "dave"):
         listed.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
-    examined = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
+    examined = examine(listed.objects(), FakeClock())
     narrow = table(examined, FakeClock())
     assert max(map(len, narrow.splitlines())) <= 80
     assert "2027-06-30 " in narrow
@@ -37,7 +37,7 @@ def test_the_table_has_no_control_characters() -> None:
     for name in ("a", "b", "c"):
         listed.lists["bindings"].append(grant(BOT, name, "kubeflow-view")[0])
     clock = FakeClock()
-    examined = examine(listed.objects(), clock, unused_seconds=10**9)
+    examined = examine(listed.objects(), clock)
     narrow = table(examined, clock)
     heading, row = (re.split(" {2,}", line) for line in narrow.splitlines())
     assert dict(zip(heading, row, strict=True)) == {
@@ -53,7 +53,7 @@ def test_the_table_has_no_control_characters() -> None:
 
 def test_the_identity_json_has_all_fields_and_no_secret() -> None:
     listed = ListedObjects()
-    (examined,) = examine(listed.objects(), FakeClock(), unused_seconds=10**9)
+    (examined,) = examine(listed.objects(), FakeClock())
     whole = json.loads(as_text(identity_output(examined), "json"))
     assert whole["findings"] == []
     assert whole["grants"] == [

@@ -59,7 +59,7 @@ def bound_token(embedded: EmbeddedCluster, anchor: str) -> Callable[[], bool]:
 
 def health(embedded: EmbeddedCluster) -> IdentityHealth:
     objects = replace(list_objects(embedded.cluster, "team", warn=silent), policy_bindings=None)
-    (examined,) = examine(objects, embedded.clock, namespace="team", unused_seconds=DAY)
+    (examined,) = examine(objects, embedded.clock, namespace="team")
     return examined
 
 

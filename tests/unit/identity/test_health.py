@@ -27,10 +27,10 @@ ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
 Spoil = Callable[[ListedObjects], object]
 
 
-def findings(spoil: Spoil, *, unused_seconds: int = 90 * DAY) -> list[Finding]:
+def findings(spoil: Spoil) -> list[Finding]:
     listed = ListedObjects()
     spoil(listed)
-    (examined,) = examine(listed.objects(), FakeClock(), unused_seconds=unused_seconds)
+    (examined,) = examine(listed.objects(), FakeClock())
     return list(examined.findings)
 
 
@@ -179,7 +179,7 @@ def test_an_annotation_alone_makes_no_orphan() -> None:
     odd, _ = grant(BOT, "bob", "kubeflow-view")
     odd["metadata"]["annotations"][labels.IDENTITY] = "team/nobody"
     listed.lists["bindings"].append(odd)
-    (bot,) = examine(listed.objects(), FakeClock(), unused_seconds=90 * DAY)
+    (bot,) = examine(listed.objects(), FakeClock())
     assert [(each.namespace, each.daypass) for each in bot.record.roles] == [
         ("alice", True), ("bob", False),
     ]  # fmt: skip
@@ -192,7 +192,7 @@ def test_a_forged_binding_is_not_attributed_to_daypass() -> None:
     forged["metadata"]["name"] = policy["metadata"]["name"] = "another-name"
     forged["roleRef"]["name"] = "kubeflow-edit"
     listed.lists["bindings"].append(forged)
-    (bot,) = examine(listed.objects(), FakeClock(), unused_seconds=90 * DAY)
+    (bot,) = examine(listed.objects(), FakeClock())
     assert [each.daypass for each in bot.record.roles] == [True, False]
 
 

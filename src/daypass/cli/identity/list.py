@@ -27,7 +27,7 @@ SUMMARY = "who has access to what, and what is wrong with it"
 EPILOG = """examples:
   daypass identity list -n team
   daypass identity list -A -o wide
-  daypass identity list -A --check --unused-after 30d     exit code 3 if there is a problem
+  daypass identity list -A --check     exit code 3 if there is a problem
 
 GRANTS are of all RoleBindings: alice=edit is Kubeflow's edit in the namespace alice,
 alice=model/iris the right to call a model, *=clusterrole/x a ClusterRoleBinding. MODELS are
@@ -96,7 +96,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "default: table; wide: doors, all grants, models, health in sentences",
         choices=("table", "wide", "json", "yaml"),
     )
-    options.add_health(parser)
+    options.add_check(parser)
     options.add_cluster(parser)
 
 
@@ -123,8 +123,8 @@ def find_health(
     from daypass.identity.health import examine
     from daypass.identity.records import list_objects
 
-    objects, unused = list_objects(cluster, namespace, warn=warn), args.unused_after
-    return objects, examine(objects, cluster.clock, namespace=namespace, unused_seconds=unused)
+    objects = list_objects(cluster, namespace, warn=warn)
+    return objects, examine(objects, cluster.clock, namespace=namespace)
 
 
 def _text(cluster: Cluster, examined: Sequence[IdentityHealth], output: str) -> str:

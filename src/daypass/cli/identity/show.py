@@ -34,7 +34,7 @@ OUTPUT = IdentityOutput
 def add_arguments(parser: ArgumentParser) -> None:
     options.add_identity(parser)
     options.add_output(parser)
-    options.add_health(parser)
+    options.add_check(parser)
     options.add_cluster(parser)
 
 
