@@ -36,7 +36,7 @@ from daypass.identity.model import (
     is_owned_by,
     token_right_names,
 )
-from daypass.identity.roles import EVERY_MODEL, MODEL_KINDS, find_risks, rules_of
+from daypass.identity.roles import EVERY_MODEL, MODEL_KINDS, find_risks
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import (
@@ -254,8 +254,7 @@ def _check_risks(cluster: Cluster, cluster_role: str, warn: Warn, *, are_accepte
     fact = f"ClusterRole {cluster_role} gives access to more than it seems to"
     try:
         role = cluster.get(CLUSTER_ROLES, cluster_role)
-        others = cluster.list(CLUSTER_ROLES) if role.get("aggregationRule") else []
-        why = "\n".join(f"it {risk}" for risk in find_risks(rules_of(role, others)))
+        why = "\n".join(f"it {risk}" for risk in find_risks(role.get("rules") or ()))
     except NotFoundError as error:
         hint = kubectl("get", "clusterroles")
         if cluster_role in KUBEFLOW_ROLES:

@@ -125,20 +125,6 @@ def find_risks(rules: Iterable[Object]) -> tuple[str, ...]:
     )
 
 
-def rules_of(cluster_role: Object, cluster_roles: Sequence[Object]) -> list[Object]:
-    """Return all rules of a ClusterRole, with those that it will aggregate from `cluster_roles`."""
-    found: dict[str, Object] = {}
-    pending = [cluster_role]
-    while pending:
-        role = pending.pop()
-        if name_of(role) in found:
-            continue
-        found[name_of(role)] = role
-        for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
-            pending += [other for other in cluster_roles if selects(selector, other)]
-    return [rule for role in found.values() for rule in role.get("rules") or ()]
-
-
 RoleKey: TypeAlias = tuple[str | None, str]
 """Namespace and name of a Role; None and the name of a ClusterRole."""
 
@@ -157,7 +143,6 @@ class Roles:
     ) -> None:
         found = [*(roles or ()), *(cluster_roles or ())]
         self._by_name = {(each["metadata"].get("namespace"), name_of(each)): each for each in found}
-        self._cluster_roles = cluster_roles or ()
         self._are_listed = roles is not None, cluster_roles is not None
         self.rules, self.models = cache(self._rules), cache(self._models)
 
@@ -168,7 +153,7 @@ class Roles:
     def _rules(self, role: RoleKey) -> list[Object] | None:
         """Return the rules of a role; None if they are not known."""
         found = self._by_name.get(role)
-        return None if found is None else rules_of(found, self._cluster_roles)
+        return None if found is None else found.get("rules") or []
 
     def _models(self, role: RoleKey) -> Sequence[tuple[ModelPlural, str]] | None:
         """Return the models that a role lets one call; None if that is not known."""

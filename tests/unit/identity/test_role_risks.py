@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daypass._core.kubernetes.objects import Object
-from daypass.identity.roles import RISKS, find_risks, rules_of
+from daypass.identity.roles import RISKS, find_risks, selects
 from support.messages import check
 
 RBAC = "rbac.authorization.k8s.io"
@@ -87,25 +87,6 @@ def test_harmless_rules_have_no_risk(harmless: Object) -> None:
     assert find_risks([harmless]) == ()
 
 
-def role(name: str, *rules: Object, labels: Object | None = None, **more: object) -> Object:
-    return {"metadata": {"name": name, "labels": labels or {}}, "rules": list(rules), **more}
-
-
-def aggregating(**selector: object) -> Object:
-    return {"aggregationRule": {"clusterRoleSelectors": [selector]}}
-
-
-def test_aggregated_rules_count_at_any_depth() -> None:
-    top = role("top", **aggregating(matchLabels={"to": "top"}))
-    middle = role("middle", labels={"to": "top"}, **aggregating(matchLabels={"to": "middle"}))
-    deep = role("deep", rule("get", "secrets"), labels={"to": "middle"})
-    other = role("other", rule("*", "*", "*"), labels={"to": "other"})
-    back = role("back", labels={"to": "middle"}, **aggregating(matchLabels={"to": "top"}))
-    others = [top, middle, deep, other, back]
-    assert rules_of(top, others) == [rule("get", "secrets")]
-    assert rules_of(deep, others) == [rule("get", "secrets")]
-
-
 @pytest.mark.parametrize(
     ("expression", "selected"),
     [
@@ -118,6 +99,5 @@ def test_aggregated_rules_count_at_any_depth() -> None:
     ],
 )
 def test_selectors_match_as_in_kubernetes(expression: Object, selected: bool) -> None:
-    top = role("top", **aggregating(matchExpressions=[{"key": "k", **expression}]))
-    found = rules_of(top, [role("x", rule("get", "secrets"), labels={"k": "a"})])
-    assert bool(found) is selected
+    selector = {"matchExpressions": [{"key": "k", **expression}]}
+    assert selects(selector, {"metadata": {"labels": {"k": "a"}}}) is selected
