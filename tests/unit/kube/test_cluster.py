@@ -165,6 +165,17 @@ def test_an_endless_answer_is_aborted(
             ask(SECRETS)
 
 
+@pytest.mark.parametrize("item", ["[]", '{"a":1}'])
+def test_an_answer_of_many_small_values_is_refused(
+    opened: Open, item: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory they take many times what they take on the wire."""
+    monkeypatch.setattr(limits, "LIMIT_VALUES", 100)
+    cluster, _ = opened(answer(200, f'{{"items": [{",".join([item] * 100)}]}}'))
+    with pytest.raises(BrokenResponseError, match="100 values"):
+        cluster.list(SECRETS)
+
+
 def page(after: str) -> bytes:
     """An empty page of a list, with another one after it."""
     return answer(200, json.dumps({"items": [], "metadata": {"continue": after}}))

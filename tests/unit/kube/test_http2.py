@@ -169,26 +169,6 @@ async def test_a_closed_watch_is_reset_and_costs_the_connection_nothing() -> Non
     assert min(sent) == STREAM_WINDOW_BYTES
 
 
-@in_a_loop
-async def test_the_server_sends_no_more_than_is_read() -> None:
-    def flood(asked: Answer) -> None:
-        asked.head()
-        sent.append(asked.send(bytes(4 * STREAM_WINDOW_BYTES)))
-
-    sent: list[int] = []
-    async with serving(flood) as server, sending(server, connections=1, streams=2) as client:
-        response = await client.send(watch(client), stream=True)
-        assert sent == [STREAM_WINDOW_BYTES]
-        chunks = response.aiter_bytes()
-        read = 0
-        while read < STREAM_WINDOW_BYTES:
-            read += len(await anext(chunks))
-        (asked,) = server.requests
-        await until("there is room for more", lambda: asked.send(bytes(1000)) == 1000)
-        await chunks.aclose()
-        await response.aclose()
-
-
 @pytest.mark.parametrize("how", ["goaway", "goaway with an error", "closed"])
 @in_a_loop
 async def test_after_a_connection_has_ended_the_next_request_makes_another(how: str) -> None:
