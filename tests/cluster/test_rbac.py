@@ -61,16 +61,14 @@ CASES = {
     ),
     "identity federate": Case(
         lines=(f"{FEDERATE} --issuer https://ci.example.com --subject job --source github",),
-        held=FOR_ROLES,
+        held=(*FOR_ROLES, "get rolebindings.rbac.authorization.k8s.io"),
         optional=(f"get {POLICY_BINDINGS}", "list serviceaccounts"),
     ),
     "identity list": Case(
         lines=(f"# {CREATE}", f"# {GRANT}", "identity list -n {namespace}"),
-        optional=(f"list {POLICY_BINDINGS}", "list configmaps"),
     ),
     "identity show": Case(
         lines=(f"# {CREATE}", f"# {GRANT}", "identity show bot -n {namespace}"),
-        optional=(f"list {POLICY_BINDINGS}", "list configmaps"),
     ),
     "identity authorize": Case(lines=(f"# {CREATE}", GRANT, MODEL)),
     "identity unauthorize": Case(
@@ -90,7 +88,6 @@ CASES = {
     ),
     "identity delete": Case(
         lines=(f"# {CREATE}", f"# {GRANT}", "identity delete bot -n {namespace} --yes"),
-        optional=("get namespaces",),
     ),
     "gate explain": Case(lines=("gate explain --token-file t --host a.example.com",), code=3),
     "status": Case(

@@ -7,8 +7,7 @@ call them problems and notes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from daypass._core.clock import Clock, age_seconds, deadline_unix, parse_rfc3339
@@ -16,19 +15,16 @@ from daypass._core.findings import Finding, failure, warning
 from daypass._core.hints import command
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
-from daypass.gate.publication import UnreadableShardError, read_object
 from daypass.identity.credential_secrets import CredentialSecret, is_rotation_unfinished
 from daypass.identity.enforcement import enforced_in, watched_by
 from daypass.identity.grants import grant_name
 from daypass.identity.records import ClusterObjects, IdentityRecord, identity_records
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLES
 from daypass.render.names import GATE_WATCH
-from daypass.rules.published import CLUSTER_SHARDS, Presence, Published, credential_of
 
 UNUSED_DAYS = 90
 """A token that was not used for so long is a problem."""
 _DAY_SECONDS = 86_400
-_NEW_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +51,7 @@ def examine(
     records = identity_records(objects, namespace)
     labelled = None if objects.namespaces is None else enforced_in(objects.namespaces)
     gates = set(map(name_of, objects.gates or ()))
-    watched, published = _watched(objects, gates), _published(objects, gates)
+    watched = _watched(objects, gates)
     found = []
     for record in records:
         live = _live_tokens(record)
@@ -64,8 +60,7 @@ def examine(
             *_check_times(record, live, clock),
             *_check_tokens(record, live, objects),
             *_check_policy(record, labelled, objects.policy_bindings),
-            *_check_gate(record, watched),
-            *_check_published(record, live, published, clock),
+            *_check_gate(record, live, gates, watched),
         ]
         found.append(IdentityHealth(record=record, live=live, findings=tuple(findings)))
     return found
@@ -196,8 +191,18 @@ def _check_policy(
         yield failure("no-policy", fact, f"label it {labels.POLICY_SELECTOR}")
 
 
-def _check_gate(record: IdentityRecord, watched: Set[str] | None) -> Iterator[Finding]:
+def _check_gate(
+    record: IdentityRecord,
+    live: tuple[CredentialSecret, ...],
+    gates: Set[str],
+    watched: Set[str] | None,
+) -> Iterator[Finding]:
     namespace = record.name.namespace
+    for secret in live:
+        if gates and secret.is_ours and not secret.is_known:
+            rotate = command("identity", "rotate", record.name.name, "-n", namespace)
+            fact = f"Secret {secret.name} lost daypass's label: no gate knows it"
+            yield failure("unknown-to-gate", fact, rotate)
     if record.account is not None and watched is not None and namespace not in watched:
         fact = f"the gate may not watch {namespace}, and accepts no token of it"
         yield failure("not-watched", fact, _repair(record))
@@ -209,39 +214,3 @@ def _watched(objects: ClusterObjects, gates: Set[str]) -> Set[str] | None:
         return None
     roles = {each["metadata"]["namespace"] for each in objects.roles if name_of(each) == GATE_WATCH}
     return roles & watched_by(gates, objects.bindings)
-
-
-def _published(objects: ClusterObjects, gates: Set[str]) -> dict[str, Published]:
-    """Return the sets of gates by their namespaces; what is not readable is closed."""
-    found = dict.fromkeys(sorted(gates), Published.closed(CLUSTER_SHARDS))
-    for document in objects.published or ():
-        home = document["metadata"]["namespace"]
-        if home in found:
-            with suppress(UnreadableShardError):
-                found[home] = read_object(document, found[home])
-    return found
-
-
-def _check_published(
-    record: IdentityRecord,
-    live: tuple[CredentialSecret, ...],
-    published: Mapping[str, Published],
-    clock: Clock,
-) -> Iterator[Finding]:
-    """Find Secrets that a gate does not know; a new one may not be published yet."""
-    rotate = command("identity", "rotate", record.name.name, "-n", record.name.namespace)
-    account_uid = "" if record.account is None else record.account.uid
-    has_expired = record.account is not None and record.account.has_expired(clock.unix())
-    for secret in live:
-        if has_expired or deadline_unix(secret.retire_after) <= clock.unix():
-            continue  # no gate knows it
-        if not secret.is_ours or age_seconds(secret.created, clock) < _NEW_SECONDS:
-            continue
-        for home, known in published.items():
-            credential = credential_of(secret.uid, account_uid)
-            if known.find(credential, clock.unix()) is Presence.UNKNOWN:
-                fact = f"the gate in {home} does not know Secret {secret.name}"
-                if secret.is_known:
-                    yield failure("unknown-to-gate", fact)
-                else:
-                    yield failure("unknown-to-gate", f"{fact}: it lost daypass's label", rotate)

@@ -47,7 +47,6 @@ from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
-    CONFIG_MAPS,
     NAMESPACES,
     OTHER_SECRETS,
     ROLE_BINDINGS,
@@ -68,9 +67,8 @@ class ClusterObjects:
 
     `accounts`: all ServiceAccounts. `roles`: all Roles where `bindings` are from. `secrets`: the
     metadata of all that hold tokens, `other_secrets`: that of all others. `policies`: daypass's
-    AuthorizationPolicies, None without Istio. `gates`: the namespaces of gates. `published`: what
-    may be the set of a gate. `policy_bindings`: the binding of the admission policy, None if
-    the API server can enforce none.
+    AuthorizationPolicies, None without Istio. `gates`: the namespaces of gates. `policy_bindings`:
+    the binding of the admission policy, None if the API server can enforce none.
     """
 
     accounts: Sequence[Object]
@@ -81,7 +79,6 @@ class ClusterObjects:
     policies: Sequence[Object] | None = None
     namespaces: Sequence[Object] | None = None
     gates: Sequence[Object] | None = None
-    published: Sequence[Object] | None = None
     cluster_roles: Sequence[Object] | None = None
     cluster_bindings: Sequence[Object] | None = None
     policy_bindings: Sequence[Object] | None = None
@@ -101,7 +98,6 @@ def list_queries(namespace: str | None) -> dict[str, Selection]:
         "policies": Selection(resource=AUTHORIZATION_POLICIES, labels=ours),
         "namespaces": Selection(resource=NAMESPACES, fields=only, metadata_only=True),
         "gates": Selection(resource=NAMESPACES, labels=GATE_NAMESPACES, metadata_only=True),
-        "published": Selection(resource=CONFIG_MAPS, labels=f"{labels.PUBLISHED}=true"),
         "cluster_roles": Selection(resource=CLUSTER_ROLES),
         "cluster_bindings": Selection(resource=CLUSTER_ROLE_BINDINGS),
         "policy_bindings": Selection(

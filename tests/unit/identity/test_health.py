@@ -10,16 +10,11 @@ import pytest
 
 from daypass._core.findings import Finding, Level
 from daypass._core.kubernetes import labels
-from daypass.gate.publication import shard_config_map
 from daypass.identity.health import examine
-from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
 from daypass.render.rbac import namespace_rights
-from daypass.rules.published import CLUSTER_SHARDS, Shard, shard_of
 from support.inventories import BOT, ListedObjects, grant
 from support.messages import check
-from support.publishing import NEVER, pairs
 from support.timing import FakeClock
-from support.tokens import ACCOUNT_UID
 
 DAY = 86_400
 PAST, FUTURE = "2027-01-15T07:59:59Z", "2027-01-15T08:00:01Z"
@@ -196,27 +191,12 @@ def test_a_forged_binding_is_not_attributed_to_daypass() -> None:
     assert [each.daypass for each in bot.record.roles] == [True, False]
 
 
-UID = "0a000000-0000-4000-8000-000000000000"
-
-
-def forbidden(listed: ListedObjects) -> None:
-    """The gate publishes, and the user may not see what."""
-    gated(listed)
-    listed.lists.update(published=None)
-
-
-def gated(listed: ListedObjects, *uids: str, home: str = "daypass") -> None:
-    """Let a gate watch the identity's namespace, and publish these UIDs in their part."""
-    listed.secret["metadata"]["uid"] = UID
-    listed.secret["metadata"]["annotations"][ACCOUNT_UID_ANNOTATION] = ACCOUNT_UID
-    listed.account["metadata"]["uid"] = ACCOUNT_UID
+def gated(listed: ListedObjects) -> None:
+    """Let a gate watch the identity's namespace."""
     rights = namespace_rights("team", "daypass")
     listed.lists["roles"].append(rights[0])
     listed.lists["bindings"].append(rights[1])
     listed.lists["gates"] = [{"metadata": {"name": "daypass"}}]
-    number = shard_of(UID, CLUSTER_SHARDS)
-    part = Shard(credentials=pairs(uids), closes_unix=NEVER)
-    listed.lists["published"] = [shard_config_map(number, part, home, room=1)]
 
 
 def unlabelled(listed: ListedObjects) -> None:
@@ -225,47 +205,20 @@ def unlabelled(listed: ListedObjects) -> None:
 
 
 def unwatched(listed: ListedObjects) -> None:
-    gated(listed, UID)
+    gated(listed)
     listed.lists["roles"].pop()
-
-
-def young(listed: ListedObjects) -> None:
-    gated(listed)
-    listed.secret["metadata"]["creationTimestamp"] = "2027-01-15T07:59:55Z"
-
-
-def unreadable(listed: ListedObjects) -> None:
-    gated(listed)
-    listed.lists["published"][0]["data"]["entries"] = "x"
 
 
 @pytest.mark.parametrize(
     ("spoil", "code", "value"),
     [
-        (gated, "unknown-to-gate", "the gate in daypass"),
         (unlabelled, "unknown-to-gate", "daypass identity rotate bot -n team"),
         (unwatched, "not-watched", "daypass identity create bot -n team"),
     ],
-    ids=["left out", "unlabelled", "unwatched"],
+    ids=["unlabelled", "unwatched"],
 )
-def test_a_secret_that_a_gate_does_not_know_is_a_problem(
-    spoil: Spoil, code: str, value: str
-) -> None:
+def test_what_no_gate_can_know_is_a_problem(spoil: Spoil, code: str, value: str) -> None:
+    assert findings(gated) == []
     (found,) = findings(spoil)
     assert (found.check, found.level) == (code, Level.FAILURE)
     check(found.sentence, value, reason=code)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda w: gated(w, UID),
-        lambda w: gated(w, home="of-a-tenant"),
-        young,
-        unreadable,
-        forbidden,
-    ],
-    ids=["known", "forged", "young", "unreadable", "forbidden"],
-)
-def test_what_a_gate_knows_or_has_not_published_yet_is_no_problem(spoil: Spoil) -> None:
-    assert findings(spoil) == []
