@@ -115,29 +115,6 @@ def test_kubectl_may_do_nothing_that_the_identity_may_not(person: Person, what: 
     assert "Forbidden" in done.stderr
 
 
-def test_one_token_serves_many_runs_and_a_stale_one_is_replaced(
-    person: Person, identity: Identity, control_plane: ControlPlane
-) -> None:
-    """kubectl's own clock is the machine's, so what is made stale is what is kept."""
-    since = control_plane.audit_position()
-    for _ in range(3):
-        assert person.kubectl("get", "configmaps").returncode == 0
-
-    def exchanges() -> int:
-        events = control_plane.whole_audit_log(since=since)
-        return sum(
-            event["user"]["username"] == identity.user
-            and event.get("objectRef", {}).get("subresource") == "token"
-            for event in events
-        )
-
-    assert exchanges() == 1
-    for kept in (person.folder / "cache" / "daypass" / "tokens").iterdir():
-        kept.unlink()
-    assert person.kubectl("get", "configmaps").returncode == 0
-    assert exchanges() == 2
-
-
 def test_revoked_credentials_print_an_error_and_do_not_prompt(
     person: Person, up: Up, control_plane: ControlPlane
 ) -> None:
