@@ -118,14 +118,11 @@ def test_replaced_credentials_renew_every_file_immediately(
     assert bound == ["bot-daypass-0123456789abcdefghij", "bot-daypass-zzzzzzzzzzzzzzzzzzzz"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_silent_door_does_not_delay_shutdown(
-    door: Door, config: Path, number: signal.Signals
-) -> None:
+def test_a_silent_door_does_not_delay_shutdown(door: Door, config: Path) -> None:
     door.is_silent = True
     with running_agent(config) as agent:
         eventually("the door is asked", lambda: door.requests)
-        assert agent.end(number) == 0
+        assert agent.end(signal.SIGINT) == 0
     assert agent.count("stopped") == 1
 
 
@@ -200,13 +197,6 @@ def test_a_hook_command_that_times_out_is_killed_with_its_children(
     eventually("what it started is gone", lambda: not is_running(pid))
 
 
-@pytest.mark.parametrize(
-    ("command", "reason"), [("no-such-command", "No such file"), ("/etc/passwd", "Permission")]
-)
-def test_a_missing_hook_command_is_reported(run_hook: RunHook, command: str, reason: str) -> None:
-    assert_hook_failed(run_hook(f'{{ command = ["{command}"] }}'), command, reason)
-
-
 ERROR = "HTTP/1.1 {}\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -215,11 +205,9 @@ ERROR = "HTTP/1.1 {}\r\nLocation: http://x/\r\nContent-Length: 0\r\n\r\n"
     [
         (b"HTTP/1.1 204 No Content\r\n\r\n", None),
         (ERROR.format("500 No").encode(), "500"),
-        (ERROR.format("302 Found").encode(), "302"),
-        (b"nonsense\r\n\r\n", "MalformedResponseError"),
         (None, "TimeoutError"),
     ],
-    ids=["204", "500", "302", "no HTTP", "nothing"],
+    ids=["204", "500", "nothing"],
 )
 def test_a_post_hook_sends_no_token_and_fails_on_an_error_status(
     run_hook: RunHook, answer: bytes | None, error: str | None
@@ -268,20 +256,6 @@ def test_once_renews_and_exits(door: Door, config: Path, tmp_path: Path) -> None
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
 
 
-def test_once_renews_what_it_can_and_exits_with_1(door: Door, tmp_path: Path) -> None:
-    door.credentials(tmp_path, audience=None)
-    config = write_config(
-        tmp_path, BASIC + '[[token]]\npath = "HERE/second"\naudience = "gate.example.com"\n'
-    )
-    done = once(config)
-    assert done.returncode == 1
-    assert "/token " in warning(done)
-    assert "audience" in warning(done)
-    check(warning(done), reason="renewal_failed")
-    assert (tmp_path / "second").read_text() == short_lived_token(1)
-    assert not (tmp_path / "token").exists()
-
-
 def test_credentials_on_the_command_line_take_precedence_over_the_config(
     door: Door, config: Path, tmp_path: Path
 ) -> None:
@@ -290,32 +264,11 @@ def test_credentials_on_the_command_line_take_precedence_over_the_config(
     assert once(config, "--credentials", str(tmp_path / "other.json")).returncode == 0
 
 
-def test_credentials_can_come_from_the_environment(door: Door, tmp_path: Path) -> None:
-    config = write_config(tmp_path, '[[token]]\npath = "HERE/token"\n')
-    assert once(config).returncode == 1
-    environment = {"DAYPASS_CREDENTIALS": str(door.credentials(tmp_path))}
-    assert once(config, environment=environment).returncode == 0
-
-
-def test_a_bad_config_exits_with_2_before_any_request(
-    door: Door, config: Path, tmp_path: Path
-) -> None:
-    write_config(tmp_path, BASIC + 'mod = "0640"\n')
-    done = daypass("agent", "--config", str(config))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"{config}: token 1: 'mod'" in done.stderr
-    check(done.stderr, reason="usage")
-    assert door.requests == []
-
-
 # -- systemd
 
 
-@pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_is_notified_of_readiness(
-    door: Door, config: Path, tmp_path: Path, abstract: bool
-) -> None:
-    address = f"\0daypass-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+def test_systemd_is_notified_of_readiness(door: Door, config: Path) -> None:
+    address = f"\0daypass-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(address)
         manager.settimeout(60)

@@ -78,20 +78,6 @@ def test_the_metadata_of_one_call_is_a_token_that_is_fresh_then(
     assert before.value != after.value
 
 
-def test_metadata_serves_asyncio(
-    echo: GrpcService, credentials: daypass.Credentials, trust: Trust
-) -> None:
-    tls = grpc.ssl_channel_credentials(trust.authority.pem.encode())
-
-    async def call() -> bytes:
-        async with grpc.aio.secure_channel(f"localhost:{echo.port}", tls) as channel:
-            say: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SAY)
-            return await say(b"x", metadata=metadata(credentials), timeout=30)
-
-    assert asyncio.run(call()) == b"x"
-    assert echo.tokens == [credentials.token().value.reveal()]
-
-
 def test_metadata_that_a_verbose_client_prints_shows_no_token(
     credentials: daypass.Credentials,
 ) -> None:

@@ -71,7 +71,7 @@ def test_a_server_that_always_returns_401_gets_two_requests_once_and_then_one_ea
     assert len(set(service.tokens)) == 2
 
 
-@pytest.mark.parametrize("code", [302, 400, 403, 407, 500, 503])
+@pytest.mark.parametrize("code", [302, 403, 503])
 def test_only_a_401_is_retried(caller: Caller, service: Service, code: int) -> None:
     service.answer = lambda _: Said(code=code)
     assert caller.send(service.origin, "POST", data=b"x").code == code
@@ -175,7 +175,7 @@ def test_a_refusal_of_the_gate_is_logged_without_its_path_or_token(
     assert credentials.token().value.reveal() not in caplog.text
 
 
-@pytest.mark.parametrize("code", [200, 401, 403])
+@pytest.mark.parametrize("code", [401, 403])
 def test_what_the_service_itself_answers_is_not_logged(
     caller: Caller, service: Service, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
@@ -196,12 +196,6 @@ def test_after_a_broken_connection_daypass_sends_nothing_again(
     assert len(service.tokens) == 1 or (isinstance(caller, Urllib3) and drops == "request")
     assert set(service.tokens) == {token.value.reveal()}
     assert caller.credentials.token() is token
-
-
-def test_a_login_cookie_is_kept(caller: Caller, service: Service) -> None:
-    service.refuse_the_first_token()
-    caller.send(service.origin, headers={"Cookie": "authservice_session=MTYx"})
-    assert [seen.headers["cookie"] for seen in service.seen] == ["authservice_session=MTYx"] * 2
 
 
 def test_a_request_without_a_token_is_not_sent(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import metadata
 
 import pytest
 
@@ -12,19 +11,10 @@ from daypass._core.errors import MissingExtraError
 
 LIBRARIES = {
     "httpx": "httpx",
-    "httpx2": "httpx2",
-    "requests": "requests",
-    "aiohttp": "aiohttp",
     "urllib3": "urllib3",
     "grpc": "grpc",
-    "kubernetes": "kubernetes",
-    "kfp": "kfp",
 }
 """Module of the library, and the extra that brings it."""
-
-
-def test_every_extra_that_is_named_exists() -> None:
-    assert set(LIBRARIES.values()) <= set(metadata("daypass").get_all("Provides-Extra") or ())
 
 
 def run(code: str) -> str:

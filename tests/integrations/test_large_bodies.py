@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -95,33 +94,29 @@ def file(tmp_path: Path) -> Path:
 Upload = Callable[[daypass.Credentials, LocalStack, ssl.SSLContext, Path], str]
 
 
-def by_requests(of: str, credentials: Any, stack: LocalStack, _: Any, path: Path) -> str:
+def by_requests(credentials: Any, stack: LocalStack, _: Any, path: Path) -> str:
     auth = daypass.integrations.requests.Auth(credentials)
     with path.open("rb") as file:
-        data = file if of == "file" else BODY
         answer = requests.post(
-            stack.gate, data=data, auth=auth, verify=str(stack.authority_file), timeout=60
+            stack.gate, data=file, auth=auth, verify=str(stack.authority_file), timeout=60
         )
     return answer.text
 
 
-def by_urllib3(of: str, credentials: Any, stack: LocalStack, tls: Any, path: Path) -> str:
+def by_urllib3(credentials: Any, stack: LocalStack, tls: Any, _: Path) -> str:
     pools = daypass.integrations.urllib3.PoolManager(credentials, ssl_context=tls, retries=False)
-    with path.open("rb") as file:
-        body = file if of == "file" else BODY
-        return pools.request("POST", stack.gate, body=body, timeout=60).data.decode()
+    return pools.request("POST", stack.gate, body=BODY, timeout=60).data.decode()
 
 
-def by_aiohttp(of: str, credentials: Any, stack: LocalStack, tls: Any, path: Path) -> str:
+def by_aiohttp(credentials: Any, stack: LocalStack, tls: Any, path: Path) -> str:
     auth = daypass.integrations.aiohttp.Auth(credentials, stack.gate)
 
     async def upload() -> str:
         connector = aiohttp.TCPConnector(ssl=tls)
         with path.open("rb") as file:
-            data = file if of == "file" else io.BytesIO(BODY)
             async with (
                 aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session,
-                session.post(stack.gate, data=data) as answer,
+                session.post(stack.gate, data=file) as answer,
             ):
                 return await answer.text()
 
@@ -158,24 +153,17 @@ def by_httpx_async(
 HTTPX = (httpx, daypass.integrations.httpx.Auth)
 HTTPX2 = (httpx2, daypass.integrations.httpx2.Auth)
 UPLOADS: dict[str, Upload] = {
-    "requests, bytes": partial(by_requests, "bytes"),
-    "requests, a file": partial(by_requests, "file"),
-    "urllib3, bytes": partial(by_urllib3, "bytes"),
-    "urllib3, a file": partial(by_urllib3, "file"),
-    "aiohttp, bytes": partial(by_aiohttp, "bytes"),
-    "aiohttp, a file": partial(by_aiohttp, "file"),
+    "requests, a file": by_requests,
+    "urllib3, bytes": by_urllib3,
+    "aiohttp, a file": by_aiohttp,
     "httpx, bytes": partial(by_httpx, *HTTPX, False, "bytes"),
-    "httpx, asyncio, bytes": partial(by_httpx_async, *HTTPX, False),
-    "httpx2, bytes": partial(by_httpx, *HTTPX2, False, "bytes"),
-    "httpx2, asyncio, bytes": partial(by_httpx_async, *HTTPX2, False),
-    "httpx2, bytes, HTTP/2": partial(by_httpx, *HTTPX2, True, "bytes"),
     "httpx2, asyncio, bytes, HTTP/2": partial(by_httpx_async, *HTTPX2, True),
 }
 """httpx itself takes quadratic time for bytes over HTTP/2."""
 FORMS: dict[str, Upload] = {
     f"{library.__name__}, {version}": partial(by_httpx, library, auth, version == "HTTP/2", "form")
     for library, auth in (HTTPX, HTTPX2)
-    for version in ("HTTP/1.1", "HTTP/2")
+    for version in ("HTTP/2",)
 }
 
 

@@ -72,14 +72,8 @@ def test_exactly_the_placeholder_is_replaced(
     "values",
     [
         ("Bearer sk-1234",),
-        ("Bearer unused2",),
-        ("Bearer Unused",),
-        ("bearer unused",),
-        ("Bearer  unused",),
         ("Bearer unused, Bearer sk-1234",),
         ("Bearer unused", "Bearer sk-1234"),
-        ("Basic unused",),
-        ("unused",),
     ],
 )
 def test_every_other_header_stays(ask: Ask, service: Service, values: tuple[str, ...]) -> None:
@@ -114,33 +108,6 @@ def test_a_redirect_elsewhere_gets_neither_the_token_nor_the_placeholder(
     assert service.tokens not in ([None], ["unused"])
     (seen,) = elsewhere.seen
     assert "authorization" not in seen.headers
-
-
-def test_a_redirect_within_the_origin_keeps_the_token(ask: Ask, service: Service) -> None:
-    service.answer = lambda seen: Said(code=307, location="/second") if seen.path == "/" else Said()
-    assert ask(service.origin, "Bearer unused").status_code == 200
-    first, second = service.tokens
-    assert first == second != "unused"
-
-
-@pytest.mark.parametrize("placeholder", [None, "other"])
-def test_a_header_that_the_gate_refuses_is_a_hint_at_the_placeholder_and_not_shown(
-    ask: Ask, daypass_stack: LocalStack, placeholder: str | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    answer = ask(daypass_stack.gate, "Bearer sk-1234", placeholder=placeholder)
-    assert answer.status_code == 401
-    (hint,) = [text for text in caplog.messages if "gate refused" in text]
-    assert f"({answer.headers['daypass-reason']})" in hint
-    assert "placeholder=" in hint
-    assert "sk-1234" not in caplog.text
-
-
-def test_a_service_that_refuses_a_key_of_its_own_is_no_hint(
-    ask: Ask, service: Service, caplog: pytest.LogCaptureFixture
-) -> None:
-    service.answer = lambda _: Said(code=401)
-    assert ask(service.origin, "Bearer sk-1234").status_code == 401
-    assert "refused" not in caplog.text
 
 
 def test_the_gate_accepts_a_request_with_the_placeholder(

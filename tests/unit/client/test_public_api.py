@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import pickle
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
 
 import daypass
 from daypass._core.errors import DaypassError
@@ -52,11 +48,6 @@ def test_import_daypass_is_enough_for_each_adapter() -> None:
     assert "no attribute 'nothing'" in done.stdout
 
 
-def test_another_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        daypass.Nothing  # noqa: B018
-
-
 def test_every_public_error_is_a_daypass_error_with_its_exit_code_and_survives_pickling() -> None:
     for name in daypass.__all__:
         kind = getattr(daypass, name)
@@ -68,14 +59,6 @@ def test_every_public_error_is_a_daypass_error_with_its_exit_code_and_survives_p
             assert again.exit_code in (1, 2)
             is_temporary = name in ("DoorBusyError", "DoorUnreachableError")
             assert again.heals_by_itself is is_temporary
-
-
-def test_the_version_is_the_packages() -> None:
-    assert daypass.__version__ == importlib.metadata.version("daypass")
-
-
-def test_types_are_shipped() -> None:
-    assert (Path(daypass.__file__).parent / "py.typed").exists()
 
 
 def modules_after(statements: str) -> set[str]:

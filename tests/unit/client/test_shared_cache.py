@@ -84,20 +84,6 @@ def test_the_age_of_an_entry_is_the_larger_of_two_clocks(
     assert (None if found is None else found.age_seconds(clock)) == age
 
 
-def test_the_times_of_an_entry_are_rounded_to_an_earlier_expiry(folder: str) -> None:
-    stored = entry()
-    stored.received_unix += 0.9
-    stored.received_monotonic += 0.9
-    stored.fresh_seconds += 0.9
-    stored.usable_seconds += 0.9
-    cache(folder).store(KEY, stored)
-    clock = FakeClock()
-    clock.advance(1)
-    found = cache(folder).load(KEY, clock)
-    assert found is not None
-    assert [getattr(found, name) for name in SAVED] == [getattr(entry(), name) for name in SAVED]
-
-
 def test_an_entry_is_not_found_once_its_inputs_changed(folder: str, tmp_path: Path) -> None:
     file, environ = tmp_path / "to ken\n:", {"NAME": "value"}
     file.write_text("x")
@@ -212,18 +198,6 @@ def test_the_parts_of_a_cache_key_are_delimited() -> None:
         for parts in ([b"ab", b"c"], [b"a", b"bc"], [b"abc"], [b"abc", b""], [b"", b"abc"])
     }
     assert len(keys) == 5
-
-
-@pytest.mark.parametrize(
-    ("environ", "folder"),
-    [
-        ({"XDG_CACHE_HOME": "/x", "HOME": "/h"}, "/x/daypass/tokens"),
-        ({"XDG_CACHE_HOME": "relative", "HOME": "/h"}, "/h/.cache/daypass/tokens"),
-        ({"XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/daypass/tokens"),
-    ],
-)
-def test_the_folder_is_the_users_cache(environ: dict[str, str], folder: str) -> None:
-    assert cache_folder(environ) == folder
 
 
 def test_without_a_home_folder_nothing_is_cached(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from support.fake_door import (
     short_lived_token,
     token_answer,
 )
-from support.timing import FakeClock, FakeTiming
+from support.timing import FakeTiming
 
 
 class HeldDoor:
@@ -31,39 +31,6 @@ class HeldDoor:
     def __call__(self, _: HttpRequest) -> bytes:
         self.may_answer.wait()
         return token_answer()
-
-
-class InterruptingClock(FakeClock):
-    """While the first one who request looks at the clock, `meanwhile` happens."""
-
-    meanwhile: Callable[[], None] | None = None
-
-    def monotonic(self) -> float:
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
-        return super().monotonic()
-
-
-def test_only_one_thread_decides_at_a_time() -> None:
-    clock, asked = InterruptingClock(), threading.Event()
-    wired = CredentialsAtDoor(FakeTiming(clock))
-
-    def answer_it(_: HttpRequest) -> bytes:
-        asked.set()
-        return token_answer()
-
-    credentials = wired(answer_it)
-    second = threading.Thread(target=credentials.token)
-
-    def meanwhile() -> None:
-        second.start()
-        asked.wait(0.3)  # in vain: it would decide to ask the door as well
-
-    clock.meanwhile = meanwhile
-    credentials.token()
-    second.join()
-    assert len(wired.wire.requests) == 1
 
 
 def test_threads_and_tasks_of_several_loops_share_one_request(wired: CredentialsAtDoor) -> None:
@@ -205,26 +172,6 @@ def test_a_thread_takes_over_the_exchange_of_an_interrupted_one(wired: Credentia
         may_end.set()
         assert first.result()
         assert second.result().value.reveal() == short_lived_token()
-
-
-def test_an_interrupted_exchange_does_not_block_others_while_its_error_is_referenced(
-    wired: CredentialsAtDoor,
-) -> None:
-    """A referenced error keeps the frames of its exchange alive."""
-    referenced: list[BaseException] = []
-
-    def door(_: HttpRequest) -> bytes:
-        if not referenced:
-            raise KeyboardInterrupt
-        return token_answer()
-
-    credentials = wired(door)
-    try:
-        credentials.token()
-    except KeyboardInterrupt as error:
-        referenced.append(error)
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(credentials.token).result(timeout=20).audiences
 
 
 def test_the_next_caller_exchanges_anew_after_the_deadline(

@@ -1,25 +1,16 @@
 """Clocks, timestamps and random delays."""
 
 import random
-from datetime import UTC
 
 import pytest
 
 from daypass._core.clock import (
-    SYSTEM_CLOCK,
     parse_http_date,
     parse_rfc3339,
     random_fraction,
     rfc3339,
-    utc,
 )
 from support.timing import NOON
-
-
-def test_the_system_clock_gives_seconds() -> None:
-    assert SYSTEM_CLOCK.unix() > 1_700_000_000
-    assert SYSTEM_CLOCK.monotonic() <= SYSTEM_CLOCK.monotonic()
-    assert utc(0).tzinfo is UTC
 
 
 def test_a_random_delay_neither_uses_nor_changes_the_state_of_random() -> None:
