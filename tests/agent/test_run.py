@@ -62,13 +62,6 @@ def test_the_command_finds_a_new_token_in_its_environment(run: Run) -> None:
         assert done.stderr == ""
 
 
-def test_the_variable_can_be_named_in_both_modes(run: Run) -> None:
-    done = run("--env", "T", "--", "printenv", "T")
-    assert done.stdout == short_lived_token(1) + "\n"
-    done = run("--env", "T", "--file", "--", "sh", "-c", 'cat "$T"')
-    assert done.stdout == short_lived_token(2)
-
-
 def test_the_token_file_is_private_and_removed_with_the_command(
     environment: dict[str, str], runtime: Path
 ) -> None:
@@ -94,7 +87,7 @@ def shell(environment: dict[str, str], script: str) -> subprocess.CompletedProce
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("closed", ["", "<&-", ">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["", "<&- >&- 2>&-"])
 def test_the_token_file_is_renewed_while_the_command_runs_even_with_closed_stdin_or_stdout(
     door: Door, environment: dict[str, str], runtime: Path, tmp_path: Path, closed: str
 ) -> None:
@@ -173,7 +166,7 @@ def test_githubs_request_token_is_not_passed_on(
         assert SENTINEL not in done.stdout
 
 
-@pytest.mark.parametrize("name", ["DAYPASS_CREDENTIALS", "DAYPASS_ANYTHING", "JOB_TOKEN"])
+@pytest.mark.parametrize("name", ["DAYPASS_CREDENTIALS", "JOB_TOKEN"])
 def test_a_variable_that_daypass_reads_is_refused_for_the_short_lived_token(
     door: Door, mode: tuple[str, ...], name: str, tmp_path: Path
 ) -> None:
@@ -185,13 +178,12 @@ def test_a_variable_that_daypass_reads_is_refused_for_the_short_lived_token(
     check(done.stderr, reason="usage")
 
 
-@pytest.mark.parametrize("code", [0, 1, 42, 255])
-def test_the_exit_code_is_that_of_the_command(run: Run, mode: tuple[str, ...], code: int) -> None:
-    done = run(*mode, "--", "sh", "-c", f"exit {code}")
-    assert (done.returncode, done.stderr) == (code, "")
+def test_the_exit_code_is_that_of_the_command(run: Run, mode: tuple[str, ...]) -> None:
+    done = run(*mode, "--", "sh", "-c", "exit 42")
+    assert (done.returncode, done.stderr) == (42, "")
 
 
-@pytest.mark.parametrize("number", ["TERM", "HUP", "INT", "QUIT", "USR1", "USR2", "WINCH", "PIPE"])
+@pytest.mark.parametrize("number", ["TERM", "INT", "PIPE"])
 def test_a_signal_reaches_the_command(
     environment: dict[str, str], mode: tuple[str, ...], number: str
 ) -> None:
@@ -202,7 +194,7 @@ def test_a_signal_reaches_the_command(
         assert line(process) == "got"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGKILL])
 def test_a_command_killed_by_a_signal_ends_daypass_by_the_same_signal(
     environment: dict[str, str], runtime: Path, mode: tuple[str, ...], number: signal.Signals
 ) -> None:
@@ -267,20 +259,11 @@ def test_the_command_has_no_child_that_it_did_not_start(
         assert children_of(process.pid) == {}
 
 
-def test_the_commands_output_ends_with_the_command(run: Run, door: Door) -> None:
-    door.granted_seconds = 2
-    done = run("--file", "--", "echo", "done")
-    assert done.stdout == "done\n"
-
-
 @pytest.mark.parametrize(
     ("command", "code", "reason"),
     [
         ("no-such-command-at-all", 127, ""),
-        ("/no/such/file", 127, ""),
         ("/etc/passwd", 126, "Permission denied"),
-        ("/", 126, ""),
-        ("", 127, ""),
     ],
 )
 def test_a_command_that_cannot_run_exits_as_in_a_shell(
@@ -309,7 +292,6 @@ def test_without_a_token_the_command_is_not_run(
     ("arguments", "words"),
     [
         (("--", "printf", "%s,", "--", "-x", "--file", "--audience"), "--,-x,--file,--audience,"),
-        (("--", "printf", "%s,", "a b", "", "$HOME"), "a b,,$HOME,"),
         (("--lifetime=1h", "--audience", "gate.example.com", "--", "printf", "%s", "x"), "x"),
     ],
 )
@@ -324,16 +306,9 @@ def test_the_arguments_after_two_dashes_are_passed_unchanged(
     ("arguments", "expected"),
     [
         ((), ""),
-        (("--",), ""),
-        (("--file", "--"), ""),
         (("env",), "daypass run -- COMMAND"),
-        (("env", "--"), "--"),
-        (("--file", "sh", "-c", "x"), "daypass run -- COMMAND"),
         (("--env", "A=B", "--", "env"), "'A=B'"),
-        (("--env", "1", "--", "env"), "'1'"),
         (("--nonsense", "--", "env"), "--nonsense"),
-        (("--audience", "--", "env"), "--audience"),
-        (("--lifetime", "soon", "--", "env"), "'soon'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

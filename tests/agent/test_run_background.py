@@ -66,7 +66,7 @@ def rest(descriptor: int) -> bytes:
         return pipe.read()
 
 
-@pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [None, signal.SIGKILL])
 @pytest.mark.parametrize("script", [None, WITHOUT_PIDFD], ids=["pidfd", "without"])
 def test_stderr_ends_with_the_command_and_so_does_the_process(
     environment: dict[str, str], in_background: Callable[[], list[int]],

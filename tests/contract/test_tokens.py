@@ -26,7 +26,7 @@ from contract.calls import (
     signature_is_good,
     token_request,
 )
-from daypass._core.clock import SYSTEM_CLOCK, utc
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from support import identities
@@ -37,7 +37,6 @@ from support.tokens import ISSUER
 
 FLAT = "kubernetes.io/serviceaccount"
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
-LAST_USED = "kubernetes.io/legacy-token-last-used"
 INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since"
 CONFIGURATION = "/.well-known/openid-configuration"
 ONE_YEAR_SECONDS = 365 * 24 * 3600
@@ -77,12 +76,6 @@ def test_a_short_lived_token_has_the_standard_claims(api_server: ApiServer, bot:
             "serviceaccount": {"name": "bot", "uid": bot.service_account_uid},
         },
     }  # fmt: skip
-
-
-def test_a_token_has_the_requested_audiences_in_order(api_server: ApiServer, bot: Identity) -> None:
-    assert claims(request_token(api_server, bot, audiences=["b", "a", "b"]))["aud"] == [
-        "b", "a", "b",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("seconds", [600, LONGEST_LIFETIME_SECONDS])
@@ -236,22 +229,6 @@ def test_both_kinds_of_token_authenticate_the_service_account_with_its_groups(
     extra = review(api_server, token)["user"]["extra"]
     assert extra == {CREDENTIAL_ID: [f"JTI={claims(token)['jti']}"]}
     assert "extra" not in review(api_server, bot.token)["user"]
-
-
-def test_use_of_a_long_lived_token_labels_its_secret_with_the_day(
-    api_server: ApiServer, bot: Identity
-) -> None:
-    def label() -> str | None:
-        labels = api_server.admin.get(bot.secret_path)["metadata"].get("labels", {})
-        used: str | None = labels.get(LAST_USED)
-        return used
-
-    assert label() is None
-    days = {utc(SYSTEM_CLOCK.unix()).date().isoformat()}
-    assert is_authenticated(api_server, bot.token)
-    used = eventually("the label of use", label)
-    days.add(utc(SYSTEM_CLOCK.unix()).date().isoformat())
-    assert used in days
 
 
 @only_kubernetes("it has the cleaner of unused tokens, which sets the label")

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 import uuid
@@ -235,15 +234,6 @@ def test_why_no_token_can_be_obtained_is_in_the_log(
     assert arrived == []
 
 
-def test_jupyter_without_credentials_does_not_start(home: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "jupyter_server", *words(0, home)],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "DAYPASS_CREDENTIALS" in done.stderr
-
-
 def test_a_tornado_that_sends_tokens_to_other_servers_is_refused(
     daypass_environment: MadeIdentity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,23 +342,6 @@ def test_aiohttp_opens_websockets_with_its_middleware_and_renews_a_refused_token
 
     assert asyncio.run(run()) == ["renewed\n"]
     assert [each.user for each in arrived if each.is_websocket] == [daypass_identity.user]
-
-
-def test_aiohttp_opens_a_websocket_at_wss_too(
-    gate: str, credentials: daypass.Credentials, arrived: list[Arrival]
-) -> None:
-    auth = daypass.integrations.aiohttp.Auth(credentials, gate)
-
-    async def run() -> None:
-        async with (
-            aiohttp.ClientSession(connector=trusting(), middlewares=(auth,)) as session,
-            session.ws_connect(gate.replace("https", "wss") + "/api/kernels/none/channels"),
-        ):
-            pass
-
-    with pytest.raises(aiohttp.WSServerHandshakeError, match="404"):  # from behind the gate
-        asyncio.run(run())
-    assert [each.is_websocket for each in arrived] == [True]
 
 
 def test_websockets_takes_the_headers_of_credentials_and_shows_a_refusal(

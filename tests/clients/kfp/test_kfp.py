@@ -101,27 +101,6 @@ def test_each_request_asks_for_a_fresh_token(
     assert key == credentials.token().value.reveal() != before.value.reveal()
 
 
-def test_the_login_cookie_is_sent_next_to_the_token(
-    connect: Connect, pipelines: FakePipelines, daypass_identity: MadeIdentity
-) -> None:
-    connect(cookies="authservice_session=MTYx").list_experiments()
-    call = pipelines.calls[-1]
-    assert call.headers["cookie"] == "authservice_session=MTYx"
-    assert call.user == daypass_identity.user
-
-
-def test_without_these_credentials_the_gate_lets_nothing_pass(
-    connect: Connect, pipelines: FakePipelines
-) -> None:
-    client = connect()
-    client._existing_config.refresh_api_key_hook = None
-    client._existing_config.api_key["authorization"] = "placeholder"
-    with pytest.raises(kfp_server_api.ApiException) as refused:
-        client.list_experiments()
-    assert refused.value.status == 401
-    assert pipelines.calls == []
-
-
 def test_a_denial_is_shown_and_the_next_token_passes(
     connect: Connect, credentials: daypass.Credentials, arrived: list[Arrival],
     deny: Callable[..., Token],
@@ -194,11 +173,6 @@ def test_kfps_own_credentials_read_the_file_that_daypass_run_keeps(
     )  # fmt: skip
     assert {call.method for call in pipelines.calls} == {"GET", "POST"}
     assert {call.user for call in pipelines.calls} == {daypass_identity.user}
-
-
-def test_a_path_in_place_of_credentials_is_refused_with_the_call_to_make() -> None:
-    with pytest.raises(daypass.CredentialsError, match=r"Credentials\.from_file\('bot\.json'\)"):
-        TokenCredentials("bot.json")  # type: ignore[arg-type]
 
 
 def test_the_example_uploads_a_pipeline_and_runs_it(

@@ -74,29 +74,8 @@ def test_it_infers_with_a_fresh_token_across_the_end_of_one(
     assert not any("authorization" in call for call in calls())
 
 
-def test_it_asks_whether_server_and_model_are_ready(ask: Callable[[Ask], Any]) -> None:
-    assert ask(lambda client: client.is_server_live()) is True
-    assert ask(lambda client: client.is_server_ready()) is True
-    assert ask(lambda client: client.is_model_ready("double")) is True
-
-
 def test_a_large_tensor_passes(ask: Callable[[Ask], Any]) -> None:
     assert last(ask(lambda client: client.infer(tensor(LARGE)))) == 2 * (LARGE - 1)
-
-
-def test_metadata_gives_one_call_a_token(
-    credentials: daypass.Credentials, host: str, authority: str, calls: Calls,
-    daypass_identity: MadeIdentity, expire: Callable[[], Token],
-) -> None:  # fmt: skip
-    async def infer() -> InferResponse:
-        async with InferenceGRPCClient(host, use_ssl=True, root_certificates=authority) as client:
-            return await client.infer(
-                tensor(4), headers=daypass.integrations.grpc.metadata(credentials)
-            )
-
-    expire()
-    assert last(asyncio.run(infer())) == 6
-    assert [call["kubeflow-userid"] for call in calls()] == [daypass_identity.user]
 
 
 def test_a_verbose_client_logs_no_token(

@@ -64,12 +64,6 @@ def test_it_infers_with_a_fresh_token_across_the_end_of_one(
     ]
 
 
-def test_it_asks_whether_server_and_model_are_ready(ask: Callable[[Ask], Any], gate: str) -> None:
-    assert ask(lambda client: client.is_server_live(gate)) is True
-    assert ask(lambda client: client.is_server_ready(gate)) is True
-    assert ask(lambda client: client.is_model_ready(gate, "double")) is True
-
-
 def test_a_large_tensor_is_sent_again_with_another_token_after_a_denial(
     ask: Callable[[Ask], Any], gate: str, arrived: list[Arrival], deny: Callable[..., Token],
 ) -> None:  # fmt: skip

@@ -87,15 +87,6 @@ def test_pandas_reads_what_fsspec_opens(
         assert pandas.read_csv(opened).to_dict("records") == ROWS
 
 
-def test_pandas_reads_with_the_headers_of_one_request(
-    url: str, credentials: daypass.Credentials, expire: Callable[[], Token]
-) -> None:
-    for _ in range(2):
-        table = pandas.read_csv(f"{url}/table.csv", storage_options=credentials.headers())
-        assert table.to_dict("records") == ROWS
-        expire()
-
-
 def test_fsspec_hides_a_refusal_in_the_cause_and_the_log_has_it(
     files: fsspec.AbstractFileSystem, url: str, deny: Callable[..., Token], arrived: list[Arrival],
     caplog: pytest.LogCaptureFixture,

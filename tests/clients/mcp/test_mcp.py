@@ -191,21 +191,6 @@ async def test_over_sse_a_refusal_is_in_the_log_and_the_call_waits_for_its_timeo
     assert "Client error '401 Unauthorized'" in caplog.text
 
 
-async def test_a_revoked_identity_gets_the_reason(
-    connect: Connect, gate: str, credentials: daypass.Credentials, arrived: list[Arrival],
-    daypass_identity: MadeIdentity, revoke: Callable[[], None],
-) -> None:  # fmt: skip
-    revoke()
-    with pytest.raises(Exception) as refused:  # noqa: PT011 - of the SDK it is a group
-        async with connect(gate, credentials):
-            pass
-    error: BaseException = refused.value
-    while isinstance(error, ExceptionGroup):
-        (error,) = error.exceptions
-    assert f"the long-lived token of {daypass_identity.namespace}/bot is refused" in str(error)
-    assert arrived == []
-
-
 @pytest.fixture
 def bridge(
     gate: str, authority: str, daypass_identity: MadeIdentity, tmp_path: Path

@@ -11,7 +11,6 @@ import httpx
 import httpx2
 import openai
 import pytest
-import websockets
 from langchain_openai import ChatOpenAI
 from openai import AsyncOpenAI, OpenAI
 
@@ -190,16 +189,6 @@ def test_a_refusal_shows_its_reason(
     assert arrived == []
 
 
-@every_way
-def test_a_revoked_identity_gets_the_error_of_the_exchange(
-    ask: Ask, arrived: list[Arrival], revoke: Callable[[], None]
-) -> None:
-    revoke()
-    with pytest.raises(daypass.ExchangeRefusedError):
-        ask()
-    assert arrived == []
-
-
 def test_a_stream_arrives_word_by_word(
     credentials: daypass.Credentials, gate: str, tmp_path: Path
 ) -> None:
@@ -227,18 +216,6 @@ def test_realtime_sessions_pass_by_websocket_and_a_new_one_gets_a_new_token(
             ("/v1/realtime?model=m", daypass_identity.user)
         ]
         expire()
-
-
-def test_a_refused_realtime_session_shows_the_status(
-    credentials: daypass.Credentials, gate: str, arrived: list[Arrival], deny: Callable[..., Token]
-) -> None:
-    deny()
-    client = OpenAI(api_key=credentials.bearer, base_url=f"{gate}/v1")
-    with pytest.raises(websockets.InvalidStatus) as refused, client.realtime.connect(model="m"):
-        pass
-    assert refused.value.response.status_code == 401
-    assert refused.value.response.headers["daypass-reason"] == "denied"
-    assert arrived == []
 
 
 def test_a_key_that_is_no_placeholder_is_not_replaced(

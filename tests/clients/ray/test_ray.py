@@ -104,14 +104,6 @@ def test_the_command_submits_a_job_and_follows_its_log(
     assert [each.path.endswith("/logs/tail") for each in arrived if each.is_websocket] == [True]
 
 
-def test_the_command_takes_options_in_place_of_variables(
-    ray: Callable[..., subprocess.CompletedProcess[str]], arrived: list[Arrival]
-) -> None:
-    done = ray("ray job list --address daypass://HOST --verify AUTHORITY")
-    assert done.returncode == 0, done.stderr
-    assert arrived[-1].path == "/api/jobs/"
-
-
 def test_credentials_of_the_environment_are_enough_for_a_client(
     host: str, authority: str, daypass_environment: MadeIdentity, arrived: list[Arrival]
 ) -> None:
@@ -183,17 +175,6 @@ def test_the_command_of_a_denied_identity_prints_the_reason(
     assert arrived == []
 
 
-def test_the_command_without_credentials_names_the_variable(
-    ray: Callable[..., subprocess.CompletedProcess[str]], settings: dict[str, str],
-    arrived: list[Arrival],
-) -> None:  # fmt: skip
-    done = ray("ray job list", **settings, DAYPASS_CREDENTIALS="")
-    assert done.returncode == 1
-    assert "CredentialsError" in done.stderr
-    assert "DAYPASS_CREDENTIALS" in done.stderr
-    assert arrived == []
-
-
 def test_other_headers_are_sent_and_an_authorization_of_the_users_own_stays(
     host: str, authority: str, credentials: daypass.Credentials, arrived: list[Arrival],
 ) -> None:  # fmt: skip
@@ -215,7 +196,3 @@ def test_the_token_is_not_in_what_is_printed_of_a_client(
 ) -> None:
     client.list_jobs()
     assert credentials.token().value.reveal() not in f"{vars(client)}"
-
-
-def test_the_address_is_always_https(client: JobSubmissionClient, gate: str) -> None:
-    assert client.get_address() == gate

@@ -85,31 +85,9 @@ def test_it_infers_with_a_fresh_token_across_the_end_of_one(
     ]
 
 
-def test_headers_that_are_passed_again_and_again_do_not_keep_a_token(
-    ask: Ask, arrived: list[Arrival], expire: Callable[[], Token]
-) -> None:
-    headers = {"x-experiment": "7"}
-    ask("infer", "double", tensor(4), headers=headers)
-    expire()
-    ask("infer", "double", tensor(4), headers=headers)
-    assert "authorization" not in headers
-    assert [each.headers["x-experiment"] for each in arrived] == ["7"]
-
-
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # of aiohttp
 def test_a_large_tensor_passes(ask: Ask) -> None:
     assert last(ask("infer", "double", tensor(LARGE))) == 2 * (LARGE - 1)
-
-
-def test_requests_in_the_background_have_a_token(
-    credentials: daypass.Credentials, host: str, authority: str
-) -> None:
-    with tritonclient.http.InferenceServerClient(
-        host, ssl=True, ssl_options={"ca_certs": authority}, concurrency=3
-    ) as client:
-        register(client, credentials)
-        pending = [client.async_infer("double", tensor(count)) for count in (1, 2, 3)]
-        assert [last(each.get_result()) for each in pending] == [0, 2, 4]
 
 
 @pytest.mark.parametrize(
