@@ -62,6 +62,13 @@ def test_the_command_finds_a_new_token_in_its_environment(run: Run) -> None:
         assert done.stderr == ""
 
 
+def test_the_variable_can_be_named_in_both_modes(run: Run) -> None:
+    done = run("--env", "T", "--", "printenv", "T")
+    assert done.stdout == short_lived_token(1) + "\n"
+    done = run("--env", "T", "--file", "--", "sh", "-c", 'cat "$T"')
+    assert done.stdout == short_lived_token(2)
+
+
 def test_the_token_file_is_private_and_removed_with_the_command(
     environment: dict[str, str], runtime: Path
 ) -> None:

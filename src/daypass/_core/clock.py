@@ -51,6 +51,10 @@ class SystemClock:
 SYSTEM_CLOCK = SystemClock()
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_HTTP_DATE = (
+    r"\w{3}, (?P<d>[0-9]{2}) (?P<month>\w{3}) (?P<y>[0-9]{4})"
+    r" (?P<h>[0-9]{2}):(?P<m>[0-9]{2}):(?P<s>[0-9]{2}) GMT"
+)
 
 
 def utc(unix_seconds: float) -> datetime:
@@ -99,26 +103,17 @@ def parse_http_date(text: str) -> float | None:
 
     The two obsolete formats of RFC 9110, section 5.6.7, are not supported.
     """
-    parts = text.split(" ")
-    if len(parts) != 6 or parts[5] != "GMT" or parts[2] not in _MONTHS:
-        return None
-    day, year, clock = parts[1], parts[3], parts[4].split(":")
-    if not all(x.isascii() and x.isdigit() for x in (day, year, *clock)) or len(clock) != 3:
-        return None
+    import re
     from datetime import UTC, datetime
 
-    hour, minute, second = (int(x[:3]) for x in clock)
+    found = re.fullmatch(_HTTP_DATE, text)
+    if found is None or found["month"] not in _MONTHS:
+        return None
+    month = _MONTHS.index(found["month"]) + 1
+    year, day, hour, minute, second = (int(found[x]) for x in ("y", "d", "h", "m", "s"))
     try:
-        moment = datetime(
-            int(year[:5]),
-            _MONTHS.index(parts[2]) + 1,
-            int(day[:3]),
-            hour,
-            minute,
-            min(second, 59),
-            tzinfo=UTC,
-        )
-    except (ValueError, OverflowError):
+        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:
         return None
     return moment.timestamp()
 

@@ -96,12 +96,6 @@ def load_config(path: str) -> AgentConfig:
     )
     if not tokens:
         raise AgentConfigError(f"{path} names no token", "begin one with a line [[token]]")
-    paths = [token.path for token in tokens]
-    for number, token in enumerate(tokens):
-        if token.path in paths[:number]:
-            raise AgentConfigError(
-                f"{path}: two tokens have the path {token.path}", "give each a file of its own"
-            )
     return AgentConfig(credentials=top.path("credentials"), listen=_listen(top), tokens=tokens)
 
 

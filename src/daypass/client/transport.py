@@ -64,18 +64,12 @@ class Proxy:
     def parse(cls, url: str) -> Proxy:
         """Return the proxy of a URL; raises UsageError, which contains no login."""
         scheme, _, rest = url.partition("://")
-        if scheme.lower() != "http":
-            raise UsageError(
-                "HTTPS_PROXY names a proxy that speaks another protocol than http",
-                "only http:// proxies are supported: they see a tunnel, not its content",
-                reason="unsupported-proxy",
-            )
         userinfo, at, authority = rest.rstrip("/").rpartition("@")
         address = HostPort.parse(authority, default_port=80)
-        if address is None:
+        if scheme.lower() != "http" or address is None:
             raise UsageError(
-                "HTTPS_PROXY has no host and port",
-                "it looks like http://proxy:3128",
+                "HTTPS_PROXY is not the URL of an http proxy",
+                "it looks like http://proxy:3128; no other protocol is supported",
                 reason="invalid-proxy",
             )
         return cls(address=address, login=_basic(userinfo) if at else None)

@@ -41,7 +41,6 @@ class Auth:
         named = URL(origin).origin()
         require_tls(named.scheme, named.host)
         self._schemes = (named.scheme, _WEBSOCKETS.get(named.scheme))
-        self._authority = named.raw_authority
         self._host, self._port = named.raw_host, named.port
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -65,8 +64,5 @@ class Auth:
         return response
 
     def _is_of_origin(self, url: URL) -> bool:
-        # Comparing the text first is faster, and decides nearly all requests.
-        return url.scheme in self._schemes and (
-            url.raw_authority == self._authority
-            or (url.raw_host == self._host and url.port == self._port)
-        )
+        is_there = url.raw_host == self._host and url.port == self._port
+        return is_there and url.scheme in self._schemes

@@ -89,7 +89,6 @@ MISTAKES = [
     ("lifetime soon", token('lifetime = "soon"'), "token 1: lifetime", "1h30m"),
     ("format yaml", token('format = "yaml"'), "token 1: format .*'yaml'", "token, header, json"),
     ("empty hook", token("on_renewal = [{}]"), "token 1: on_renewal 1", "command"),
-    ("path twice", token() + token(), "HERE/a", ""),
     ("port 70000", "listen = 70000\n" + token(), "listen", "127.0.0.1"),
     ("relative credentials", 'credentials = "b"\n' + token(), "credentials .*: b$", ""),
 ]

@@ -97,9 +97,9 @@ def test_a_silent_proxy_times_out_at_the_deadline(
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("socks5://me:secret@proxy:1080", "another protocol"),
-        ("http://me:secret@", "host"),
-        ("http://me:secret@pro xy:1", "host"),
+        ("socks5://me:secret@proxy:1080", "http proxy"),
+        ("http://me:secret@", "http proxy"),
+        ("http://me:secret@pro xy:1", "http proxy"),
     ],
 )
 def test_an_unusable_proxy_is_reported_without_its_password(url: str, expected: str) -> None:

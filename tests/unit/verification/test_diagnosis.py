@@ -254,7 +254,7 @@ def test_a_file_of_something_else_is_a_clear_result(tmp_path: Path, content: byt
         ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".example.com"}, Level.OK, "NO_PROXY"),
         ({"ALL_PROXY": "socks5://proxy"}, Level.WARNING, "all_proxy"),
         ({"http_proxy": "http://proxy"}, Level.WARNING, "http_proxy"),
-        ({"HTTPS_PROXY": "socks5://me:sesame@proxy"}, Level.FAILURE, "another protocol"),
+        ({"HTTPS_PROXY": "socks5://me:sesame@proxy"}, Level.FAILURE, "HTTPS_PROXY"),
         ({"HTTPS_PROXY": "http://\x1b[2J"}, Level.FAILURE, "HTTPS_PROXY"),
     ],
 )
