@@ -13,7 +13,6 @@ from daypass._core.findings import Finding, Level, failure, warning
 from daypass._core.hints import command, kubectl
 from daypass._core.text import printable
 from daypass.gate.watch.schedule import RENEWED_AT
-from daypass.identity.health import UNUSED_DAYS
 from daypass.render.names import GATE_WATCH
 
 
@@ -129,6 +128,8 @@ def judge_identities(state: IdentitiesState | None) -> Iterator[Finding]:
         fact = f"expire within {SOON_DAYS} days: {_names(state.expiring)}"
         yield warning("deadline", fact, command("identity", "list", "-A"))
     if state.unused:
+        from daypass.identity.health import UNUSED_DAYS  # here: it needs the extra `admin`
+
         fact = f"unused for {UNUSED_DAYS} days: {_names(state.unused)}"
         yield warning("unused", fact, command("identity", "list", "-A", "--check"))
 
