@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,15 +69,6 @@ def test_uv_tool_installs_a_working_client(
     machine: Machine, wheel: Path, python: Path, door: Door
 ) -> None:
     machine.run(ensure_uv(), "tool", "install", "--python", python, wheel)
-    assert machine.daypass("version") == f"daypass {VERSION}\n"
-    assert gets_a_token(machine, door)
-
-
-@pytest.mark.parametrize("python", PYTHONS.values(), ids=PYTHONS)
-def test_pipx_installs_a_working_client(
-    machine: Machine, wheel: Path, python: Path, door: Door
-) -> None:
-    machine.run(Path(sys.executable).with_name("pipx"), "install", "--python", python, wheel)
     assert machine.daypass("version") == f"daypass {VERSION}\n"
     assert gets_a_token(machine, door)
 
