@@ -121,15 +121,6 @@ class AskedAuthorizer:
         """The response to a request, after its reviews if there are any."""
         return asyncio.run(self._answer(*authorizations, **request))
 
-    def ask_at_once(self, *requests: Mapping[str, Any]) -> list[AuthzResponse]:
-        """The responses to requests that arrive together; each as for `ask`, with its `line`."""
-
-        async def send() -> list[AuthzResponse]:
-            answers = (self._answer(each["line"], **{**each, "line": None}) for each in requests)
-            return list(await asyncio.gather(*answers))
-
-        return asyncio.run(send())
-
     def cached(
         self, line: str, *, host: str = HOST, path: str = "/", gate: str = DEFAULT_GATE,
         model_header: bool = False,
@@ -143,7 +134,7 @@ class AskedAuthorizer:
 
     async def _answer(
         self, *authorizations: str, host: str = HOST, path: str = "/", gate: str = DEFAULT_GATE,
-        source: str = "", model_header: bool = False, line: None = None,
+        source: str = "", model_header: bool = False,
     ) -> AuthzResponse:  # fmt: skip
         if len(authorizations) == 1:
             found = self.cached(

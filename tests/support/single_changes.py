@@ -204,10 +204,7 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
             "the separator after": f"{ACCOUNT_UID}/", "list of it": [ACCOUNT_UID],
         },
         ("kubernetes.io", "secret"): {"list of it": [{"uid": SECRET_UID}], "no uid": {"name": "n"}},
-        ("kubernetes.io", "secret", "name"): {},
         ("kubernetes.io", "serviceaccount"): {"no uid": {"name": "bot"}},
-        ("kubernetes.io", "serviceaccount", "name"): {},
-        ("kubernetes.io", "warnafter"): {},
         ("kubernetes.io", "pod"): {"pod": {"name": "p", "uid": "u"}},
         ("kubernetes.io", "node"): {"node": {"name": "n", "uid": DENIED_UID}},
         ("extra",): {"deep": json.loads("[" * 60 + "]" * 60)},
@@ -227,11 +224,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "typ": {"JWT": "JWT", "at+jwt": "at+jwt"},
     "crit": {"exp": ["exp"]},
     "b64": {},
-    "cty": {"JWT": "JWT"},
-    "jwk": {},
     "jku": {"url": "https://evil.example.com/keys"},
-    "x5u": {"url": "https://evil.example.com/keys"},
-    "zip": {"DEF": "DEF"},
 }
 
 
@@ -317,21 +310,17 @@ def _whole_tokens() -> dict[str, Make]:
     json_texts: dict[str, Callable[[str], str | bytes]] = {
         "empty": lambda text: " ",
         "cut": lambda text: text[:-1],
-        "followed by junk": lambda text: text + "x",
         "followed by itself": lambda text: text + text,
         "followed by space": lambda text: text + " \n",
         "after a BOM": lambda text: "\ufeff" + text,
         "in UTF-16": lambda text: text.encode("utf-16"),
-        "in UTF-32": lambda text: text.encode("utf-32"),
         "with a byte that is no UTF-8": lambda text: text.encode()[:-1] + b', "z": "\xff"}',
         "with a raw newline": lambda text: text[:-1] + ', "z": "a\nb"}',
         "with a comment": lambda text: text[:-1] + "/* */}",
         "with a comma at its end": lambda text: text[:-1] + ",}",
         "in single quotes": lambda text: text.replace('"', "'"),
-        "of a list": lambda text: f"[{text}]",
         "of a string": lambda text: json.dumps(text),
         "of null": lambda text: "null",
-        "of a number": lambda text: "5",
         "nested 2000 deep": lambda text: text[:-1] + f', "z": {"[" * 2000}{"]" * 2000}}}',
     }
     twice: dict[str, Callable[[str], str | bytes]] = {
@@ -345,17 +334,13 @@ def _whole_tokens() -> dict[str, Make]:
     }
     templates = {
         "signature of another token": f"{{0}}.{encode(b'{}')}.{{2}}",
-        "signature=x": "{0}.{1}.x",
         "signature=empty": "{0}.{1}.",
         "signature longer": "{0}.{1}.{2}AAAA",
         "signature of zeros": f"{{0}}.{{1}}.{'A' * 342}",
         "signature padded": "{0}.{1}.{2}==",
         "two shards": "{0}.{1}",
         "four shards": "{0}.{1}.{2}.{1}",
-        "five shards": "{0}..{1}.{2}.{1}",
-        "empty header": ".{1}.{2}",
         "empty claims": "{0}..{2}",
-        "dots alone": "..",
         "header not in base64url": "%{0}.{1}.{2}",
         "claims of one character": "{0}.x.{2}",
         "claims padded": "{0}.{1}=.{2}",
@@ -469,12 +454,9 @@ def _members() -> dict[str, Make]:
     near = {
         "kubernetes.io.secret.uid in one name": f'"kubernetes.io.secret.uid": {uid}',
         "kubernetes and io apart": f'"kubernetes": {{"io": {{"secret": {{"uid": {uid}}}}}}}',
-        "aud and NUL": r'"aud\u0000": ["x"]',
         "exp in upper case": '"EXP": 5',
-        "exp and space": '"exp ": 5',
         "a name that is half a surrogate": r'"\ud800": 1',
         "an empty name": '"": 1',
-        "an empty name twice": '"": 1, "": 2',
         "a name that is no text": "5: 1",
         "300 names": ", ".join(f'"n{number}": {number}' for number in range(300)),
     }
@@ -487,7 +469,6 @@ def _members() -> dict[str, Make]:
         "alg twice, escaped": lambda text: text[:-1] + r', "al\u0067": "none"}',
         "alg escaped": lambda text: text.replace("RS256", r"\u0052S256"),
         "alg and NUL": lambda text: text.replace("RS256", r"RS256\u0000"),
-        "alg and space": lambda text: text.replace("RS256", "RS256 "),
         "kid twice, first": lambda text: '{"kid": "other", ' + text[1:],
         "kid twice, last": lambda text: text[:-1] + ', "kid": "other"}',
     }

@@ -16,12 +16,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from daypass._core.files import write_private
 from daypass.config import Address
 from daypass.render.envoy.settings import Protected
 from daypass.render.envoy.upstream import MOST_CONNECTIONS, MOST_WEB_SOCKETS, WEB_SOCKETS
 from daypass.rules.reasons import REASON_HEADER, Reason
-from support.authority import Authority
 from support.deadline import eventually
 from support.doors import EKF, access_log
 from support.endless import SWITCHED, UPGRADE
@@ -443,20 +441,3 @@ def test_those_that_stay_open_leave_room_for_requests(tmp_path: Path) -> None:
         silent[0].close()
         service.answer = SWITCHED
         eventually("there is room again", lambda: opened(gate, bearer(), *UPGRADE).code == 101)
-
-
-@pytest.mark.parametrize("offered", [["h2", "http/1.1"], ["http/1.1"]])
-def test_behind_tls_it_is_http1_whatever_the_service_offers(
-    tmp_path: Path, offered: list[str]
-) -> None:
-    authority = Authority()
-    authority_file = tmp_path / "authority"
-    write_private(str(authority_file), authority.pem.encode())
-    context = authority.context("127.0.0.1")
-    context.set_alpn_protocols(offered)
-    with Service(context) as service:
-        address = Address(host="127.0.0.1", port=service.port)
-        protected = Protected(address=address, authority_file=str(authority_file))
-        (tmp_path / "gate").mkdir()
-        with running_gate(tmp_path / "gate", SIGNER.jwks, protected=protected) as gate:
-            assert opened(gate, bearer(), *UPGRADE, after=b"x").body == b"x"

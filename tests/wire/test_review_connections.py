@@ -160,23 +160,6 @@ def test_a_closed_connection_is_replaced() -> None:
     assert all(isinstance(each, TokenReview) for each in asked(saying(answered(GOOD)), times=4))
 
 
-def test_a_connection_that_takes_no_more_requests_is_closed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(api_server, "ANSWER_SECONDS", 60.0)
-    connections: list[asyncio.Event] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(asyncio.Event())
-        if len(connections) > 1:
-            await connections[0].wait()
-        await saying(answered(GOOD, more="connection: close\r\n"))(reader, writer)
-        assert await reader.read() == b""
-        connections[0].set()
-
-    assert all(isinstance(each, TokenReview) for each in asked(serve, times=2))
-
-
 def test_refused_credentials_are_read_again_once() -> None:
     found = asked(saying(answered(b"{}", "401 Unauthorized"), answered(GOOD)))
     assert found == [TokenReview(authenticated=True, user="u", audiences=("a",))]

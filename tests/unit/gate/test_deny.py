@@ -10,12 +10,11 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.kubernetes.objects import Object
 from daypass.gate.deny import TooManyDenialsError, change_denial
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ConflictError, NotFoundError
+from daypass.kube.errors import ConflictError
 from daypass.kube.resources import CONFIG_MAPS, Resource
 from daypass.render.names import GATE_DENIED
 from daypass.rules.published import LIMIT_DENIALS, Denial, DeniedKind
 from support.embedded import EmbeddedCluster
-from support.lifecycle import dry_run
 from support.messages import raises
 
 HOUR, DAY = 3600, 86_400
@@ -101,13 +100,6 @@ def test_what_is_not_denied_is_not_removed(embedded: EmbeddedCluster) -> None:
     deny(embedded, "a", undo=True)
     with raises(DaypassError, match="jti a"):
         deny(embedded, "a", undo=True)
-
-
-def test_a_dry_run_creates_neither_namespace_nor_denial(embedded: EmbeddedCluster) -> None:
-    with dry_run(embedded.cluster) as cluster:
-        change_denial(cluster, "daypass", denial(embedded, "a"), undo=False)
-    with raises(NotFoundError):
-        embedded.cluster.request("GET", "/api/v1/namespaces/daypass", what="look")
 
 
 class Overtaken(Cluster):

@@ -268,19 +268,6 @@ def test_a_gate_without_a_current_part_gives_503(run: Run, embedded: EmbeddedClu
     check(out.splitlines()[-1], reason="unknown")
 
 
-def test_what_may_not_be_read_or_is_not_published_is_not_checked(
-    run: Run, embedded: EmbeddedCluster
-) -> None:
-    value = bound_to(make(embedded.cluster))
-    code, out, err = run(value, *EXPLAIN, "--keys", "KEYS", "--kubeconfig", "admin")
-    assert (code, UNKNOWN_CREDENTIAL in out, err) == (0, True, "")  # a gate on one machine
-    embedded.forbidden.add("configmaps")
-    options = ("--keys", "KEYS", "--kubeconfig", "admin")
-    code, out, err = run(value, *EXPLAIN, *options, config=IN_A_CLUSTER)
-    assert (code, UNKNOWN_CREDENTIAL in out) == (0, True)
-    assert 'resources: ["configmaps"]' in err
-
-
 INFERENCE = "inferenceservices.serving.kserve.io"
 MODELS = f"""
 version: 1
@@ -300,17 +287,6 @@ gates:
     - {{host: api.example.com, path: '/serving/{{namespace}}/{{name}}/', resource: {INFERENCE}}}
 """
 A_MODEL = ("explain", "--token-file", "TOKEN", "--keys", "KEYS", "--output", "json", "--host")
-
-
-@pytest.mark.parametrize(
-    ("host", "gate"), [("ekf.example.com", "ekf"), ("iris-alice.example.com:443", "models")]
-)
-def test_of_several_gates_the_one_with_the_host_is_explained(
-    run: Run, host: str, gate: str
-) -> None:
-    assert json.loads(run(token(), *A_MODEL, host, config=MODELS)[1])["gate"] == gate
-    out = run(token(), "explain", "--token-file", "TOKEN", "--host", host, config=MODELS)[1]
-    assert out.splitlines()[0] == f"gate {gate}"
 
 
 def test_a_gate_is_named_where_no_or_another_one_has_the_host(run: Run) -> None:

@@ -237,38 +237,6 @@ def test_a_credential_relies_on_the_lists_of_its_secret_and_of_its_account(
     assert now.namespaces["team"].listed_at < before + 30
 
 
-def test_an_account_relies_on_the_list_of_accounts_alone(cluster: Cluster) -> None:
-    made = Observed(cluster, accounts_too=True)
-    with made.started():
-        before = made.eventually("it is complete", lambda now: now.is_complete)
-        made.clock.move(30)
-        cluster.api.forbidden.add("team/secrets")
-        cluster.api.end_watches()
-        made.eventually(
-            "accounts are listed",
-            lambda now: now.accounts["team"].listed_at > before.accounts["team"].listed_at,
-        )
-        assert made.now().namespaces == before.namespaces
-
-
-def test_a_namespace_that_can_no_longer_be_listed_keeps_its_last_listing(
-    observed: Observed,
-) -> None:
-    cluster = observed.cluster
-    cluster.namespace("other")
-    before = observed.eventually_has(team={10}, other=set())
-    cluster.api.forbidden.add("team")
-    cluster.api.end_watches()
-    observed.clock.move(30)
-    now = observed.eventually("it is reported", lambda now: "team" in now.unwatched)
-    assert now.namespaces["team"] == before.namespaces["team"]
-    cluster.api.end_watches()
-    observed.eventually(
-        "the other is listed",
-        lambda now: now.namespaces["other"].listed_at > before.namespaces["team"].listed_at,
-    )
-
-
 @pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
 def test_nothing_is_known_without_each_list_that_concerns_all(cluster: Cluster, kind: str) -> None:
     cluster.api.forbidden.add(kind)

@@ -150,14 +150,6 @@ def test_a_denial_and_its_removal_are_waited_for_at_its_gate(
     assert waited.has_failed(f"all {len(NAMES)} shards")
 
 
-def test_a_denial_for_a_gate_on_one_machine_is_not_waited_for(embedded: EmbeddedCluster) -> None:
-    StandInGate(embedded=embedded, home="other", delay_seconds=60)
-    denial = Denial(kind=DeniedKind.TOKEN, name="a", until_unix=embedded.clock.unix() + 60)
-    waited = Waited(embedded, home="daypass")
-    waited.gates.wait_denied(denial, undo=False)
-    assert (waited.took_seconds, waited.gates.at_gates) == (0, "")
-
-
 def test_the_room_of_a_namespace_is_that_of_the_smallest_gate(embedded: EmbeddedCluster) -> None:
     assert find_room(embedded.cluster) is None
     StandInGate(embedded=embedded, home="one", room=3)

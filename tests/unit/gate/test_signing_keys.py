@@ -31,7 +31,6 @@ from daypass.gate.signing_keys import (
 )
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
-from daypass.kube.errors import BrokenResponseError
 from daypass.rules.decision import RefusedError
 from support.authority import ANY_AUTHORITY
 from support.messages import raises
@@ -64,14 +63,6 @@ def test_the_issuer_is_that_of_the_config_or_else_the_one_that_the_api_server_na
     named = cluster({"issuer": "https://kubernetes.default.svc"})
     assert find_issuer(named) == issuer_for(config(), named) == "https://kubernetes.default.svc"
     assert issuer_for(config("issuer: 'https://own'"), named) == "https://own"
-
-
-@pytest.mark.parametrize("document", [{}, {"issuer": None}, {"issuer": 1}, {"issuer": ""}])
-def test_an_api_server_may_name_no_issuer(document: dict[str, Any]) -> None:
-    nameless = cluster(document)
-    assert find_issuer(nameless) is None
-    with pytest.raises(BrokenResponseError):
-        issuer_for(config(), nameless)
 
 
 @pytest.mark.parametrize("code", [403, 404])

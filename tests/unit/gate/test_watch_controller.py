@@ -292,20 +292,6 @@ def test_a_term_that_another_has_written_stops_nobody(env: WatchEnv, term: int) 
     assert successor.state is State.PUBLISHING
 
 
-@pytest.mark.parametrize("where", [CONFIG_MAPS, FILTERS])
-def test_a_change_that_meets_one_of_another_replaces_it(env: WatchEnv, where: str) -> None:
-    replica = env.leader()
-    env.api.touch(SHARD_PATHS[where], annotations={"note": "x"})
-    uid = env.create()
-    replica.work()
-    assert (uid in env.uids()) is (where == FILTERS)  # otherwise, it takes over again
-    env.clock.advance(1)
-    replica.work()
-    assert uid in env.uids() & env.passing_at("default")
-    assert len(env.terms()) == 1
-    assert "note" not in env.api.objects[SHARD_PATHS[where]]["metadata"]["annotations"]
-
-
 def test_a_part_that_the_api_server_refuses_holds_up_no_other(env: WatchEnv) -> None:
     one, other, stays = (env.create() for _ in range(3))
     replica = env.leader()

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from daypass._core.kubernetes.labels import TERM
 from daypass.gate.signing_keys import SigningKeys
 from daypass.gate.watch.cluster_publisher import BACKOFF
 from daypass.gate.watch.controller import State, WatchEvent
@@ -43,18 +42,6 @@ def wait(env: WatchEnv, replica: Replica, seconds: float, step: float = 1.0) -> 
 
 def at_both(env: WatchEnv) -> list[set[str]]:
     return [env.passing_at(gate) for gate in BOTH]
-
-
-def test_where_no_gateway_reads_it_config_maps_alone_are_published() -> None:
-    env = WatchEnv("none")
-    uid = env.create()
-    replica = env.leader()
-    assert env.uids() == {uid}
-    assert not [path for path in env.api.objects if "envoyfilters" in path]
-    assert (replica.publisher.keys, replica.publisher.gateways) == (None, [])
-    env.delete(uid)
-    replica.work()
-    assert env.uids() == set()
 
 
 def test_a_gateway_that_is_lost_closes_in_its_time_and_delays_no_removal_elsewhere(
@@ -150,20 +137,6 @@ def test_an_object_that_is_refused_holds_up_neither_its_gateway_nor_the_other(
     assert [len(each.lacking) for each in replica.publisher.gateways] == [0, 1]
     wait(env, replica, CLOSE_AFTER, step=10)
     assert at_both(env) == [set()] * 2
-
-
-@pytest.mark.parametrize("term", [7, 2**30 - 1])
-def test_a_term_that_someone_writes_at_one_gateway_delays_the_other_by_nothing(
-    env: WatchEnv, term: int
-) -> None:
-    one, other = env.create(), env.create()
-    replica = env.leader()
-    for uid, name in ((one, shard_name(1)), (other, shard_name(2))):
-        env.api.touch(f"{OTHER_FILTERS}{name}.{OTHER}", annotations={TERM: str(term)})
-        env.delete(uid)
-        replica.work()
-        assert uid not in env.passing(env.clock.unix())
-    assert env.terms() == {1}
 
 
 def test_a_paused_leader_that_wakes_writes_nothing_at_any_gateway(env: WatchEnv) -> None:

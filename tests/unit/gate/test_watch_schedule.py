@@ -14,10 +14,7 @@ from daypass.gate.watch.schedule import (
     steps_between,
 )
 from daypass.rules.published import (
-    LIMIT_DENIALS,
-    Denial,
     Denials,
-    DeniedKind,
     Presence,
     Published,
     Shard,
@@ -109,14 +106,6 @@ def test_a_planner_follows_what_comes_and_goes() -> None:
     uids(a=a, b=listed())
 
 
-def test_a_credential_that_moves_between_namespaces_at_once_stays() -> None:
-    """As if one was deleted and created again, with the same UID: after a restore of etcd."""
-    planner = ShardsPlanner(4, CLOSE_AFTER)
-    for name in ("a", "b", "a"):
-        shards = wanted(seen(NOW, **{name: listed(FIRST)}), planner).shards
-        assert [shard.uids for shard in shards] == [{FIRST}, set(), set(), set()]
-
-
 def published(*shards: Shard, denials: Denials | None = None) -> Published:
     valid = denied() if denials is None else denials
     return Published(shards=shards, denials=valid)
@@ -188,15 +177,3 @@ def test_a_new_denial_is_as_urgent_as_a_removal_and_one_that_is_over_an_addition
     new = steps(published(here, denials=denied("a")), published(here, denials=denied("a", "b")))
     over = steps(published(here, denials=denied("a", "b")), published(here, denials=denied("a")))
     assert (new, over) == ([(Urgency.REMOVAL, None)], [(Urgency.ADDITION, None)])
-
-
-def test_too_many_denials_close_the_gate_at_once() -> None:
-    many = tuple(
-        Denial(kind=DeniedKind.TOKEN, name=f"t{number}", until_unix=UNIX + 60)
-        for number in range(LIMIT_DENIALS + 1)
-    )
-    observation = replace(seen(NOW), denials=many)
-    found = wanted(observation).denials
-    assert found.is_closed(UNIX)
-    after = published(shard(600), denials=found)
-    assert steps(published(shard(600), denials=denied("t1")), after) == [(Urgency.REMOVAL, None)]
