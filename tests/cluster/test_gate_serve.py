@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def envoy_gateway(home: str) -> AnyEngine:
     return the_engine(Config.model_validate(config))
 
 
-def part_with(identity: Identity) -> str:
+def shard_with(identity: Identity) -> str:
     """The name of the part with its credential."""
     return shard_name(shard_of(identity.secret_uid, CLUSTER_SHARDS))
 
@@ -161,7 +162,7 @@ def test_it_answers_envoy_over_tls(
         assert reason_in(refused) is Reason.NO_TOKEN
         assert gate.send([line, line]).code == 401
         assert gate.send([f"{line} x"]).code == 401
-        publishing.change(part_with(identity), identity, seconds=-1)
+        publishing.change(shard_with(identity), identity, seconds=-1)
         closed = eventually(
             "it is closed", lambda: answer if (answer := gate.send([line])).code != 200 else None
         )
@@ -192,9 +193,9 @@ def test_a_change_of_what_is_published_is_in_force_at_once(
         eventually(f"it is {reason}", lambda: serve.reason(line) is reason)
 
     becomes(Reason.ALLOWED)
-    publishing.change(part_with(identity))
+    publishing.change(shard_with(identity))
     becomes(Reason.UNKNOWN_CREDENTIAL)
-    publishing.change(part_with(identity), identity)
+    publishing.change(shard_with(identity), identity)
     becomes(Reason.ALLOWED)
     publishing.deny(objects=[identity.service_account_uid])
     becomes(Reason.DENIED)
@@ -206,14 +207,29 @@ def test_a_change_of_what_is_published_is_in_force_at_once(
     assert "daypass_gate_closed_shards 0" in text
 
 
+def test_of_two_identities_each_passes_with_its_own_secret_alone(
+    serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing
+) -> None:
+    other = control_plane.make_identity(identity.namespace, "other")
+    while shard_with(other) == shard_with(identity):
+        other = control_plane.make_identity(identity.namespace, "other")
+    publishing.change(shard_with(other), other)
+    eventually(
+        "it knows both", lambda: serve.reason(bearer(control_plane, other)) is Reason.ALLOWED
+    )
+    for one, bound in product((identity, other), repeat=2):
+        found = serve.reason(bearer(control_plane, one.bound_to(bound)))
+        assert found is (Reason.ALLOWED if one is bound else Reason.UNKNOWN_CREDENTIAL)
+
+
 def test_a_part_that_is_out_of_date_or_deleted_refuses_its_tokens_and_no_others(
     serve: Serving, control_plane: ControlPlane, identity: Identity, publishing: Publishing
 ) -> None:
-    line, name = bearer(control_plane, identity), part_with(identity)
+    line, name = bearer(control_plane, identity), shard_with(identity)
     other = control_plane.make_identity()
-    while part_with(other) == name:
+    while shard_with(other) == name:
         other = control_plane.make_identity()
-    publishing.change(part_with(other), other)
+    publishing.change(shard_with(other), other)
     bystander = bearer(control_plane, other)
 
     def become(reason: Reason, bystanders: Reason) -> None:
