@@ -65,11 +65,8 @@ def _run_steps(stack: "LocalStack", stop: threading.Event, started: float) -> bo
     _print(paint("bold", "daypass: an API server, a door and a gate, on this machine"))
     _print(f"  door  {stack.door}\n  gate  {stack.gate}")
 
-    def note(text: str) -> None:
-        _print(paint("dim", f"    ... {text}"))
-
     wrong = 0
-    for number, step in enumerate(run_demo(stack, stop.wait, note), start=1):
+    for number, step in enumerate(run_demo(stack), start=1):
         if stop.is_set():
             return None
         _show(number, step)
