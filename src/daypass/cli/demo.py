@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.once:
             _invite(stack)
             while not stop.wait(0.5):
-                stack.supervisor.check(stop)
+                stack.supervisor.check()
             _print()  # below the ^C that a terminal shows
     log("everything is removed; to use daypass in this terminal:", f"export {path_with_daypass()}")
     return 0 if good else 1

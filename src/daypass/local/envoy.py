@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -31,7 +30,6 @@ from daypass.config import Address
 from daypass.local.settings import EnvoyInstanceSettings
 from daypass.render.envoy.bootstrap import (
     KEYS_FILE,
-    METRICS,
     PUBLISHED_FOLDER,
     envoy_files,
     keys_file,
@@ -287,7 +285,6 @@ class EnvoyInstance:
         self._publishing = threading.Lock()
         self._publications = 0
         self._versions: dict[str, str] = {}
-        self.ports: dict[str, int] = {}
         (folder / PUBLISHED_FOLDER).mkdir(mode=0o700, exist_ok=True)
         for address in settings.listens.values():
             verify_free(address)
@@ -297,16 +294,12 @@ class EnvoyInstance:
     def _start(self) -> None:
         self.process = Envoy.start(self.folder, "envoy.json", concurrency=self._workers)
         try:
-            self.ports = {name: self.process.port(name) for name in self.settings.listens}
+            self.ports: dict[str, int] = {
+                name: self.process.port(name) for name in self.settings.listens
+            }
         except BaseException:
             self.process.stop()
             raise
-
-    def restart(self) -> None:
-        """Start Envoy again, with the same settings and ports."""
-        self.process.stop()
-        self._write()
-        self._start()
 
     def set_keys(self, keys: str) -> bool:
         """Replace the gate's key set, for open connections too; return whether it changed."""
@@ -336,21 +329,12 @@ class EnvoyInstance:
         self.process.stop()
 
     def _write(self) -> None:
-        door, gate, metrics = self.settings.door, self.settings.gate, self.settings.door.metrics
+        door, gate = self.settings.door, self.settings.gate
         if gate is not None:
             self._write_keys(gate, self._keys)
             with self._publishing:
                 self._write_published(self.published)
-        files = envoy_files(
-            replace(
-                door,
-                listen=self._placed("door", door.listen),
-                metrics=None if metrics is None else self._placed(METRICS, metrics),
-            ),
-            str(self.folder),
-            admin_socket=ADMIN_SOCKET,
-            gate=None if gate is None else replace(gate, listen=self._placed("gate", gate.listen)),
-        )
+        files = envoy_files(door, str(self.folder), admin_socket=ADMIN_SOCKET, gate=gate)
         for name, content in files.items():
             write_private(str(self.folder / name), to_json(content).encode())
 
@@ -362,7 +346,7 @@ class EnvoyInstance:
         for name, content in published_files(published, known).items():
             if known is not None:
                 # Envoy would read every version of a file, one after another: if it is busy, each
-                # would make it later. When it starts again, it reads everything.
+                # would make it later.
                 with suppress(OSError, DaypassError):
                     self._unread({name: self._versions[name]}, _READ_WITHIN_SECONDS)
             self._publications += 1
@@ -371,9 +355,6 @@ class EnvoyInstance:
             text = json.dumps(content, separators=(",", ":"))  # ten times as fast as with indents
             # Each start writes it again, so it need not be synced, which takes the longest.
             write_private(str(self.folder / name), text.encode(), durable=False)
-
-    def _placed(self, name: str, listen: Address) -> Address:
-        return replace(listen, port=self.ports.get(name, listen.port))
 
     def _unread(self, versions: dict[str, str], within_seconds: float = 0.0) -> list[str]:
         """Wait until Envoy uses these versions of files; return those that it does not, by then."""

@@ -1,4 +1,4 @@
-"""Keeps door and gate running: restarts Envoy, and follows the signing keys."""
+"""Runs door and gate together, and follows signing keys and credentials while they run."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from daypass._core.clock import Clock
-from daypass._core.errors import DaypassError, UsageError
+from daypass._core.errors import UsageError
 from daypass._core.threads import Poller
 from daypass.config import Config
 from daypass.deploy.certificate_authority import Authority
@@ -15,7 +15,7 @@ from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.cluster import Cluster
 from daypass.local.api_backend import RIGHTS, ApiBackend
 from daypass.local.echo import Echo
-from daypass.local.envoy import EnvoyInstance
+from daypass.local.envoy import EnvoyFailedError, EnvoyInstance
 from daypass.local.gate_services import (
     CredentialWatch,
     LocalAuthorizer,
@@ -27,8 +27,6 @@ from daypass.rules.published import LOCAL_SHARDS
 
 CHECK_EVERY_SECONDS = 0.5
 KEYS_EVERY_SECONDS = 2.0
-RESTART_SECONDS = 1.0
-"""From the end of an Envoy to the next one."""
 
 
 class Supervisor:
@@ -119,15 +117,18 @@ class Supervisor:
             self._watch.wait_for(uid)
 
     def run(self, stop: threading.Event) -> None:
-        """Run until `stop` is set; everything is then still up."""
+        """Run until `stop` is set; everything is then still up. Raises EnvoyFailedError."""
         while not stop.wait(CHECK_EVERY_SECONDS):
-            self.check(stop)
+            self.check()
 
-    def check(self, stop: threading.Event) -> None:
-        """Check once whether all of it runs, and whether keys and certificates are the latest."""
-        if not self.envoy.process.running():
-            self._revive(stop)
-        self.envoy.process.trim_log()
+    def check(self) -> None:
+        """Follow keys and certificates, and report problems. Raises EnvoyFailedError if Envoy has
+        ended.
+        """
+        process = self.envoy.process
+        if not process.running():
+            raise EnvoyFailedError(f"Envoy {process.end_cause()}", process.log_end())
+        process.trim_log()
         self._follow()
 
     def stop(self) -> None:
@@ -153,17 +154,3 @@ class Supervisor:
         except OSError as error:
             problem = f"the certificates could not be renewed: {error}"
         report(problem, "the certificates are renewed")
-
-    def _revive(self, stop: threading.Event) -> None:
-        self._log(
-            f"Envoy {self.envoy.process.end_cause()}; a new one starts in {RESTART_SECONDS:g} s\n"
-            f"{self.envoy.process.log_end()}"
-        )
-        if stop.wait(RESTART_SECONDS):
-            return
-        try:
-            self.envoy.restart()
-        except (OSError, DaypassError) as error:
-            self._log(str(error))
-        else:
-            self._log("Envoy is up again")

@@ -36,9 +36,9 @@ def stack(*, upstream: str = "", clock: Clock | None = None) -> "Iterator[LocalS
     """Run door, gate and API server on free ports of loopback during the `with` block.
 
     `upstream`: what the gate guards, such as `http://127.0.0.1:8080`; by default a service that
-    answers with what it received. `clock`: the API server's. An Envoy that dies is started again.
-    Use it on a thread that stays: Linux kills Envoy with the thread that has started it. Raises
-    MissingExtraError, EnvoyNotFoundError, EnvoyFailedError.
+    answers with what it received. `clock`: the API server's. Use it on a thread that stays: Linux
+    kills Envoy with the thread that has started it. Raises MissingExtraError, EnvoyNotFoundError,
+    EnvoyFailedError.
     """
     import threading
 
