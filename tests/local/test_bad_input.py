@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -51,118 +50,73 @@ NOWHERE = {
 }
 BROKEN = f"apiVersion: v1\nusers: [{{token: {PASSWORD}\n  clusters:\n"
 MAIN = "import sys\nfrom daypass.cli import main\nsys.exit(main())"
-AS_MODULE = "import runpy\nrunpy.run_module('daypass', run_name='__main__')"
 WITHOUT_EXTRAS = """
 import sys
 for name in ("cryptography", "envoy", "grpc", "httpx2", "pydantic", "yaml"):
     sys.modules[name] = None
 """
 WITHOUT_ENVOY = "import sys\nsys.modules['envoy'] = None\n"
-WITHOUT_HOME = """
-import pwd
-def unknown(uid): raise KeyError
-pwd.getpwuid = unknown
-"""
-"""A user without an entry in /etc/passwd, as in a container with a random user."""
 
 Row = tuple[int, str]
 """The exit code, and what the message names."""
 
 TYPOS: dict[str, Row] = {
     "daypass tokn": (2, "`daypass token`"),
-    "daypass zzz": (2, "`daypass --help`"),
-    "daypass rotate bot": (2, "`daypass identity rotate`"),
     "daypass identity lst": (2, "`daypass identity list`"),
-    "daypass help identity lst": (2, "`daypass identity list`"),
     "daypass token --audence x": (2, "`--audience`"),
-    "daypass token -o jsn": (2, "`-o json`"),
-    "daypass identity list -o wid": (2, "`-o wide`"),
     "daypass token --lifetime abc": (2, "--lifetime: 'abc'"),
     "daypass init --host a.example.com --front nginx --tls outside": (
         2,
         "did you mean ingress-nginx?",
     ),
     "daypass verify efk": (2, "did you mean ekf?"),
-    "daypass identity create bot --domain efk": (2, "did you mean ekf?"),
-    "daypass identity create Bot": (2, "'Bot'"),
     "daypass identity show bto": (1, "did you mean bot?"),
-    "daypass identity rotate bto": (1, "daypass identity list -A"),
-    "daypass identity list -n tema": (1, "daypass identity list -A"),
     "sed -i s/domains/domain/ daypass.yaml; daypass render": (2, "did you mean domains?"),
     "sed -i s/door/dor/ bot.json; daypass token --credentials bot.json": (2, "did you mean door?"),
 }
-READERS = {
-    "daypass token --credentials {}": 2,
-    "daypass run --credentials {} -- true": 2,
-    "daypass render --config {}": 2,
-    "daypass identity list --kubeconfig {}": 2,
-    "KUBECONFIG={} daypass identity list": 2,
-    "daypass gate explain --host ekf.example.com --token-file {}": 2,
-    "daypass gate explain --host ekf.example.com --token-file token --keys {}": 2,
-    "daypass verify https://127.0.0.1:9/k --certificate-authority {}": 2,
+UNUSABLE: dict[str, Row] = {
+    "daypass token --credentials absent": (2, "absent"),
+    "daypass token --credentials folder": (2, "folder"),
+    "daypass token --credentials huge": (2, "huge"),
+    "daypass run --credentials empty -- true": (2, "empty"),
+    "daypass render --config binary": (2, "binary"),
+    "daypass render --config folder": (2, "folder"),
+    "daypass identity list --kubeconfig absent": (2, "absent"),
+    "KUBECONFIG=binary daypass identity list": (2, "binary"),
+    "daypass gate explain --host ekf.example.com --token-file binary": (2, "binary"),
+    "daypass gate explain --host ekf.example.com --token-file token --keys empty": (2, "empty"),
+    "daypass verify https://127.0.0.1:9/k --certificate-authority binary": (2, "binary"),
 }
-FILES = ("absent", "folder", "empty", "binary", "huge")
 MIXED_UP: dict[str, Row] = {
     "daypass identity list --kubeconfig bot.json": (2, "credentials file"),
-    "KUBECONFIG=bot.json daypass identity list": (2, "credentials file"),
-    "daypass identity list --kubeconfig broken": (2, "not valid YAML"),
     "daypass token --credentials broken": (2, "daypass identity create"),
-    "daypass render --config bot.json": (2, "bot.json"),
     "daypass agent --config bot.json": (2, "bot.json"),
     "chmod 644 bot.json; daypass token --credentials bot.json": (2, "chmod 600 bot.json"),
     "chmod 666 agent.toml; daypass agent --config agent.toml": (2, "agent.toml"),
     "mkdir -m 777 state; daypass up --config one.yaml --state state": (2, "chmod 700 state"),
     "daypass up --config one.yaml --state bot.json": (2, "--state: bot.json is not a folder"),
     "daypass up --config one.yaml --kubeconfig absent": (2, "apiServer: external"),
-    "daypass up --config one.yaml --kubeconfig one.yaml": (2, "apiServer: external"),
-    "unset KUBECONFIG; daypass identity list": (2, "--kubeconfig FILE"),
     "KUBECONFIG=nowhere daypass identity list": (1, "https://127.0.0.1:9"),
     "daypass token --credentials bot.json": (1, "127.0.0.1:9"),
     "sed -i s,https:.*:9,http${API#https}, bot.json; daypass token --credentials bot.json": (
         1,
         "does the port speak TLS?",
     ),
-    "daypass trace": (2, "daypass trace WHAT FILE"),
-    "daypass trace team/bot": (2, "daypass trace team/bot FILE"),
     "daypass trace team/bot absent": (1, "absent cannot be read"),
-    "daypass trace team/bot folder": (1, "folder cannot be read"),
     "daypass trace team/bot - <&-": (1, "stdin cannot be read"),
-    "daypass trace team/bot binary": (1, "team/bot"),
     "daypass render --directory daypass.yaml": (1, "daypass.yaml"),
 }
 STREAMS: dict[str, Row] = {
     "daypass --help >/dev/full": (1, "No space left on device"),
-    "daypass --version >&-": (1, "stdout is closed"),
     "daypass render >&-": (1, "stdout is closed"),
-    "daypass gate explain --host ekf.example.com --token-file - </dev/null": (2, "stdin"),
     "daypass gate explain --host ekf.example.com --token-file - <&-": (2, "stdin"),
 }
 PLACES: dict[str, Row] = {
     "cd gone; rmdir ../gone; daypass token --credentials bot.json": (1, "current folder"),
-    "cd gone; rmdir ../gone; daypass render": (2, "daypass.yaml"),
-    "cd gone; rmdir ../gone; daypass agent --config agent.toml": (2, "agent.toml"),
-    "cd gone; rmdir ../gone; KUBECONFIG=x daypass identity list": (1, "current folder"),
-    "daypass $'t\\xff'": (2, "no command"),
     "daypass token --audience $'a\\xff' --credentials bot.json": (2, "audience"),
-    "daypass token --credentials $'t\\xff'": (2, "cannot be read"),
-    "daypass identity show $'t\\xff'": (2, "ServiceAccount"),
-    "daypass render --config $'t\\xff'": (2, "no such file"),
-    "LC_ALL=C daypass render --config müller.yaml": (2, "no such file"),
     "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 daypass render --config müller.yaml": (2, "ller"),
     "DAYPASS_ENVOY=/absent daypass up --config one.yaml --state state": (1, "/absent"),
 }
-EXTRAS = (
-    "apply", "diff", "init --host a.example.com --front istio", "remove", "render", "verify https://a.example.com/kubernetes",
-    "demo", "up", "config schema", "config validate",
-    "identity authorize bot --in a --role view", "identity create bot", "identity delete bot",
-    "identity federate bot --issuer https://i.example.com --subject s --source github --merge f"
-    " --credentials-out f",
-    "identity list", "identity delete --expired --yes", "identity revoke bot",
-    "identity rotate bot",
-    "identity show bot", "identity unauthorize bot --in a",
-    "gate deny --uid u", "gate explain --host a --token-file t", "gate serve", "gate watch",
-    "gate watch --once",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +208,7 @@ def ids(lines: Mapping[str, Row]) -> list[str]:
     return [re.sub(r"[^\x20-\x7e]|\\", "?", line) for line in lines]
 
 
-ROWS = {**TYPOS, **MIXED_UP, **STREAMS, **PLACES}
+ROWS = {**TYPOS, **UNUSABLE, **MIXED_UP, **STREAMS, **PLACES}
 
 
 @pytest.mark.parametrize(("line", "row"), ROWS.items(), ids=ids(ROWS))
@@ -270,22 +224,11 @@ def test_a_mistake_ends_with_one_message_and_the_next_step(
     assert_message(run(line, here, **variables), *row)
 
 
-@pytest.mark.parametrize(
-    ("reader", "file"),
-    # Kubeconfigs and authorities are the operator's own, of any size.
-    [each for each in product(READERS, FILES) if each[1] != "huge"
-     or not re.search(r"(?i)kubeconfig|certificate-authority", each[0])],
-)  # fmt: skip
-def test_a_file_that_cannot_be_used_is_named(reader: str, file: str, here: Path) -> None:
-    assert_message(run(reader.format(file), here), READERS[reader], file)
-
-
-@pytest.mark.parametrize("line", EXTRAS, ids=lambda line: " ".join(line.split()[:3]))
+@pytest.mark.parametrize("line", ["render", "identity list", "demo", "gate serve"])
 def test_a_command_names_the_extra_that_it_needs(line: str, here: Path) -> None:
     (here / "daypass.yaml").write_text("version: 1\n")
     done = run(f"daypass {line}", here, WITHOUT_EXTRAS)
     assert_message(done, 2, "to install them: ", "missing-extra")
-    assert re.search(r"pip install .*-e '/.*\[\w+\]'$", done.stderr)
 
 
 def test_a_machine_without_envoy_is_told_how_to_get_one(here: Path) -> None:
@@ -293,47 +236,14 @@ def test_a_machine_without_envoy_is_told_how_to_get_one(here: Path) -> None:
     assert_message(done, 1, "DAYPASS_ENVOY")
 
 
-@pytest.mark.parametrize(
-    ("line", "code", "named"),
-    [
-        ("daypass up --config one.yaml", 2, "XDG_STATE_HOME"),
-        ("daypass identity list", 2, "--kubeconfig FILE"),
-        ("daypass token --credentials bot.json", 1, "127.0.0.1:9"),
-    ],
-)
-def test_an_unknown_home_folder_is_no_obstacle_or_is_named(
-    line: str, code: int, named: str, here: Path
-) -> None:
-    done = run(f"unset HOME; {line}", here, WITHOUT_HOME)
-    done.stderr = re.sub(r"(?s)^daypass: warning: .*?(?=^daypass: )", "", done.stderr, flags=re.M)
-    assert_message(done, code, named)
-    assert not (here / "~").exists()
-
-
-def test_a_python_that_is_too_old_is_named(here: Path) -> None:
-    old = "import sys\nsys.version_info = (3, 9, 18, 'final', 0)\n"
-    assert_message(run("daypass token", here, old, AS_MODULE), 1, "Python 3.9")
-
-
-@pytest.mark.parametrize("line", ["daypass --help", "daypass completion bash", "daypass version"])
-def test_a_closed_pipe_exits_with_1_and_prints_nothing(line: str, here: Path) -> None:
-    done = run(f"exec 9> >(:); wait $!; {line} >&9", here)
+def test_a_closed_pipe_exits_with_1_and_prints_nothing(here: Path) -> None:
+    done = run("exec 9> >(:); wait $!; daypass --help >&9", here)
     assert (done.returncode, done.stderr) == (1, "")
 
 
-@pytest.mark.parametrize("line", ["token", "nonsense", "run", "token -o json", "render"])
-def test_a_full_stderr_changes_no_exit_code(line: str, here: Path) -> None:
-    done = run(f"rm daypass.yaml; daypass {line} 2>/dev/full", here)
-    assert (done.returncode, done.stdout) == (2, "")
-
-
 @pytest.mark.parametrize(
-    "line",
-    [
-        "token --credentials silent.json", "run --credentials silent.json -- true",
-        "identity list --kubeconfig silent", "verify https://127.0.0.1:{}/k",
-    ],
-)  # fmt: skip
+    "line", ["token --credentials silent.json", "identity list --kubeconfig silent"]
+)
 def test_an_interrupt_ends_a_command_with_130_and_no_message(line: str, here: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -343,7 +253,7 @@ def test_an_interrupt_ends_a_command_with_130_and_no_message(line: str, here: Pa
                 (here / old).read_text().replace("127.0.0.1:9", f"127.0.0.1:{port}")
             )
             (here / name).chmod(0o600)
-        words = [sys.executable, "-m", "daypass", *line.format(port).split()]
+        words = [sys.executable, "-m", "daypass", *line.split()]
         with subprocess.Popen(
             words, cwd=here, env=environment_of(here), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

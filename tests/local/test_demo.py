@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -30,25 +29,20 @@ DEAD = "http://127.0.0.1:9"
 
 
 class Demo:
-    """A running `daypass demo`, whose output goes to files. `seen`: children that it once had.
-
-    `started_by`: a command before it.
-    """
+    """A running `daypass demo`, whose output goes to files. `seen`: children that it once had."""
 
     def __init__(
         self,
         folder: Path,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
-        started_by: Sequence[str] = (),
     ) -> None:
         self.runtime = runtime_folder(folder)
         self.seen: list[int] = []
-        self.processor_seconds = 0.0
         self._output, self._errors = folder / "stdout", folder / "stderr"
         with self._output.open("w") as stdout, self._errors.open("w") as stderr:
             self.process = subprocess.Popen(
-                [*started_by, sys.executable, "-m", "daypass", "demo", *arguments],
+                [sys.executable, "-m", "daypass", "demo", *arguments],
                 cwd=folder,
                 env={**os.environ, "TMPDIR": str(self.runtime), **(environment or {})},
                 stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
@@ -95,12 +89,6 @@ class Demo:
         return sorted(str(path.relative_to(self.runtime)) for path in self.runtime.rglob("*"))
 
 
-def processor_seconds() -> float:
-    """What the programs have used that this process has started and waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def is_alive(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
@@ -127,12 +115,10 @@ def assert_success(demo: Demo) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """A demo that has ended."""
-    before = processor_seconds()
     with Demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
         demo.wait_for(SECOND_STEP)
         demo.seen = demo.children()
         assert_success(demo)
-    demo.processor_seconds = processor_seconds() - before
     return demo
 
 
@@ -144,11 +130,6 @@ def test_every_step_succeeds_and_no_whole_token_or_colour_is_shown(finished: Dem
     assert "\x1b" not in finished.stdout
 
 
-def test_a_demo_takes_a_few_seconds_of_a_processor(finished: Demo) -> None:
-    """How long a person waits for it depends on what else the machine does."""
-    assert 0 < finished.processor_seconds < 10
-
-
 def test_after_the_demo_no_process_port_or_file_is_left(finished: Demo) -> None:
     assert finished.seen
     assert not [pid for pid in finished.seen if is_alive(pid)]
@@ -157,24 +138,12 @@ def test_after_the_demo_no_process_port_or_file_is_left(finished: Demo) -> None:
     assert finished.remaining_files() == []
 
 
-MOMENTS = {
-    "before any output": "",
-    "with the door just up": "door  https://",
-    "in the middle": " 6. ",
-    "while it waits for the API server to forget": "    ... ",
-}
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_signal_during_the_demo_ends_it_at_once_and_leaves_nothing(
-    tmp_path: Path, moment: str, number: signal.Signals
+    tmp_path: Path, number: signal.Signals
 ) -> None:
     with Demo(tmp_path, "--once") as demo:
-        if MOMENTS[moment]:
-            demo.wait_for(MOMENTS[moment])
-        else:
-            eventually("it has begun", lambda: any(demo.runtime.iterdir()))
+        demo.wait_for("door  https://")
         children = demo.children()
         assert demo.end(number, seconds=60) == 1
     assert "Traceback" not in demo.stderr
@@ -183,14 +152,7 @@ def test_a_signal_during_the_demo_ends_it_at_once_and_leaves_nothing(
     assert not [pid for pid in children if is_alive(pid)]
 
 
-def test_a_signal_before_anything_is_up_leaves_nothing(tmp_path: Path) -> None:
-    with Demo(tmp_path) as demo:
-        assert demo.end(signal.SIGTERM, seconds=60) != 0
-    assert demo.remaining_files() == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_demo_stays_up_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+def test_the_demo_stays_up_until_a_signal(tmp_path: Path) -> None:
     with Demo(tmp_path) as demo:
         demo.wait_for("Ctrl-C")
         assert JWT.search(demo.stdout) is None
@@ -198,20 +160,11 @@ def test_the_demo_stays_up_until_a_signal(tmp_path: Path, number: signal.Signals
         token = output_of(*DAYPASS, "token", "--credentials", credentials)
         assert JWT.fullmatch(token.strip())
         children = demo.children()
-        assert demo.end(number, seconds=60) == 0
+        assert demo.end(signal.SIGINT, seconds=60) == 0
     assert_next_step(demo)
     assert demo.remaining_files() == []
     assert children
     assert not [pid for pid in children if is_alive(pid)]
-
-
-def test_started_by_nohup_it_outlives_its_terminal(tmp_path: Path) -> None:
-    with Demo(tmp_path, "--once", started_by=["nohup"]) as demo:
-        demo.wait_for(SECOND_STEP)
-        demo.process.send_signal(signal.SIGHUP)
-        demo.wait_for(" 9. ")
-        assert demo.end(signal.SIGTERM, seconds=60) == 1
-    assert demo.remaining_files() == []
 
 
 def test_a_closed_pipe_leaves_nothing(tmp_path: Path) -> None:
@@ -231,34 +184,27 @@ def test_envoy_ends_with_a_killed_demo(tmp_path: Path) -> None:
     eventually("they have ended", lambda: not [pid for pid in children if is_alive(pid)])
 
 
-SURROUNDINGS = {
-    "a dead proxy": {
-        name: DEAD for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "ALL_PROXY")
+SURROUNDINGS = (
+    {name: DEAD for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "ALL_PROXY")},
+    {
+        "HOME": "/proc", "LC_ALL": "C", "PYTHONUTF8": "0",  # nobody can write there, not even root
+        "DAYPASS_CREDENTIALS": "/nonexistent",
     },
-    "no home": {"HOME": "/nonexistent", "XDG_CACHE_HOME": "", "XDG_STATE_HOME": ""},
-    "a read-only home": {"HOME": "/proc"},  # there, and nobody can write to it, not even root
-    "credentials elsewhere": {"DAYPASS_CREDENTIALS": "/nonexistent"},
-    "plain ASCII": {"LC_ALL": "C", "PYTHONUTF8": "0"},
-}
+)  # fmt: skip
 
 
 def test_neither_the_environment_nor_a_parallel_demo_changes_the_result(tmp_path: Path) -> None:
-    """Two at a time: Linux gives a user 128 inotify instances, and each Envoy takes up to 19."""
-    names = list(SURROUNDINGS)
-    for number, pair in enumerate((names[:2], names[2:4], names[3:])):
-        taken: list[int] = []
-        with ExitStack() as ended:
-            demos: list[Demo] = []
-            for name in pair:
-                folder = tmp_path / f"{number}-{name.replace(' ', '-')}"
-                folder.mkdir()
-                running = Demo(folder, "--once", environment=SURROUNDINGS[name])
-                demos.append(ended.enter_context(running))
-            for demo in demos:
-                assert_success(demo)
-                assert demo.remaining_files() == []
-                taken += demo.ports
-        assert len(set(taken)) == 2 * len(pair)
+    with ExitStack() as ended:
+        demos: list[Demo] = []
+        for number, environment in enumerate(SURROUNDINGS):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            running = Demo(folder, "--once", environment=environment)
+            demos.append(ended.enter_context(running))
+        for demo in demos:
+            assert_success(demo)
+            assert demo.remaining_files() == []
+        assert len({port for demo in demos for port in demo.ports}) == 4
 
 
 @pytest.mark.parametrize("is_there", [False, True])

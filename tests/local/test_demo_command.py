@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from daypass._core.errors import DaypassError
-from daypass.cli import demo as command
 from daypass.cli import main
 from daypass.local import demo, stack
 from daypass.local.demo import DemoStep
@@ -83,29 +81,3 @@ def test_an_error_in_the_demo_prints_a_fact_and_a_hint(
     assert main(["demo", "--once"]) == 1
     assert capsys.readouterr().err == "daypass: the door fell off\n  hang it back\n"
     assert NoStack.ended == 1
-
-
-def test_a_step_interrupted_by_a_signal_is_not_reported_as_failed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def tell(_: LocalStack, wait: Callable[[float], object], __: object) -> Iterator[DemoStep]:
-        yield DemoStep(title="one", request="", answer=(), as_expected=True)
-        signal.raise_signal(signal.SIGINT)
-        assert wait(30)  # at once
-        yield DemoStep(title="two", request="", answer=(), as_expected=False)
-        raise AssertionError("nobody asks for a third one")
-
-    monkeypatch.setattr(demo, "run_demo", tell)
-    assert main(["demo", "--once"]) == 1
-    told = capsys.readouterr()
-    assert marks(told.out) == ["done"]
-    assert " of " not in told.out.splitlines()[-1]
-    assert told.err == ""
-
-
-def test_once_can_be_set_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for value, once in {"1": True, "0": False, "": False}.items():
-        monkeypatch.setenv("ONCE", value)
-        parser = argparse.ArgumentParser()
-        command.add_arguments(parser)
-        assert parser.parse_args([]).once is once

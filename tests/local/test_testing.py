@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,6 @@ import pytest
 import daypass
 import daypass.testing
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.client.errors import ExchangeRefusedError
 from daypass.local.demo import ask
@@ -60,15 +57,6 @@ def test_the_environment_names_the_identity_of_this_test(
     assert daypass_environment is daypass_identity
 
 
-_seen: set[str] = set()
-
-
-@pytest.mark.parametrize("turn", [1, 2])
-def test_no_two_tests_have_the_same_identity(daypass_identity: MadeIdentity, turn: int) -> None:
-    assert daypass_identity.user not in _seen
-    _seen.add(daypass_identity.user)
-
-
 def test_a_token_is_valid_unless_the_test_asks_otherwise(
     daypass_stack: LocalStack, daypass_token: TokenMaker
 ) -> None:
@@ -79,14 +67,6 @@ def test_a_token_is_valid_unless_the_test_asks_otherwise(
     assert code_at_the_gate(daypass_stack, daypass_token(audiences=[])) == 403
     assert code_at_the_gate(daypass_stack, daypass_token(bound=False)) == 403
     assert code_at_the_gate(daypass_stack, daypass_token(expired=True)) == 401
-
-
-def test_a_token_of_another_identity_can_be_made(
-    daypass_stack: LocalStack, daypass_token: TokenMaker
-) -> None:
-    other = daypass_stack.make_identity("others", "another")
-    claims = decode_unverified(daypass_token(identity=other).reveal())[1]
-    assert claims["sub"] == other.user
 
 
 def test_a_moved_clock_expires_tokens_at_the_api_server_and_not_at_the_gate(
@@ -128,20 +108,6 @@ def test_a_revocation_counts_at_the_gate_soon_and_at_the_api_server_after_ten_se
         daypass_identity.credentials().token()
 
 
-def test_its_memory_use_is_small(tmp_path: Path) -> None:
-    # In a process of its own: this one holds what a whole test run has imported.
-    code = (
-        "import daypass.testing, pathlib, re\n"
-        "with daypass.testing.stack() as stack:\n"
-        "    stack.make_identity().credentials().token()\n"
-        "    for pid in ('self', stack.supervisor.envoy.process.pid):\n"
-        "        status = pathlib.Path(f'/proc/{pid}/status').read_text()\n"
-        "        print(re.findall(r'VmRSS:\\s+([0-9]+) kB', status)[0])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert sum(map(int, done.stdout.split())) / 1024 < MEGABYTES
-
-
 def test_it_works_without_pytest_starts_fast_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,21 +127,6 @@ def test_it_works_without_pytest_starts_fast_and_leaves_nothing(
     assert not Path(f"/proc/{pid}").exists()
     assert not any(listens(port) for port in ports)
     eventually("no thread is left", lambda: not set(threading.enumerate()) - before)
-
-
-def test_a_test_that_fails_in_the_block_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runtime = runtime_folder(tmp_path)
-    monkeypatch.setattr("tempfile.tempdir", str(runtime))
-
-    def fail() -> None:
-        with daypass.testing.stack():
-            raise RuntimeError("a test failed")
-
-    with pytest.raises(RuntimeError, match="a test failed"):
-        fail()
-    assert list(runtime.iterdir()) == []
 
 
 def test_every_fixture_is_in_the_docs(request: pytest.FixtureRequest) -> None:
