@@ -427,7 +427,7 @@ def test_apply_commits_first_and_applies_nothing_without_the_commit(
     check(message, "[main ", reason="committed", hide=commit)
     assert (
         git(folder, "show", "-s", "--format=%s").strip()
-        == "Apply base, domains/ekf, domains/serving, policy"
+        == "Apply base, domains/ekf, domains/serving and policy"
     )
     run("diff")
     run("apply", "--no-wait")

@@ -67,7 +67,7 @@ def test_the_commit_has_the_rendered_files_and_the_config_and_lists_widenings(
     files = git_lines(repository, "show", "--name-only", "--format=", "HEAD")
     assert sorted(files) == sorted(["daypass.yaml", *(f"deploy/{path}" for path in tree_of(BOTH))])
     message = git(repository, "show", "-s", "--format=%B", "HEAD")
-    assert message.startswith("Apply base, domains/ekf, domains/serving, policy\n")
+    assert message.startswith("Apply base, domains/ekf, domains/serving and policy\n")
     assert "\nOpens: https://ekf.example.com/kubernetes is published\n" in message
     assert git_lines(repository, "status", "--porcelain") == []
 

@@ -44,7 +44,7 @@ def test_an_unstaged_file_is_drift_until_it_is_staged(
     capsys.readouterr()
     assert main(CHECK) == 3
     captured = capsys.readouterr()
-    assert "daypass.yaml, deploy/base/" in captured.err
+    assert "daypass.yaml and deploy/base/" in captured.err
     check(captured.err, reason="drift")
     git(rendered, "add", "deploy", "daypass.yaml")
     assert main(CHECK) == 0  # as a pre-commit hook would run it

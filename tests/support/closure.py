@@ -11,7 +11,7 @@ from daypass.config import Config
 from daypass.config.domain import GatewayDomain
 from daypass.config.gate import EnvoyGatewayGate
 from daypass.render.names import CLUSTER_AUTHORITY
-from daypass.render.prerequisites import prerequisite_notes, prerequisites
+from daypass.render.prerequisites import prerequisites
 
 Identity = tuple[str, str, str]
 """Kind, namespace and name."""
@@ -27,10 +27,6 @@ def assert_closed(config: Config, objects: list[Object]) -> None:
     namespace is rendered, or named in the config.
     """
     needed = {(need.kind, need.namespace, need.name) for need in prerequisites(config)}
-    pulled = re.findall(
-        r"Secret (\S+)/(\S+): credentials for", "\n".join(prerequisite_notes(config))
-    )
-    needed |= {("Secret", namespace, name) for namespace, name in pulled}
     there = needed | {identity(value) for value in objects} | _of_others(config)
     for value in objects:
         if value["kind"] == "Certificate":
@@ -47,7 +43,6 @@ def assert_closed(config: Config, objects: list[Object]) -> None:
     absent = {each for each in used - there if each[2] != CLUSTER_AUTHORITY}
     assert {each for each in absent if not each[2].startswith("system:")} == set()
     assert needed <= used, "what nobody uses is not needed"
-    _assert_selected(objects)
     named = {space for _, space, _ in _of_others(config)}
     named |= {name for kind, _, name in there if kind == "Namespace"}
     assert {identity(value)[1] for value in objects} - {""} <= named
@@ -93,8 +88,6 @@ def _binding(value: Object) -> Named:
 def _deployment(value: Object) -> Named:
     pod = value["spec"]["template"]["spec"]
     yield "ServiceAccount", "", pod["serviceAccountName"]
-    for each in pod.get("imagePullSecrets", ()):
-        yield "Secret", "", each["name"]
     for volume in pod["volumes"]:
         if "configMap" in volume:
             yield "ConfigMap", "", volume["configMap"]["name"]
@@ -177,33 +170,3 @@ _REFERENCES: dict[str, Callable[[Object], Named]] = {
         [("ValidatingAdmissionPolicy", "", value["spec"]["policyName"])]
     ),
 }
-
-
-def _assert_selected(objects: list[Object]) -> None:
-    """That each selector of Pods in a rendered namespace selects those of a rendered
-    Deployment.
-    """
-    rendered = {identity(it)[2] for it in objects if it["kind"] == "Namespace"}
-    pods = [
-        (identity(it)[1], it["spec"]["template"]["metadata"]["labels"])
-        for it in objects
-        if it["kind"] == "Deployment"
-    ]
-    for value in objects:
-        kind, here, name = identity(value)
-        spec = value.get("spec", {})
-        spaces = {here}
-        if kind in ("NetworkPolicy", "PodDisruptionBudget", "Deployment"):
-            selector = spec.get("podSelector", spec.get("selector"))["matchLabels"]
-        elif kind == "Service":
-            selector = spec["selector"]
-        elif kind == "PodMonitor":
-            selector, spaces = (
-                spec["selector"]["matchLabels"],
-                {*spec["namespaceSelector"]["matchNames"]},
-            )
-        else:
-            continue
-        if spaces <= rendered:
-            found = [it for it in pods if it[0] in spaces and selector.items() <= it[1].items()]
-            assert found, (kind, here, name)

@@ -73,10 +73,15 @@ class Exposure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """An answer of the door itself, in the fields of a Kubernetes Status."""
+    """An answer of the door itself, in the fields of a Kubernetes Status.
+
+    `word`: of the header `daypass-reason`. None is a Reason of the gate: a client tells the gate
+    from the door by that.
+    """
 
     code: int
     reason: str
+    word: str
     message: str
 
 
@@ -84,37 +89,61 @@ def refusals(exposure: Exposure) -> tuple[Refusal, ...]:
     """Return every answer that the door itself gives, by code."""
     published = f"{exposure.path_prefix}<namespace>/serviceaccounts/<name>/token"
     texts = {
-        400: ("BadRequest", "the request is not HTTP as the door reads it"),
+        400: ("BadRequest", "malformed-request", "the request is not HTTP as the door reads it"),
         401: (
             "Unauthorized",
+            "unauthorized",
             "the door needs exactly one 'Authorization: Bearer <token>' header: "
             "one space, a JSON Web Token, nothing after it",
         ),
-        403: ("Forbidden", "the door does not change protocols"),
-        404: ("NotFound", f"nothing is published here but the TokenRequest API: POST {published}"),
+        403: ("Forbidden", "upgrade", "the door does not change protocols"),
+        404: (
+            "NotFound",
+            "not-published",
+            f"nothing is published here but the TokenRequest API: POST {published}",
+        ),
         405: (
             "MethodNotAllowed",
+            "method-not-allowed",
             f"the TokenRequest API takes POST (GET to check the way): {published}",
         ),
-        408: ("Timeout", "the request did not arrive in time"),
+        408: ("Timeout", "request-timeout", "the request did not arrive in time"),
         413: (
             "RequestEntityTooLarge",
+            "too-large",
             f"a TokenRequest through the door has at most {exposure.body_limit_bytes} bytes",
         ),
         415: (
             "UnsupportedMediaType",
+            "unsupported-media-type",
             "a TokenRequest is sent as application/json or application/vnd.kubernetes.protobuf",
         ),
-        426: ("BadRequest", "the door speaks HTTP/1.1 and HTTP/2"),
-        429: ("TooManyRequests", "too many requests at the door, try again later"),
-        431: ("RequestHeaderFieldsTooLarge", "the request's headers are too large"),
-        500: ("InternalError", "the door could not handle the request"),
-        501: ("NotImplemented", "the door reads 'Transfer-Encoding: chunked' and no other"),
-        502: ("BadGateway", "the API server's answer is not HTTP"),
-        503: ("ServiceUnavailable", "the door cannot reach the API server, or does not trust it"),
-        504: ("Timeout", "the API server did not answer in time"),
+        426: ("BadRequest", "http-version", "the door speaks HTTP/1.1 and HTTP/2"),
+        429: (
+            "TooManyRequests",
+            "too-many-requests",
+            "too many requests at the door, try again later",
+        ),
+        431: (
+            "RequestHeaderFieldsTooLarge",
+            "headers-too-large",
+            "the request's headers are too large",
+        ),
+        500: ("InternalError", "internal-error", "the door could not handle the request"),
+        501: (
+            "NotImplemented",
+            "transfer-encoding",
+            "the door reads 'Transfer-Encoding: chunked' and no other",
+        ),
+        502: ("BadGateway", "bad-gateway", "the API server's answer is not HTTP"),
+        503: (
+            "ServiceUnavailable",
+            "api-server-unreachable",
+            "the door cannot reach the API server, or does not trust it",
+        ),
+        504: ("Timeout", "api-server-timeout", "the API server did not answer in time"),
     }
     return tuple(
-        Refusal(code=code, reason=reason, message=message)
-        for code, (reason, message) in sorted(texts.items())
+        Refusal(code=code, reason=reason, word=word, message=message)
+        for code, (reason, word, message) in sorted(texts.items())
     )

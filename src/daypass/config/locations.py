@@ -216,16 +216,17 @@ def address(value: object) -> Address:
     match = _ADDRESS.fullmatch(value)
     name = match[1].strip("[]") if match else ""
     is_known = name == "localhost" or is_address(name)
-    if match is None or not is_known or (":" in name) != match[1].startswith("["):
-        raise _no_address(value)
-    if int(match[2]) > 65535:
-        raise _no_address(value)
+    if (
+        match is None
+        or not is_known
+        or (":" in name) != match[1].startswith("[")
+        or int(match[2]) > 65535
+    ):
+        raise fault(
+            f"{shown(value)} is not an address to listen on",
+            'write an address of this machine: 127.0.0.1:8443, localhost:8443 or "[::1]:8443"',
+        )
     return Address(name if name == "localhost" else str(ipaddress.ip_address(name)), int(match[2]))
-
-
-def _no_address(text: str) -> PydanticCustomError:
-    hint = 'write an address of this machine: 127.0.0.1:8443, localhost:8443 or "[::1]:8443"'
-    return fault(f"{shown(text)} is not an address to listen on", hint)
 
 
 def file_path(value: object, info: ValidationInfo) -> Path:

@@ -117,8 +117,9 @@ class _SchemaGenerator(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         written, cls = super().model_schema(schema), schema["cls"]
         described = dict(pair for base in reversed(cls.__mro__) for pair in _docstrings(base))
+        written["description"] = _one_line(written["description"])
         for name, info in cls.model_fields.items():
-            written["properties"][info.alias or name]["description"] = described[name]
+            written["properties"][info.alias or name]["description"] = _one_line(described[name])
         return written
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
@@ -146,8 +147,7 @@ def json_schema() -> dict[str, Any]:
     definitions = schema.pop("$defs")
     schema |= {"title": "daypass.yaml", "$defs": definitions}
     head = {"$schema": GenerateJsonSchema.schema_dialect, "$id": ID}
-    described: dict[str, Any] = _one_line({**head, **schema})
-    return described
+    return {**head, **schema}
 
 
 def _docstrings(section: type) -> Iterator[tuple[str, str]]:
@@ -163,15 +163,6 @@ def _docstrings(section: type) -> Iterator[tuple[str, str]]:
                 yield name, text
 
 
-def _one_line(schema: Any) -> Any:
-    """Join the lines of descriptions, which come from docstrings."""
-    if isinstance(schema, list):
-        return [_one_line(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: " ".join(value.split())
-        if key == "description" and isinstance(value, str)
-        else _one_line(value)
-        for key, value in schema.items()
-    }
+def _one_line(text: str) -> str:
+    """Return the words of a docstring."""
+    return " ".join(text.split())

@@ -22,7 +22,7 @@ from pathlib import Path
 from daypass._core.errors import DaypassError
 from daypass._core.files import write_private
 from daypass._core.hints import command
-from daypass._core.text import unified_diff
+from daypass._core.text import join_names, unified_diff
 from daypass.render.manifests import MARK
 
 _NEW_FILE_MODE = 0o644
@@ -138,10 +138,6 @@ def _verify_free(folder: Path, path: str) -> None:
                 f"{place} exists and was not rendered by daypass",
                 "name another folder, or move it away",
             )
-
-
-SUBJECT_CHARACTERS = 72
-FEW_PATHS = 3
 
 
 class GitError(DaypassError):
@@ -286,21 +282,16 @@ def not_in_git(folder: Path, sources: Sequence[Path], tree: Mapping[str, str]) -
 
 
 def not_committed(paths: Sequence[str]) -> tuple[str, str]:
-    """Return a line that names a few paths, or the folders of many, and what to do about them."""
+    """Return a line that names some of these paths, and what to do about them."""
     hint = "`git status --ignored` shows them; add and commit them"
     if any(path.startswith("..") for path in paths):
         hint = f"a clone has no file outside the repository: move it there; {hint}"
-    if len(paths) <= FEW_PATHS:
-        return f"not committed: {', '.join(paths)}", hint
-    names = sorted({f"{path.partition('/')[0]}/..." if "/" in path else path for path in paths})
-    return f"not committed: {len(paths)} files ({', '.join(names)})", hint
+    return f"not committed: {join_names(paths)}", hint
 
 
 def commit_message(paths: Iterable[str], widened: Sequence[str]) -> str:
     """Return the message of a commit: what changes, by paths in the tree, and what that opens."""
     folders = {os.path.dirname(path) for path in paths}
     named = sorted(each for each in folders if each and not each.startswith(".."))
-    subject = f"Apply {', '.join(named) or 'daypass.yaml'}"
-    if len(subject) > SUBJECT_CHARACTERS:
-        subject = f"{subject[: SUBJECT_CHARACTERS - 3].rstrip(', ')}..."
+    subject = f"Apply {join_names(named) or 'daypass.yaml'}"
     return "\n".join([subject, "", *(f"Opens: {line}" for line in widened), "By daypass apply."])

@@ -107,17 +107,6 @@ def prerequisite_notes(config: Config) -> list[str]:
         + _NOTES[each.content].format(host=each.host, server=servers.get(each.pair), apply=apply)
         for each in prerequisites(config)
     ]
-    pods = ((config.door, fronts_of(config)), (config.gate_pods, config.cluster_gates))
-    pulled = {
-        str(secret["name"])
-        for each, exist in pods
-        for secret in each.pod.get("imagePullSecrets", ())
-        if exist and isinstance(secret, dict) and "name" in secret
-    }
-    lines += [
-        f"Secret {config.door.namespace}/{name}: credentials for the images' registry; create it"
-        for name in sorted(pulled)
-    ]
     kinds = {type(front) for front in fronts_of(config)}
     lines += [note for front in FRONTS if front in kinds for note in front.notes]
     one_machine = config.domains.keys() - config.cluster_domains.keys()

@@ -221,13 +221,6 @@ def test_a_login_that_leaves_out_the_doors_path_needs_no_way_past() -> None:
     assert found(CONFIG, *there.values()) == {}
 
 
-def test_a_login_at_another_gateway_is_no_finding() -> None:
-    there = well()
-    without_condition(there)
-    there[LOGIN]["spec"]["selector"] = {"matchLabels": {"app": "another"}}
-    assert found(CONFIG, *there.values()) == {}
-
-
 def test_a_gate_for_every_host_that_refuses_the_users_of_a_login_is_found() -> None:
     text = CONFIG.replace("login: keep, hosts: [", "hosts: ['*', ")
     finding = found(text, *well().values())["login"]

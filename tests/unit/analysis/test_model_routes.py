@@ -155,7 +155,6 @@ FOREIGN = {
     "another reading": (service("x", "a-b-c.example.com", namespace="c"), "b-c/a", DASHED),
     "a path": (service("x", SHARED, uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
     "on any host": (service("x", "*", uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
-    "an exact one": (service("x", SHARED, uri={"exact": "/serving/bob/iris"}), "bob/iris", PATH),
     "below it": (service("x", SHARED, uri={"prefix": "/serving/bob/new/v1"}), "bob/new", PATH),
     "a path in capitals": (
         service("x", SHARED, uri={"prefix": "/SERVING/bob/iris/"}, ignoreUriCase=True),
@@ -163,7 +162,6 @@ FOREIGN = {
     ),
     "a regex": (service("x", SHARED, uri={"regex": "/serving/bob/iris(/.*)?"}), "bob/iris", PATH),
     "a shorter text": (service("x", SHARED, uri={"prefix": "/serving/b"}), "bob/iris", PATH),
-    "a namespace": (service("x", SHARED, uri={"prefix": "/serving/bob/"}), "bob/iris", PATH),
     "all models": (service("x", SHARED, uri={"prefix": "/serving"}), "bob/iris", PATH),
     "one of two": (
         service("x", SHARED, uri={"regex": "/serving/alice/x|/serving/bob/y"}), "bob/iris", PATH,
@@ -177,7 +175,6 @@ FOREIGN = {
     "its regex": (route(path="/serving/bob/.*", kind="RegularExpression"), "bob/iris", PATH),
     "all of a host that LLMs do not name": (route(SHARED), "bob/llama", LLM_PATH),
     "an Ingress": (app("iris-bob.example.com"), "bob/iris", DASHED),
-    "an Ingress's path": (app(SHARED, path="/serving/bob/iris/"), "bob/iris", PATH),
 }  # fmt: skip
 """A route in the namespace alice (or c), a model that it takes, and the rule that reads that."""
 

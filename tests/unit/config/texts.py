@@ -66,9 +66,6 @@ local:                                          # one machine
 """
 
 
-ONE_MACHINE = "version: 1\ndomains: {here: {host: localhost, front: envoy}}\n"
-
-
 def domain(fields: str) -> str:
     return f"version: 1\ndomains:\n  a: {{host: a.example.com, {fields}}}\n"
 
@@ -155,8 +152,3 @@ def document(text: str) -> Any:
         return value
 
     return plain(read_document(text.encode(), Problems("daypass.yaml")).data)
-
-
-def short_id(text: str) -> str:
-    """A name for a case: the end of its text."""
-    return " ".join(text.removeprefix(MINIMAL).split())[-40:] or "minimal"

@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
-from daypass._core.files import write_private
-from daypass.deploy import repository as module
 from daypass.deploy.repository import OccupiedError, drifts, write
 from daypass.render.manifests import MARK
-from support.manifest_cases import CASES, Case
 from support.messages import raises
 
 ONE = {
@@ -20,12 +16,6 @@ ONE = {
     "base/x.yaml": MARK + "x: 1\n",
     "domains/a/kustomization.yaml": MARK + "resources: []\n",
 }
-SMALLEST = Case(
-    text="""\
-version: 1
-domains: {ekf: {host: ekf.example.com, front: ingress, tls: {secret: ekf-tls}}}
-"""
-)
 OTHER = {
     "kustomization.yaml": MARK + "resources: [base]\n",
     "base/kustomization.yaml": MARK + "resources: [y.yaml]\n",
@@ -72,18 +62,6 @@ def test_obsolete_files_are_removed_and_foreign_files_kept(tmp_path: Path) -> No
     assert not (tmp_path / "anywhere").exists()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_every_file_of_a_tree_is_recognized_and_goes_with_what_it_is_for(
-    tmp_path: Path, name: str
-) -> None:
-    large, small = CASES[name].tree(), SMALLEST.tree()
-    write(tmp_path, large)
-    assert write(tmp_path, large) == drifts(tmp_path, large) == []
-    write(tmp_path, small)
-    assert files(tmp_path) == small
-    assert [each for each in tmp_path.rglob("*/") if not any(each.iterdir())] == []
-
-
 def test_an_edited_file_is_drift_and_is_rewritten(tmp_path: Path) -> None:
     write(tmp_path, ONE)
     (tmp_path / "base/x.yaml").write_text(MARK + "x: 2\n")
@@ -97,7 +75,6 @@ def test_an_edited_file_is_drift_and_is_rewritten(tmp_path: Path) -> None:
 
 OCCUPIED = {
     "file": "base/x.yaml",
-    "unmarked edit": "base/x.yaml",
     "link": "base/x.yaml",
     "folder link": "base",
     "file for folder": "base",
@@ -124,24 +101,3 @@ def test_a_foreign_file_is_never_replaced_and_stops_the_write(tmp_path: Path, wh
     with raises(OccupiedError, match=rf"/{OCCUPIED[what]} "):
         write(folder, ONE)
     assert files(tmp_path) == before
-
-
-def test_a_kustomization_never_lists_a_missing_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-
-    def consistent() -> None:
-        for path in tmp_path.rglob("kustomization.yaml"):
-            for name in yaml.safe_load(path.read_text())["resources"]:
-                assert (path.parent / name).exists(), (path, name)
-
-    real = write_private
-
-    def watched(path: str, content: bytes, *, mode: int, durable: bool) -> None:
-        real(path, content, mode=mode, durable=durable)
-        consistent()
-
-    monkeypatch.setattr(module, "write_private", watched)
-    write(tmp_path, ONE)
-    write(tmp_path, OTHER)
-    write(tmp_path, ONE)

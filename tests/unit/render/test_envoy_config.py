@@ -37,7 +37,7 @@ def by_code(config: Json) -> dict[int, Json]:
 
 
 def test_a_message_is_escaped_for_the_envoy_formatter() -> None:
-    refusal = Refusal(code=404, reason="NotFound", message="100% of %REQ(AUTHORIZATION)%")
+    refusal = Refusal(code=404, reason="NotFound", word="x", message="100% of %REQ(AUTHORIZATION)%")
     mapper, _ = status_replies([refusal])["mappers"]
     message = mapper["body_format_override"]["json_format"]["message"]
     assert message == "100%% of %%REQ(AUTHORIZATION)%%" == literal(refusal.message)

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -16,8 +16,7 @@ from daypass.gate.publication import shard_config_map
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio_filters import policy_operations, wide_operations
-from daypass.render.envoy.bootstrap import to_json
-from daypass.render.envoy.credentials import denials_config, published_filters, shard_config
+from daypass.render.envoy.credentials import published_filters
 from daypass.render.envoy.token_rules import NO_KEYS
 from daypass.render.manifests import gate_objects
 from daypass.rules.published import (
@@ -25,15 +24,13 @@ from daypass.rules.published import (
     CLUSTER_SHARDS,
     Denials,
     Shard,
-    credential_of,
     shard_name,
 )
 from support.engines import denials_object, keys_object, shard_object
 from support.hostile_targets import hostile_hosts
 from support.messages import raises
-from support.publishing import NEVER, shards_of
+from support.publishing import shards_of
 from support.rendered import config_of
-from support.tokens import ACCOUNT_UID
 
 
 def config(more: str = "", issuer: str = "issuer: 'https://issuer.example.com'") -> Config:
@@ -80,27 +77,6 @@ def test_no_published_object_is_larger_than_100_kb_with_20_000_credentials() -> 
     for number, part in enumerate(credentials(20_000)):
         assert size(shard_object(config(), number, part)) <= 100_000
         assert size(shard_config_map(number, part, "daypass", room=2000)) <= 100_000
-
-
-def test_a_credential_is_in_the_object_of_its_range_alone() -> None:
-    shards = credentials(2000)
-    objects = [json.dumps(shard_object(config(), *each)) for each in enumerate(shards)]
-    for number, part in enumerate(shards):
-        for uid in part.uids:
-            assert [uid in text for text in objects].index(True) == number
-            assert sum(uid in text for text in objects) == 1
-
-
-def test_the_same_content_has_the_same_bytes_in_whatever_order_it_came() -> None:
-    made = [credential_of(str(UUID(int=number)), ACCOUNT_UID) for number in range(50)]
-    first, second = (dict.fromkeys(each).keys() for each in (made, made[::-1]))
-    denied = [dict.fromkeys(f"uid.{it[:36]}" for it in each).keys() for each in (first, second)]
-    assert to_json(shard_config(Shard(credentials=first, closes_unix=NEVER))) == to_json(
-        shard_config(Shard(credentials=second, closes_unix=NEVER))
-    )
-    assert to_json(denials_config(Denials(keys=denied[0], closes_unix=NEVER))) == to_json(
-        denials_config(Denials(keys=denied[1], closes_unix=NEVER))
-    )
 
 
 def test_published_objects_select_the_gateway_pods() -> None:

@@ -75,20 +75,6 @@ def test_fronts_verify_the_door_by_ca_and_name() -> None:
     }
 
 
-def test_any_domain_name_gives_unique_object_names() -> None:
-    names = ["door", "tls", "domain", "api-server-authority", "x" * 63]
-    domains = "".join(
-        f"  {name}: {{host: h{i}.example, front: istio, tls: {{issuer: a}}}}\n"
-        for i, name in enumerate(names)
-    )
-    text = f"version: 1\ndomains:\n{domains}door: {{certificateIssuer: b}}\n"
-    objects = rendered(text)
-    assert len({identity(o) for o in objects}) == len(objects)
-    certificates = [o for o in objects if o["kind"] == "Certificate"]
-    secrets = {(o["metadata"]["namespace"], o["spec"]["secretName"]) for o in certificates}
-    assert len(secrets) == len(certificates) == len(names) + 2
-
-
 def test_api_versions_depend_on_what_the_cluster_serves() -> None:
     old = {o["kind"]: o["apiVersion"] for o in rendered(FRONTS, served=OLD)}
     new = {o["kind"]: o["apiVersion"] for o in rendered(FRONTS, served=frozenset({"v1/Pod"}))}

@@ -32,10 +32,6 @@ def rendered(metrics: str) -> dict[str, dict[str, Any]]:
     return {each["kind"]: each for each in objects}
 
 
-def test_nothing_is_rendered_unless_the_config_asks_for_it() -> None:
-    assert rendered("{labels: {release: prometheus}}") == {}
-
-
 def test_alerts_are_a_prometheus_rule_that_prometheus_selects() -> None:
     rule = rendered("{alerts: true, labels: {release: prometheus}}")["PrometheusRule"]
     assert rule["metadata"]["namespace"] == "daypass"

@@ -13,7 +13,7 @@ from daypass.config.key_set import key_ids, read_key_set
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from daypass.render.names import GATE, GATE_PAIR, GATE_TRUST
+from daypass.render.names import GATE, GATE_TRUST
 from daypass.render.prerequisites import prerequisites
 from daypass.render.workloads import authorizer_objects, watcher_objects
 from support.manifest_cases import AUTHORITY_PEM, CASES, FRONTS
@@ -145,14 +145,6 @@ def config(text: str = TEXT) -> Config:
     return config_of(text)
 
 
-def on_engine(engine: str) -> str:
-    return (
-        TEXT.replace("envoy-gateway\n    gateway: infra/public", engine)
-        if engine == "istio"
-        else TEXT
-    )
-
-
 def objects(text: str = TEXT, keys: str = "") -> list[Object]:
     return authorizer_objects(config(text), ClusterFacts(keys=keys))
 
@@ -254,33 +246,3 @@ def test_keys_of_a_file_are_mounted_next_to_the_config_that_names_them(
     assert key_ids(read_key_set(keys)) == ["ours"]
     pods = [only(each, "Deployment")["spec"]["template"] for each in (found, other)]
     assert pods[0] != pods[1], "other keys need new pods"
-
-
-@pytest.mark.parametrize("engine", ["istio", "envoy-gateway"])
-def test_a_cert_manager_issuer_provides_certificate_and_trust(engine: str) -> None:
-    text = on_engine(engine).replace("edge}", "edge, certificateIssuer: internal}")
-    found = [each for each in objects(text) if each["kind"] == "Certificate"]
-    names = [(each["metadata"]["namespace"], each["spec"]["secretName"]) for each in found]
-    trusted = [("istio-system", "daypass-gate-trust")] if engine == "istio" else []
-    assert names == [("edge", GATE_PAIR), *trusted]
-    assert found[0]["spec"]["dnsNames"] == [f"{GATE}.edge.svc"]
-    copies = [("edge", "daypass-gate-trust")] if engine == "envoy-gateway" else []
-    assert gate_prerequisites(text) == copies, "Envoy Gateway looks for it in a ConfigMap"
-
-
-@pytest.mark.parametrize(
-    ("engine", "trust"), [("istio", "istio-system"), ("envoy-gateway", "edge")]
-)
-def test_without_an_issuer_apply_creates_certificate_and_trust(engine: str, trust: str) -> None:
-    text = on_engine(engine)
-    assert [each for each in objects(text) if each["kind"] == "Certificate"] == []
-    assert gate_prerequisites(text) == [("edge", GATE_PAIR), (trust, "daypass-gate-trust")]
-
-
-def gate_prerequisites(text: str) -> list[tuple[str, str]]:
-    """The prerequisites of the authorizer, by namespace and name."""
-    return [
-        (n.namespace, n.name)
-        for n in prerequisites(config(text))
-        if n.name in (GATE_PAIR, GATE_TRUST)
-    ]

@@ -20,25 +20,6 @@ _HEADERS = {
     503: {"retry-after": "1"},
 }
 TOO_LARGE, TOO_MANY, PLAIN_HTTP = "too-large", "too-many-requests", "plain-http"
-_DOOR_REASONS = {
-    400: "malformed-request",
-    401: "unauthorized",
-    403: "upgrade",
-    404: "not-published",
-    405: "method-not-allowed",
-    408: "request-timeout",
-    413: TOO_LARGE,
-    415: "unsupported-media-type",
-    426: "http-version",
-    429: TOO_MANY,
-    431: "headers-too-large",
-    500: "internal-error",
-    501: "transfer-encoding",
-    502: "bad-gateway",
-    503: "api-server-unreachable",
-    504: "api-server-timeout",
-}
-"""None is a Reason: a client tells the gate from the door by that."""
 _OVER_PLAIN_HTTP = (
     "this came to the ingress or gateway over plain http, and a token in it was seen in the clear: "
     "use https, and replace the token"
@@ -67,7 +48,7 @@ def denied_reply(policy: str, each: Refusal) -> Json:
 
 
 def _shown(each: Refusal) -> tuple[int, str, str, str]:
-    return each.code, each.reason, literal(each.message), _DOOR_REASONS[each.code]
+    return each.code, each.reason, literal(each.message), each.word
 
 
 def plain_http_reply(header: Json) -> Json:
