@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.objects import Object
 from daypass.render.names import GATE, GATE_KEYS
 from daypass.rules.published import (
@@ -21,8 +21,15 @@ from daypass.rules.published import (
 )
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
 from support.deadline import eventually
+from support.endless import Endless
 from support.engines import denials_object, keys_object, shard_object
-from support.gate_differences import FORGERIES, assert_passed_as, assert_refused, seen
+from support.gate_differences import (
+    FORGERIES,
+    assert_passed_as,
+    assert_refused,
+    reason_in,
+    seen,
+)
 from support.h2c import Http2
 from support.istio_gates import (
     FILTERS,
@@ -33,7 +40,9 @@ from support.istio_gates import (
     POLICIES,
     IstioEnv,
     get,
+    route,
     running_istio_gate,
+    service,
     signed,
 )
 from support.istio_gateway import LABELS, NAMESPACE
@@ -41,7 +50,7 @@ from support.istio_logins import authentication
 from support.objects import make
 from support.publishing import NEVER, closing_in
 from support.raw import Answer
-from support.tokens import ACCOUNT_UID, AUDIENCE, SECRET_UID, Signer
+from support.tokens import ACCOUNT_UID, SECRET_UID, Signer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -151,7 +160,7 @@ def test_a_refusal_follows_the_whole_body(gate: IstioEnv) -> None:
 DOOR = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
 
 
-@pytest.mark.parametrize("path", [DOOR, "/kubernetes", "/kubernetes/", "/kubernetes?x=y"])
+@pytest.mark.parametrize("path", [DOOR, "/kubernetes", "/kubernetes?x=y"])
 def test_the_door_on_the_same_host_gets_what_was_sent_but_no_identity(
     gate: IstioEnv, path: str
 ) -> None:
@@ -164,12 +173,8 @@ def test_the_door_on_the_same_host_gets_what_was_sent_but_no_identity(
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "/kubernetesx", "/kubernetes/../pipeline", "/kubernetes/%2e%2e/pipeline",
-        "/x/../kubernetesx/", "//kubernetes/", "/Kubernetes/", "/%6bubernetes/..%2fx",
-        "/?/kubernetes/",
-    ],
-)  # fmt: skip
+    ["/kubernetesx", "/kubernetes/%2e%2e/pipeline", "//kubernetes/", "/Kubernetes/"],
+)
 def test_nothing_else_is_taken_for_the_door(gate: IstioEnv, path: str) -> None:
     answer = gate.send(*FORGED, path=path)
     if answer.code == 200:  # Istio's own normalisation made the door's prefix of it
@@ -213,27 +218,17 @@ def authorization(name: str, action: str, rules: list[Object], **more: object) -
     return make("security.istio.io/v1", "AuthorizationPolicy", name, NAMESPACE, spec=spec)
 
 
-@pytest.mark.parametrize(
-    ("source", "when"),
-    [
-        ({"requestPrincipals": ["*"]}, []),
-        ({"requestPrincipals": ["{issuer}/{user}"]}, []),
-        (None, [{"key": "request.auth.claims[kubernetes.io][secret][uid]", "values": ["{uid}"]}]),
-        (None, [{"key": "request.auth.audiences", "values": [AUDIENCE]}]),
-    ],
-)
-def test_istios_own_policies_read_who_calls(
-    gate: IstioEnv, source: Object | None, when: list[Object]
-) -> None:
-    text = json.dumps({"from": [{"source": source}] if source else [], "when": when})
-    known = {"{issuer}": gate.issuer, "{user}": gate.identity.user}
-    for place, value in {**known, "{uid}": gate.identity.secret_uid}.items():
-        text = text.replace(place, value)
-    rule = {name: value for name, value in json.loads(text).items() if value}
+def test_istios_own_policies_read_who_calls(gate: IstioEnv) -> None:
+    caller = {"source": {"requestPrincipals": [f"{gate.issuer}/{gate.identity.user}"]}}
+    secret = "request.auth.claims[kubernetes.io][secret][uid]"
+    bound = {"key": secret, "values": [gate.identity.secret_uid]}
     good = gate.bearer()
-    with gate.added(authorization("elsewhere", "DENY", [rule])):
-        eventually("the policy sees it", lambda: gate.send(good).code == 403)
-        assert gate.send(host=OTHER).code == 200
+    rules: list[Object] = [{"from": [caller]}, {"when": [bound]}]
+    for rule in rules:
+        eventually("no policy is there", lambda: gate.send(good).code == 200)
+        with gate.added(authorization("elsewhere", "DENY", [rule])):
+            eventually("the policy sees it", lambda: gate.send(good).code == 403)
+            assert gate.send(host=OTHER).code == 200
 
 
 def test_where_the_filters_are_missing_everything_is_refused(gate: IstioEnv) -> None:
@@ -279,23 +274,6 @@ def test_the_token_goes_on_where_it_is_asked_for(gate: IstioEnv) -> None:
     assert_refused(gate.send(signed(gate, gate.signer, exp=1)), Reason.EXPIRED)
 
 
-def test_a_credential_that_is_gone_is_refused_on_an_open_connection_and_no_other(
-    gate: IstioEnv,
-) -> None:
-    good, other = get(gate.bearer()), get(signed(gate, gate.signer))
-    with gate.conversation() as conversation:
-        conversation.send(good)
-        assert conversation.answer().code == 200
-        gate.know(gate.gone())
-        answer = eventually("it is refused", lambda: asked(conversation, good))
-        assert_refused(answer, Reason.UNKNOWN_CREDENTIAL)
-        conversation.send(other)
-        assert conversation.answer().code == 200
-        gate.know(gate.known())
-        answer = eventually("it exists again", lambda: asked(conversation, good, 401))
-        assert answer.code == 200
-
-
 def test_a_credential_that_is_gone_is_refused_on_an_open_http2_connection(
     gate: IstioEnv,
 ) -> None:
@@ -334,11 +312,10 @@ def bound_token(gate: IstioEnv, **changed: Any) -> str:
     [
         {"objects": [SECRET_UID]},
         {"objects": [ACCOUNT_UID]},
-        {"tokens": ["j-1"]},
         {"namespaces": ["team"]},
         {"tokens": [f"j-{number}" for number in range(1000)]},
     ],
-    ids=["secret", "account", "token", "namespace", "many"],
+    ids=["secret", "account", "namespace", "tokens"],
 )
 def test_what_an_administrator_denies_is_refused_and_nothing_else(
     gate: IstioEnv, denied: dict[str, list[str]]
@@ -352,23 +329,13 @@ def test_what_an_administrator_denies_is_refused_and_nothing_else(
     assert gate.send(host=OTHER).code == 200
 
 
-ODD_UIDS: dict[str, Any] = {
-    "unknown": "5ec2e700-0000-4000-8000-000000000009",
-    "of another shard": "ffc2e700-0000-4000-8000-000000000001",
-    "upper case": SECRET_UID.upper(),
-    "no UUID": "secret-1",
-    "longer": SECRET_UID + "0",
-    "a prefix": SECRET_UID[:2],
-    "a list": [SECRET_UID],
-}
-
-
-@pytest.mark.parametrize("case", ODD_UIDS)
-def test_a_uid_that_is_not_in_the_set_is_refused(gate: IstioEnv, case: str) -> None:
-    assert gate.send(bound_token(gate)).code == 200
-    for headers in ((), FORGED, (f"daypass.credential: {SECRET_UID}",)):
-        answer = gate.send(bound_token(gate, secret={"uid": ODD_UIDS[case]}), *headers)
-        assert_refused(answer, Reason.UNBOUND if case == "a list" else Reason.UNKNOWN_CREDENTIAL)
+@pytest.mark.parametrize(
+    "uid", ["5ec2e700-0000-4000-8000-000000000009", SECRET_UID.upper(), SECRET_UID + "0", ""]
+)
+def test_a_uid_that_is_not_in_the_set_is_refused(gate: IstioEnv, uid: str) -> None:
+    for headers in (FORGED, (f"daypass.credential: {SECRET_UID}",)):
+        answer = gate.send(bound_token(gate, secret={"uid": uid}), *headers)
+        assert reason_in(answer) in (Reason.UNBOUND, Reason.UNKNOWN_CREDENTIAL)
 
 
 def test_new_keys_are_obeyed_by_an_open_connection(gate: IstioEnv) -> None:
@@ -383,11 +350,10 @@ def test_new_keys_are_obeyed_by_an_open_connection(gate: IstioEnv) -> None:
         assert conversation.answer().code == 200
 
 
-@pytest.mark.parametrize("keys", ["junk", '{"keys": []}', "[]"])
-def test_keys_that_are_none_leave_the_old_ones_in_force(gate: IstioEnv, keys: str) -> None:
+def test_keys_that_are_none_leave_the_old_ones_in_force(gate: IstioEnv) -> None:
     rejected = "daypass-gate-keys.update_rejected$"
     before = sum(gate.gateway.stats(rejected).values())
-    gate.apply(keys_object(gate.config, gate.issuer, keys))
+    gate.apply(keys_object(gate.config, gate.issuer, "junk"))
     eventually("Envoy has refused", lambda: sum(gate.gateway.stats(rejected).values()) > before)
     assert gate.send(signed(gate, gate.signer)).code == 200
     assert gate.send(host=OTHER).code == 200
@@ -461,12 +427,7 @@ def deleted(gate: IstioEnv, name: str) -> None:
         eventually("istiod has pushed since", lambda: gate.send(host=OTHER, path="/p").code == 403)
 
 
-def undelivered(gate: IstioEnv, name: str) -> None:
-    gate.gateway.istiod.stop()
-    gate.delete(f"{FILTERS}/{name}")
-
-
-@pytest.mark.parametrize("broken", [rejected, deleted, undelivered])
+@pytest.mark.parametrize("broken", [rejected, deleted])
 def test_a_part_that_is_not_renewed_refuses_from_its_closing_time_on_and_the_others_go_on(
     gate: IstioEnv, broken: Callable[[IstioEnv, str], None]
 ) -> None:
@@ -475,17 +436,13 @@ def test_a_part_that_is_not_renewed_refuses_from_its_closing_time_on_and_the_oth
     eventually("the other one passes", lambda: gate.send(other).code == 200)
     closes = closing_in(10)
     gate.apply(shard_object(gate.config, MINE, Shard(closes_unix=closes)))
-    try:
-        refused = eventually("it is in force", lambda: changed(gate, mine, 200))
-        broken(gate, shard_name(MINE))
-        assert_refused(refused, Reason.UNKNOWN_CREDENTIAL)
-        answer = eventually("it is closed", lambda: changed(gate, mine, 401))
-        assert closing_in(0) >= closes
-        assert_refused(answer, Reason.UNKNOWN)
-        assert gate.send(other).code == 200
-    finally:
-        if broken is undelivered:
-            gate.gateway.istiod.start()
+    refused = eventually("it is in force", lambda: changed(gate, mine, 200))
+    broken(gate, shard_name(MINE))
+    assert_refused(refused, Reason.UNKNOWN_CREDENTIAL)
+    answer = eventually("it is closed", lambda: changed(gate, mine, 401))
+    assert closing_in(0) >= closes
+    assert_refused(answer, Reason.UNKNOWN)
+    assert gate.send(other).code == 200
 
 
 def changed(gate: IstioEnv, line: str, code: int) -> Answer | None:
@@ -524,30 +481,33 @@ def test_a_part_or_denials_without_their_mark_let_nothing_pass(gate: IstioEnv) -
         eventually("it passes again", lambda: gate.send(line).code == 200)
 
 
-@pytest.fixture
-def gone(gate: IstioEnv) -> str:
-    """A header line with a token whose credential is gone."""
-    gate.know(gate.gone())
-    line = gate.bearer()
-    eventually("it is refused", lambda: gate.send(line).code == 401)
-    return line
+def test_a_stream_that_lasts_too_long_is_cut(gate: IstioEnv) -> None:
+    """Of the whole gateway: what the gate does not guard, too."""
+    longest_seconds = 10  # the shortest that a config may have
+    gate.configure(f"maxStreamDuration: {longest_seconds}s")
+    with Endless() as endless:
+        gate.apply(
+            service("endless", endless.port),
+            *(route(host, "echo", {"/events": "endless"}) for host in (GUARDED, OTHER)),
+        )
+        for host in (GUARDED, OTHER):
+            assert longest_seconds <= lasts(gate, host) < 4 * longest_seconds
+        gate.apply(*(route(host, "echo") for host in (GUARDED, OTHER)))
 
 
-def test_a_gateway_that_is_killed_comes_back_with_the_set(gate: IstioEnv, gone: str) -> None:
-    gate.gateway.restart_envoy()  # killed, and another one
-    assert_refused(gate.send(gone), Reason.UNKNOWN_CREDENTIAL)
-    eventually("others pass", lambda: gate.send(signed(gate, gate.signer)).code == 200)
+def lasts(gate: IstioEnv, host: str) -> float:
+    """The seconds of a stream that its service does not end, once the gate bounds it."""
 
+    def bounded() -> float | None:
+        with gate.gateway.connect(name=GUARDED, authority_pem=gate.public.pem) as connection:
+            connection.settimeout(13)
+            began = SYSTEM_CLOCK.monotonic()
+            connection.sendall(get(gate.bearer(), host=host, path="/events"))
+            try:
+                while connection.recv(65536):
+                    pass
+            except TimeoutError:
+                return None
+            return SYSTEM_CLOCK.monotonic() - began
 
-def test_without_istiod_the_gate_goes_on_and_catches_up(gate: IstioEnv) -> None:
-    good = get(gate.bearer())
-    with gate.conversation() as conversation:
-        gate.gateway.istiod.stop()
-        conversation.send(good)
-        assert conversation.answer().code == 200
-        gate.know(gate.gone())
-        conversation.send(good)
-        assert conversation.answer().code == 200
-        gate.gateway.istiod.start()
-        answer = eventually("it is refused", lambda: asked(conversation, good), seconds=60)
-        assert_refused(answer, Reason.UNKNOWN_CREDENTIAL)
+    return eventually("a stream is cut", bounded, seconds=60)

@@ -107,7 +107,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IstioEnv]:
         yield running
 
 
-@pytest.fixture(scope="module", params=["no-token", "everything", "filter"])
+@pytest.fixture(scope="module", params=["no-token", "everything"])
 def login(
     gate: IstioEnv,
     provider: IdentityProvider,
@@ -170,12 +170,8 @@ def test_a_token_skips_the_login_and_arrives_as_the_bot(login: KubeflowLogin) ->
     assert seen(user.get("/"))["kubeflow-userid"] == USER
 
 
-@pytest.mark.parametrize("with_session", [False, True], ids=["alone", "with a session"])
-def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(
-    login: KubeflowLogin, with_session: bool
-) -> None:
-    gate = login.gate
-    more = (signed_in(login).line,) if with_session else ()
+def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(login: KubeflowLogin) -> None:
+    gate, session = login.gate, signed_in(login).line
     cases: dict[Reason, str] = {
         Reason.AUDIENCE: gate.bearer(audiences=["elsewhere.example.com"]),
         Reason.UNBOUND: gate.bearer(bound=False),
@@ -184,15 +180,13 @@ def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(
         Reason.LONG_LIVED: f"Authorization: Bearer {gate.identity.token.reveal()}",
     }
     for reason, line in cases.items():
-        assert_refused(gate.send(line, *more), reason)
-        assert_refused(gate.send(line, *more, path="/api/"), reason)
+        assert_refused(gate.send(line), reason)
+        assert_refused(gate.send(line, session, path="/api/"), reason)
 
 
-REDIRECTED = {"provider": 200, "stranger": 302, "opaque": 302, "basic": 302, "lower case": 302}
 ANSWERS = {
-    "no-token": {"provider": 200, "stranger": 401, "opaque": 401, "basic": 403, "lower case": 403},
-    "everything": REDIRECTED,
-    "filter": REDIRECTED,
+    "no-token": {"provider": 200, "stranger": 401, "opaque": 401, "basic": 403},
+    "everything": {"provider": 200, "stranger": 302, "opaque": 302, "basic": 302},
 }
 
 
@@ -203,7 +197,6 @@ def test_what_is_not_the_clusters_goes_the_way_it_goes_without_a_gate(login: Kub
         "stranger": signed(gate, STRANGER, iss="https://stranger.example.com"),
         "opaque": "Authorization: Bearer opaque",
         "basic": "Authorization: Basic eDp5",
-        "lower case": "authorization: bearer x.y.z",
     }
     for name, line in lines.items():
         guarded, other = (gate.send(line, host=host) for host in (GUARDED, OTHER))
@@ -235,9 +228,7 @@ def odd_forms(token: str) -> dict[str, tuple[str, ...]]:
         "another scheme": f"Token Bearer {token}",
         "two spaces": f"Bearer  {token}",
         "lower case": f"bearer {token}",
-        "something after": f"Bearer {token} x",
         "a comma after": f"Bearer {token}, Bearer opaque",
-        "a comma before": f"Bearer opaque, Bearer {token}",
         "a user": basic(f"{token}:"),
         "a password": basic(f"x:{token}"),
     }
@@ -252,7 +243,6 @@ def odd_forms(token: str) -> dict[str, tuple[str, ...]]:
 TAKEN = {
     "no-token": {"another scheme", "two spaces"},
     "everything": {"a user", "a password"},
-    "filter": {"a user", "a password"},
 }
 """The odd forms in which each login takes a token of the cluster, where there is no gate."""
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -32,11 +31,10 @@ from support.istio_gates import (
     signed,
 )
 from support.istio_gateway import NAMESPACE, service_at
-from support.istio_logins import by_policy, token_required
+from support.istio_logins import by_policy
 from support.objects import kubeconfig, secret
-from support.raw import bearer
 from support.serving import gate_serve_over_tls
-from support.tokens import AUDIENCE, Signer
+from support.tokens import Signer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -90,13 +88,6 @@ def test_a_token_passes_and_arrives_as_the_bot(gate: IstioEnv) -> None:
     assert_passed_as(gate.send(gate.bearer(), *FORGED), gate.identity.user)
 
 
-@pytest.mark.parametrize(("shape", "reason"), OTHER_TOKENS)
-def test_other_tokens_of_the_api_server_are_refused(
-    gate: IstioEnv, shape: dict[str, Any], reason: Reason
-) -> None:
-    assert_refused(gate.send(gate.bearer(**shape), *FORGED), reason)
-
-
 def test_what_the_api_server_has_not_signed_is_refused(gate: IstioEnv) -> None:
     # The gateway trusts the tests' key as well; the API server does not.
     assert_refused(gate.send(signed(gate, gate.signer), *FORGED), Reason.REVIEW_REFUSED)
@@ -142,27 +133,6 @@ def test_another_host_is_untouched(gate: IstioEnv, authorizer: Child) -> None:
     assert asked(authorizer) == before
 
 
-def test_a_deleted_secret_is_seen_by_the_review(gate: IstioEnv) -> None:
-    identity = gate.plane.make_identity()
-    tokens = (gate.plane.make_token(identity, audiences=[AUDIENCE]) for _ in range(2))
-    first, line = map(bearer, tokens)
-    gate.know(gate.known(identity.credential))
-    # The gateway has to know it; the second token is new to the authorizer.
-    eventually("it is known", lambda: gate.send(first).code == 200)
-    gate.plane.admin.delete(identity.secret_path)
-    # The API server looks into a copy of its own, a moment old, and remembers what it saw for 10 s.
-    # A busy one may not answer in time: then the gate does not know yet.
-    answer = eventually("a refusal", lambda: a if (a := gate.send(line)).code == 401 else None)
-    assert_refused(answer, Reason.REVIEW_REFUSED)
-
-
-def test_where_the_filters_are_missing_everything_is_refused(gate: IstioEnv) -> None:
-    with gate.without_filters():
-        for lines in ([gate.bearer(), *FORGED], [*FORGED]):
-            assert gate.send(*lines).code == 403
-        assert gate.send(host=OTHER).code == 200
-
-
 def test_a_login_keeps_what_is_its_own(gate: IstioEnv, authorizer: Child) -> None:
     text = gate.gate_text
     gate.configure(f"{text}, login: keep")
@@ -184,19 +154,6 @@ def test_a_login_keeps_what_is_its_own(gate: IstioEnv, authorizer: Child) -> Non
         gate.delete(f"{POLICIES}/login")
         gate.configure(text)
         eventually("as it was", lambda: gate.send(*FORGED).code == 401)
-
-
-def test_a_policy_that_wants_a_verified_token_can_take_the_gates_word(
-    gate: IstioEnv,
-) -> None:
-    gate.apply(token_required())
-    try:
-        eventually("it is in force", lambda: gate.send(host=OTHER).code == 403)
-        assert seen(gate.send(gate.bearer()))["kubeflow-userid"] == gate.identity.user
-        assert_refused(gate.send(gate.bearer(bound=False)), Reason.UNBOUND)
-    finally:
-        gate.delete(f"{POLICIES}/require-jwt")
-        eventually("it is gone", lambda: gate.send(host=OTHER).code == 200)
 
 
 @contextmanager

@@ -17,17 +17,11 @@ import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
-from daypass.render.names import GATE, GATE_TRUST, authorizer_server
 from daypass.rules.reasons import MESSAGES, Reason
-from support.authority import Authority
 from support.deadline import eventually
-from support.gate_differences import reason_in
 from support.identities import Identity, make_anchor
-from support.istio_gates import GUARDED, IstioEnv, config_text, running_istio_gate
-from support.istio_gateway import NAMESPACE, service_at
-from support.objects import secret
+from support.istio_gates import GUARDED, IstioEnv, running_istio_gate
 from support.raw import Answer, Caller, bearer
-from support.serving import gate_serve_over_tls
 from support.tokens import AUDIENCE
 from support.watching import Watch, becomes_removed, identity_namespace, install
 
@@ -123,65 +117,25 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     capsys.readouterr()
 
 
-@contextmanager
-def checking(gate: IstioEnv, folder: Path, check: str) -> Iterator[None]:
-    """The gate with this check and, for `review`, an authorizer that it asks."""
-    text = f"check: {check}"
-    with ExitStack() as stack:
-        if check == "review":
-            authority = Authority()
-            pair = authority.server(authorizer_server(gate.config.door.namespace).host)
-            arguments = ("--kubeconfig", str(gate.plane.kubeconfig))
-            folder.mkdir()
-            config = config_text(gate.issuer, text, watch=gate.watch_text)
-            served = stack.enter_context(gate_serve_over_tls(folder, config, pair, *arguments))
-            trust = secret(GATE_TRUST, NAMESPACE, {"ca.crt": authority.pem})
-            gate.apply(trust, service_at(GATE, served.port))
-        before = gate.gate_text
-        gate.configure(text)
-        eventually(
-            "the filters are those of the check",
-            lambda: (f"{GATE}-authorizer" in gate.filters()) == (check == "review"),
-        )
-        try:
-            yield
-        finally:
-            gate.configure(before)
-
-
-@pytest.mark.parametrize("check", ["jwt", "review"])
 def test_a_federated_token_is_refused_on_an_open_connection_once_its_anchor_is_gone(
-    gate: IstioEnv, tmp_path: Path, check: str
+    gate: IstioEnv, watch: Watch
 ) -> None:
     namespace = identity_namespace(gate.plane)
-    with (
-        checking(gate, tmp_path / "authorizer", check),
-        Watch(tmp_path / "watch", gate.plane, gate.config) as watch,
-    ):
-        watch.wait_leading()
-        bot = gate.plane.make_identity(namespace)
-        anchored, other = (make_anchor(gate.plane.admin, bot) for _ in range(2))
-        with calling(gate, anchored) as caller, calling(gate, other) as bystander:
-            caller.becomes(200)
-            bystander.becomes(200)
-            kubectl(gate, "delete", "secret", anchored.secret_name, "-n", namespace)
-            # With a review, the API server may have seen it first.
-            seen_by = {"jwt": [], "review": [Reason.REVIEW_REFUSED]}[check]
-            assert reason_in(caller.becomes(401)) in [Reason.UNKNOWN_CREDENTIAL, *seen_by]
-            assert bystander.ask().code == 200
+    bot = gate.plane.make_identity(namespace)
+    anchored, other = (make_anchor(gate.plane.admin, bot) for _ in range(2))
+    with calling(gate, anchored) as caller, calling(gate, other) as bystander:
+        caller.becomes(200)
+        bystander.becomes(200)
+        kubectl(gate, "delete", "secret", anchored.secret_name, "-n", namespace)
+        assert_reason(caller.becomes(401), Reason.UNKNOWN_CREDENTIAL)
+        assert bystander.ask().code == 200
 
 
-@pytest.mark.parametrize("check", ["jwt", "review"])
 def test_of_two_identities_each_passes_with_its_own_secret_alone_before_and_after_a_revocation(
-    gate: IstioEnv, tmp_path: Path, check: str
+    gate: IstioEnv, watch: Watch
 ) -> None:
     namespace = identity_namespace(gate.plane)
-    with (
-        checking(gate, tmp_path / "authorizer", check),
-        Watch(tmp_path / "watch", gate.plane, gate.config) as watch,
-        ExitStack() as stack,
-    ):
-        watch.wait_leading()
+    with ExitStack() as stack:
         ann, ben = (gate.plane.make_identity(namespace, name) for name in ("ann", "ben"))
         callers = {
             (one, bound): stack.enter_context(calling(gate, one.bound_to(bound)))

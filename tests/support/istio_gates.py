@@ -47,7 +47,9 @@ LOGIN_PAGE = "https://login.example.com/"
 FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilters"
 POLICIES = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/authorizationpolicies"
 AUTHENTICATIONS = f"/apis/security.istio.io/v1/namespaces/{NAMESPACE}/requestauthentications"
+VIRTUAL_SERVICES = f"/apis/networking.istio.io/v1/namespaces/{NAMESPACE}/virtualservices"
 COLLECTIONS = {
+    "VirtualService": VIRTUAL_SERVICES,
     "EnvoyFilter": FILTERS,
     "AuthorizationPolicy": POLICIES,
     "RequestAuthentication": AUTHENTICATIONS,
@@ -84,17 +86,32 @@ class Login:
 
 
 @dataclass(slots=True, kw_only=True)
-class IstioEnv:
+class Ingress:
+    """A gateway on a cluster with istiod. `public`: signs the certificate of its hosts."""
+
+    plane: ControlPlane
+    cluster: Cluster
+    gateway: Gateway
+    public: Authority
+
+    def apply(self, *objects: Object) -> None:
+        for each in objects:
+            self.cluster.apply(each, force=True)
+
+    def send(self, *lines: str, host: str = GUARDED, path: str = "/", sni: str = GUARDED) -> Answer:
+        return self.gateway.send(
+            get(*lines, host=host, path=path), name=sni, authority_pem=self.public.pem
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class IstioEnv(Ingress):
     """A gateway that serves GUARDED and OTHER, and the gate before GUARDED.
 
     `signer`: a key of the tests' own, which is trusted beside the API server's.
     """
 
-    plane: ControlPlane
-    cluster: Cluster
-    gateway: Gateway
     login: Login
-    public: Authority
     identity: Identity
     signer: Signer
     config: Config
@@ -105,10 +122,6 @@ class IstioEnv:
     watch_text: str = ""
     applied: dict[str, Object] = field(default_factory=dict, repr=False)
     """What is published, by name."""
-
-    def apply(self, *objects: Object) -> None:
-        for each in objects:
-            self.cluster.apply(each, force=True)
 
     def configure(self, gate: str) -> None:
         """The gate's objects of another config, in place of those that are there; the keys as well,
@@ -199,16 +212,9 @@ class IstioEnv:
         token = self.plane.make_token(self.identity, **{"audiences": [AUDIENCE], **shape})
         return raw.bearer(token)
 
-    def send(self, *lines: str, host: str = GUARDED, path: str = "/", sni: str = GUARDED) -> Answer:
-        return self.gateway.send(
-            get(*lines, host=host, path=path), name=sni, authority_pem=self.public.pem
-        )
-
     @contextmanager
-    def conversation(self, alpn: str = "http/1.1") -> Iterator[Conversation]:
-        with self.gateway.connect(
-            name=GUARDED, authority_pem=self.public.pem, alpn=alpn
-        ) as connection:
+    def conversation(self) -> Iterator[Conversation]:
+        with self.gateway.connect(name=GUARDED, authority_pem=self.public.pem) as connection:
             yield Conversation(connection)
 
     def filters(self) -> list[str]:
@@ -245,66 +251,81 @@ def signed(gate: IstioEnv, signer: Signer, **changed: Any) -> str:
 
 
 @contextmanager
-def running_istio_gate(
+def running_ingress(
     folder: Path,
-    gate: str = "",
-    *,
-    watch: str = "",
-    providers: Sequence[Object] = (),
-    mesh: Mapping[str, Any] | None = None,
+    *hosts: str,
+    mesh: Object | None = None,
     issues_by_url: bool = False,
-) -> Iterator[IstioEnv]:
-    """A control plane, istiod, an Envoy as its gateway, and the gate.
+) -> Iterator[Ingress]:
+    """A control plane, istiod, and an Envoy as its gateway, which leads hosts to an echo service.
 
-    `providers`: further extension providers of the mesh. `mesh`: more of its config.
-    `issues_by_url`: see ControlPlane.start.
+    `mesh`: more of the mesh's config. `issues_by_url`: see ControlPlane.start.
     """
-    mesh = {"extensionProviders": [_LOGIN, *providers], **(mesh or {})}
     (folder / "gateway").mkdir()
     public = Authority()
     with (
         ControlPlane.start(folder / "plane", issues_by_url=issues_by_url) as plane,
         admin_cluster(plane) as cluster,
         Echo() as echo,
-        _running_login() as login,
     ):
         prepare(plane)
         for each in (
-            tls_secret("public", NAMESPACE, public.server(GUARDED, OTHER)),
-            served(GUARDED, OTHER),
-            route(GUARDED, "echo"),
-            route(OTHER, "echo"),
+            tls_secret("public", NAMESPACE, public.server(*hosts)),
+            served(*hosts),
+            *(route(host, "echo") for host in hosts),
             service("echo", echo.address.port),
-            service("login", login.port),
         ):
             cluster.apply(each)
-        signer = Signer("tests")
+        with running_gateway(folder / "gateway", plane, mesh=mesh) as gateway:
+            running = Ingress(plane=plane, cluster=cluster, gateway=gateway, public=public)
+            eventually("the gateway serves", lambda: running.send().code == 200)
+            yield running
+
+
+@contextmanager
+def running_istio_gate(
+    folder: Path,
+    gate: str = "",
+    *,
+    watch: str = "",
+    providers: Sequence[Object] = (),
+    issues_by_url: bool = False,
+) -> Iterator[IstioEnv]:
+    """A gateway for GUARDED and OTHER, a login, and the gate.
+
+    `providers`: further extension providers of the mesh.
+    """
+    mesh = {"extensionProviders": [_LOGIN, *providers]}
+    with (
+        running_ingress(folder, GUARDED, OTHER, mesh=mesh, issues_by_url=issues_by_url) as ingress,
+        _running_login() as login,
+    ):
+        plane, signer = ingress.plane, Signer("tests")
+        ingress.apply(service("login", login.port))
         keys = plane.admin.request("GET", "/openid/v1/jwks").json
         issuer = plane.admin.get("/.well-known/openid-configuration")["issuer"]
-        with running_gateway(folder / "gateway", plane, mesh=mesh) as gateway:
-            running = IstioEnv(
-                plane=plane,
-                cluster=cluster,
-                gateway=gateway,
-                login=login,
-                public=public,
-                identity=plane.make_identity(),
-                signer=signer,
-                config=gate_config(issuer, gate, watch=watch),
-                watch_text=watch,
-                issuer=issuer,
-                keys=json.dumps({"keys": [*keys["keys"], *json.loads(signer.jwks)["keys"]]}),
-            )
-            eventually("the gateway serves", lambda: running.send().code == 200)
-            running.publish()
-            running.configure(gate)
-            good = running.bearer()
-            eventually(
-                "the gate is in force",
-                lambda: GATE + "-decision" in running.filters() and running.send(good).code == 200,
-                seconds=60,
-            )
-            yield running
+        running = IstioEnv(
+            plane=plane,
+            cluster=ingress.cluster,
+            gateway=ingress.gateway,
+            public=ingress.public,
+            login=login,
+            identity=plane.make_identity(),
+            signer=signer,
+            config=gate_config(issuer, gate, watch=watch),
+            watch_text=watch,
+            issuer=issuer,
+            keys=json.dumps({"keys": [*keys["keys"], *json.loads(signer.jwks)["keys"]]}),
+        )
+        running.publish()
+        running.configure(gate)
+        good = running.bearer()
+        eventually(
+            "the gate is in force",
+            lambda: GATE + "-decision" in running.filters() and running.send(good).code == 200,
+            seconds=60,
+        )
+        yield running
 
 
 def served(*hosts: str) -> Object:

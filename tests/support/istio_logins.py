@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -43,25 +42,23 @@ def by_policy(provider: str = "login", rule: Object | None = None) -> Object:
     return make(_SECURITY, "AuthorizationPolicy", "login", NAMESPACE, spec=spec)
 
 
-def by_filter(service: str = "login", upstream: Sequence[str] = ("kubeflow-userid",)) -> Object:
-    """A login as an EnvoyFilter, as older Kubeflow and EKF have it. `upstream`: the headers of its
-    answer that go on with the request.
-    """
+def by_filter() -> Object:
+    """A login as an EnvoyFilter, as older Kubeflow and EKF have it."""
     manager = {"name": "envoy.filters.network.http_connection_manager"}
     ask = {
         "@type": _EXT_AUTHZ,
         "filter_enabled_metadata": ENABLED,
         "http_service": {
             "server_uri": {
-                "uri": f"http://{service}.team.svc.cluster.local",
-                "cluster": f"outbound|80||{service}.team.svc.cluster.local",
+                "uri": "http://login.team.svc.cluster.local",
+                "cluster": "outbound|80||login.team.svc.cluster.local",
                 "timeout": "10s",
             },
             "authorization_request": {
                 "allowed_headers": {"patterns": [{"exact": "authorization"}, {"exact": "cookie"}]}
             },
             "authorization_response": {
-                "allowed_upstream_headers": {"patterns": [{"exact": name} for name in upstream]}
+                "allowed_upstream_headers": {"patterns": [{"exact": "kubeflow-userid"}]}
             },
         },
     }

@@ -6,8 +6,6 @@ oauth2-proxy is asked by ext_authz. The provider has one user, who is signed in 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import http.client
 import json
 import secrets
@@ -30,7 +28,6 @@ from support.http_services import Handler, serving
 from support.issuer import Issuer
 from support.istio_gates import (
     AUTHENTICATIONS,
-    FILTERS,
     GUARDED,
     OTHER,
     POLICIES,
@@ -40,7 +37,6 @@ from support.istio_gates import (
 )
 from support.istio_logins import (
     authentication,
-    by_filter,
     by_policy,
     documented,
     token_required,
@@ -57,7 +53,6 @@ class IdentityProvider(Issuer):
     def __init__(self, port: int) -> None:
         super().__init__(f"http://127.0.0.1:{port}{PREFIX}")
         self.port = port
-        self._asked: dict[str, Mapping[str, str]] = {}
 
     def id_token(self) -> str:
         token = self.token("alice", CLIENT, email=USER, email_verified=True, groups=["team-a"])
@@ -65,23 +60,11 @@ class IdentityProvider(Issuer):
 
     def authorize(self, query: Mapping[str, str]) -> str:
         """Where the browser is sent, with a code (RFC 6749, 4.1.2)."""
-        assert (query["client_id"], query["response_type"]) == (CLIENT, "code")
-        code = secrets.token_urlsafe()
-        self._asked[code] = query
-        return f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
+        state = urlencode({"code": "of alice", "state": query["state"]})
+        return f"{query['redirect_uri']}?{state}"
 
-    def redeem(self, form: Mapping[str, str], authorization: str) -> dict[str, object] | None:
-        """What a code is worth, once, to who has asked for it; else None."""
-        asked = self._asked.pop(form["code"], None)
-        client = base64.b64encode(urlencode({CLIENT: CLIENT_SECRET}).replace("=", ":").encode())
-        verifier = hashlib.sha256(form["code_verifier"].encode()).digest()
-        challenge = base64.urlsafe_b64encode(verifier).rstrip(b"=").decode()
-        if (
-            asked is None
-            or authorization != f"Basic {client.decode()}"
-            or asked["code_challenge"] != challenge
-        ):
-            return None
+    def redeem(self) -> dict[str, object]:
+        """What a code is worth."""
         token = {"access_token": secrets.token_urlsafe(), "token_type": "Bearer"}
         return {**token, "expires_in": 600, "id_token": self.id_token()}
 
@@ -101,10 +84,8 @@ def running_identity_provider() -> Iterator[IdentityProvider]:
                 self.answer(200 if body else 404, body, content_type="application/json")
 
         def do_POST(self) -> None:
-            form = dict(parse_qsl(self.content().decode()))
-            redeemed = provider.redeem(form, self.headers.get("Authorization", ""))
-            code = 400 if redeemed is None else 200
-            self.answer(code, json.dumps(redeemed), content_type="application/json")
+            self.content()
+            self.answer(200, json.dumps(provider.redeem()), content_type="application/json")
 
     with serving(Endpoints) as port:
         provider = IdentityProvider(port)
@@ -113,17 +94,6 @@ def running_identity_provider() -> Iterator[IdentityProvider]:
 
 Setting = str | bool | Sequence[str]
 
-SETTINGS: Mapping[str, Setting] = {
-    "email_domains": ["*"],
-    "api_routes": ["/api/", "/apis/"],
-    "skip_auth_routes": ["^/dex/"],
-    "cookie_name": "oauth2_proxy_kubeflow",
-    "cookie_expire": "24h",
-    "redirect_url": "/oauth2/callback",
-    "relative_redirect_url": True,
-}
-"""What is the same however it says who somebody is."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oauth2Proxy:
@@ -131,10 +101,18 @@ class Oauth2Proxy:
     child: Child
 
 
-def token_settings(provider: IdentityProvider) -> dict[str, Setting]:
-    """Those of an oauth2-proxy that hands the provider's token on, for Istio to read."""
-    return {
-        **SETTINGS,
+def _settings(kind: Kind, gate: IstioEnv, provider: IdentityProvider) -> dict[str, Setting]:
+    """Of an oauth2-proxy that hands the provider's token on, for Istio to read."""
+    common: dict[str, Setting] = {
+        "email_domains": ["*"],
+        "api_routes": ["/api/", "/apis/"],
+        "skip_auth_routes": ["^/dex/"],
+        "cookie_name": "oauth2_proxy_kubeflow",
+        "cookie_expire": "24h",
+        "redirect_url": "/oauth2/callback",
+        "relative_redirect_url": True,
+        "cookie_secure": True,
+        "skip_jwt_bearer_tokens": True,
         "http_address": "fd:3",
         "provider": "oidc",
         "provider_display_name": "Dex",
@@ -151,57 +129,22 @@ def token_settings(provider: IdentityProvider) -> dict[str, Setting]:
         "set_authorization_header": True,
         "set_xauthrequest": True,
     }
-
-
-def header_settings(provider: IdentityProvider, authority: Path) -> dict[str, object]:
-    """The second file ("alpha") of one that sets Kubeflow's headers without help. `authority`: of
-    further issuers.
-    """
+    if kind == "no-token":
+        return common
     return {
-        "server": {"bindAddress": "fd:3"},
-        "providers": [
-            {
-                "id": "dex",
-                "provider": "oidc",
-                "caFiles": [str(authority)],
-                "clientID": CLIENT,
-                "clientSecret": CLIENT_SECRET,
-                "loginURL": "/dex/auth",
-                "redeemURL": f"{provider.url}/token",
-                "scope": "profile email groups openid",
-                "code_challenge_method": "S256",
-                "oidcConfig": {
-                    "issuerURL": provider.url,
-                    "jwksURL": f"{provider.url}/keys",
-                    "skipDiscovery": True,
-                    "emailClaim": "email",
-                    "groupsClaim": "groups",
-                    "userIDClaim": "email",
-                    "audienceClaims": ["aud"],
-                },
-            }
-        ],
-        "upstreamConfig": {
-            "upstreams": [{"id": "ok", "path": "/", "static": True, "staticCode": 200}]
-        },
-        "injectResponseHeaders": [
-            {"name": name, "values": [{"claimSource": {"claim": claim}}]}
-            for name, claim in {"kubeflow-userid": "email", "kubeflow-groups": "groups"}.items()
-        ],
+        **common,
+        "skip_provider_button": True,
+        "extra_jwt_issuers": [f"{gate.issuer}={MACHINES}"],
+        "provider_ca_files": [str(gate.plane.ca_path)],
     }
 
 
 @contextmanager
-def running_oauth2_proxy(
-    folder: Path, settings: Mapping[str, Setting], alpha: Mapping[str, object] | None = None
-) -> Iterator[Oauth2Proxy]:
+def running_oauth2_proxy(folder: Path, settings: Mapping[str, Setting]) -> Iterator[Oauth2Proxy]:
     kept = {**settings, "cookie_secret": secrets.token_hex(16)}
     command = [str(built("oauth2proxy")), "--config=oauth2_proxy.cfg"]
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in kept.items()]  # TOML
     write_private(str(folder / "oauth2_proxy.cfg"), "".join(lines).encode())
-    if alpha is not None:
-        command.append("--alpha-config=alpha.yaml")
-        write_private(str(folder / "alpha.yaml"), json.dumps(alpha).encode())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
         child = Child(command, log=folder / "oauth2-proxy.log", folder=folder, listener=listener)
@@ -219,16 +162,15 @@ def _answers(child: Child, port: int) -> bool:
         return connection.getresponse().status == 200
 
 
-Kind = Literal["no-token", "everything", "filter"]
+Kind = Literal["no-token", "everything"]
 """What oauth2-proxy is asked about. no-token: what has no Authorization header, the rest is left to
 RequestAuthentications (Kubeflow 1.9.1 and later). everything: also ServiceAccounts' tokens, of an
-audience (1.9). filter: the same by an EnvoyFilter, and oauth2-proxy itself sets Kubeflow's headers
-(1.8)."""
+audience (1.9)."""
 
 MACHINES = "kubeflow.example.com"
 """The audience of the ServiceAccounts' tokens that the login takes, where it looks at audiences."""
 
-UNSIGNED: dict[Kind, int] = {"no-token": 403, "everything": 302, "filter": 302}
+UNSIGNED: dict[Kind, int] = {"no-token": 403, "everything": 302}
 """What a browser gets that is not signed in: a page with a button, or the way to the provider."""
 
 PROVIDERS: list[Object] = [
@@ -278,8 +220,7 @@ def running_kubeflow_login(
     kind: Kind, gate: IstioEnv, provider: IdentityProvider, folder: Path
 ) -> Iterator[KubeflowLogin]:
     """A login of this kind, beside the gate; afterwards there is none."""
-    alpha = header_settings(provider, gate.plane.ca_path) if kind == "filter" else None
-    with running_oauth2_proxy(folder, _settings(kind, gate, provider), alpha) as proxy:
+    with running_oauth2_proxy(folder, _settings(kind, gate, provider)) as proxy:
         login = KubeflowLogin(kind=kind, gate=gate, provider=provider, proxy=proxy)
         gate.apply(
             service(kind, proxy.port),
@@ -294,21 +235,7 @@ def running_kubeflow_login(
             _remove(gate)
 
 
-def _settings(kind: Kind, gate: IstioEnv, provider: IdentityProvider) -> dict[str, Setting]:
-    known: dict[str, Setting] = {"cookie_secure": True, "skip_jwt_bearer_tokens": True}
-    if kind == "no-token":
-        return {**token_settings(provider), **known}
-    known["skip_provider_button"] = True
-    known["extra_jwt_issuers"] = [f"{gate.issuer}={MACHINES}"]
-    if kind == "filter":
-        return {**SETTINGS, **known}
-    known["provider_ca_files"] = [str(gate.plane.ca_path)]
-    return {**token_settings(provider), **known}
-
-
 def _objects(kind: Kind, gate: IstioEnv, provider: IdentityProvider) -> list[Object]:
-    if kind == "filter":
-        return [by_filter(kind, [*_HEADERS, "authorization"])]
     keys = json.dumps(gate.plane.admin.get("/openid/v1/jwks"))
     authentications = [
         _told_by("dex", provider.url, None, _HEADERS, strict=kind == "no-token"),
@@ -368,7 +295,6 @@ def _wait(login: KubeflowLogin) -> None:
 
 def _remove(gate: IstioEnv) -> None:
     for path in (
-        f"{FILTERS}/login",
         f"{POLICIES}/login",
         f"{POLICIES}/require-jwt",
         f"{AUTHENTICATIONS}/dex",

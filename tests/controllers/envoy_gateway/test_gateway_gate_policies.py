@@ -12,13 +12,13 @@ from daypass.deploy.apply import wait_for_policies
 from daypass.deploy.objects import ObjectRef
 from daypass.kube.cluster import Waiter
 from daypass.render.manifests import render_objects
-from daypass.render.names import DOOR, DOOR_TRUST, GATE
+from daypass.render.names import DOOR, DOOR_TRUST
 from daypass.rules.reasons import Reason
 from support.clusters import admin_cluster, apply
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import CHECK, post
-from support.envoy_gateway import endpoints, gateway, listener, namespace, route
+from support.envoy_gateway import endpoints, route
 from support.gate_differences import assert_refused, seen
 from support.gateway_environment import (
     APPS,
@@ -27,15 +27,12 @@ from support.gateway_environment import (
     HOST,
     INFRA,
     OTHER,
-    PUBLIC,
     GatewayEnv,
     config,
     gate,
     policies,
 )
-from support.objects import config_map, make, tls_secret
-from support.ports import free_ports
-from support.raw import connect, exchange
+from support.objects import config_map, make
 from support.rendered import running_pod
 from support.tokens import AUDIENCE
 
@@ -117,47 +114,6 @@ def _other(env: GatewayEnv, code: int, content_type: str):  # type: ignore[no-un
     answer = env.send(env.bearer(), host=OTHER)
     found = (answer.code, answer.headers.get("content-type"))
     return answer if found == (code, content_type) else None
-
-
-def test_where_one_listener_is_guarded_another_is_not_touched(
-    env: GatewayEnv, plane: ControlPlane
-) -> None:
-    of = config(on="shared/public/api")
-    guarded, other = free_ports(2)
-    apply(plane, namespace("shared"))
-    objects = [
-        *policies(of),
-        tls_secret("public", "shared", PUBLIC.server(HOST, OTHER)),
-        gateway(
-            "public",
-            "shared",
-            listener("api", guarded, host=HOST, secret="public"),
-            listener("other", other, host=OTHER, secret="public"),
-        ),
-        route("shared", APPS, gateway="shared/public", host=HOST, service="echo"),
-        route("shared-other", APPS, gateway="shared/public", host=OTHER, service="echo"),
-    ]
-    grant = gate("ReferenceGrant")
-    grant["spec"]["from"] += gate("ReferenceGrant", of)["spec"]["from"]
-    with env.changed(grant):
-        apply(plane, *objects)
-
-        def send(port: int, host: str, *headers: str):  # type: ignore[no-untyped-def]
-            request = post("/x", host=host, method="GET", headers=headers, body=b"")
-            with connect(port, authority_pem=PUBLIC.pem, name=host) as connection:
-                return exchange(connection, request)
-
-        def as_it_should_be() -> bool:
-            return (send(guarded, HOST).code, send(other, OTHER).code) == (401, 200)
-
-        eventually("both are served", as_it_should_be, seconds=120)
-        assert seen(send(guarded, HOST, env.bearer()))["kubeflow-userid"]
-        headers = seen(send(other, OTHER, "kubeflow-userid: theirs", "Authorization: x"))
-        assert (headers["kubeflow-userid"], headers["authorization"]) == ("theirs", "x")
-        (closed,) = free_ports(1)
-        with env.changed(endpoints(GATE, DOORS, closed)):
-            eventually("the gate is closed", lambda: send(guarded, HOST).code == 503, seconds=60)
-            assert send(other, OTHER).code == 200
 
 
 def test_the_door_behind_the_same_gateway_takes_long_lived_tokens(

@@ -251,16 +251,6 @@ def test_a_path_template_in_standard_mode_leads_to_another_model_than_it_names(
     assert [each.fact for each in found if "alice/iris-paths" in each.fact]
 
 
-def test_what_one_gate_remembers_opens_no_other(env: Env, bot: Identity) -> None:
-    allow(env, bot, "inferenceservices", "iris")
-    ekf, serving = env.token(bot, AUDIENCE), env.token(bot)
-    for _ in range(2):
-        assert env.call(ekf, host=EKF).code == 200
-        assert_refused(env.call(ekf, host=host_of(IRIS)), Reason.AUDIENCE)
-        assert env.call(serving, host=host_of(IRIS)).code == 200
-        assert_refused(env.call(serving, host=EKF), Reason.AUDIENCE)
-
-
 def test_a_deleted_secret_closes_both_gates(env: Env, bot: Identity) -> None:
     allow(env, bot, "inferenceservices", "iris")
     places = {EKF: env.token(bot, AUDIENCE), host_of(IRIS): env.token(bot)}

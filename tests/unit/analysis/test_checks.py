@@ -184,7 +184,7 @@ def test_what_is_wrong_is_found_with_the_next_step(
         lambda there: there[BOT]["metadata"]["annotations"].pop(labels.AUDIENCE),
         gone(BOT, WATCH, TEAM),  # a namespace without identities
         gone(LOGIN, PAST, ("RequestAuthentication", "dex")),
-        instead(("EnvoyFilter", "login"), by_filter("login")),
+        instead(("EnvoyFilter", "login"), by_filter()),
     ],
 )
 def test_what_is_meant_is_no_finding(change: Callable[[Named], object]) -> None:
