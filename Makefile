@@ -68,7 +68,7 @@ format: .venv/.synced ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 controlplane: .venv/.synced ## build etcd, kube-apiserver and kube-controller-manager once (about 8 minutes)
-	$(if $(KUBEBUILDER_ASSETS),@echo $(KUBEBUILDER_ASSETS),$(BUILD) controlplane)
+	$(BUILD) controlplane
 
 demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo

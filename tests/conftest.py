@@ -41,7 +41,7 @@ TIERS_BY_DURATION = (
 LONG_FILES = (
     "test_story.py", "test_models.py",
     "test_gate_watch_istio.py", "test_rbac_apply.py", "test_rbac.py", "test_gate_watch.py",
-    "test_dry_run.py", "test_gate_watch_many.py", "test_apply_crashes.py", "test_policy_truth.py",
+    "test_dry_run.py", "test_apply_crashes.py", "test_policy_truth.py",
 )  # fmt: skip
 """They begin before the other files of their folder, in this order."""
 

@@ -18,10 +18,10 @@ from daypass.kube.resources import NAMESPACES
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deploying import QUICK_APPLY, prepare, write
+from support.istio_gateway import add_pod
 from support.istio_logins import documented
 from support.lifecycle import make
 from support.objects import make as object_of
-from support.status_pods import add_pod
 
 pytestmark = pytest.mark.usefixtures("cleared")
 

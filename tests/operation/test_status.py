@@ -33,11 +33,11 @@ from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
 from support.deploying import apply, prepare, write
+from support.istio_gateway import add_pod
 from support.lifecycle import make
 from support.objects import secret
 from support.rendered import config_of
 from support.restricted_users import kubeconfig_with
-from support.status_pods import add_pod
 from support.timing import FakeClock
 from support.watching import Watch
 

@@ -37,7 +37,7 @@ from support.watching import identity_namespace
 pytestmark = pytest.mark.timeout(300)
 
 IRIS = Model(name="iris", namespace="alice")
-WINE = Model(name="wine", namespace="alice", transformer=True, explainer=True)
+WINE = Model(name="wine", namespace="alice", transformer=True)
 STANDARD = Model(name="mnist", namespace="bob", standard=True)
 INSIDE = Model(name="secret", namespace="bob", local=True)
 MODELS = (IRIS, WINE, STANDARD, INSIDE)
@@ -105,15 +105,13 @@ def becomes_allowed(env: ServingEnv, token: Secret, model: Model) -> None:
     eventually("it may be called", lambda: call(env, token, model).code == 200, seconds=30)
 
 
-PREDICT, EXPLAIN = "/v1/models/wine:predict", "/v1/models/wine:explain"
+PREDICT = "/v1/models/wine:predict"
 REACHED = {
     (f"iris.alice.{DOMAIN}", "/v1/x"): ("iris-predictor.alice.svc.cluster.local", "/v1/x"),
     (f"iris-predictor.alice.{DOMAIN}", "/"): (f"iris-predictor.alice.{DOMAIN}", "/"),
     (DOMAIN, "/serving/alice/iris/v1/x"): ("iris-predictor.alice.svc.cluster.local", "/v1/x"),
     (DOMAIN, "/serving/alice/iris"): ("iris-predictor.alice.svc.cluster.local", "/"),
     (f"wine.alice.{DOMAIN}", PREDICT): ("wine-transformer.alice.svc.cluster.local", PREDICT),
-    (f"wine.alice.{DOMAIN}", EXPLAIN): ("wine-explainer.alice.svc.cluster.local", EXPLAIN),
-    (DOMAIN, f"/serving/alice/wine{EXPLAIN}"): ("wine-explainer.alice.svc.cluster.local", EXPLAIN),
     (f"mnist-bob.{DOMAIN}", "/"): (f"mnist-bob.{DOMAIN}", "/"),
     (f"mnist-predictor-bob.{DOMAIN}", "/"): (f"mnist-predictor-bob.{DOMAIN}", "/"),
 }

@@ -67,18 +67,8 @@ AUDIT_POLICY: Mapping[str, Any] = {
 def control_plane_program(name: str) -> list[str]:
     """The words that start etcd, kube-apiserver or kube-controller-manager, before its flags.
 
-    `KUBEBUILDER_ASSETS` may name a folder of ready-made ones. Raises BuildError where it has none
-    (envtest ships no kube-controller-manager, which fills token Secrets), or nothing is built.
+    Raises BuildError where nothing is built.
     """
-    if named := os.environ.get("KUBEBUILDER_ASSETS"):
-        if not os.access(file := Path(named) / name, os.X_OK):
-            raise BuildError(
-                f"KUBEBUILDER_ASSETS={named} has no {name}\n"
-                "put it there (the one of the same release, from "
-                "https://dl.k8s.io/<release>/bin/<os>/<arch>/), "
-                "or unset KUBEBUILDER_ASSETS and run: make controlplane"
-            )
-        return [str(file)]
     if not (binary := binary_path("controlplane")).exists():
         raise BuildError(f"the control plane is not built ({binary})\nrun: make controlplane")
     return [str(binary), name]
@@ -182,7 +172,11 @@ class ControlPlane:
         Keys are called by names, the first one `sa`, and are made where they are new. New tokens
         are signed by the key `name`; taken are those of the keys `verified`.
         """
-        self._start_again(self.signing_with(self._flags, name, verified))
+        at = self._children.index(self.child("kube-apiserver"))
+        self._children[at].stop()
+        flags = self.signing_with(self._flags, name, verified)
+        self._children[at] = self.start_child("kube-apiserver", flags)
+        eventually("the API server is ready again", self._is_ready)
 
     def signing_with(self, flags: Sequence[str], name: str, verified: Sequence[str]) -> list[str]:
         """Return an API server's flags with other signing keys; see `sign_with`."""
@@ -195,12 +189,6 @@ class ControlPlane:
             *(f"--service-account-key-file={key}.pub" for key in verified),
             f"--service-account-signing-key-file={name}.key",
         ]
-
-    def start_again(self) -> None:
-        """Kill the API server and start it anew, on the same port and data: what clients watch
-        from before is forgotten (410).
-        """
-        self._start_again(self._flags)
 
     def save(self) -> Path:
         """Return a snapshot of etcd. While it is made, the API server has no etcd."""
@@ -349,10 +337,7 @@ class ControlPlane:
         return status
 
     def sign(self, claims: Mapping[str, Any]) -> Secret:
-        """A token of any claims, by RS256 and the key `sa`, with the `kid` that that has there.
-
-        For what no API server would say, or takes too long to come about.
-        """
+        """A token of any claims that the API server takes for its own."""
         return Secret(self.signer.sign(claims))
 
     @property
@@ -379,12 +364,6 @@ class ControlPlane:
             # Tests have memory to spare, and collecting garbage is a quarter of what a start costs.
             environment={**os.environ, "GOGC": "400"},
         )
-
-    def _start_again(self, flags: Sequence[str]) -> None:
-        at = self._children.index(self.child("kube-apiserver"))
-        self._children[at].stop()
-        self._children[at] = self.start_child("kube-apiserver", flags)
-        eventually("the API server is ready again", self._is_ready)
 
     def _is_ready(self) -> bool:
         self.check()

@@ -289,13 +289,14 @@ def running_istio_gate(
     *,
     watch: str = "",
     providers: Sequence[Object] = (),
+    mesh: Object | None = None,
     issues_by_url: bool = False,
 ) -> Iterator[IstioEnv]:
     """A gateway for GUARDED and OTHER, a login, and the gate.
 
-    `providers`: further extension providers of the mesh.
+    `providers`: further extension providers of the mesh. `mesh`: more of its config.
     """
-    mesh = {"extensionProviders": [_LOGIN, *providers]}
+    mesh = {"extensionProviders": [_LOGIN, *providers], **(mesh or {})}
     with (
         running_ingress(folder, GUARDED, OTHER, mesh=mesh, issues_by_url=issues_by_url) as ingress,
         _running_login() as login,

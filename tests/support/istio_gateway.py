@@ -75,18 +75,30 @@ def prepare(plane: ControlPlane, *places: Place) -> None:
         identities.ensure_service_account(plane.admin, place.namespace, place.service)
         rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"]}
         identities.allow(plane.admin, place.namespace, place.service, rule)
-        _make_pod(plane, place)
+        add_pod(
+            plane, place.namespace, place.pod, place.labels,
+            account=place.service, address=place.address,
+        )  # fmt: skip
 
 
-def _make_pod(plane: ControlPlane, place: Place) -> None:
-    pods = f"/api/v1/namespaces/{place.namespace}/pods"
-    containers = [{"name": "envoy", "image": "none"}]
-    spec = {"serviceAccountName": place.service, "containers": containers}
-    metadata = {"name": place.pod, "labels": dict(place.labels)}
-    plane.admin.create(pods, {"metadata": metadata, "spec": spec})
-    ready = {"phase": "Running", "podIP": place.address, "podIPs": [{"ip": place.address}]}
-    path = f"{pods}/{place.pod}/status"
-    plane.admin.request("PATCH", path, {"status": ready}, headers={"Content-Type": MERGE_PATCH})
+def add_pod(
+    plane: ControlPlane,
+    namespace: str,
+    name: str,
+    labels: Mapping[str, str],
+    *,
+    account: str = "default",
+    address: str = "10.1.0.8",
+) -> None:
+    """A Pod that is ready, and that no kubelet runs."""
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    spec = {"serviceAccountName": account, "containers": [{"name": "main", "image": "none"}]}
+    plane.admin.create(pods, {"metadata": {"name": name, "labels": dict(labels)}, "spec": spec})
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+             "podIP": address, "podIPs": [{"ip": address}]}  # fmt: skip
+    plane.admin.request(
+        "PATCH", f"{pods}/{name}/status", {"status": ready}, headers={"Content-Type": MERGE_PATCH}
+    )
 
 
 def service_entry(

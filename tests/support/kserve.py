@@ -49,7 +49,6 @@ class Model:
     name: str
     namespace: str
     transformer: bool = False
-    explainer: bool = False
     local: bool = False
     standard: bool = False
     """Whether its deployment mode is Standard ("raw"), not Knative."""
@@ -57,6 +56,11 @@ class Model:
     @property
     def predictor(self) -> str:
         return f"{self.name}-predictor"
+
+    @property
+    def components(self) -> list[str]:
+        """The names of its predictor and, if it has one, its transformer."""
+        return [self.predictor, *([self.entry] if self.transformer else [])]
 
     @property
     def entry(self) -> str:
@@ -79,8 +83,8 @@ class Model:
 def inference_service(model: Model) -> Object:
     """The InferenceService itself, with containers that nothing runs."""
     container = {"name": "kserve-container", "image": "registry.example.com/model:1"}
-    parts = {"predictor": True, "transformer": model.transformer, "explainer": model.explainer}
-    spec = {part: {"containers": [container]} for part, exists in parts.items() if exists}
+    components = ["predictor", *(["transformer"] if model.transformer else [])]
+    spec = {component: {"containers": [container]} for component in components}
     document = make(
         f"{SERVING}/v1beta1", "InferenceService", model.name, model.namespace, spec=spec
     )
@@ -96,17 +100,8 @@ def virtual_service(model: Model, routing: Routing) -> Object:
     """The VirtualService that leads to a model's Knative services (`createIngress`)."""
     outside = model.host(model.name, routing.domain)
     inside = model.inside(model.name)
-    http = []
-    if model.explainer:
-        explain = r"^/v1/models/[\w-]+:explain$"
-        http.append(
-            {
-                "match": _matches(model, routing, uri={"regex": explain}),
-                **_to_component(model, routing, f"{model.name}-explainer"),
-            }
-        )
-    entry = _to_component(model, routing, model.entry)
-    http.append({"match": _matches(model, routing), **entry})
+    entry = _to_entry(model, routing)
+    http = [{"match": _matches(model, routing), **entry}]
     hosts = [inside] if model.local else [inside, outside]
     gateways = [routing.local_gateway, "mesh"]
     if not model.local:
@@ -114,15 +109,6 @@ def virtual_service(model: Model, routing: Routing) -> Object:
     if routing.paths:
         hosts.append(routing.domain)
         at = {"authority": _exactly(routing.domain), "gateways": [routing.gateway]}
-        if model.explainer:
-            explain = model.path + r"(/v1/models/[\w-]+:explain)$"
-            http.append(
-                {
-                    "match": [{"uri": {"regex": explain}, **at}],
-                    "rewrite": {"uriRegexRewrite": {"match": explain, "rewrite": r"\1"}},
-                    **_to_component(model, routing, f"{model.name}-explainer"),
-                }
-            )
         uris = [{"prefix": f"{model.path}/"}, {"exact": model.path}]
         http.append(
             {"match": [{"uri": uri, **at} for uri in uris], "rewrite": {"uri": "/"}, **entry}
@@ -131,15 +117,14 @@ def virtual_service(model: Model, routing: Routing) -> Object:
     return make(_NETWORKING, "VirtualService", model.name, model.namespace, spec=spec)
 
 
-def _matches(model: Model, routing: Routing, **more: Object) -> list[Object]:
+def _matches(model: Model, routing: Routing) -> list[Object]:
     """At both gateways, or at the local one."""
     hosts = {
         model.inside(model.name): [routing.local_gateway, "mesh"],
         model.host(model.name, routing.domain): [routing.gateway],
     }
     found = [
-        {**more, "authority": _exactly(host), "gateways": gateways}
-        for host, gateways in hosts.items()
+        {"authority": _exactly(host), "gateways": gateways} for host, gateways in hosts.items()
     ]
     return found[:1] if model.local else found
 
@@ -149,10 +134,10 @@ def _exactly(host: str) -> Object:
     return {"regex": rf"^{quoted}(?::\d{{1,5}})?$"}
 
 
-def _to_component(model: Model, routing: Routing, component: str) -> Object:
-    """To the local gateway, for the component's host there."""
+def _to_entry(model: Model, routing: Routing) -> Object:
+    """To the local gateway, for the host there of the component that requests arrive at."""
     headers = {
-        "Host": model.inside(component),
+        "Host": model.inside(model.entry),
         "KServe-Isvc-Name": model.name,
         "KServe-Isvc-Namespace": model.namespace,
     }
@@ -208,19 +193,11 @@ def knative_service_routes(
 
 def ingress(model: Model, routing: Routing) -> Object:
     """The Ingress of a model in Standard mode (`createRawIngress`), where KServe uses no Gateway
-    API. It has no paths. A transformer's host leads to the predictor, and the host of an explainer
-    that has a transformer next to it is the transformer's: both are so in KServe.
+    API. It has no paths. A transformer's host leads to the predictor: so it is in KServe.
     """
-    transformer, explainer = f"{model.name}-transformer", f"{model.name}-explainer"
-    services: list[tuple[str, str]] = []
+    services = [(model.name, model.entry)]
     if model.transformer:
-        if model.explainer:
-            services.append((transformer, explainer))
-        services += [(model.name, transformer), (transformer, model.predictor)]
-    else:
-        services.append((model.name, model.predictor))
-        if model.explainer:
-            services.append((explainer, explainer))
+        services.append((model.entry, model.predictor))
     services.append((model.predictor, model.predictor))
     rules = [
         {
@@ -246,28 +223,17 @@ def http_routes(model: Model, routing: Routing) -> list[Object]:
     the model. With a path template, the last leads every path of the shared domain to this model:
     so it is in KServe (`createRawTopLevelHTTPRoute`).
     """
-    explainer = f"{model.name}-explainer"
-    components = [model.predictor]
-    if model.transformer:
-        components.append(f"{model.name}-transformer")
-    if model.explainer:
-        components.append(explainer)
     routes = [
         _http_route(
             model, routing, each, [model.host(each, routing.domain)],
             [_raw_rule(model, "^/.*$", each)],
         )
-        for each in components
+        for each in model.components
     ]  # fmt: skip
-    hosts, rules = [model.host(model.name, routing.domain)], []
-    if model.explainer:
-        rules.append(_raw_rule(model, r"^/v1/models/[\w-]+:explain$", explainer))
-    rules.append(_raw_rule(model, "^/.*$", model.entry))
+    hosts = [model.host(model.name, routing.domain)]
+    rules = [_raw_rule(model, "^/.*$", model.entry)]
     if routing.paths:
         hosts.append(routing.domain)
-        if model.explainer:
-            explain = model.path + r"(/v1/models/[\w-]+:explain)$"
-            rules.append(_raw_rule(model, explain, explainer))
         rules.append(_raw_rule(model, f"{model.path}/", model.entry))
     return [*routes, _http_route(model, routing, model.name, hosts, rules)]
 

@@ -183,20 +183,17 @@ class ServingEnv:
 
 def model_objects(model: Model, port: int, routing: Routing) -> list[Object]:
     """An InferenceService, its routes, and something at `port` in the place of its pods."""
-    components = [model.predictor]
-    if model.transformer:
-        components.append(f"{model.name}-transformer")
-    if model.explainer:
-        components.append(f"{model.name}-explainer")
     objects = [kserve.inference_service(model)]
     if model.standard:
         # KServe writes an Ingress. This is what its class `istio` would make of it.
         objects += [_as_virtual_service(kserve.ingress(model, routing), routing.gateway)]
-        backends = components
+        backends = model.components
     else:
         objects.append(kserve.virtual_service(model, routing))
-        objects += [kserve.knative_service_routes(model, routing, each) for each in components]
-        backends = [f"{each}-00001" for each in components]
+        objects += [
+            kserve.knative_service_routes(model, routing, each) for each in model.components
+        ]
+        backends = [f"{each}-00001" for each in model.components]
     return [
         *objects,
         *(

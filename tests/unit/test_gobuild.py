@@ -31,7 +31,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "main.go").write_text("package main\n")
     monkeypatch.setattr(gobuild, "TOOLS", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
     return tmp_path / "caches"
 
 

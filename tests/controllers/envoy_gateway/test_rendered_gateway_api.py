@@ -119,11 +119,8 @@ def test_the_rendered_route_and_policy_are_accepted(front: Front, plane: Control
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "/kubernetes", "/kubernetes/", "/kubernetes/api", f"{CHECK}?dryRun=All", f"{CHECK}/",
-        "/x/../kubernetes/api/v1/pods", "/%6bubernetes", f"{CHECK};x", f"{CHECK}%20",
-        CHECK.replace("/token", "%252ftoken"),
-    ],
+    ["/kubernetes", f"{CHECK}?dryRun=All", "/x/../kubernetes/api/v1/pods", "/%6bubernetes",
+     f"{CHECK};x", CHECK.replace("/token", "%252ftoken")],
 )  # fmt: skip
 def test_what_is_below_the_prefix_is_the_doors_to_refuse(front: Front, path: str) -> None:
     answer = front.send(get(path))
@@ -133,10 +130,8 @@ def test_what_is_below_the_prefix_is_the_doors_to_refuse(front: Front, path: str
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [
-        ("/", 404), ("/kubernetesx", 404), ("/KUBERNETES/x", 404), ("/api/v1", 404),
-        ("/kubernetes/../api", 404), (f"{CHECK}%00", 400), (f"{CHECK}#x", 400),
-    ],
+    [("/kubernetesx", 404), ("/KUBERNETES/x", 404), ("/kubernetes/../api", 404),
+     (f"{CHECK}%00", 400)],
 )  # fmt: skip
 def test_other_paths_of_the_host_do_not_reach_the_door(front: Front, path: str, code: int) -> None:
     before = front.door.requests()

@@ -104,8 +104,8 @@ def app(host: str, namespace: str = "alice", path: str = "/") -> Object:
 
 
 IRIS = Model(name="iris", namespace="alice")
-EXPLAINED = Model(name="wine", namespace="alice", transformer=True, explainer=True)
-MNIST = Model(name="mnist", namespace="bob", standard=True, transformer=True, explainer=True)
+WINE = Model(name="wine", namespace="alice", transformer=True)
+MNIST = Model(name="mnist", namespace="bob", standard=True, transformer=True)
 LLAMA = LanguageModel(name="llama", namespace="alice", model="publishers")
 WITHOUT_PATHS = Routing(gateway_api="istio-system/public", paths=False)
 
@@ -114,8 +114,8 @@ WITHOUT_PATHS = Routing(gateway_api="istio-system/public", paths=False)
     ("routes", "rules"),
     [
         ([virtual_service(IRIS, ROUTING)], (HOST, PATH, LLM_PATH)),
-        ([virtual_service(EXPLAINED, ROUTING)], (HOST, PATH, LLM_PATH)),
-        ([knative_service_routes(EXPLAINED, ROUTING, "wine-predictor", tags=["bob", "latest"])],
+        ([virtual_service(WINE, ROUTING)], (HOST, PATH, LLM_PATH)),
+        ([knative_service_routes(WINE, ROUTING, "wine-predictor", tags=["bob", "latest"])],
          (HOST, PATH, LLM_PATH)),
         ([ingress(MNIST, ROUTING)], (DASHED,)),
         (http_routes(MNIST, WITHOUT_PATHS), (DASHED, PATH)),
