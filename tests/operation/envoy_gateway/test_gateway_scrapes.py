@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
-from daypass.local.echo import Echo
-from support.children import children_of
-from support.controlplane import ControlPlane
+from support.children import Child, children_of
 from support.deadline import eventually
-from support.envoy_gateway import prepare, running_envoy_gateway
-from support.gateway_environment import running_gateway_env
-from support.istio_gates import OTHER, running_istio_gate
+from support.gateway_environment import GatewayEnv
+from support.istio_gates import OTHER, IstioEnv
 from support.scrapes import keep, listening, values
 
 pytestmark = pytest.mark.timeout(1800)
@@ -45,31 +41,23 @@ stats_config:  # as that of Istio's proxies: few series, and few labels taken ou
 """
 
 
-def test_istios_gateway(tmp_path: Path) -> None:
-    with running_istio_gate(tmp_path) as gate:
-        bootstrap = gate.gateway.folder / "bootstrap.yaml"
-        bootstrap.write_text(bootstrap.read_text() + ISTIOS)
-        gate.gateway.restart_envoy()
-        good = gate.bearer()
-        eventually("the gate is in force", lambda: gate.send(good).code == 200)
-        for line in (good, gate.bearer(audiences=["other"]), gate.bearer(bound=False), "X: y"):
-            gate.send(line)
-        gate.send(host=OTHER, sni=OTHER)
-        text = gate.gateway.admin("/stats/prometheus").decode()
-        keep("istio-gateway", text.replace(str(gate.gateway.port), "8443"))
+def test_istios_gateway(istio: IstioEnv) -> None:
+    bootstrap = istio.gateway.folder / "bootstrap.yaml"
+    bootstrap.write_text(bootstrap.read_text() + ISTIOS)
+    istio.gateway.restart_envoy()
+    good = istio.bearer()
+    eventually("the gate is in force", lambda: istio.send(good).code == 200)
+    for line in (good, istio.bearer(audiences=["other"]), istio.bearer(bound=False), "X: y"):
+        istio.send(line)
+    istio.send(host=OTHER, sni=OTHER)
+    text = istio.gateway.admin("/stats/prometheus").decode()
+    keep("istio-gateway", text.replace(str(istio.gateway.port), "8443"))
 
 
-def test_envoy_gateways(tmp_path: Path) -> None:
-    (tmp_path / "authorizer").mkdir()
-    with ControlPlane.start(tmp_path / "plane") as plane, Echo() as echo:
-        prepare(plane)
-        with (
-            running_envoy_gateway(tmp_path, plane) as control,
-            running_gateway_env(tmp_path / "authorizer", plane, echo.address.port) as env,
-        ):
-            env.send(env.bearer())
-            env.send()
-            exposed = "".join(map(_exposed, _ports(control.pid) - {env.port}))
+def test_envoy_gateways(env: GatewayEnv, controller: Child) -> None:
+    env.send(env.bearer())
+    env.send()
+    exposed = "".join(map(_exposed, _ports(controller.pid) - {env.port}))
     # A PodMonitor keeps what is about the gate.
     lines = exposed.replace(f"https-{env.port}", "https-8443").splitlines(keepends=True)
     text = "".join(line for line in lines if ASKED.search(line))
