@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from daypass.config import Config
-from daypass.render.engines import AnyEngine
+from daypass.render.engines.engine import AnyEngine
 from daypass.rules.published import CLUSTER_SHARDS, DENIALS, shard_name, shard_of
 from daypass.rules.reasons import Reason
 from support import raw

@@ -63,10 +63,10 @@ def test_a_file_that_the_config_names_and_no_clone_has_is_drift(
     git(rendered, "add", "deploy", "daypass.yaml")
     capsys.readouterr()
     assert main(CHECK) == 3
-    assert "not committed: ../outside.json, ca.crt" in capsys.readouterr().err
+    assert "not committed: ../outside.json and ca.crt" in capsys.readouterr().err
     (rendered / ".git/info/exclude").write_text("ca.crt\n")
     assert main(CHECK) == 3
-    assert "not committed: ../outside.json, ca.crt" in capsys.readouterr().err
+    assert "not committed: ../outside.json and ca.crt" in capsys.readouterr().err
     git(rendered, "add", "--force", "ca.crt")
     assert main(CHECK) == 3
     check(capsys.readouterr().err, "../outside.json", reason="drift")

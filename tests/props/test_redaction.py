@@ -6,7 +6,6 @@ import base64
 import json
 import string
 import traceback
-from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
@@ -22,7 +21,8 @@ from support.exchanges import run_exchange, token_request
 from support.fake_door import SENTINEL, answer, long_lived_token, token_answer
 
 TOKEN = long_lived_token() + "-Zm9vYmFyYmF6cXV4_c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
-REQUEST = replace(token_request(), token=Secret(TOKEN))
+REQUEST = token_request()
+REQUEST.token = Secret(TOKEN)
 RUNS = {TOKEN[at : at + RUN_CHARACTERS] for at in range(len(TOKEN) - RUN_CHARACTERS + 1)}
 
 PARTS = st.builds(

@@ -7,7 +7,8 @@ from dataclasses import replace
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.engines import AnyEngine, engines_of
+from daypass.render.engines import engines_of
+from daypass.render.engines.engine import AnyEngine
 from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Denials, Published, Shard, shard_name
 
 

@@ -11,7 +11,8 @@ import yaml
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config
 from daypass.config.gate import ModelResource
-from daypass.render.engines import AnyEngine, engines_of
+from daypass.render.engines import engines_of
+from daypass.render.engines.engine import AnyEngine
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
 
 LONGEST = 130

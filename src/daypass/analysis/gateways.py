@@ -36,7 +36,8 @@ from daypass.analysis.snapshot import (
 from daypass.config import Config, EnvoyGatewayGate, IstioGate
 from daypass.config.domain import GatewayDomain
 from daypass.identity.roles import selects
-from daypass.render.engines import AnyEngine, engines_of
+from daypass.render.engines import engines_of
+from daypass.render.engines.engine import AnyEngine
 from daypass.render.fronts import FRONTS, AnyFront, GatewayApiFront, IstioFront, fronts_of
 from daypass.render.names import GATE
 from daypass.rules.patterns import EVERY_HOST, HostPattern, Place

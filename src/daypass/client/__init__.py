@@ -2,8 +2,8 @@
 
 The library's users and all commands of clients call it. It always verifies TLS, follows no
 redirect, and quotes no response before tokens are removed from it. It needs only `_core`,
-`rules.reasons` and the standard library, so its import is cheap; what a cached token imports has no
-dataclasses. It knows a door, an identity and TokenRequest, and no Kubernetes client.
+`rules.reasons` and the standard library, without dataclasses (`_core.record`): its import is cheap.
+It knows a door, an identity and TokenRequest, and no Kubernetes client.
 
 `Credentials.token()` for an audience without a cached token:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from daypass._core.kubernetes.syntax import (
     AUDIENCE_HINT,
@@ -13,6 +12,7 @@ from daypass._core.kubernetes.syntax import (
     is_lifetime,
 )
 from daypass._core.net import HostPort, is_loopback
+from daypass._core.record import Record
 from daypass.client.errors import CredentialsError
 from daypass.client.http1 import USER_AGENT, HttpRequest
 
@@ -25,8 +25,7 @@ _PATH = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _EXAMPLE = "it looks like https://kubeflow.example.com/kubernetes"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoorUrl:
+class DoorUrl(Record):
     """The URL of a door: scheme, host and port, and the path under which it is published."""
 
     tls: bool
@@ -107,8 +106,7 @@ def check_lifetime(seconds: object, hint: str = "try lifetime_seconds=3600") -> 
     raise CredentialsError(fact, hint, reason="invalid-lifetime")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class TokenRequest:
+class TokenRequest(Record):
     """What an exchange requests, and what its errors may name."""
 
     door: DoorUrl

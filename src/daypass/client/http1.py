@@ -7,9 +7,8 @@ folded, lengths are stated once, and everything has a limit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from daypass._core import VERSION
+from daypass._core.record import Record
 from daypass._core.secret import redact, redact_response
 
 TYPE_CHECKING = False
@@ -38,8 +37,7 @@ class TruncatedResponseError(Exception):
     """The connection was closed before the response was complete."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class HttpRequest:
+class HttpRequest(Record):
     """A request to be sent on a connection of its own."""
 
     method: str
@@ -56,8 +54,7 @@ class HttpRequest:
         return "\r\n".join((*lines, "", "")).encode("ascii") + self.body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class HttpResponse:
+class HttpResponse(Record):
     """A complete response. Header names are in lower case, in their original order."""
 
     status: int

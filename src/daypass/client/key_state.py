@@ -9,8 +9,8 @@ does any I/O.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
+from daypass._core.record import Record
 from daypass.client.retry import RENEWALS, TRIES, Failures
 from daypass.client.token import deferred_seconds, fresh_seconds
 
@@ -105,23 +105,20 @@ class InFlight:
         return self.thread_id == threading.get_ident() and not self.is_finished
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class Ready(Record):
     """Use this token. `refresh`: an exchange to carry out in the background, or None."""
 
     token: CachedToken
     refresh: InFlight | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Own:
+class Own(Record):
     """Carry out this exchange."""
 
     in_flight: InFlight
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
+class Wait(Record):
     """Wait for this exchange of another caller, and join again."""
 
     in_flight: InFlight

@@ -10,11 +10,11 @@ token. They become a part of a URL, so names that Kubernetes does not allow are 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from daypass._core.jwt import MalformedTokenError, decode_unverified
 from daypass._core.kubernetes.syntax import is_label, is_subdomain
 from daypass._core.net import HostPort, is_loopback
+from daypass._core.record import Record
 from daypass._core.secret import Secret
 from daypass.client.errors import CredentialsError, DoorUnreachableError
 from daypass.client.http1 import USER_AGENT, HttpRequest
@@ -58,8 +58,7 @@ _FEDERATE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenIdentity:
+class TokenIdentity(Record):
     """A ServiceAccount, and the Secret that its short-lived tokens are bound to.
 
     `is_federated`: the subject token is another issuer's. Then the credentials file may name the
@@ -167,8 +166,7 @@ class StaticToken:
 # -- GitHub Actions, as `getIDToken` of actions/toolkit does it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class GitHubToken:
+class GitHubToken(Record):
     """The OIDC token of a job in GitHub Actions, for an audience.
 
     docs.github.com/actions/reference/openid-connect-reference: a GET of

@@ -10,11 +10,11 @@ import os
 import socket
 import threading
 import time
-from dataclasses import dataclass
 
 from daypass._core.clock import SYSTEM_CLOCK, random_fraction
 from daypass._core.errors import UsageError
 from daypass._core.net import HostPort, proxy_for
+from daypass._core.record import Record
 from daypass._core.tls import BadCertificateAuthorityError, client_context
 from daypass.client.errors import CredentialsError
 from daypass.client.http1 import (
@@ -46,8 +46,7 @@ EXCHANGE_SECONDS = 30.0
 """The deadline of a whole exchange: DNS, connection, TLS, response, and all retries."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Proxy:
+class Proxy(Record):
     """An http:// proxy. `login`: the value of Proxy-Authorization, or None."""
 
     address: HostPort
@@ -86,8 +85,7 @@ def _basic(userinfo: str) -> Secret:
     return Secret("Basic " + binascii.b2a_base64(login, newline=False).decode("ascii"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(Record):
     """Where to connect, through which proxy, and the TLS context (None: plain, loopback only)."""
 
     target: HostPort
@@ -148,8 +146,7 @@ class Deadline:
         return left
 
 
-@dataclass(slots=True, kw_only=True)
-class Timing:
+class Timing(Record):
     """Everything about time that an exchange needs.
 
     `jitter` returns a random number from 0 up to 1. `start` runs a function on a daemon thread with

@@ -29,7 +29,8 @@ from daypass.deploy.remove import ApplyResult, PartialApplyError, Removal, publi
 from daypass.gate.publication import UnreadableShardError, closing_time, read_object
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.resources import CONFIG_MAPS
-from daypass.render.engines import AnyEngine, engines_of
+from daypass.render.engines import engines_of
+from daypass.render.engines.engine import AnyEngine
 from daypass.render.engines.envoy_gateway import (
     POLICY_GROUP,
     is_accepted,

@@ -13,7 +13,8 @@ import yaml
 from daypass._core.kubernetes.labels import APP_NAME
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass.config import Config
-from daypass.render.engines import ProxyMetrics, engines_of
+from daypass.render.engines import engines_of
+from daypass.render.engines.engine import ProxyMetrics
 from daypass.render.envoy.bootstrap import METRICS, PATH
 from daypass.render.fronts import fronts_of
 from daypass.render.names import DOOR, GATE, GATE_WATCH

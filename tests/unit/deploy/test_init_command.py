@@ -46,7 +46,6 @@ MISTAKES = {
     "--host a.example.com": "--front",
     "--host a.example.com --front istio": "--tls",
     "--host https://a.example.com --front istio --tls outside": "'https://a.example.com'",
-    "--host a.example.com --front nginx --tls outside": "ingress-nginx",
     "--host a.example.com --front istio --tls outside --commit": "--adopt",
     "--host a.example.com --adopt hosts": "--ekf-host",
 }

@@ -32,7 +32,7 @@ from daypass.kube.answers import METADATA
 from daypass.kube.cluster import APPLY, JSON_PATCH, Cluster
 from daypass.kube.errors import ApiError, ConflictError, NotFoundError
 from daypass.kube.lease import Lease
-from daypass.render.engines import AnyEngine
+from daypass.render.engines.engine import AnyEngine
 from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Published, shard_name
 
 LIMIT_TERM = 2**30

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass._core.text import printable
 from daypass.config import EnvoyGatewayGate
-from daypass.render.engines import Engine, ProxyMetrics
+from daypass.render.engines.engine import Engine, ProxyMetrics
 from daypass.render.fronts import GROUP, GatewayApiFront, backend_tls_policy, fronts_of
 from daypass.render.names import (
     GATE,

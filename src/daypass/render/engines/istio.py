@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from daypass._core.kubernetes.objects import GroupKind, Object, new_object
 from daypass.config import IstioGate
-from daypass.render.engines import Engine, ProxyMetrics
+from daypass.render.engines.engine import Engine, ProxyMetrics
 from daypass.render.engines.istio_filters import (
     first_filters,
     keys_config,
