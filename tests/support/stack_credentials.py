@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,7 +11,7 @@ import daypass
 from daypass._core.jwt import decode_unverified
 from daypass._core.tls import client_context
 from daypass.client.token import Token, authorization
-from daypass.client.transport import SYSTEM_TIMING
+from daypass.client.transport import SYSTEM_TIMING, Timing
 from daypass.gate.deny import change_denial
 from daypass.local.stack import LocalStack
 from daypass.rules.published import Denial, DeniedKind
@@ -29,7 +28,12 @@ GATE_NAMESPACE = "daypass"
 
 def credentials_by(clock: MovableClock, file: Path) -> daypass.Credentials:
     """Load credentials that go by this clock."""
-    timing = replace(SYSTEM_TIMING, clock=clock)
+    timing = Timing(
+        clock=clock,
+        sleep=SYSTEM_TIMING.sleep,
+        jitter=SYSTEM_TIMING.jitter,
+        start=SYSTEM_TIMING.start,
+    )
     return daypass.Credentials.from_file(file, timing=timing)
 
 
