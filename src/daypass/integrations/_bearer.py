@@ -99,7 +99,9 @@ def _to_send_again(refused: Token, renewed: Token, rewind: Rewind) -> Token | No
     return renewed
 
 
-def log_refusal(code: int, headers: Mapping[str, str], method: str | None, url: object) -> None:
+def log_refusal(
+    code: int, headers: Mapping[str, str], method: str | None, url: object, hint: str = ""
+) -> None:
     """Log why a gate refused a request: some clients show their users neither body nor headers.
 
     The URL's path is left out: it may contain a secret.
@@ -108,7 +110,7 @@ def log_refusal(code: int, headers: Mapping[str, str], method: str | None, url: 
     if reason is not None and reason in tuple(Reason):
         to = urlsplit(str(url))
         origin = f"{to.scheme}://{to.netloc.rpartition('@')[2]}"
-        message = f"{MESSAGES[Reason(reason)]} ({reason})"
+        message = f"{MESSAGES[Reason(reason)]} ({reason}){hint}"
         _LOGGER.warning("the gate refused %s %s: %s", method, origin, message)
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Request = Any
     Response = Any
 
+_OWN_HEADER = (
+    "; it has an Authorization header of its own, which Auth keeps: give the library that sets it a"
+    ' placeholder as its key, and name that, Auth(credentials, placeholder="unused")'
+)
 _SENT = "daypass.token"
 """The extension of a request that holds its token."""
 
@@ -102,4 +106,6 @@ def _can_be_read_again(request: Request) -> bool:
 
 def _log(response: Response) -> None:
     request = response.request
-    log_refusal(response.status_code, response.headers, request.method, request.url)
+    is_own = _SENT not in request.extensions and AUTHORIZATION in request.headers
+    hint = _OWN_HEADER if is_own else ""
+    log_refusal(response.status_code, response.headers, request.method, request.url, hint)
