@@ -21,12 +21,12 @@ from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, Gate
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import engines_of
+from serving.model_serving import DOMAIN, EKF, ROUTING, SERVING, ServingEnv, running_serving
 from support.churn import A_SECOND, churning
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import OF_DAYPASS, Identity, ensure_service_account, make_credential
 from support.istio_gateway import Gateway
-from support.model_serving import DOMAIN, EKF, ROUTING, SERVING, ServingEnv, running_serving
 from support.objects import make
 from support.raw import Caller, Conversation
 from support.rendered import config_of

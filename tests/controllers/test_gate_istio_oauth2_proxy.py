@@ -8,14 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from daypass.render.cluster_facts import ClusterFacts
-from daypass.render.manifests import render_folders
-from daypass.rules.reasons import Reason
-from support.deadline import eventually
-from support.gate_differences import assert_refused, seen
-from support.istio_gates import GUARDED, OTHER, IstioEnv, route, running_istio_gate, signed
-from support.istio_logins import documented
-from support.kubeflow_logins import (
+from controllers.kubeflow_logins import (
     PROVIDERS,
     UNSIGNED,
     USER,
@@ -24,6 +17,13 @@ from support.kubeflow_logins import (
     running_identity_provider,
     running_kubeflow_login,
 )
+from daypass.render.cluster_facts import ClusterFacts
+from daypass.render.manifests import render_folders
+from daypass.rules.reasons import Reason
+from support.deadline import eventually
+from support.gate_differences import assert_refused, seen
+from support.istio_gates import GUARDED, OTHER, IstioEnv, route, running_istio_gate, signed
+from support.istio_logins import documented
 from support.raw import Answer
 from support.tokens import Signer
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from tools.docs.pages import all_pages
 
-from support.doc_checks import NOT_RUN, treatment
+from docs.checks import NOT_RUN, treatment
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

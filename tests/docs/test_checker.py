@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tools.docs.pages import HOSTS, all_pages, link_mistakes, read_page
 
-from support.doc_checks import block_mistakes, span_mistakes
+from docs.checks import block_mistakes, span_mistakes
 
 AGENT = '[[token]]\naudience = "a"\npath = "/run/a"\nfilemode = "0640"\n'
 MISTAKES = {

@@ -7,7 +7,7 @@ import re
 import pytest
 from tools.docs.pages import HOSTS, ROOT, Page, all_pages, link_mistakes
 
-from support.doc_checks import block_mistakes, report, span_mistakes
+from docs.checks import block_mistakes, report, span_mistakes
 
 EACH_PAGE = pytest.mark.parametrize("page", all_pages(), ids=lambda page: str(page.path))
 FENCE = re.compile(r"^[ >]*(?:[-*+] +|\d+[.)] +)?(?:```|~~~)", re.M)

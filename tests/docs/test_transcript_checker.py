@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.doc_transcript import mistake_in
+from docs.transcript import mistake_in
 
 DIFFERENT = [
     ("a", ""),

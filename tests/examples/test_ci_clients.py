@@ -19,9 +19,9 @@ from tools.docs.pages import all_pages
 
 from agent.running import Door
 from daypass._core.jwt import decode_unverified
+from docs.data import documents_in
 from support.authority import Authority
 from support.ci_jobs import PATH, GitHubJob, gitlab_job, oidc_of_the_runner
-from support.doc_data import documents_in
 from support.fake_door import SENTINEL, credentials_document, long_lived_token
 from support.http_services import Handler, serving
 from support.issuer import Issuer

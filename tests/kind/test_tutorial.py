@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from docs.checks import report
+from docs.sessions import follow, is_typed, session_here
 from support import laptop
-from support.doc_checks import report
-from support.doc_sessions import follow, is_typed, session_here
 
 
 @pytest.mark.timeout(3600)

@@ -14,15 +14,15 @@ import yaml
 
 from daypass.render.engines.istio import IstioEngine
 from daypass.render.monitoring import alerts_text, dashboard_text
-from support.controlplane import ControlPlane
-from support.deadline import eventually
-from support.operation import Operation, calls, exchanges, repeated, running_operation
-from support.prometheus import (
+from operation.parts import Operation, calls, exchanges, repeated, running_operation
+from operation.prometheus import (
     Prometheus,
     Target,
     running_prometheus,
     served_texts,
 )
+from support.controlplane import ControlPlane
+from support.deadline import eventually
 from support.watching import prepare, watched_config
 
 Json = dict[str, Any]

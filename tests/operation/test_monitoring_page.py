@@ -11,9 +11,9 @@ from tools.docs.pages import Block, all_pages
 
 from daypass.render.engines.istio import IstioEngine
 from daypass.render.monitoring import alerts_text
-from support.doc_data import PROMETHEUS, documents_in, kinds_in
+from docs.data import PROMETHEUS, documents_in, kinds_in
+from operation.prometheus import as_prometheus_writes
 from support.programs import output_of
-from support.prometheus import as_prometheus_writes
 
 BLOCKS = [
     block

@@ -14,7 +14,7 @@ from tools.bootstrap import ROOT
 from tools.docs.pages import all_pages
 from tools.gobuild import built
 
-from support.doc_data import documents_in
+from docs.data import documents_in
 
 BIN = Path(sys.executable).parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -14,6 +14,14 @@ from daypass._core.kubernetes.objects import Object
 from daypass.analysis.checks import find_in_cluster
 from daypass.analysis.gateways import AUDIENCE_ROUTES
 from daypass.config import Config
+from serving.model_serving import (
+    DOMAIN,
+    EKF_ROUTING,
+    ROUTING,
+    SERVING,
+    ServingEnv,
+    running_serving,
+)
 from support.deadline import eventually
 from support.istio_gates import service
 from support.istio_gateway import service_entry
@@ -23,14 +31,6 @@ from support.kserve import (
     inference_service,
     knative_service_routes,
     virtual_service,
-)
-from support.model_serving import (
-    DOMAIN,
-    EKF_ROUTING,
-    ROUTING,
-    SERVING,
-    ServingEnv,
-    running_serving,
 )
 from support.objects import make
 from support.raw import Answer

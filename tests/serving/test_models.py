@@ -13,12 +13,7 @@ from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.kube.errors import ForbiddenError
 from daypass.rules.reasons import Reason
-from support.deadline import eventually
-from support.gate_differences import assert_refused, reason_in
-from support.identities import Identity, bind, make_pod, token_path
-from support.kserve import Model, inference_service
-from support.kubeflow import install_kserve_roles, install_kubeflow
-from support.model_serving import (
+from serving.model_serving import (
     DOMAIN,
     EKF,
     EKF_GATE,
@@ -30,6 +25,11 @@ from support.model_serving import (
     config_text,
     running_serving,
 )
+from support.deadline import eventually
+from support.gate_differences import assert_refused, reason_in
+from support.identities import Identity, bind, make_pod, token_path
+from support.kserve import Model, inference_service
+from support.kubeflow import install_kserve_roles, install_kubeflow
 from support.raw import Answer
 from support.tokens import AUDIENCE
 from support.watching import identity_namespace

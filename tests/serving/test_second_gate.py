@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.deadline import eventually
-from support.istio_gateway import Gateway
-from support.kserve import Model
-from support.model_serving import (
+from serving.model_serving import (
     DOMAIN,
     EKF,
     EKF_GATE,
@@ -24,6 +21,9 @@ from support.model_serving import (
     config_text,
     running_serving,
 )
+from support.deadline import eventually
+from support.istio_gateway import Gateway
+from support.kserve import Model
 from support.tokens import AUDIENCE
 from support.traffic import Traffic
 from support.watching import identity_namespace

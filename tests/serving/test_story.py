@@ -15,19 +15,19 @@ from tools.docs.pages import ROOT, all_pages
 
 from daypass._core.secret import Secret
 from daypass.rules.reasons import Reason
-from support.deadline import eventually
-from support.doc_checks import report
-from support.doc_sessions import Session, follow_blocks, session
-from support.gate_differences import assert_refused
-from support.kserve import Model
-from support.kubeflow import install_kserve_roles, install_kubeflow
-from support.model_server import PREDICTED, ModelServer, running_model_server
-from support.model_serving import (
+from docs.checks import report
+from docs.sessions import Session, follow_blocks, session
+from serving.model_server import PREDICTED, ModelServer, running_model_server
+from serving.model_serving import (
     DOMAIN,
     EKF,
     ServingEnv,
     running_serving,
 )
+from support.deadline import eventually
+from support.gate_differences import assert_refused
+from support.kserve import Model
+from support.kubeflow import install_kserve_roles, install_kubeflow
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from controllers.gateway_environment import GatewayEnv, running_gateway_env
 from daypass.local.echo import Echo
 from support.children import Child
 from support.controlplane import ControlPlane
 from support.envoy_gateway import prepare, running_envoy_gateway
-from support.gateway_environment import GatewayEnv, running_gateway_env
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from controllers.gateway_environment import (
+    DOORS,
+    FACTS,
+    HOST,
+    GatewayEnv,
+    config,
+    config_text,
+    gate,
+)
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.jwt import decode_unverified
 from daypass.cli import main
@@ -25,7 +34,6 @@ from support.doors import post
 from support.envoy_gateway import delete, endpoints
 from support.fake_reviews import fake_reviews
 from support.gate_differences import FORGERIES, assert_passed_as, assert_refused, seen
-from support.gateway_environment import DOORS, FACTS, HOST, GatewayEnv, config, config_text, gate
 from support.objects import kubeconfig
 from support.ports import free_ports
 from support.rendered import config_of

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from controllers.gateway_environment import HOST, PUBLIC, GatewayEnv, config
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.gate.signing_keys import is_signed
@@ -13,7 +14,6 @@ from daypass.rules.decision import Decision, GateRequest, TokenReview, decide
 from daypass.rules.patterns import HostPattern
 from support.controlplane import ControlPlane
 from support.gate_differences import assert_documented, compare
-from support.gateway_environment import HOST, PUBLIC, GatewayEnv, config
 from support.raw import connect
 from support.single_changes import RULES, Keys, Sent, single_changes
 from support.tokens import AUDIENCE, ISSUER, Signer

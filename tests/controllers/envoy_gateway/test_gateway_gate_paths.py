@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from controllers.gateway_environment import DOORS, HOST, PUBLIC, GatewayEnv, config, gate
 from daypass.render.names import GATE, gate_prefix
 from daypass.rules.models import MODEL_HEADERS
 from support.clusters import apply
 from support.deadline import eventually
 from support.envoy_gateway import endpoints
-from support.gateway_environment import DOORS, HOST, PUBLIC, GatewayEnv, config, gate
 from support.hostile_targets import HOSTILE_PATHS
 from support.raw import Answer, connect, exchange
 from support.recorder import Recorded, Recorder, answer_with

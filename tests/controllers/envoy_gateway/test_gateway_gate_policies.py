@@ -7,6 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from controllers.gateway_environment import (
+    APPS,
+    DOORS,
+    FACTS,
+    HOST,
+    INFRA,
+    OTHER,
+    GatewayEnv,
+    config,
+    gate,
+    policies,
+)
 from daypass._core.kubernetes.objects import Object
 from daypass.deploy.apply import wait_for_policies
 from daypass.deploy.objects import ObjectRef
@@ -20,18 +32,6 @@ from support.deadline import eventually
 from support.doors import CHECK, post
 from support.envoy_gateway import endpoints, route
 from support.gate_differences import assert_refused, seen
-from support.gateway_environment import (
-    APPS,
-    DOORS,
-    FACTS,
-    HOST,
-    INFRA,
-    OTHER,
-    GatewayEnv,
-    config,
-    gate,
-    policies,
-)
 from support.objects import config_map, make
 from support.rendered import running_pod
 from support.tokens import AUDIENCE

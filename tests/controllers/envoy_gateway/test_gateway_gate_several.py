@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from controllers.gateway_environment import APPS, DOORS, FACTS, HOST, INFRA, PUBLIC, GatewayEnv
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass.config import Config
 from daypass.render.manifests import gate_objects
@@ -21,7 +22,6 @@ from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.envoy_gateway import delete, endpoints, gateway, listener, namespace, route
 from support.gate_differences import assert_passed_as, assert_refused, seen
-from support.gateway_environment import APPS, DOORS, FACTS, HOST, INFRA, PUBLIC, GatewayEnv
 from support.identities import Identity
 from support.objects import tls_secret
 from support.ports import free_ports

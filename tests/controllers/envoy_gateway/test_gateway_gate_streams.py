@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import h2.errors
 import pytest
 
+from controllers.gateway_environment import APPS, HOST, INFRA, PUBLIC, GatewayEnv, config, gate
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.objects import Object
 from support.clusters import apply
 from support.deadline import eventually
 from support.endless import EVENT, UPGRADE, Endless
 from support.envoy_gateway import delete, endpoints, route, service
-from support.gateway_environment import APPS, HOST, INFRA, PUBLIC, GatewayEnv, config, gate
 from support.h2c import Http2
 from support.objects import make
 from support.raw import connect, get

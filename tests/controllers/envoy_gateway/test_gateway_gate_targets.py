@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
+from controllers.gateway_environment import APPS, HOST, INFRA, PUBLIC, GatewayEnv, config, gate
 from daypass.rules.reasons import Reason
 from support.clusters import apply
 from support.deadline import eventually
 from support.envoy_gateway import delete, route
-from support.gateway_environment import APPS, HOST, INFRA, PUBLIC, GatewayEnv, config, gate
 from support.hostile_targets import (
     NO_HTTP,
     OPENINGS,

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from tools.docs.pages import ROOT, Block, all_pages
 
+from docs.data import OBJECT, documents_in, kind_of
 from support import crds
 from support.controlplane import ControlPlane
-from support.doc_data import OBJECT, documents_in, kind_of
 from support.programs import run
 
 INSTALL = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tools.docs.pages import read_page
 
-from support.doc_sessions import Session, follow, is_typed, session, session_here
+from docs.sessions import Session, follow, is_typed, session, session_here
 
 UP = "$ cp -r examples ../lab && cd ../lab && daypass up --state state\n...\n"
 READY = "daypass: Ctrl-C stops it"

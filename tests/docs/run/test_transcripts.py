@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tools.docs.pages import Page, all_pages
 
-from support.doc_checks import report
-from support.doc_clusters import SERVING, cluster_session
-from support.doc_sessions import follow, is_followed, session
+from docs.checks import report
+from docs.clusters import SERVING, cluster_session
+from docs.sessions import follow, is_followed, session
 
 FOLLOWED = [
     page for page in all_pages() if is_followed(page) and SERVING not in (page.cluster or ())

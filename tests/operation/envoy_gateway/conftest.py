@@ -10,11 +10,11 @@ import pytest
 import yaml
 from tools.docs.pages import ROOT
 
+from controllers.gateway_environment import GatewayEnv, running_gateway_env
 from daypass.local.echo import Echo
 from support.children import Child
 from support.controlplane import ControlPlane
 from support.envoy_gateway import CLASS, NAMESPACE, prepare, running_envoy_gateway
-from support.gateway_environment import GatewayEnv, running_gateway_env
 from support.istio_gates import IstioEnv, running_istio_gate
 
 PROXIES = f"/apis/gateway.envoyproxy.io/v1alpha1/namespaces/{NAMESPACE}/envoyproxies"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from controllers.gateway_environment import GatewayEnv
 from daypass._core.jwt import decode_unverified
 from daypass.rules.reasons import Reason
 from daypass.trace.events import Event, Skipped, read_event, read_objects
 from daypass.trace.search import Logs
 from support.deadline import eventually
-from support.gateway_environment import GatewayEnv
 from support.istio_gates import GUARDED, IstioEnv
 
 pytestmark = pytest.mark.timeout(1800)

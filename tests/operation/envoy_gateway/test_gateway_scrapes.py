@@ -7,9 +7,9 @@ from urllib.request import urlopen
 
 import pytest
 
+from controllers.gateway_environment import GatewayEnv
 from support.children import Child, children_of
 from support.deadline import eventually
-from support.gateway_environment import GatewayEnv
 from support.istio_gates import OTHER, IstioEnv
 from support.scrapes import keep, listening, values
 

@@ -15,6 +15,16 @@ from daypass._core.secret import Secret
 from daypass.analysis.checks import find_in_cluster
 from daypass.local.echo import Echo
 from daypass.rules.reasons import Reason
+from serving.model_serving import (
+    DOMAIN,
+    EKF,
+    HOSTS,
+    PATH,
+    RESOURCE,
+    SERVING_AUDIENCE,
+    Gate,
+    config_text,
+)
 from support import identities, raw
 from support.authority import Authority
 from support.clusters import admin_cluster, apply
@@ -44,16 +54,6 @@ from support.kserve import (
     llm_route,
 )
 from support.kubelet import Kubelet
-from support.model_serving import (
-    DOMAIN,
-    EKF,
-    HOSTS,
-    PATH,
-    RESOURCE,
-    SERVING_AUDIENCE,
-    Gate,
-    config_text,
-)
 from support.objects import tls_secret
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange

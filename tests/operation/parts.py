@@ -14,6 +14,7 @@ from daypass._core.files import write_private
 from daypass._core.secret import Secret
 from daypass.kube.resources import SECRETS
 from daypass.local.echo import Echo
+from operation.prometheus import Target
 from support.admin import AdminError
 from support.authority import Authority
 from support.authorizer_serving import NAME, Serving, authorizer_kubeconfig
@@ -21,7 +22,6 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.fake_door import credentials_document
 from support.identities import Identity
-from support.prometheus import Target
 from support.raw import bearer, exchange, get
 from support.serving import gate_serve_over_tls
 from support.tokens import AUDIENCE

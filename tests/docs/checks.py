@@ -14,8 +14,8 @@ from tools.docs.pages import ROOT, Block, Page
 from tools.reference.commands import command_parsers
 
 from daypass._core.errors import MissingExtraError
-from support.doc_data import DATA, data_mistakes, kinds_in
-from support.doc_shell import SHELL, ShellError, commands_in, lines_of, synopsis_words
+from docs.data import DATA, data_mistakes, kinds_in
+from docs.shell import SHELL, ShellError, commands_in, lines_of, synopsis_words
 from support.hints import mistake_in
 
 RUN = (*SHELL, "python")

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from tools.docs.pages import ROOT
 
+from clients.kfp.pipelines import FakePipelines, running_pipelines
 from daypass.config import Policy
+from docs.sessions import Session, follow_command, session
+from docs.shell import Command
 from support import policies
 from support.authority import Authority
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_istio, install_kserve
-from support.doc_sessions import Session, follow_command, session
-from support.doc_shell import Command
-from support.fake_pipelines import FakePipelines, running_pipelines
 from support.kubeflow import install_kubeflow, make_profile
 
 HOST, ADDRESS = "kubeflow.example.com", "192.0.2.17"

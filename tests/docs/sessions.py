@@ -19,11 +19,11 @@ from pathlib import Path
 
 from tools.docs.pages import ROOT, Block, Page
 
+from docs.checks import treatment
+from docs.shell import SHELL, Command, commands_in, lines_of
+from docs.transcript import mistake_in
 from support import network_of_its_own
 from support.deadline import eventually
-from support.doc_checks import treatment
-from support.doc_shell import SHELL, Command, commands_in, lines_of
-from support.doc_transcript import mistake_in
 
 MARKER = "--- that was it, with exit code"
 HOME = "/home/me"
