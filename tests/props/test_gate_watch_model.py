@@ -26,8 +26,8 @@ from support.watch_replicas import (
     CLOSE_AFTER,
     CONFIG_MAPS,
     FILTERS,
+    GATES,
     LEASE,
-    OTHER,
     OTHER_FILTERS,
     FewShards,
     Replica,
@@ -35,7 +35,6 @@ from support.watch_replicas import (
 )
 
 NAMES = ("one", "two")
-GATES = ("default", OTHER)
 ROUNDING_SECONDS = 2
 """Closing times are whole seconds, and so is the smallest step back of a clock that counts."""
 STEP_SECONDS = 30.0
@@ -75,7 +74,7 @@ FAULTS = st.one_of(
 class WatchModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.env = WatchEnv(*GATES)
+        self.env = WatchEnv()
         self.replicas = {name: self.env.replica(name) for name in NAMES}
         self.ahead = 0.0
         self.saved: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -45,6 +45,7 @@ from support.watching import FRONT, HOME
 CLOSE_AFTER = 600.0
 OTHER, OTHER_FRONT = "serving", "serving-system"
 """A second gate, and the namespace of its gateway."""
+GATES = ("default", OTHER)
 CONFIG = config_of(f"""\
 version: 1
 domains: {{a: {{host: a.example.com, front: istio, tls: outside, gateway: a/a}}}}
@@ -60,6 +61,7 @@ FILTERS, OTHER_FILTERS = (
     for namespace in (FRONT, OTHER_FRONT)
 )
 ACCOUNTS = ("acc00000-0000-4000-8000-000000000001", "acc00000-0000-4000-8000-000000000002")
+KEYS = Signer("one").jwks
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/watch"
 
 
@@ -86,12 +88,6 @@ class PlainEngine(IstioEngine):
         }
         head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
         return {**head, "metadata": metadata, "spec": spec}
-
-
-class AskingEngine(PlainEngine):
-    """A gateway that asks the authorizer, and reads nothing of what is published."""
-
-    published_as = None  # type: ignore[assignment]
 
 
 class FewShards(ClusterPublisher):
@@ -196,27 +192,21 @@ class SteppedObserver:
 
 
 class Replica:
-    """A watch. `events`: what it has logged, with their fields. `reading`: the gates whose gateways
-    read what is published themselves.
-    """
+    """A watch. `events`: what it has logged, with their fields."""
 
-    def __init__(self, env: WatchEnv, name: str, reading: Sequence[str]) -> None:
+    def __init__(self, env: WatchEnv, name: str) -> None:
         engines = [
-            (PlainEngine if each in reading else AskingEngine)(
-                name=each, gate=gate, config=CONFIG, facts=ClusterFacts()
-            )
+            PlainEngine(name=each, gate=gate, config=CONFIG, facts=ClusterFacts())
             for each, gate in CONFIG.cluster_gates.items()
             if isinstance(gate, IstioGate)
         ]
         self.clock = ReplicaClock(env.clock)
         self.events: list[tuple[WatchEvent, dict[str, Any]]] = []
-        self.keys = SigningKeys(issuer="issuer", key_set=Signer("one").jwks)
         self.observer = SteppedObserver(env.cluster)
         self.cluster = cluster = env.api.cluster(self.clock)
         self.lease = Lease(cluster, namespace=HOME, name="watch", me=name)
         self.publisher = FewShards(cluster, engines, self.lease)
-        if self.publisher.keys is not None:
-            self.publisher.keys = Poller(lambda: self.keys, 3600)
+        self.publisher.keys = Poller(lambda: SigningKeys(issuer="issuer", key_set=KEYS), 3600)
         self.controller = Controller(
             self.observer,  # type: ignore[arg-type]
             self.publisher,
@@ -231,8 +221,8 @@ class Replica:
 
     def turn(self) -> None:
         """Renew or try to get the lease, and do what is to be done."""
-        if self.publisher.keys is not None:
-            self.publisher.keys.fetch()
+        assert self.publisher.keys is not None
+        self.publisher.keys.fetch()
         self.lease.attempt()
         self.controller.step()
 
@@ -244,29 +234,24 @@ class Replica:
     def logged(self, event: WatchEvent) -> list[dict[str, Any]]:
         return [fields for each, fields in self.events if each is event]
 
-    def states(self) -> list[State]:
-        """What it was, in order."""
-        return [State(each["state"]) for each in self.logged(WatchEvent.STATE)]
-
-    def problems(self, kind: str) -> list[str]:
-        """What was logged of a kind of problems; "": that it is over."""
-        return [each["why"] for each in self.logged(WatchEvent.PROBLEM) if each["kind"] == kind]
+    def problem(self, kind: str) -> str:
+        """The first of a kind of problems that was logged."""
+        return str(
+            next(each["why"] for each in self.logged(WatchEvent.PROBLEM) if each["kind"] == kind)
+        )
 
 
 class WatchEnv:
-    """A cluster, its API server with what is published, and replicas. `gates`: whose gateways read
-    that themselves.
-    """
+    """A cluster, its API server with what is published at two gateways, and replicas."""
 
-    def __init__(self, *gates: str) -> None:
-        self.gates = gates or ("default",)
+    def __init__(self) -> None:
         self.clock = FakeClock()
         self.api = ObjectsApi()
         self.cluster = ObservedCluster(self.clock)
         self._count = 0
 
     def replica(self, name: str) -> Replica:
-        return Replica(self, name, self.gates)
+        return Replica(self, name)
 
     def leader(self, name: str = "one") -> Replica:
         """A replica that has published everything."""
@@ -328,7 +313,7 @@ class WatchEnv:
         """The credentials that some Envoy or an authorizer accepts at a time."""
         shards = [
             *self.shards().values(),
-            *(it for each in self.gates for it in self.filtered(each)),
+            *(it for each in GATES for it in self.filtered(each)),
         ]
         return {it for shard in shards if now_unix < shard.closes_unix for it in shard.credentials}
 
@@ -348,9 +333,6 @@ class WatchEnv:
     def terms(self) -> set[int]:
         paths = (CONFIG_MAPS, FILTERS, OTHER_FILTERS)
         return {term_of(it) for path, it in self.api.objects.items() if path.startswith(paths)}
-
-    def lease_term(self) -> int:
-        return int(self.api.objects[LEASE]["spec"]["leaseTransitions"])
 
     def written(self) -> list[str]:
         """The names of the objects written since the last call."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 
 from daypass.gate.authorizer.api_server import NoAnswerError
-from daypass.rules.decision import TokenReview
 from daypass.rules.models import LIMIT_READINGS, Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
 from daypass.rules.reasons import Reason
 from support.reviewing import AskedAuthorizer, rules
-from support.tokens import SECRET_UID, USER
+from support.tokens import SECRET_UID
 
 ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 DASHED, DOTTED, SHARED = (
@@ -66,36 +64,6 @@ def passes_from_cache(tried: AskedAuthorizer, line: str, **request: Any) -> bool
     return tried.cached(line, gate="serving", **(request or AT_IRIS)) is not None
 
 
-def only(*models: Model) -> Any:
-    """What an API server says whose users may use these models alone."""
-    return lambda user, access: access.model in models
-
-
-def test_an_access_is_reviewed_once_for_all_tokens_of_a_user_and_all_paths(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    lines = [line, f"Bearer {tried.token(jti='j-2')}"]
-    for each in lines:
-        for path in ("/v1/models/iris:predict", "/v2/models/iris/infer?x=1", "/"):
-            assert reason(tried, each, host=AT_IRIS["host"], path=path) is Reason.ALLOWED
-    assert tried.asked_accesses == [(USER, Access("get", IRIS))]
-    assert len(tried.asked) == 2
-    assert passes_from_cache(tried, line)
-
-
-def test_a_model_that_the_caller_may_not_use_and_one_that_does_not_exist_are_refused_alike(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    tried.may = only(CATS)
-    refused = tried.ask(line, gate="serving", **AT_IRIS)
-    absent = tried.ask(line, gate="serving", host="none.alice.example.com")
-    assert refused is absent
-    assert (refused.reason, refused.code) == (Reason.MODEL, 403)
-    assert reason(tried, line, host="cats.alice.example.com") is Reason.ALLOWED
-    none = Model(ISVC, "alice", "none")
-    assert [access.model for _, access in tried.asked_accesses] == [IRIS, none, CATS]
-
-
 def test_callers_that_try_out_names_leave_no_trace_in_the_cache_of_what_is_allowed(
     tried: AskedAuthorizer, line: str
 ) -> None:
@@ -106,22 +74,9 @@ def test_callers_that_try_out_names_leave_no_trace_in_the_cache_of_what_is_allow
     assert len(tried.authorizer.accesses.allowed) == 0
 
 
-@pytest.mark.parametrize("seconds", [0, -1, -math.inf])
-def test_models_that_are_not_known_for_sure_are_unknown_even_if_cached(
-    tried: AskedAuthorizer, line: str, seconds: float
+def test_models_are_unknown_once_their_time_is_over_even_if_cached(
+    tried: AskedAuthorizer, line: str
 ) -> None:
-    assert reason(tried, line) is Reason.ALLOWED
-    tried.have(IRIS, CATS, seconds=seconds)
-    assert not passes_from_cache(tried, line)
-    answer = tried.ask(line, gate="serving", **AT_IRIS)
-    assert (answer.reason, answer.code) == (Reason.UNKNOWN, 503)
-    assert reason(tried, line, host="none.alice.example.com") is Reason.UNKNOWN
-    assert reason(tried, line, host=SHARED) is Reason.ALLOWED, "it needs no model"
-    tried.have(IRIS)
-    assert reason(tried, line) is Reason.ALLOWED
-
-
-def test_models_become_unknown_when_their_time_is_over(tried: AskedAuthorizer, line: str) -> None:
     tried.have(IRIS, seconds=30)
     assert reason(tried, line) is Reason.ALLOWED
     tried.clock.advance(29)
@@ -145,7 +100,7 @@ def test_the_time_counts_from_the_question_and_not_from_the_answer(
 
     tried.may = slowly
     assert reason(tried, line) is Reason.ALLOWED
-    tried.may = only()
+    tried.may = lambda user, access: False
     tried.clock.advance(39)
     assert tried.authorizer.accesses.allowed.entries
     tried.clock.advance(1)
@@ -220,31 +175,6 @@ def test_a_host_that_may_mean_too_many_models_is_refused(
     assert passes_from_cache(tried, line, **at) is (expected is Reason.ALLOWED)
 
 
-def test_a_refusal_of_one_reading_waits_for_no_review_of_another(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    refused, other = Model(ISVC, "c", "a-b"), Model(ISVC, "b-c", "a")
-    tried.have(refused)
-    tried.may = only()
-    assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
-    tried.have(refused, other)
-    tried.may = lambda user, access: NoAnswerError("no")
-    assert reason(tried, line, host="a-b-c.raw.example.com") is Reason.MODEL
-
-
-def test_a_refused_model_is_an_event_with_gate_user_and_model(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    tried.may = only()
-    none, nameless = {"host": "none.alice.example.com"}, {"host": SHARED, "path": "/serving/"}
-    assert reasons(tried, line, AT_IRIS, none, nameless) == [Reason.MODEL] * 3
-    found = [each for each in tried.lines if each["event"] == "model-refused"]
-    assert [each.pop("time") for each in found]
-    refused = {"event": "model-refused", "gate": "serving", "why": "model", "user": USER}
-    models = [f"{ISVC} alice/iris", f"{ISVC} alice/none"]
-    assert found == [*({**refused, "model": each} for each in models), refused]
-
-
 def test_places_of_callers_that_try_out_hosts_and_paths_are_bounded(
     tried: AskedAuthorizer, line: str
 ) -> None:
@@ -256,13 +186,3 @@ def test_places_of_callers_that_try_out_hosts_and_paths_are_bounded(
     long = f"/serving/alice/{'x' * 5000}/"
     assert reason(tried, line, host=SHARED, path=long) is Reason.MODEL
     assert max(sum(map(len, key)) for key in destinations.remembered) < 1000
-
-
-def test_a_review_of_a_token_that_is_refused_in_the_background_holds_for_models(
-    tried: AskedAuthorizer, line: str
-) -> None:
-    assert reason(tried, line) is Reason.ALLOWED
-    tried.says = lambda token: TokenReview(authenticated=False)
-    tried.clock.advance(50)
-    reason(tried, line)
-    assert reason(tried, line) is Reason.REVIEW_REFUSED

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +12,7 @@ from daypass.gate.authorizer.decision_cache import (
     DecisionCache,
 )
 from daypass.gate.authorizer.served_gate import AuthzResponse, ServedGate
-from daypass.rules.published import CLOSED_SHARD, credential_of, shard_of
+from daypass.rules.published import credential_of
 from daypass.rules.reasons import Reason
 from support.publishing import published
 from support.reviewing import rules
@@ -41,41 +38,6 @@ def test_a_full_cache_drops_the_oldest_entry() -> None:
     for name in "abcd":
         cache.put(name.encode(), entry(secret="a"))
     assert list(cache.entries) == [b"b", b"c", b"d"]
-
-
-@pytest.fixture
-def cache() -> DecisionCache:
-    """Tokens that are bound to the Secrets a, b and c, and one that is bound to a Pod."""
-    made = DecisionCache()
-    for name in (*"abc", "pod"):
-        made.put(name.encode(), entry(secret=name, jti=f"j-{name}"))
-    return made
-
-
-def test_what_no_longer_exists_or_is_denied_is_removed_with_the_reason(
-    cache: DecisionCache,
-) -> None:
-    before = published(UIDS.values())
-    after = published([UIDS["b"], UIDS["c"]], tokens=["j-b"])
-    removed = [(each.jti, reason) for each, reason in cache.remove_refused(before, after)]
-    assert removed == [("j-a", Reason.UNKNOWN_CREDENTIAL), ("j-b", Reason.DENIED)]
-    assert list(cache.entries) == [b"c", b"pod"]
-    assert list(cache.remove_refused(after, after)) == []
-    (left,) = cache.remove_refused(after, published([UIDS["c"]], objects=["pod"]))
-    assert left[1] is Reason.DENIED
-    cache.remove(b"c")
-    assert len(cache) == 0
-
-
-def test_what_is_closed_is_removed(cache: DecisionCache) -> None:
-    number = shard_of(UIDS["a"], 64)
-    whole = published(UIDS.values(), closes_unix=10, shards=64)
-    removed = cache.remove_closed(whole.with_shard(number, CLOSED_SHARD), 9)
-    assert [each.jti for each in removed] == ["j-a"]
-    removed = cache.remove_closed(replace(whole, shards=(CLOSED_SHARD,) * 64), 9)
-    assert [each.jti for each in removed] == ["j-b", "j-c"], "a Pod's is of no shard"
-    removed = cache.remove_closed(whole, 10)
-    assert [each.jti for each in removed] == ["j-pod"]
 
 
 def test_expired_entries_are_removed() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +29,13 @@ from daypass.rules.claims import CallerIdentity
 from daypass.rules.decision import (
     UNKNOWN_CREDENTIAL,
     UNKNOWN_MODELS,
-    Rules,
 )
-from daypass.rules.models import Access, ModelRule
-from daypass.rules.patterns import HostPattern, PathPattern
+from daypass.rules.models import Access
 from daypass.rules.published import Denial, DeniedKind
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, make
 from support.messages import check
+from support.rendered import config_of
 from support.stand_in_gates import StandInGate
 from support.tokens import ISSUER, Signer, encode, good_claims
 
@@ -341,23 +339,7 @@ class OneModel(ModelFacts):
 
 
 def explained_model(host: str, answer: bool | None = True, path: str = "/v1") -> Explanation:
-    rules = replace(RULES_OF_MODELS, published=None)
+    config = config_of(MODELS)
+    rules = config.rules_of(config.gates["models"], ISSUER)
     value, now = token(aud=["models"]), SYSTEM_CLOCK.unix()
     return explain(value, host, path, rules, now, SIGNER.jwks, models=OneModel(answer))
-
-
-RULES_OF_MODELS = Rules(
-    hosts=(HostPattern.parse("{name}-{namespace}.example.com"),
-           HostPattern.parse("api.example.com")),
-    issuer=ISSUER,
-    audience="models",
-    longest_lifetime_seconds=7200,
-    authorize=(
-        ModelRule(host=HostPattern.parse("{name}-{namespace}.example.com"), resource=INFERENCE),
-        ModelRule(
-            host=HostPattern.parse("api.example.com"),
-            path=PathPattern.parse("/serving/{namespace}/{name}/"),
-            resource=INFERENCE,
-        ),
-    ),
-)  # fmt: skip

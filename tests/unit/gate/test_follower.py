@@ -13,7 +13,6 @@ from daypass.gate.publication import denials_config_map, shard_config_map
 from daypass.rules.published import (
     CLOSED_SHARD,
     CLUSTER_SHARDS,
-    DENIALS,
     Presence,
     Published,
     Shard,
@@ -66,13 +65,10 @@ class Followed:
     def denials(self, seconds: float = CLOSE_AFTER, **denied: Any) -> Document:
         return denials_config_map(denied_by_hand(self.closes(seconds), **denied), "daypass")
 
-    def list_all(self, *left_out: str) -> None:
+    def list_all(self) -> None:
         """Receive everything, with one credential."""
         shards = [self.shard(n) for n in range(CLUSTER_SHARDS) if n != NUMBER]
-        everything = [*shards, self.shard(NUMBER, SECRET_UID), self.denials()]
-        for name in left_out:
-            self.api.objects.pop(("configmaps", name), None)
-        self.receive(*(each for each in everything if each["metadata"]["name"] not in left_out))
+        self.receive(*shards, self.shard(NUMBER, SECRET_UID), self.denials())
 
     def presence(self) -> Presence:
         self.follower.check()
@@ -85,24 +81,6 @@ def followed() -> Followed:
     made = Followed()
     made.list_all()
     return made
-
-
-@pytest.mark.parametrize("missing", [NAME, DENIALS])
-def test_nothing_is_passed_on_before_every_part_and_the_denials_have_been_read(
-    missing: str,
-) -> None:
-    followed = Followed()
-    followed.follower.check()
-    followed.list_all(missing)
-    assert followed.taken == []
-    assert missing in followed.follower.last_error
-    check(followed.follower.last_error, reason="trouble")
-    followed.list_all()
-    assert followed.presence() is Presence.EXISTS
-
-
-def deleted(followed: Followed) -> None:
-    followed.list_all(NAME)
 
 
 def without_data(followed: Followed) -> None:
@@ -127,9 +105,9 @@ def too_far_ahead(followed: Followed) -> None:
 
 @pytest.mark.parametrize(
     "break_it",
-    [deleted, without_data, of_another_format, of_another_range, too_far_ahead],
+    [without_data, of_another_format, of_another_range, too_far_ahead],
 )
-def test_a_part_that_is_missing_or_cannot_be_believed_is_closed_and_the_others_are_not(
+def test_a_part_that_cannot_be_believed_is_closed_and_the_others_are_not(
     followed: Followed, break_it: Callable[[Followed], None]
 ) -> None:
     break_it(followed)
@@ -143,14 +121,8 @@ def test_a_part_that_is_missing_or_cannot_be_believed_is_closed_and_the_others_a
     assert followed.follower.last_error == ""
 
 
-@pytest.mark.parametrize("seconds", [None, CLOSE_AFTER + FUTURE_SECONDS + 1])
-def test_without_denials_that_can_be_believed_everything_is_closed(
-    followed: Followed, seconds: float | None
-) -> None:
-    if seconds is None:
-        followed.list_all(DENIALS)
-    else:
-        followed.receive(followed.denials(seconds))
+def test_denials_that_cannot_be_believed_close_everything(followed: Followed) -> None:
+    followed.receive(followed.denials(CLOSE_AFTER + FUTURE_SECONDS + 1))
     assert followed.taken[-1].denials.is_closed(followed.clock.unix())
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 
-from daypass._core.threads import LoopThread
 from daypass.gate.authorizer.followers import ModelFollower, Models
 from support.timing import FakeClock
 from support.watched_api import ACCESS, WatchedApi
@@ -60,24 +57,6 @@ class Followed:
     def until(self, *resources: str) -> float:
         """For how many seconds what is known of these kinds counts."""
         return self.known.are_known_until(resources) - self.clock.monotonic()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        thread = LoopThread("test", self._following())
-        thread.start()
-        try:
-            yield
-        finally:
-            thread.stop()
-
-    @asynccontextmanager
-    async def _following(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.follower.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture

@@ -361,14 +361,6 @@ def test_long_annotations_of_a_tenant_take_no_memory(cluster: Cluster) -> None:
     assert kept < 30_000_000
 
 
-def test_an_observer_that_has_ended_says_so(cluster: Cluster) -> None:
-    made = Observed(cluster)
-    made.observer._labelled._notify = None  # type: ignore[assignment]
-    with made.started():
-        eventually("it has ended", lambda: made.observer.last_error)
-    assert "nothing is watched any more" in made.observer.last_error
-
-
 def test_accounts_of_labelled_namespaces_count_where_tokens_need_no_secret(
     cluster: Cluster,
 ) -> None:
@@ -437,20 +429,6 @@ def test_one_list_of_everything_covers_all_namespaces_and_watches_nothing(
     assert set(now.namespaces) == {"team", "one", "two"}
     assert now.listed_at is not None
     assert not [each for each in cluster.api.asked if "watch" in each.url.params]
-
-
-def test_an_api_server_that_comes_back_is_listed_again(observed: Observed) -> None:
-    api = observed.cluster.api
-    api.fails = 0
-    eventually("it is noticed", lambda: observed.observer.last_error)
-    observed.cluster.remove("secrets", 10)
-    before = observed.now()
-    assert numbers(before) == {"team": {10}}
-    observed.clock.move(5)
-    api.fails = None
-    observed.eventually_has(team=set())
-    assert observed.now().is_complete
-    eventually("nothing fails", lambda: not observed.observer.last_error)
 
 
 NAMESPACES, ACCOUNTS, SECRETS = ("a", "b"), range(1, 5), range(10, 18)

@@ -8,6 +8,7 @@ import pytest
 
 from daypass.gate.watch.controller import WatchStatus
 from daypass.rules.published import LIMIT_DENIALS, Denial, DeniedKind
+from support.messages import check
 from support.watch_replicas import CLOSE_AFTER, OTHER, OTHER_FILTERS, Replica, WatchEnv
 
 
@@ -50,8 +51,16 @@ def test_what_an_administrator_has_to_do_is_named(env: WatchEnv) -> None:
     replica.observer.list_all()
     env.create()
     env.api.fails_after = 1  # the lease
+    replica.cluster.clock_ahead_seconds = 11.0
     replica.work()
-    assert problems(replica) == (503, {"namespaces", "leftOut", "publish"})
+    found_problems = replica.controller.problems()
+    for kind, reason in (
+        ("namespaces", "namespaces"), ("leftOut", "left-out"), ("publish", "not-published"),
+        ("clock", "clock"),
+    ):  # fmt: skip
+        check(found_problems.pop(kind), reason=reason)
+    assert found_problems == {}
+    assert ask(replica, "/status")[0] == 503
     assert ask(replica, "/readyz")[0] == 503
     found = metrics(replica)
     assert found["daypass_gate_watch_healthy"] == 0
@@ -59,8 +68,9 @@ def test_what_an_administrator_has_to_do_is_named(env: WatchEnv) -> None:
     assert found["daypass_gate_watch_namespaces_unwatched"] == 1
 
 
-def test_a_gate_that_lacks_something_is_named_and_the_watch_is_still_ready() -> None:
-    env = WatchEnv("default", OTHER)
+def test_a_gate_that_lacks_something_is_named_and_the_watch_is_still_ready(
+    env: WatchEnv,
+) -> None:
     env.api.denies[OTHER_FILTERS] = 403
     replica = env.leader()
     assert ask(replica, "/readyz")[0] == 200
