@@ -1,72 +1,12 @@
-"""The patterns of what passes the door, and the door's own responses to other requests."""
+"""Which headers pass the door, and the door's own responses to other requests."""
 
 from __future__ import annotations
 
-import re
-
-import pytest
-
-from daypass.config.exposure import MEDIA_TYPE, REQUEST_HEADERS, Exposure, refusals
-from support.door_decision import Verdict, publishes
+from daypass.config.exposure import REQUEST_HEADERS, Exposure, refusals
+from support.door_decision import Verdict
 from support.messages import check
 
-PATH = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
 EXPOSURE = Exposure(prefix="/kubernetes", hosts=("ekf.example.com", "::1"))
-
-
-@pytest.mark.parametrize(
-    "target",
-    [
-        PATH + "/",
-        PATH + "?",
-        PATH + "\n",
-        "\n" + PATH,
-        PATH + "\x00",
-        PATH.upper(),
-        PATH.removeprefix("/kubernetes"),
-        PATH.replace("bot", "b%6ft"),
-        PATH.replace("bot/", "bot%2f"),
-        PATH.replace("/api", "//api"),
-        PATH.replace("team", ".."),
-        PATH.replace("team", "te.am"),
-        PATH.replace("team", "t" * 64),
-        PATH.replace("bot", "b" * 254),
-        PATH.replace("bot", "b..t"),
-        PATH.replace("bot", "\u212aot"),
-        PATH.replace("token", "to\u212aen"),
-        PATH.replace("bot", "\u0661"),
-        "",
-        "*",
-    ],
-    ids=lambda target: ascii(target)[-42:-1],
-)
-def test_another_target_is_not_published(target: str) -> None:
-    assert not publishes(EXPOSURE, target)
-
-
-@pytest.mark.parametrize(
-    ("namespace", "account"), [("t" * 63, "b" * 253), ("0", "a.b-c.9")], ids=["longest", "oddest"]
-)
-def test_the_longest_and_most_unusual_names_are_published(namespace: str, account: str) -> None:
-    assert publishes(EXPOSURE, PATH.replace("team", namespace).replace("bot", account))
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["application/yaml", "application/json;", "application/json, text/html", "*/*", "text/json",
-     "application/json;charset=latin-1", "application/json\n", "application/j\u017fon"],
-)  # fmt: skip
-def test_another_media_type_is_not_supported(value: str) -> None:
-    assert not re.fullmatch(MEDIA_TYPE, value)
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["", "application/json", "Application/JSON", 'application/json ; charset="UTF-8"',
-     "application/vnd.kubernetes.protobuf"],
-)  # fmt: skip
-def test_json_and_protobuf_are_supported(value: str) -> None:
-    assert re.fullmatch(MEDIA_TYPE, value)
 
 
 def test_no_impersonation_or_identity_header_is_forwarded() -> None:

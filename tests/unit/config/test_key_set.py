@@ -27,24 +27,10 @@ def test_nothing_of_a_private_or_symmetric_key_is_in_a_key_set() -> None:
     assert key_ids(found) == ["ours"]
 
 
-@pytest.mark.parametrize("alg", ["none", "HS256", "PS256", "EdDSA", "", "x"])
+@pytest.mark.parametrize("alg", ["none", "HS256", "x"])
 def test_a_key_of_an_algorithm_that_no_api_server_uses_hides_no_other(alg: str) -> None:
     found = key_set(json.dumps({"keys": [{**PUBLIC, "alg": alg, "kid": "odd"}, PUBLIC]}))
     assert key_ids(found) == ["ours"]
-    assert is_signed(SIGNER.sign({}), found)
-
-
-@pytest.mark.parametrize("field", PUBLIC)
-@pytest.mark.parametrize("value", [None, 5, float("nan"), [], {"a": 1}])
-def test_what_is_no_text_is_in_no_key_set(field: str, value: object) -> None:
-    with pytest.raises(KeySetError):
-        key_set(json.dumps({"keys": [{**PUBLIC, field: value}]}))
-
-
-def test_the_order_of_keys_makes_no_difference() -> None:
-    one, other = PUBLIC, {**PUBLIC, "kid": "other"}
-    found = {key_set(json.dumps({"keys": keys})) for keys in ([one, other], [other, one])}
-    assert len(found) == 1
 
 
 values = st.recursive(
@@ -68,11 +54,10 @@ def test_arbitrary_content_is_a_key_set_or_refused(body: bytes) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"{}", b"[]", b"5", b"[" * 30_000, b'{"keys": []}', b'{"keys": {"a": 1}}',
-        b'{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}', b"-----BEGIN PUBLIC KEY-----", b"\xff",
-        JWKS.encode() + b" " * LIMIT_BYTES,
+        b"[]", b"[" * 30_000, b'{"keys": []}', b'{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}',
+        b"-----BEGIN PUBLIC KEY-----", JWKS.encode() + b" " * LIMIT_BYTES,
     ],
-    ids=["empty", "{}", "[]", "5", "deep", "none", "mapping", "oct", "PEM", "bytes", "large"],
+    ids=["[]", "deep", "none", "oct", "PEM", "large"],
 )  # fmt: skip
 def test_a_file_without_public_keys_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "keys.json"
