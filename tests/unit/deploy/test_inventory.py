@@ -15,6 +15,7 @@ from daypass.deploy.remove import is_applied_object
 from support.embedded import EmbeddedCluster
 from support.manifest_cases import CASES
 from support.messages import raises
+from support.objects import config_map
 
 OBJECTS = [value for case in CASES.values() for value in case.objects()]
 APPLIED = [
@@ -39,13 +40,9 @@ def test_the_key_of_every_rendered_object_is_valid_and_can_be_parsed() -> None:
 )
 def test_an_inventory_that_was_edited_is_refused(entry: str, exposed: str) -> None:
     cluster = EmbeddedCluster().cluster
-    metadata = {
-        "name": INVENTORY,
-        "namespace": "default",
-        "annotations": {"daypass.dev/exposed": exposed},
-    }
-    document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
-    cluster.create({**document, "data": {"default_a__Secret": entry}})
+    document = config_map(INVENTORY, "default", {"default_a__Secret": entry})
+    document["metadata"]["annotations"] = {"daypass.dev/exposed": exposed}
+    cluster.create(document)
     with raises(DaypassError, match="ConfigMap default/daypass-inventory"):
         read_inventories(cluster, ["default"])
 
@@ -54,22 +51,20 @@ def made_for(name: str) -> Object:
     return live(annotations={"cert-manager.io/certificate-name": name}, managedFields=[])
 
 
+OF_CERT_MANAGER = AppliedObject(api_version="v1", certificate="daypass-door")
+
+
 @pytest.mark.parametrize(
     ("entry", "there", "expected"),
     [
         (AppliedObject(api_version="v1", uid="u"), live(), True),
-        (AppliedObject(api_version="v1"), live(), True),
         (AppliedObject(api_version="v1", uid="other"), live(), False),
         (AppliedObject(api_version="v1", uid="u"), live(managedFields=[]), False),
         (AppliedObject(api_version="v1"), live(managedFields=[]), False),
-        (
-            AppliedObject(api_version="v1", certificate="daypass-door"),
-            made_for("daypass-door"),
-            True,
-        ),
-        (AppliedObject(api_version="v1", certificate="daypass-door"), made_for("other"), False),
+        (OF_CERT_MANAGER, made_for("daypass-door"), True),
+        (OF_CERT_MANAGER, made_for("other"), False),
         (AppliedObject(api_version="v1", certificate="other"), made_for("other"), False),
-        (AppliedObject(api_version="v1", certificate="daypass-door"), live(), False),
+        (OF_CERT_MANAGER, live(), False),
     ],
 )
 def test_an_entry_matches_only_objects_that_daypass_applied(

@@ -29,16 +29,6 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-def test_writing_the_same_tree_again_changes_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "new" / "deploy"
-    assert [d.path for d in write(folder, ONE)] == sorted(ONE)
-    assert files(folder) == ONE
-    assert (folder / "base/x.yaml").stat().st_mode & 0o777 == 0o644
-    before = {path: (folder / path).stat().st_ino for path in ONE}
-    assert write(folder, ONE) == []
-    assert before == {path: (folder / path).stat().st_ino for path in ONE}
-
-
 def test_obsolete_files_are_removed_and_foreign_files_kept(tmp_path: Path) -> None:
     write(tmp_path, ONE)
     mine = {
