@@ -10,8 +10,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from bench.churn import A_SECOND, churning
 from bench.revocation import at_one_gate, fill, measure
-from support.churn import A_SECOND, churning
 from support.controlplane import ControlPlane
 from support.up_gate import calling, gate_up
 from support.watching import identity_namespace

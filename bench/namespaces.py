@@ -11,9 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.churn import churning
 from bench.observer_process import make_namespaces, running_observer
 from bench.report import figure, short
-from support.churn import churning
 from support.controlplane import ControlPlane
 
 NAMESPACES = 2_000

@@ -16,13 +16,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from bench.churn import A_SECOND, churning
 from bench.report import figure, spread
 from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, Gate
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines import engines_of
 from serving.model_serving import DOMAIN, EKF, ROUTING, SERVING, ServingEnv, running_serving
-from support.churn import A_SECOND, churning
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import OF_DAYPASS, Identity, ensure_service_account, make_credential

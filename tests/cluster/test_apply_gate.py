@@ -5,13 +5,11 @@ No gateway runs; a test plays Envoy Gateway.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
 import pytest
-from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
 from daypass.deploy.apply import execute, wait_for_policies, wait_for_publication
 from daypass.deploy.objects import ObjectRef
@@ -20,7 +18,7 @@ from daypass.gate.publication import denials_config_map, gate_namespaces, shard_
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
-from daypass.render.names import GATE, GATE_DENIED, GATE_PAIR, GATE_TRUST
+from daypass.render.names import GATE, GATE_DENIED
 from daypass.rules.published import CLUSTER_SHARDS
 from daypass.testing.clock import MovableClock
 from support.controlplane import ControlPlane
@@ -133,19 +131,6 @@ def test_without_a_gate_any_more_its_policies_go_and_the_door_stays(cluster: Clu
     there = named(everything(cluster))
     assert not [each for each in there if each[2] == GATE or each[0] == "SecurityPolicy"]
     assert ("HTTPRoute", "daypass", "daypass-domain-ekf") in there
-
-
-def test_the_authorizer_gets_a_pair_and_the_gateway_its_authority(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    apply(cluster, ENVOY_GATEWAY)
-    here = "/api/v1/namespaces/daypass"
-    pair = plane.admin.get(f"{here}/secrets/{GATE_PAIR}")["data"]
-    trust = plane.admin.get(f"{here}/configmaps/{GATE_TRUST}")["data"]
-    assert base64.b64decode(pair["ca.crt"]).decode() == trust["ca.crt"]
-    certificate = load_pem_x509_certificate(base64.b64decode(pair["tls.crt"]))
-    names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
-    assert names.get_values_for_type(DNSName) == ["daypass-gate.daypass.svc"]
 
 
 def said(plane: ControlPlane, path: str, **conditions: tuple[str, str]) -> Callable[[], object]:

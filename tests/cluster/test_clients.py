@@ -40,20 +40,6 @@ def claims_of(token: str) -> dict[str, Any]:
     return decode_unverified(token)[1]
 
 
-def test_the_library_gets_a_token_bound_to_the_secret(
-    credentials: daypass.Credentials, identity: Identity, control_plane: ControlPlane
-) -> None:
-    token = credentials.token()
-    claims = claims_of(token.value.reveal())
-    assert claims["aud"] == [AUDIENCE]
-    assert claims["exp"] - claims["iat"] == 1800
-    assert claims["kubernetes.io"]["secret"]["name"] == identity.secret_name
-    assert claims["kubernetes.io"]["secret"]["uid"] == identity.secret_uid
-    reviewed = control_plane.review(token.value, AUDIENCE)
-    assert reviewed["authenticated"] is True
-    assert reviewed["user"]["username"] == identity.user
-
-
 def test_a_shorter_granted_lifetime_is_honoured(
     credentials: daypass.Credentials,
 ) -> None:

@@ -16,12 +16,10 @@ from daypass.cli import main
 from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
-from support.clusters import account_token, write_kubeconfig
 from support.commands import writing_commands
 from support.controlplane import ControlPlane
 from support.deploying import BOTH, GATE, ONLY_EKF, QUICK_APPLY, everything, prepare, settle
 from support.ekf import git, git_init
-from support.identities import RBAC, allow, bound_cluster_wide
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import make, renew
 from support.messages import line_with
@@ -171,59 +169,3 @@ def test_the_objects_of_an_identity_that_exists_have_no_token(
     (secret,) = [each for each in printed if each["kind"] == "Secret"]
     assert here.cluster.get(SECRETS, secret["metadata"]["name"], "team")["data"]["token"]
     assert not {"data", "stringData"} & secret.keys()
-
-
-@pytest.fixture
-def limited(here: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The rights to read everything, and to change ServiceAccounts in one namespace."""
-    admin = here.plane.admin
-    here.cluster.apply(
-        {"apiVersion": "v1", "kind": "ServiceAccount",
-         "metadata": {"name": "reader", "namespace": "default"}}
-    )  # fmt: skip
-    rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]}]
-    admin.apply(f"{RBAC}/clusterroles/reader", {
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-        "metadata": {"name": "reader"}, "rules": rules,
-    })  # fmt: skip
-    reader = {"kind": "ServiceAccount", "name": "reader", "namespace": "default"}
-    token = account_token(here.plane, "default", "reader")
-    write_kubeconfig(here.plane, token, tmp_path / "reader.kubeconfig")
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "reader.kubeconfig"))
-    with bound_cluster_wide(admin, "reader", reader):
-        allow(
-            admin, "team", "reader",
-            {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["patch", "list"]},
-            home="default",
-        )  # fmt: skip
-        yield
-
-
-LIMITED = {
-    "apply": "patch",
-    "remove": "delete",
-    "gate deny --jti x": "create",
-    f"identity create new -n team {DOOR}": "patch",
-    "identity authorize bot -n team --in PROFILE --role view": "patch",
-    "identity unauthorize bot -n team --everywhere": "delete",
-    "identity rotate bot -n team": "patch",
-    "identity revoke bot -n team": "delete",
-    "identity delete bot -n team": "delete",
-}
-
-
-@pytest.mark.usefixtures("limited")
-@pytest.mark.parametrize("line", LIMITED)
-def test_a_dry_run_by_the_server_is_refused_without_the_right(
-    here: Env, line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = shlex.split(line.replace("PROFILE", here.profile))
-    before = here.state()
-    capsys.readouterr()
-    assert main([*words, "--dry-run=server"]) == 1
-    refused = capsys.readouterr().err
-    assert f"may not {LIMITED[line]}" in refused or "forbidden" in refused, refused
-    assert "nothing was changed" not in refused
-    if words[0] != "apply":  # its plan asks the API server in any case
-        assert main([*words, "--dry-run"]) == 0, capsys.readouterr().err
-    assert here.state() == before

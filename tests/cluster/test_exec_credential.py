@@ -108,13 +108,6 @@ def test_kubectl_authenticates_as_the_identity_with_a_bound_token(
     assert "authentication.kubernetes.io/credential-id" in info["extra"]
 
 
-@pytest.mark.parametrize("what", ["secrets", "configmaps -n kube-system"])
-def test_kubectl_may_do_nothing_that_the_identity_may_not(person: Person, what: str) -> None:
-    done = person.kubectl("get", *what.split())
-    assert done.returncode == 1
-    assert "Forbidden" in done.stderr
-
-
 def test_revoked_credentials_print_an_error_and_do_not_prompt(
     person: Person, up: Up, control_plane: ControlPlane
 ) -> None:

@@ -18,9 +18,9 @@ from daypass.cli import main
 from daypass.rules.reasons import Reason
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.gate_differences import reason_in
+from support.gate_differences import FORGERIES, assert_passed_as, assert_refused, reason_in
 from support.identities import Identity, make_anchor, make_pod
-from support.raw import Caller
+from support.raw import Answer, Caller, bearer, exchange, get
 from support.up import HOST, Up
 from support.up_gate import AUDIENCE, calling, calling_with, gate_up
 
@@ -71,6 +71,32 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
         # 4. And passes again.
         eventually("it is open", lambda: reasons(caller) == [refused, refused, good])
         up.wait_for_words("is open again")
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_nobody_claims_to_be_another_caller_and_no_log_has_a_token(
+    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory, check: str
+) -> None:
+    identity = control_plane.make_identity()
+    line = bearer(control_plane.make_token(identity, audiences=[AUDIENCE]))
+    with gate_up(tmp_path_factory.mktemp("up"), control_plane, check=check) as up:
+
+        def send(*headers: str) -> Answer:
+            with up.connect("gate") as connection:
+                return exchange(connection, get(*headers, host=HOST))
+
+        eventually("it passes", lambda: send(line).code == 200)
+        for forged in ((), *FORGERIES):
+            assert_passed_as(send(line, *forged), identity.user)
+        assert_refused(send(line, "Connection: close, authorization"), Reason.NO_TOKEN)
+        assert_refused(send(bearer(identity.token)), Reason.LONG_LIVED)
+        logs = [*up.runtime.glob("*/envoy.log"), *up.runtime.glob("*/gate-audit.log")]
+        assert len(logs) == 1 + (check == "review")
+        for log in logs:
+            eventually("it is logged", lambda log=log: identity.user in log.read_text(), seconds=60)  # type: ignore[misc]
+        said = "".join([*(log.read_text() for log in logs), up.words])
+        assert line.rpartition(".")[2] not in said
+        assert [log.stat().st_mode & 0o077 for log in logs[1:]] == [0] * len(logs[1:])
 
 
 @pytest.mark.parametrize("check", CHECKS)

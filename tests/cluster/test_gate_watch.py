@@ -158,26 +158,6 @@ def test_a_namespace_without_the_role_is_reported_and_refused_until_it_has_it(
     eventually("it is published", lambda: bot.secret_uid in published(plane), seconds=90)
 
 
-def test_keys_are_published_with_their_issuer_and_health_and_metrics_are_served(
-    plane: ControlPlane, watch: Watch
-) -> None:
-    keys = eventually("keys are published", lambda: watch.events("keys"))
-    with admin_cluster(plane) as cluster:
-        text = json.dumps(cluster.get(ENVOY_FILTERS, GATE_KEYS, FRONT))
-    assert keys[-1]["kids"][0] in text
-    assert "https://kubernetes.default.svc" in text
-    assert get_from(watch, "/healthz")[0] == 200
-    assert eventually("it is ready", lambda: get_from(watch, "/readyz")[0] == 200)
-    text = get_from(watch, "/metrics")[1]
-    for line in (
-        "daypass_gate_watch_leader 1",
-        "daypass_gate_watch_credentials",
-        "daypass_gate_watch_closes_seconds",
-        "daypass_gate_watch_credentials_left_out 0",
-    ):
-        assert line in text, text
-
-
 def test_changes_by_others_are_reverted(plane: ControlPlane, tmp_path: Path) -> None:
     with (
         Watch(tmp_path / "watch", plane, CONFIG, CHECKING_EVERYTHING) as watch,
@@ -221,29 +201,6 @@ def test_a_paused_leader_that_wakes_writes_nothing(plane: ControlPlane, tmp_path
             with admin_cluster(plane) as cluster:
                 terms = {term_of(cluster.get(CONFIG_MAPS, name, HOME)) for name in NAMES}
             assert terms == {term}
-
-
-def test_a_killed_watch_is_taken_over_and_what_was_deleted_meanwhile_is_refused(
-    plane: ControlPlane, tmp_path: Path, watch: Watch
-) -> None:
-    namespace = identity_namespace(plane)
-    bots = [plane.make_identity(namespace, f"bot-{number}") for number in range(4)]
-    becomes_published(plane, *(bot.secret_uid for bot in bots))
-    plane.admin.delete(bots[0].secret_path)
-    watch.kill()
-    plane.admin.delete(bots[1].secret_path)
-    with (
-        Watch(tmp_path / "second", plane, CONFIG) as second,
-        Watch(tmp_path / "third", plane, CONFIG) as third,
-    ):
-        eventually("one leads", lambda: second.publishes() or third.publishes(), seconds=60)
-        becomes_removed(plane, bots[0].secret_uid, bots[1].secret_uid)
-        leader, other = (second, third) if second.publishes() else (third, second)
-        assert not other.publishes()
-        leader.kill()
-        plane.admin.delete(bots[2].secret_path)
-        becomes_removed(plane, bots[2].secret_uid)
-        assert bots[3].secret_uid in published(plane)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from daypass.cli import main
 from daypass.config import Config
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ENVOY_FILTERS, NAMESPACES, ROLE_BINDINGS
-from daypass.render.names import GATE_KEYS, GATE_PUBLISHER
+from daypass.render.names import GATE_PUBLISHER
 from daypass.render.workloads import config_text
 from daypass.rules.published import CLUSTER_SHARDS, shard_name, shard_of
 from support.clusters import admin_cluster
@@ -136,20 +136,6 @@ def gone(plane: ControlPlane, cluster: Cluster) -> Iterator[None]:
     finally:
         plane.admin.create("/api/v1/namespaces", {"metadata": {"name": SERVING}})
         install(plane, CONFIG)
-
-
-def test_what_exists_is_published_at_both_gateways_and_then_no_longer(
-    plane: ControlPlane, cluster: Cluster, watch: Watch, bots: list[Identity]
-) -> None:
-    becomes_published(plane, *(bot.secret_uid for bot in bots))
-    assert at_both(cluster, bots[0].secret_uid) == [True, True]
-    plane.admin.delete(bots[0].secret_path)
-    becomes_removed(plane, bots[0].secret_uid)
-    assert at_both(cluster, bots[0].secret_uid) == [False, False]
-    eventually("keys are published", lambda: watch.events("keys"))
-    for name, namespace in ((GATE_KEYS, FRONT), (f"{GATE_KEYS}.{SERVING}", SERVING)):
-        assert cluster.find(ENVOY_FILTERS, name, namespace) is not None
-    assert 'daypass_gate_watch_lacking{gate="serving"} 0' in get_from(watch, "/metrics")[1]
 
 
 @pytest.mark.parametrize("fails", [forbidden, gone])

@@ -282,16 +282,6 @@ def test_a_role_that_remains_next_to_a_lesser_one_is_reported(
     assert hint.endswith(f"unauthorize bot -n {shell.namespace} --in {alice} --role edit")
 
 
-def test_another_gateway_and_another_header_may_be_named(shell: AdminShell, alice: str) -> None:
-    gateway = "cluster.local/ns/gateways/sa/gateway"
-    proof = ("--principal", gateway, "--user-header", "x-user")
-    shell.identity("authorize", "--in", alice, "--role", "view", *proof)
-    policy = shell.cluster.get(AUTHORIZATION_POLICIES, VIEW.format(shell.namespace), alice)
-    (rule,) = policy["spec"]["rules"]
-    assert rule["from"] == [{"source": {"principals": [gateway]}}]
-    assert rule["when"][0]["key"] == "request.headers[x-user]"
-
-
 @pytest.mark.parametrize(
     ("change", "error", "value"),
     [

@@ -20,13 +20,12 @@ from daypass.identity.credential_secrets import wait_for_token
 from daypass.identity.delete import delete, delete_expired
 from daypass.identity.model import find_account, token_secret
 from daypass.kube.cluster import Cluster
-from daypass.kube.errors import ConflictError, ForbiddenError
+from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (
     ACCOUNT_ANNOTATION,
     ACCOUNT_UID_ANNOTATION,
     NAMESPACES,
     ROLE_BINDINGS,
-    ROLES,
     SECRETS,
     SERVICE_ACCOUNTS,
 )
@@ -306,17 +305,3 @@ def test_an_identity_refused_in_part_creates_nothing(shell: AdminShell) -> None:
     assert 'resources: ["roles"]' in refused.value.hint
     assert find_account(shell.cluster, shell.bot) is None
     assert labels.POLICY not in shell.cluster.get(NAMESPACES, shell.namespace)["metadata"]["labels"]
-
-
-def test_a_role_changed_by_another_manager_is_a_conflict(shell: AdminShell) -> None:
-    make(shell.cluster, shell.bot)
-    shell.cluster.request(
-        "PATCH",
-        ROLES.path(shell.namespace, "bot-daypass-token"),
-        {"rules": []},
-        content_type="application/merge-patch+json",
-        params={"fieldManager": "somebody"},
-        what="change a role",
-    )
-    with pytest.raises(ConflictError, match="somebody"):
-        make(shell.cluster, shell.bot)

@@ -17,7 +17,6 @@ from daypass.identity.delete import delete
 from daypass.kube.resources import AUTHORIZATION_POLICIES, ROLE_BINDINGS, ROLES
 from support import identities
 from support.admin_shell import AdminShell
-from support.clusters import account_token, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.crds import install_kserve
 from support.kserve import (
@@ -286,40 +285,6 @@ def test_an_interrupted_grant_is_shown_and_completed(
     shell.identity(*words)
     assert codes(shell) == []
     assert len(made(shell, alice)) == 4
-
-
-def test_a_user_who_may_not_call_a_model_cannot_grant_it(shell: AdminShell, alice: str) -> None:
-    add_llm(shell, alice, "llama")
-    admin = shell.plane.admin
-    rules = [
-        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"],
-         "verbs": ["list", "create", "patch"]},
-        {"apiGroups": ["security.istio.io"], "resources": ["authorizationpolicies"],
-         "verbs": ["list", "create", "patch"]},
-        {"apiGroups": [SERVING], "resources": ["inferenceservices"], "verbs": ["get"]},
-    ]  # fmt: skip
-    identities.ensure_service_account(admin, alice, "owner")
-    identities.allow(admin, alice, "owner", *rules)
-    see = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]}
-    identities.allow(admin, shell.namespace, "owner", see, home=alice)
-    role = identities.unique("namespaces")
-    look = {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}
-    llms = {"apiGroups": [SERVING], "resources": ["llminferenceservices"], "verbs": ["list", "get"]}
-    whole = {"metadata": {"name": role}, "rules": [look]}
-    admin.create(f"{identities.RBAC}/clusterroles", whole)
-    file = shell.folder / "owner.kubeconfig"
-    write_kubeconfig(shell.plane, account_token(shell.plane, alice, "owner"), file)
-    subject = {"kind": "ServiceAccount", "name": "owner", "namespace": alice}
-    words = ("authorize", "--model", f"{alice}/llama", "--kubeconfig", str(file))
-    with identities.bound_cluster_wide(admin, role, subject):
-        owner = f"system:serviceaccount:{alice}:owner"
-        identities.wait_until_allowed(admin, owner, {"verb": "get", "resource": "namespaces"})
-        _, err = shell.identity(*words, code=1)
-        check(err.splitlines()[0], "llminferenceservices", reason="forbidden", hide=r"(?<=:)owner")
-        assert made(shell, alice) == []
-        identities.allow(admin, alice, "owner", llms)
-        shell.identity(*words)
-    wait_until_allowed(shell, attributes(alice, "llama", resource="llminferenceservices"))
 
 
 def test_list_and_show_say_who_may_call_which_model(shell: AdminShell, alice: str) -> None:

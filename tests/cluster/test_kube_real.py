@@ -136,26 +136,6 @@ def test_only_the_metadata_of_secrets_leaves_the_api_server(
     in_event_loop(control_plane, check)
 
 
-def test_a_watch_from_the_listed_version_sees_later_changes(
-    cluster: Cluster, control_plane: ControlPlane
-) -> None:
-    namespace = control_plane.make_namespace()
-
-    async def check(opened: AsyncCluster) -> None:
-        selection = Selection(
-            resource=CONFIG_MAPS, namespace=namespace, fields="metadata.name=settings"
-        )
-        _, since = await opened.list(selection, whole)
-        events = opened.watch(selection, since, timeout_seconds=30)
-        async with aclosing(events):
-            for number in "12":
-                cluster.apply(settings(namespace, a=number))
-                _, seen = await anext(events)
-                assert seen["data"] == {"a": number}
-
-    in_event_loop(control_plane, check)
-
-
 def test_a_long_list_has_pages_of_one_revision(
     cluster: Cluster, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:

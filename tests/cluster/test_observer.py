@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.labels import OWNED, SELECTOR
-from daypass._core.kubernetes.objects import Object, name_of
+from daypass._core.kubernetes.objects import name_of
 from daypass.gate.watch.observer import CredentialObserver
-from daypass.kube.answers import Selection
-from daypass.kube.kubeconfig import find_connection_config
-from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
-from daypass.kube.watching import AsyncCluster, Informer, Listing
+from daypass.kube.resources import SERVICE_ACCOUNTS
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-from support.deadline import eventually
 from support.identities import WATCHED
-from support.watched_api import whole
 
 
 def prepare_plane(plane: ControlPlane) -> None:
     """Its etcd is stopped, and there are thousands of namespaces."""
-
-
-def listed(plane: ControlPlane, namespace: str) -> tuple[str, Listing[Object] | None]:
-    """List as an informer does: what it reports, and its listing."""
-
-    async def ask() -> tuple[str, Listing[Object] | None]:
-        access = find_connection_config({}, kubeconfig=str(plane.kubeconfig))
-        cluster = AsyncCluster(access)
-        informer = Informer(
-            cluster, Selection(resource=SECRETS, namespace=namespace), whole, valid_seconds=10.0
-        )
-        await informer.sync()
-        await cluster.close()
-        return informer.last_error, informer.listing
-
-    return asyncio.run(ask())
-
-
-def test_an_observation_keeps_its_time_while_the_api_server_is_cut_off_from_etcd(
-    plane: ControlPlane,
-) -> None:
-    bot = plane.make_identity(plane.make_namespace(labels=WATCHED))
-    observer = CredentialObserver(
-        find_connection_config({}, kubeconfig=str(plane.kubeconfig)), SYSTEM_CLOCK, home="default",
-        per_namespace=10, accounts_too=False, close_after_seconds=10.0,
-    )  # fmt: skip
-    observer.start()
-    try:
-        eventually("it is complete", lambda: observer.observation().is_complete)
-        with plane.child("etcd").suspended():
-            began = SYSTEM_CLOCK.monotonic()
-            eventually("lists fail", lambda: observer.last_error)
-            # Watches have ended since, by their timeout, and nothing is newer for it.
-            found = observer.observation()
-            assert found.listed_at is not None
-            assert found.listed_at <= began
-            assert found.namespaces[bot.namespace].credentials == {bot.credential}
-            assert found.namespaces[bot.namespace].listed_at <= began
-        with admin_cluster(plane) as cluster:
-            eventually(
-                "it is deleted", lambda: cluster.delete(SECRETS, bot.secret_name, bot.namespace)
-            )
-        eventually(
-            "it is seen",
-            lambda: observer.observation().namespaces[bot.namespace].credentials == set(),
-        )
-        eventually(
-            "all is listed again",
-            lambda: (observer.observation().listed_at or 0) > began and not observer.last_error,
-        )
-    finally:
-        observer.stop()
 
 
 @pytest.mark.timeout(600)

@@ -29,21 +29,16 @@ from support.serving import Served
 
 NAME = "daypass-gate.daypass.svc"
 """Of the authorizer's certificate."""
+ASKED = f"{gate_prefix(DEFAULT_GATE)}/pipeline"
 CLOSE_AFTER_SECONDS = 600
 
 
-def authorizer_kubeconfig(
-    plane: ControlPlane, config: Config, file: Path, *, without: str = "\0"
-) -> Path:
-    """A kubeconfig for the authorizer's ServiceAccount, with exactly its rendered rights, `without`
-    objects whose names end so.
-    """
+def authorizer_kubeconfig(plane: ControlPlane, config: Config, file: Path) -> Path:
+    """A kubeconfig for the authorizer's ServiceAccount, with exactly its rendered rights."""
     home = config.door.namespace
     account = new_object("v1", "ServiceAccount", GATE, home)
     with admin_cluster(plane) as cluster:
         for each in [account, *authorizer_rbac(config)]:
-            if each["metadata"]["name"].endswith(without):
-                continue
             if each["kind"] == "ClusterRoleBinding":
                 each["metadata"]["name"] = unique(GATE)
             cluster.create(each)
@@ -62,18 +57,14 @@ class Serving:
     authority: Authority
     home: str
 
-    def ask(
-        self, *headers: str, gate: str = DEFAULT_GATE, host: str = EKF, path: str = "/pipeline"
-    ) -> Answer:
-        """What it answers to the question of a gate's Envoy about a request with these header
-        lines.
-        """
+    def ask(self, *headers: str, host: str = EKF) -> Answer:
+        """What it answers to Envoy's question about a request with these header lines."""
         with connect(self.served.port, authority_pem=self.authority.pem, name=NAME) as connection:
-            return exchange(connection, get(*headers, host=host, path=gate_prefix(gate) + path))
+            return exchange(connection, get(*headers, host=host, path=ASKED))
 
-    def reason(self, *headers: str, **request: str) -> Reason:
+    def reason(self, *headers: str) -> Reason:
         """The reason of its answer."""
-        return Reason(self.ask(*headers, **request).headers.get(REASON_HEADER, Reason.ALLOWED))
+        return Reason(self.ask(*headers).headers.get(REASON_HEADER, Reason.ALLOWED))
 
     def get(self, path: str) -> tuple[int, str]:
         try:

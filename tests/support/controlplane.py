@@ -34,7 +34,6 @@ from support.deadline import eventually
 from support.identities import Identity
 from support.objects import kubeconfig
 from support.ports import reserve
-from support.relays import EtcdPath
 from support.tokens import ISSUER, Signer, encode
 
 SERVER_NAMES = ("kubernetes.default.svc", "kubernetes", "localhost", "127.0.0.1")
@@ -82,7 +81,6 @@ class AnotherApiServer:
     port: int
     flags: list[str]
     admin: Admin
-    path: EtcdPath
     child: Child | None = None
 
     @property
@@ -215,20 +213,13 @@ class ControlPlane:
     @contextmanager
     def another_api_server(self) -> Iterator[AnotherApiServer]:
         """One more API server on the same etcd, as a control plane of several machines has it."""
-        with EtcdPath(self.folder / "etcd.sock") as path, reserve(socket.SO_REUSEPORT) as reserved:
+        with reserve(socket.SO_REUSEPORT) as reserved:
             port = int(reserved.getsockname()[1])
-            changed = {
-                "--etcd-servers": f"http://127.0.0.1:{path.port}",
-                "--secure-port": str(port),
-                "--audit-log-path": "another-audit.log",
-            }
-            names = [flag.partition("=")[0] for flag in self._flags]
-            flags = [
-                f"{name}={changed[name]}" if name in changed else flag
-                for name, flag in zip(names, self._flags, strict=True)
-            ]
+            # Of a flag that is there twice, the last one counts.
+            own = (f"--secure-port={port}", "--audit-log-path=another-audit.log")
+            flags = [*self._flags, *own]
             admin = Admin(url=f"https://127.0.0.1:{port}", context=self.admin.context, idle=[])
-            other = AnotherApiServer(plane=self, port=port, flags=flags, admin=admin, path=path)
+            other = AnotherApiServer(plane=self, port=port, flags=flags, admin=admin)
             try:
                 other.start(flags)
                 yield other
