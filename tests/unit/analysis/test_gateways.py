@@ -70,22 +70,18 @@ def http_route(path: str) -> list[Object]:
     ("documents", "captures"),
     [
         ([ingress("/kubernetes")], True),
-        ([ingress("/kubernetes", "Exact")], True),
         ([ingress("/kubernetes/api")], True),
         ([ingress("/")], False),
-        ([ingress("/kube")], False),
         ([ingress("/kubernetesx")], False),
         ([gateway("*"), service(HOST, uri={"prefix": "/kube"})], True),
         ([gateway("*"), service(HOST, uri={"prefix": "/"})], False),
-        ([gateway("*"), service(HOST)], False),
         ([by_pattern("/kubernetes/(api/v1/namespaces/[^/]+/serviceaccounts/[^/]+/token)")], True),
         ([by_pattern("/KUBERNETES(/|$)(.*)")], True),
-        ([by_pattern("/rok(/.*)")], False),
         ([by_pattern("/(")], False),
         (http_route("/kubernetes"), True),
         (http_route("/kube"), False),
     ],
-    ids=range(15),
+    ids=range(11),
 )
 def test_a_route_that_takes_requests_for_the_door_is_found(
     documents: list[Object], *, captures: bool

@@ -114,7 +114,6 @@ WITHOUT_PATHS = Routing(gateway_api="istio-system/public", paths=False)
     ("routes", "rules"),
     [
         ([virtual_service(IRIS, ROUTING)], (HOST, PATH, LLM_PATH)),
-        ([virtual_service(WINE, ROUTING)], (HOST, PATH, LLM_PATH)),
         ([knative_service_routes(WINE, ROUTING, "wine-predictor", tags=["bob", "latest"])],
          (HOST, PATH, LLM_PATH)),
         ([ingress(MNIST, ROUTING)], (DASHED,)),
@@ -122,19 +121,16 @@ WITHOUT_PATHS = Routing(gateway_api="istio-system/public", paths=False)
         ([llm_route(LLAMA, ROUTING)], (HOST, PATH, LLM_PATH)),
         # Applications on the same hosts, and at the same gateway.
         ([service("dashboard", "*", namespace="kubeflow")], (HOST, PATH)),
-        ([service("dashboard", "*", namespace="kubeflow", uri={"prefix": "/"})], (HOST, LLM_PATH)),
         ([service("dashboard", "*", namespace="kubeflow", uri={"regex": ".*"})], (PATH,)),
         ([service("nb", "*", uri={"prefix": "/notebook/bob/x/"})], (HOST, PATH, LLM_PATH)),
         ([service("nb", "*.example.com", uri={"prefix": "/notebook/alice/x/"})], (HOST, DASHED)),
         ([service("kiali", "kiali.monitoring.example.com")], (HOST, PATH)),
-        ([service("kiali", "kiali-monitoring.example.com")], (DASHED,)),
         ([service("shop", "iris.bob.example.org", "bob.example.com")], (HOST, PATH)),
         ([service("own", "*.alice.example.com", "iris.alice.example.com")], (HOST,)),
         ([route(path="/")], (HOST, PATH, LLM_PATH)),
-        ([route("shop.example.com")], (HOST, PATH)),
         ([app("shop.example.com", path="/serving/bob/iris/")], (HOST, PATH)),
     ],
-    ids=range(18),
+    ids=range(14),
 )  # fmt: skip
 def test_routes_of_the_same_namespace_and_of_no_models_are_not_reported(
     routes: list[Object], rules: tuple[str, ...]
@@ -145,8 +141,6 @@ def test_routes_of_the_same_namespace_and_of_no_models_are_not_reported(
 SHARED = "example.com"
 FOREIGN = {
     "a host": (service("x", "iris.bob.example.com"), "bob/iris", HOST),
-    "in capitals": (service("x", "IRIS.Bob.example.com"), "bob/iris", HOST),
-    "a component's": (service("x", "iris-predictor.bob.example.com"), "bob/iris-predictor", HOST),
     "a model that is yet to come": (service("x", "new.bob.example.com"), "bob/new", HOST),
     "a wildcard": (service("x", "*.bob.example.com"), "bob/", HOST),
     "a wildcard of all": (service("x", "*.example.com"), "bob/iris", HOST),
@@ -155,23 +149,19 @@ FOREIGN = {
     "another reading": (service("x", "a-b-c.example.com", namespace="c"), "b-c/a", DASHED),
     "a path": (service("x", SHARED, uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
     "on any host": (service("x", "*", uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
-    "below it": (service("x", SHARED, uri={"prefix": "/serving/bob/new/v1"}), "bob/new", PATH),
     "a path in capitals": (
         service("x", SHARED, uri={"prefix": "/SERVING/bob/iris/"}, ignoreUriCase=True),
         "bob/iris", PATH,
     ),
     "a regex": (service("x", SHARED, uri={"regex": "/serving/bob/iris(/.*)?"}), "bob/iris", PATH),
-    "a shorter text": (service("x", SHARED, uri={"prefix": "/serving/b"}), "bob/iris", PATH),
     "all models": (service("x", SHARED, uri={"prefix": "/serving"}), "bob/iris", PATH),
     "one of two": (
         service("x", SHARED, uri={"regex": "/serving/alice/x|/serving/bob/y"}), "bob/iris", PATH,
     ),
     "maybe": (service("x", SHARED, uri={"regex": "/serving/b?.*"}), "bob/iris", PATH),
     "a header": (service("x", SHARED, headers={"x-a": {"exact": "b"}}), "bob/iris", PATH),
-    "an LLM's": (service("x", SHARED, uri={"prefix": "/bob/llama/v1"}), "bob/llama", LLM_PATH),
     "an HTTPRoute's host": (route("iris.bob.example.com"), "bob/iris", HOST),
     "an HTTPRoute's path": (route(path="/serving/bob/iris/"), "bob/iris", PATH),
-    "its exact path": (route(path="/bob/llama/v1", kind="Exact"), "bob/llama", LLM_PATH),
     "its regex": (route(path="/serving/bob/.*", kind="RegularExpression"), "bob/iris", PATH),
     "all of a host that LLMs do not name": (route(SHARED), "bob/llama", LLM_PATH),
     "an Ingress": (app("iris-bob.example.com"), "bob/iris", DASHED),
@@ -235,9 +225,7 @@ def test_a_rule_for_paths_reads_no_model_of_another_hosts_every_path() -> None:
     ("pattern", "beginning"),
     [
         ("/serving/a/b(/v1/models/[\\w-]+:explain)$", "/serving/a/b"),
-        (r"^iris\.alice\.example\.com(?::\d{1,5})?$", "iris.alice.example.com"),
         ("/serving/ab?", "/serving/a"),
-        ("/serving/ab{0,1}", "/serving/a"),
         ("/serving/ab+", "/serving/ab"),
         (r"/a\.?b", "/a"),
         ("/a|/b", ""),
