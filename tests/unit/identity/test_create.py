@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
-from daypass.identity.model import (
-    ForeignAccountError,
-    InactiveIdentityError,
-)
+from daypass.identity.model import ForeignAccountError, InactiveIdentityError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
-from daypass.kube.resources import ROLES, SERVICE_ACCOUNTS
+from daypass.kube.resources import SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, exchange, foreign_account, make, own_secrets
 from support.messages import raises
@@ -34,26 +29,8 @@ def test_a_new_identity_can_request_tokens_for_itself_only(embedded: EmbeddedClu
     assert account(embedded.cluster).get("secrets") is None
 
 
-def test_a_second_run_keeps_the_secret_and_its_token_and_restores_a_deleted_role(
-    embedded: EmbeddedCluster,
-) -> None:
-    first = make(embedded.cluster)
-    embedded.cluster.delete(ROLES, "bot-daypass-token", "team")
-    second = make(embedded.cluster)
-    assert (first.is_new, second.is_new) == (True, False)
-    assert (first.secret.name, first.token) == (second.secret.name, second.token)
-    assert len(own_secrets(embedded.cluster)) == 1
-    holder = embedded.as_holder_of(first.token)
-    assert not isinstance(exchange(holder, BOT, bound_to=first.secret.name), Exception)
-
-
-@pytest.mark.parametrize(
-    "present", [{}, {labels.MANAGED_BY: labels.MANAGER}], ids=["unlabelled", "labelled"]
-)
-def test_a_foreign_account_is_refused_without_adopt(
-    embedded: EmbeddedCluster, present: dict[str, str]
-) -> None:
-    foreign_account(embedded.cluster, **present)
+def test_a_foreign_account_is_refused_without_adopt(embedded: EmbeddedCluster) -> None:
+    foreign_account(embedded.cluster)
     before = account(embedded.cluster)
     with raises(ForeignAccountError, match="(?s)team/bot.*--adopt"):
         make(embedded.cluster)

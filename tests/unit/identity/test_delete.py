@@ -4,51 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from daypass._core.errors import DaypassError
 from daypass.identity.delete import delete, revoke
-from daypass.identity.model import (
-    ForeignAccountError,
-    IdentityNotFoundError,
-    token_secret,
-)
-from daypass.kube.resources import CONFIG_MAPS, SECRETS, SERVICE_ACCOUNTS
+from daypass.identity.model import ForeignAccountError, IdentityNotFoundError
+from daypass.kube.resources import CONFIG_MAPS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     BOT,
-    DISGUISES,
     Warnings,
-    accepts,
-    disguise,
     dry_run,
     exchange,
     foreign_account,
     grant,
     make,
     own_secrets,
-    renew,
     silent,
 )
 from support.messages import check, raises
-
-
-def test_a_revocation_deletes_managed_secrets_and_lists_foreign_ones(
-    embedded: EmbeddedCluster,
-) -> None:
-    tokens = [make(embedded.cluster).token]
-    renew(embedded.cluster)
-    foreign = token_secret(BOT, "by-hand")
-    account = {"kubernetes.io/service-account.name": "bot"}
-    foreign["metadata"] |= {"labels": {}, "annotations": account}
-    embedded.cluster.create(foreign)
-    make(embedded.cluster, replace(BOT, name="bot-daypass"))
-    deleted, left = revoke(embedded.cluster, BOT)
-    assert len(deleted) == 2
-    assert left == ["by-hand"]
-    embedded.clock.advance(11)
-    assert not accepts(embedded.cluster, tokens[0])
-    assert len(own_secrets(embedded.cluster, replace(BOT, name="bot-daypass"))) == 1
 
 
 def test_a_secret_without_a_token_that_has_the_name_of_one_is_revoked_and_never_handed_out(
@@ -61,35 +33,6 @@ def test_a_secret_without_a_token_that_has_the_name_of_one_is_revoked_and_never_
     embedded.cluster.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
     assert make(embedded.cluster).secret.name == created.secret.name
     assert look_alike in {each.name for each in revoke(embedded.cluster, BOT)[0]}
-
-
-@pytest.mark.parametrize("kind", DISGUISES)
-def test_a_disguised_secret_is_revoked_and_deleted_too(
-    embedded: EmbeddedCluster, kind: str
-) -> None:
-    created = make(embedded.cluster)
-    disguise(embedded.cluster, kind, BOT, created.secret.name)
-    with dry_run(embedded.cluster) as cluster:
-        shown = delete(cluster, BOT, warn=silent).deleted
-        assert f"secrets/{created.secret.name} in team" in shown
-    assert [each.name for each in revoke(embedded.cluster, BOT)[0]] == [created.secret.name]
-    embedded.clock.advance(11)
-    assert not accepts(embedded.cluster, created.token)
-
-
-def test_after_a_revocation_the_secret_has_another_name_and_token(
-    embedded: EmbeddedCluster,
-) -> None:
-    old = make(embedded.cluster)
-    revoke(embedded.cluster, BOT)
-    new = make(embedded.cluster)
-    assert new.secret.name != old.secret.name
-    assert new.token != old.token
-    # Why names are never reused: a Secret of the same name gets the same token, byte for byte.
-    embedded.cluster.create(token_secret(BOT, old.secret.name))
-    again = embedded.cluster.get(SECRETS, old.secret.name, "team")
-    assert again["data"]["token"]
-    assert accepts(embedded.cluster, old.token)
 
 
 def test_a_deletion_removes_all_annotated_objects_and_nothing_else(

@@ -111,7 +111,6 @@ def test_a_binding_that_was_changed_is_no_grant() -> None:
         ({"verbs": ["*"], "resources": ["*"]}, ["inferenceservices *", "llminferenceservices *"]),
         ({"verbs": ["list", "get"], "resources": ["llminferenceservices"],
           "resourceNames": ["a", "b"]}, ["llminferenceservices a", "llminferenceservices b"]),
-        ({"verbs": ["list", "watch"], "resources": ["inferenceservices"]}, []),
         ({"verbs": ["get"], "resources": ["inferenceservices/status", "pods"]}, []),
         ({"verbs": ["get"], "resources": ["inferenceservices"], "apiGroups": [""]}, []),
         ({"verbs": ["get"], "nonResourceURLs": ["*"]}, []),

@@ -150,7 +150,6 @@ def federated(listed: ListedObjects) -> None:
     "spoil",
     [
         lambda w: None,
-        lambda w: annotate(w, "account", labels.DEADLINE, FUTURE),
         lambda w: annotate(w, "secret", labels.RETIRE_AFTER, FUTURE),
         lambda w: add_secret(w, "old", **{labels.RETIRE_AFTER: FUTURE}),
         lambda w: add_secret(w, "dead", **{"kubernetes.io/service-account.uid": "before"}),
@@ -163,7 +162,7 @@ def federated(listed: ListedObjects) -> None:
             cluster_roles=None, cluster_bindings=None, policy_bindings=None,
         ),
     ],
-    ids=range(10),
+    ids=range(9),
 )  # fmt: skip
 def test_a_healthy_or_unreadable_state_has_no_findings(spoil: Spoil) -> None:
     assert findings(spoil) == []
