@@ -22,30 +22,6 @@ def trusted(*subjects: str, url: str = GITHUB, audience: str = DOOR) -> TrustedI
     return TrustedIssuer(url=url, audience=audience, subjects=subjects or (MAIN,))
 
 
-def test_the_authentication_configuration_is_complete() -> None:
-    assert authentication_configuration(trusted(TAG, MAIN)) == {
-        "apiVersion": "apiserver.config.k8s.io/v1",
-        "kind": "AuthenticationConfiguration",
-        "jwt": [
-            {
-                "issuer": {"url": GITHUB, "audiences": [DOOR], "audienceMatchPolicy": "MatchAny"},
-                "claimValidationRules": [
-                    {
-                        "expression": f'claims.sub in ["{MAIN}", "{TAG}"]',
-                        "message": "daypass: this subject is not listed",
-                    }
-                ],
-                "claimMappings": {
-                    "username": {
-                        "claim": "sub",
-                        "prefix": "federated:token.actions.githubusercontent.com#",
-                    }
-                },
-            }
-        ],
-    }
-
-
 def test_a_user_name_is_made_of_issuer_and_subject_and_no_other_issuer_can_produce_it() -> None:
     """`#` ends the issuer, and an issuer URL can't contain one."""
     assert trusted().users == (f"federated:token.actions.githubusercontent.com#{MAIN}",)
@@ -110,15 +86,7 @@ def test_an_edited_entry_is_not_treated_as_managed(change: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "http://issuer.example",
-        "issuer.example",
-        "https://issuer.example#x",
-        "https://me:secret@issuer.example",
-        "https://issuer.example\n",
-        pytest.param("https://" + "a" * 1100, id="too long"),
-    ],
+    "url", ["http://issuer.example", "https://issuer.example#x", "https://me:secret@issuer.example"]
 )
 def test_an_issuer_must_be_a_plain_https_url(url: str) -> None:
     with raises(BadTrustError) as caught:
@@ -126,17 +94,7 @@ def test_an_issuer_must_be_a_plain_https_url(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "subject",
-    [
-        "",
-        "a\n",
-        "repo:org/*",
-        'a"] || true || claims.sub in ["',
-        "\u202ea",
-        pytest.param("a" * 1100, id="too long"),
-    ],
-)
+@pytest.mark.parametrize("subject", ["", "a\n", "repo:org/*", 'a"] || true || claims.sub in ["'])
 def test_a_subject_must_be_plain_text_without_wildcards(subject: str) -> None:
     with raises(BadTrustError):
         trusted(subject)

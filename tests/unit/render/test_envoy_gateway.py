@@ -27,19 +27,6 @@ def objects(gate: str, **keys: str) -> list[Object]:
     return gate_objects(config(gate, **keys), FACTS)
 
 
-def test_it_never_fails_open() -> None:
-    policy = only(objects("gateway: infra/public, check: review"), "SecurityPolicy", "daypass-gate")
-    asking = policy["spec"]["extAuth"]
-    assert (asking["failOpen"], asking["statusOnError"]) == (False, 503)
-
-
-def test_no_client_traffic_policy_is_set_on_a_single_listener() -> None:
-    found = objects("gateway: infra/public/api, check: review")
-    policy = only(found, "SecurityPolicy", "daypass-gate")
-    assert policy["spec"]["targetRefs"][0]["sectionName"] == "api"
-    assert not [o for o in found if o["kind"] == "ClientTrafficPolicy"]
-
-
 def test_streams_of_the_whole_gateway_are_bounded() -> None:
     for longest, written in (("1h", "60m0s"), ("90s", "1m30s"), ("7d", "10080m0s")):
         found = objects(f"gateway: infra/public, maxStreamDuration: {longest}")

@@ -11,7 +11,8 @@ from tools.docs.pages import ROOT, all_pages
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_folders
 from daypass.render.monitoring import alerts_text
-from support.rendered import config_of
+from support.manifest_cases import CASES
+from support.rendered import config_of, only
 
 PAGE = "docs/how-to/troubleshooting.md"
 CONFIG = """\
@@ -37,6 +38,18 @@ def test_alerts_are_a_prometheus_rule_that_prometheus_selects() -> None:
     assert rule["metadata"]["namespace"] == "daypass"
     assert rule["metadata"]["labels"]["release"] == "prometheus"
     assert rule["spec"] == yaml.safe_load(alerts_text())
+
+
+def test_a_monitor_selects_the_pods_and_names_a_port_that_they_have() -> None:
+    objects = CASES["metrics"].objects()
+    for name in ("daypass-door", "daypass-gate", "daypass-gate-watch"):
+        monitor = only(objects, "PodMonitor", name)["spec"]
+        template = only(objects, "Deployment", name)["spec"]["template"]
+        selected = monitor["selector"]["matchLabels"].items()
+        assert selected <= template["metadata"]["labels"].items()
+        assert monitor["namespaceSelector"]["matchNames"] == ["daypass"]
+        ports = {each["name"] for each in template["spec"]["containers"][0]["ports"]}
+        assert {each["port"] for each in monitor["podMetricsEndpoints"]} <= ports
 
 
 def test_each_alert_leads_to_its_own_section() -> None:

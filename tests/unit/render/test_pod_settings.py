@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from daypass.config import Config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
 from daypass.render.names import DOOR, GATE, GATE_WATCH
-from support.rendered import config_of, only
+from support.rendered import config_of
 
 CONFIG = """\
 version: 1
@@ -72,25 +71,3 @@ def test_settings_reach_the_pods_of_their_section_and_nothing_else(
             }
             template["spec"]["containers"][0]["resources"]["limits"]["memory"] = "1Gi"
     assert after == expected
-
-
-def test_no_selector_has_labels_of_the_config() -> None:
-    def selectors(value: Any) -> list[Any]:
-        if isinstance(value, list):
-            return [found for item in value for found in selectors(item)]
-        if not isinstance(value, dict):
-            return []
-        inner = [found for item in value.values() for found in selectors(item)]
-        names = ("selector", "podSelector", "labelSelector", "matchLabels")
-        return inner + [value[name] for name in names if name in value]
-
-    found = selectors(rendered(SETTINGS, SETTINGS))
-    assert found
-    assert not [each for each in found if "platform" in str(each) or "cost" in str(each)]
-
-
-def test_settings_of_pods_change_no_config_inside_them() -> None:
-    before, after = rendered(), rendered(SETTINGS, f"replicas: 5, {SETTINGS}")
-    for name in (DOOR, GATE, GATE_WATCH):
-        configs = [only(objects, "ConfigMap", name)["data"] for objects in (before, after)]
-        assert configs[0] == configs[1]
