@@ -105,16 +105,6 @@ def test_before_the_first_listing_everything_is_closed(machine: Machine) -> None
     check(machine.reported(), reason="open")
 
 
-def test_what_exists_is_given_to_the_authorizer_and_to_envoy(machine: Machine) -> None:
-    machine.list(SECRET_UID)
-    assert machine.found(machine.authorizer.published) is Presence.EXISTS
-    machine.start_envoy()
-    assert machine.found(machine.envoy.published) is Presence.EXISTS
-    machine.list()
-    assert machine.found(machine.authorizer.published) is Presence.UNKNOWN
-    assert machine.found(machine.envoy.published) is Presence.UNKNOWN
-
-
 def test_what_changes_while_envoy_starts_is_given_to_it(machine: Machine) -> None:
     machine.list(SECRET_UID)
     machine.envoy.published = machine.watch.published

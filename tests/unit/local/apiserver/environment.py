@@ -7,22 +7,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-from daypass._core.jwt import decode_unverified
+from daypass._core.kubernetes.objects import Object
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import ConnectionConfig
 from daypass.kube.resources import SECRETS
 from daypass.local.apiserver.requests import ApiRequest, ApiResponse
+from support import objects
 from support.admin import Answer
 from support.authority import ANY_AUTHORITY
 from support.embedded import InProcess, new_api
+from support.objects import make
 from support.timing import FakeClock
 
-GATE = "gate.example.com"
 JSON = "application/json"
 TEAM = "/api/v1/namespaces/team"
 TOKEN_PATH = f"{TEAM}/serviceaccounts/bot/token"
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
 class Env:
@@ -42,20 +42,19 @@ class Env:
 
     def prepare_bot(self) -> Env:
         """Make the namespace, the account and its Secret, and the permission to request tokens."""
-        self.cluster.apply(_named("Namespace", "team"))
-        self.cluster.apply(_named("ServiceAccount", "bot", "team"))
-        self.cluster.create(token_secret("bot-token", "bot"))
-        self.grant({"resources": ["serviceaccounts/token"], "verbs": ["create"]})
-        return self
-
-    def grant(self, rule: dict[str, Any], name: str = "grant") -> None:
-        version = "rbac.authorization.k8s.io/v1"
-        role = {**_named("Role", name, "team"), "apiVersion": version}
-        self.cluster.apply({**role, "rules": [{"apiGroups": [""], **rule}]})
-        binding = {**_named("RoleBinding", name, "team"), "apiVersion": version}
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+        rbac = "rbac.authorization.k8s.io"
+        rule = {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}
         subject = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
-        self.cluster.apply({**binding, "roleRef": reference, "subjects": [subject]})
+        role = {"apiGroup": rbac, "kind": "Role", "name": "grant"}
+        for each in (
+            make("v1", "Namespace", "team"),
+            make("v1", "ServiceAccount", "bot", "team"),
+            make(f"{rbac}/v1", "Role", "grant", "team", rules=[rule]),
+            make(f"{rbac}/v1", "RoleBinding", "grant", "team", roleRef=role, subjects=[subject]),
+        ):
+            self.cluster.apply(each)
+        self.cluster.create(token_secret())
+        return self
 
     @property
     def legacy(self) -> str:
@@ -75,7 +74,7 @@ class Env:
         """A request; by the admin unless an Authorization header is given (`""`: none)."""
         if authorization is None:
             authorization = f"Bearer {self.admin_token.reveal()}"
-        sent = [("content-type", media), *headers] if media else list(headers)
+        sent = [("content-type", media), *headers]
         if authorization:
             sent.append(("authorization", authorization))
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -93,29 +92,19 @@ class Env:
         assert reply.code == 201, reply.body
         return str(reply.json["status"]["token"])
 
-    def review(self, token: str, *audiences: str) -> dict[str, Any]:
-        spec = {"token": token, "audiences": list(audiences)}
-        reply = self.request("POST", TOKEN_REVIEWS, {"spec": spec})
+    def review(self, token: str) -> dict[str, Any]:
+        reply = self.request("POST", TOKEN_REVIEWS, {"spec": {"token": token}})
         assert reply.code == 201, reply.body
         status = reply.json["status"]
         assert isinstance(status, dict)
         return status
 
 
-def _named(kind: str, name: str, namespace: str = "") -> dict[str, Any]:
-    place = {"namespace": namespace} if namespace else {}
-    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, **place}}
+def token_secret() -> Object:
+    secret = make("v1", "Secret", "bot-token", "team", type="kubernetes.io/service-account-token")
+    secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": "bot"}
+    return secret
 
 
-def token_secret(name: str, account: str) -> dict[str, Any]:
-    secret = _named("Secret", name, "team")
-    secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": account}
-    return {**secret, "type": "kubernetes.io/service-account-token"}
-
-
-def config_map(name: str, **data: str) -> dict[str, Any]:
-    return {**_named("ConfigMap", name, "team"), "data": data}
-
-
-def claims(token: str) -> dict[str, Any]:
-    return decode_unverified(token)[1]
+def config_map(name: str, **data: str) -> Object:
+    return objects.config_map(name, "team", data)

@@ -12,13 +12,13 @@ from daypass.local.apiserver.handlers import Watch
 from daypass.local.apiserver.requests import ApiRequest
 from unit.local.apiserver.environment import (
     JSON,
-    RBAC,
     TEAM,
     TOKEN_PATH,
     TOKEN_REVIEWS,
     Env,
 )
 
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "FOO"]
 MEDIA = [
     "", JSON, "application/yaml", "application/merge-patch+json", "application/json-patch+json",

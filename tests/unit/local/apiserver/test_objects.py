@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from daypass.kube.errors import ApiError, NotFoundError
-from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICE_ACCOUNTS
+from daypass.kube.errors import NotFoundError
+from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, SERVICE_ACCOUNTS
 from daypass.local.apiserver.handlers import Watch
 from daypass.local.apiserver.requests import ApiRequest
 from daypass.local.apiserver.store import REMEMBERED_EVENTS
-from unit.local.apiserver.environment import TEAM, Env, config_map, token_secret
+from unit.local.apiserver.environment import TEAM, Env, config_map
 
 MERGE = "application/merge-patch+json"
-APPLY = "application/apply-patch+yaml"
 MAP = f"{TEAM}/configmaps/m"
 
 
@@ -24,37 +23,11 @@ def test_an_apply_removes_what_the_last_one_had_set_and_nothing_else(env: Env) -
     assert env.cluster.apply(config_map("m", a="2"))["data"] == {"a": "2", "c": "1"}
 
 
-def test_the_same_apply_twice_changes_nothing(env: Env) -> None:
-    first = env.cluster.apply(config_map("m", a="1"))
-    env.clock.advance(100)
-    assert env.cluster.apply(config_map("m", a="1")) == first
-
-
 def test_a_patch_of_another_version_conflicts(env: Env) -> None:
     made = env.cluster.create(config_map("m", a="1"))
     env.cluster.apply(config_map("m", a="2"))
     stale = {"metadata": {"resourceVersion": made["metadata"]["resourceVersion"]}}
     assert env.request("PATCH", MAP, stale, media=MERGE).code == 409
-
-
-def test_a_patch_cannot_make_another_kind_of_an_object(env: Env) -> None:
-    env.cluster.create(config_map("m", a="1"))
-    reply = env.request("PATCH", MAP, {"kind": "Secret"}, media=MERGE)
-    assert reply.code == 400
-    assert env.cluster.get(CONFIG_MAPS, "m", "team")["kind"] == "ConfigMap"
-
-
-def test_a_dry_run_stores_nothing(env: Env) -> None:
-    env.request("POST", f"{TEAM}/configmaps?dryRun=All", config_map("m", a="1"))
-    with pytest.raises(NotFoundError, match='configmaps "m" not found'):
-        env.cluster.get(CONFIG_MAPS, "m", "team")
-
-
-def test_an_invalid_name_is_a_422(env: Env) -> None:
-    with pytest.raises(ApiError) as caught:
-        env.cluster.create(config_map("Bad_Name"))
-    assert caught.value.status.code == 422
-    assert "a lowercase RFC 1123 subdomain must consist of" in caught.value.status.message
 
 
 def test_lists_are_selected(env: Env) -> None:
@@ -122,39 +95,8 @@ def test_a_watch_from_a_forgotten_version_gets_a_410(env: Env) -> None:
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
 
 
-def test_a_token_secret_without_a_service_account_is_never_filled(env: Env) -> None:
-    made = env.cluster.create(token_secret("lost", "nobody"))
-    assert "token" not in made["data"]
-    assert [s["metadata"]["name"] for s in env.cluster.list(SECRETS, "team")] == ["bot-token"]
-
-
 def test_a_namespace_is_deleted_with_its_objects(env: Env) -> None:
     env.cluster.delete(NAMESPACES, "team")
     assert env.cluster.list(SERVICE_ACCOUNTS, "team") == []
     with pytest.raises(NotFoundError, match='namespaces "team" not found'):
         env.cluster.create(config_map("m"))
-
-
-@pytest.mark.parametrize(
-    "media", ["application/json-patch+json", "application/strategic-merge-patch+json", ""]
-)
-def test_other_patches_are_a_415_and_change_nothing(env: Env, media: str) -> None:
-    made = env.cluster.create(config_map("m", a="1"))
-    patch = [{"op": "remove", "path": "/data/a"}]
-    assert env.request("PATCH", MAP, patch, media=media).code == 415
-    assert env.cluster.get(CONFIG_MAPS, "m", "team") == made
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
-        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
-        "/api/v1/pods",
-        "/openapi/v3",
-        "/metrics",
-    ],
-)
-def test_apis_that_only_a_cluster_has_are_not_found(env: Env, path: str) -> None:
-    assert env.request("GET", path).code == 404

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import json
-import os
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +17,8 @@ from daypass._core.tls import client_context
 from daypass.deploy.certificate_authority import Authority
 from daypass.kube.cluster import Cluster
 from daypass.local.api_backend import EmbeddedApiServer
-from daypass.local.apiserver import ApiServer
 from support.deadline import eventually
-from unit.local.apiserver.environment import TEAM, config_map
+from unit.local.apiserver.environment import TEAM
 
 SOON_SECONDS = 60.0
 """Far less than a watch lasts, and more than a busy machine may take."""
@@ -54,73 +50,12 @@ class Running:
             http.client.HTTPSConnection("127.0.0.1", port, context=self.context, timeout=20)
         )
 
-    @contextmanager
-    def connected(self) -> Iterator[ssl.SSLSocket]:
-        with (
-            socket.create_connection(("127.0.0.1", self.server.port), timeout=20) as plain,
-            self.context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped,
-        ):
-            yield wrapped
-
-    def raw(self, sent: bytes) -> bytes:
-        """What comes back for some bytes, until the server closes."""
-        with self.connected() as wrapped:
-            wrapped.sendall(sent)
-            got = b""
-            while chunk := wrapped.recv(65536):
-                got += chunk
-            return got
-
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     it = Running(tmp_path)
     yield it
     it.server.stop()
-
-
-def test_many_requests_go_over_one_connection(running: Running) -> None:
-    with running.connection() as connection:
-        for index in range(20):
-            body = json.dumps(config_map(f"m{index}"))
-            headers = {**running.headers, "Content-Type": "application/json"}
-            connection.request("POST", f"{TEAM}/configmaps", body, headers)
-            with connection.getresponse() as answer:
-                assert (answer.status, answer.version) == (201, 11)
-                answer.read()
-
-
-def test_it_serves_the_given_certificate_with_tls_1_2_or_newer(running: Running) -> None:
-    with running.connected() as wrapped:
-        assert wrapped.version() in ("TLSv1.2", "TLSv1.3")
-    with socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as plain:
-        context = client_context(Authority.create("others", SYSTEM_CLOCK).pem)
-        with pytest.raises(ssl.SSLCertVerificationError):
-            context.wrap_socket(plain, server_hostname="127.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("sent", "code"),
-    [
-        (b"nonsense\r\n\r\n", b"400"),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"411"),
-    ],
-    ids=["junk", "chunks"],
-)
-def test_what_it_cannot_read_closes_the_connection(
-    running: Running, sent: bytes, code: bytes
-) -> None:
-    assert code in running.raw(sent)
-
-
-def test_a_watch_streams_until_its_timeout(running: Running) -> None:
-    with running.connection() as connection:
-        target = f"{TEAM}/configmaps?watch=1&timeoutSeconds=1"
-        connection.request("GET", target, headers=running.headers)
-        with connection.getresponse() as answer:
-            running.apply(config_map("m", a="1"))
-            assert json.loads(answer.readline())["object"]["data"] == {"a": "1"}
-            assert answer.readline() == b""
 
 
 def test_a_connection_is_reusable_after_a_watch_timed_out(running: Running) -> None:
@@ -175,23 +110,6 @@ def is_closed(connection: socket.socket) -> bool:
     return True
 
 
-def test_stopping_closes_connections_that_wait_for_their_client(tmp_path: Path) -> None:
-    """One whose handshake has not begun, and one that the server alone has closed."""
-    running = Running(tmp_path)
-    with (
-        socket.create_connection(("127.0.0.1", running.server.port), timeout=20) as silent,
-        running.connected() as answered,
-        socket.socket(fileno=os.dup(answered.fileno())) as below,
-    ):
-        below.settimeout(20)
-        answered.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        while answered.recv(65536):
-            pass
-        running.server.stop()
-        assert is_closed(silent)
-        assert is_closed(below)
-
-
 def test_stopping_closes_connections_that_come_at_that_moment(tmp_path: Path) -> None:
     running = Running(tmp_path)
     stopping = threading.Thread(target=running.server.stop)
@@ -210,12 +128,3 @@ def test_stopping_closes_connections_that_come_at_that_moment(tmp_path: Path) ->
             stopping.start()
         stopping.join()
         assert all(is_closed(connection) for connection in coming)
-
-
-def test_a_bad_key_fails_at_the_start(running: Running, tmp_path: Path) -> None:
-    (tmp_path / "bad.key").write_text("nonsense")
-    with pytest.raises(ssl.SSLError):
-        ApiServer(
-            certificate_file=tmp_path / "api-server.crt", key_file=tmp_path / "bad.key",
-            certificate_authority="", clock=SYSTEM_CLOCK,
-        )  # fmt: skip
