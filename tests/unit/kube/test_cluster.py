@@ -7,7 +7,6 @@ import json
 import socket
 from contextlib import suppress
 from functools import partial
-from itertools import count
 from typing import Any
 
 import pytest
@@ -29,8 +28,6 @@ from unit.kube.conftest import (
     EMPTY,
     OBJECT,
     Open,
-    Plugin,
-    authorization,
     list_async,
     watch_async,
 )
@@ -146,13 +143,11 @@ BOMB_HEAD = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(
 @pytest.mark.parametrize(
     ("answers", "limit", "value"),
     [
-        (endless("200 OK", bytes(65536)), "LIMIT_BYTES", 2**20),
-        (endless("403 Forbidden", bytes(65536)), "LIMIT_BYTES", 2**20),
         (endless("503 Busy\r\nRetry-After: 1", bytes(65536)), "LIMIT_BYTES", 2**20),
         (BOMB_HEAD.encode() + BOMB, "LIMIT_BYTES", 2**20),
         (endless("200 OK", b" "), "LIMIT_SECONDS", 0.2),
     ],
-    ids=["200", "403", "503", "gzip bomb", "slow"],
+    ids=["503", "gzip bomb", "slow"],
 )
 def test_an_endless_answer_is_aborted(
     opened: Open, answers: bytes | Behaviour, limit: str, value: float,
@@ -165,51 +160,19 @@ def test_an_endless_answer_is_aborted(
             ask(SECRETS)
 
 
-@pytest.mark.parametrize("item", ["[]", '{"a":1}'])
 def test_an_answer_of_many_small_values_is_refused(
-    opened: Open, item: str, monkeypatch: pytest.MonkeyPatch
+    opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In memory they take many times what they take on the wire."""
     monkeypatch.setattr(limits, "LIMIT_VALUES", 100)
-    cluster, _ = opened(answer(200, f'{{"items": [{",".join([item] * 100)}]}}'))
+    cluster, _ = opened(answer(200, f'{{"items": [{",".join(["[]"] * 100)}]}}'))
     with pytest.raises(BrokenResponseError, match="100 values"):
         cluster.list(SECRETS)
 
 
-def page(after: str) -> bytes:
-    """An empty page of a list, with another one after it."""
-    return answer(200, json.dumps({"items": [], "metadata": {"continue": after}}))
-
-
-def pages() -> Behaviour:
-    """A list whose pages all differ, and never end."""
-    numbers = count(1)
-    return lambda connection: connection.sendall(page(str(next(numbers))))
-
-
-@pytest.mark.parametrize(
-    ("script", "seconds", "requests"),
-    [([page("a")], 60.0, 2), ([page("a"), page("b"), page("b")], 60.0, 3), ([pages()], 0.0, 1)],
-    ids=["the same at once", "the same later", "without end"],
-)
-def test_a_list_whose_pages_do_not_end_is_aborted(
-    opened: Open, script: list[bytes | Behaviour], seconds: float, requests: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(limits, "LIMIT_SECONDS", seconds)
-    monkeypatch.setattr(limits.Answer, "add", limits.Answer._receive)  # without its own limit
-    for is_async in (False, True):
-        cluster, server = opened(*script)
-        ask = partial(list_async, cluster) if is_async else cluster.list
-        with raises(BrokenResponseError, match="secrets"):
-            ask(SECRETS)
-        assert len(server.requests) == requests
-
-
-def test_an_endless_401_does_not_prevent_a_new_plugin_token(opened: Open, plugin: Plugin) -> None:
-    user = plugin({"token": "from-a-plugin"})
-    for is_async in (False, True):
-        cluster, server = opened(endless("401 Unauthorized", bytes(65536)), EMPTY, user=user)
-        found = list_async(cluster, SECRETS) if is_async else cluster.list(SECRETS)
-        assert found == []
-        assert authorization(server) == ["Bearer from-a-plugin"] * 2
+def test_a_list_whose_pages_do_not_end_is_aborted(opened: Open) -> None:
+    again = answer(200, json.dumps({"items": [], "metadata": {"continue": "a"}}))
+    cluster, server = opened(again)
+    with raises(BrokenResponseError, match="secrets"):
+        cluster.list(SECRETS)
+    assert len(server.requests) == 2

@@ -8,12 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-)
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ClusterUnreachableError, KubeconfigError, UnauthorizedError
@@ -79,17 +73,12 @@ def test_a_client_certificate_is_presented(
     assert authorization(server) == []
 
 
-@pytest.mark.parametrize("encrypted", [False, True])
-def test_a_mismatched_or_encrypted_key_is_refused_without_a_prompt(
-    opened: Open, encrypted: bool
-) -> None:
+def test_a_mismatched_key_is_refused(opened: Open) -> None:
     authority = Authority()
-    pair, key = authority.client("me"), authority.client("me").key_pem
-    if encrypted:
-        own = load_pem_private_key(pair.key_pem.encode(), None)
-        locked = BestAvailableEncryption(b"secret")
-        key = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked).decode()
-    pems = {"client-certificate-data": pair.certificate_pem, "client-key-data": key}
+    pems = {
+        "client-certificate-data": authority.client("me").certificate_pem,
+        "client-key-data": authority.client("me").key_pem,
+    }
     user = {name: base64.b64encode(pem.encode()).decode() for name, pem in pems.items()}
     with raises(KubeconfigError, match=r"certificate.*context one of .*/config"):
         opened(EMPTY, user=user)
@@ -138,15 +127,11 @@ def test_a_token_file_is_read_for_each_request(opened: Open, tmp_path: Path) -> 
         cluster.list(NAMESPACES)
 
 
-@pytest.mark.parametrize(
-    "token",
-    [f"{SENTINEL}\n{SENTINEL}", f"{SENTINEL}\x07", f"ü{SENTINEL}"],
-    ids=["line break", "bell", "not ASCII"],
-)
 @pytest.mark.parametrize("where", ["token", "tokenFile", "as"])
 def test_a_token_invalid_in_a_header_is_refused_without_showing_it(
-    opened: Open, tmp_path: Path, token: str, where: str
+    opened: Open, tmp_path: Path, where: str
 ) -> None:
+    token = f"{SENTINEL}\n{SENTINEL}"
     (tmp_path / "file").write_text(token)
     user = {where: "file" if where == "tokenFile" else token}
     with raises(KubeconfigError) as refused:
@@ -178,23 +163,9 @@ def test_a_proxy_tunnels_and_sees_no_credentials(
     assert "secret" not in repr(cluster.connection)
 
 
-@pytest.mark.parametrize(
-    "url", [f"gopher://u:{SENTINEL}@proxy", f"http://u:{SENTINEL}@[::x]"], ids=["scheme", "host"]
-)
-def test_an_unusable_proxy_is_reported_without_its_password(write: Write, url: str) -> None:
+def test_an_unusable_proxy_is_reported_without_its_password(write: Write) -> None:
+    url = f"gopher://u:{SENTINEL}@proxy"
     access = find_connection_config({}, kubeconfig=str(write(cluster={"proxy-url": url})))
     with raises(KubeconfigError, match="proxy") as refused:
         Cluster(access)
     assert SENTINEL not in repr(refused.value)
-
-
-def test_a_tls_context_is_not_changed_per_request(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    changes: list[object] = []
-    monkeypatch.setattr(ssl.SSLContext, "set_alpn_protocols", lambda *what: changes.append(what))
-    cluster, server = opened(EMPTY)
-    before = len(changes)
-    for _ in range(3):
-        cluster.list(NAMESPACES)
-    assert (len(server.requests), len(changes)) == (3, before)

@@ -47,13 +47,6 @@ def test_each_status_has_its_error_class_and_is_kept_complete(
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
 
 
-@pytest.mark.parametrize("code", [400, 403, 404, 409, 422, 500])
-def test_a_long_message_of_a_server_is_cut(code: int) -> None:
-    status = {"kind": "Status", "code": code, "reason": "x", "message": "m" * 200_000}
-    error = explain(code, json.dumps(status).encode(), "create secrets/x in team")
-    assert len(str(error)) < 5_000
-
-
 @pytest.mark.parametrize(
     ("error", "transient"),
     [

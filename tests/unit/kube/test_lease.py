@@ -119,17 +119,3 @@ def test_a_term_is_raised_by_the_holder_alone(candidates: Candidates) -> None:
     candidates.two.attempt(above=9)
     assert candidates.one.term == candidates.term == 6
     assert candidates.two.term == 0
-
-
-def test_a_lease_is_left_to_a_holder_that_renews_it(candidates: Candidates) -> None:
-    candidates.two._cluster.sleep = lambda seconds: candidates.one.attempt()
-    assert not candidates.two.acquire()
-    assert candidates.two.holder == "one"
-
-
-def test_the_lease_of_a_lost_holder_is_acquired_after_its_duration(candidates: Candidates) -> None:
-    candidates.two._cluster.sleep = candidates.clock.advance
-    began = candidates.clock.monotonic()
-    assert candidates.two.acquire()
-    assert DURATION_SECONDS < candidates.clock.monotonic() - began < 2 * DURATION_SECONDS
-    candidates.two.stop()
