@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from tools.reference.commands import command_parsers
@@ -67,6 +66,7 @@ def test_every_option_of_every_command_is_offered(offered: Offered) -> None:
         ("token --no-cache --aud", NOTHING_ELSE, "--audience"),
         ("token --audience x --aud", NOTHING_ELSE, ""),
         ("identity authorize bot --in x --in", NOTHING_ELSE, "--in --inference-only"),
+        ("identity delete --dry-run=s", NOTHING_ELSE, "server"),
         ("run --fi", NOTHING_ELSE, "--file"),
         ("run -- ", FILES, ""),
         ("token -- ", NOTHING_ELSE, ""),
@@ -77,18 +77,6 @@ def test_what_is_offered_depends_on_the_words_before(
     offered: Offered, line: str, directive: int, candidates: str
 ) -> None:
     assert list(offered(*line.split(" "), directive=directive)) == candidates.split()
-
-
-def test_an_optional_value_is_offered_after_an_equals_sign_only(
-    offered: Offered, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def add_arguments(parser: Any) -> None:
-        parser.add_argument("--dry-run", nargs="?", const="client", choices=("client", "server"))
-        parser.add_argument("file", metavar="FILE")
-
-    monkeypatch.setattr("daypass.cli.version.add_arguments", add_arguments)
-    assert list(offered("version", "--dry-run=s")) == ["server"]
-    assert offered("version", "--dry-run", "", directive=FILES) == {}
 
 
 def test_it_is_fast_without_slow_imports() -> None:

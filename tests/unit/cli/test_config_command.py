@@ -69,19 +69,6 @@ def test_what_render_refuses_is_not_valid(
     check(capsys.readouterr().err, refused, reason="config")
 
 
-@pytest.mark.parametrize("front", ["istio, tls: {secret: a}", "envoy"])
-@pytest.mark.parametrize("name", ["keys", "certificateAuthority"])
-def test_a_file_that_the_config_names_is_read_for_one_machine_too(
-    config: Path, capsys: pytest.CaptureFixture[str], front: str, name: str
-) -> None:
-    domain = f"domains: {{a: {{host: a.example.com, front: {front}}}}}\n"
-    config.write_text(f"version: 1\n{domain}cluster: {{{name}: no.file}}\n")
-    assert main(["config", "validate"]) == 2
-    err = capsys.readouterr().err
-    assert "no.file cannot be read" in err
-    assert f"cluster.{name} names it" in err
-
-
 def test_what_only_a_cluster_knows_is_named(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

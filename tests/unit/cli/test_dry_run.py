@@ -7,7 +7,6 @@ import shlex
 import pytest
 from tools.reference.commands import command_parsers
 
-from daypass.kube.cluster import DryRun
 from daypass.kube.resources import CONFIG_MAPS
 from support.commands import writing_commands
 from support.embedded import EmbeddedCluster
@@ -37,9 +36,7 @@ def test_every_command_reads_runs_or_has_a_dry_run() -> None:
         ("--dry-run bot", "bot", "client"),
         ("bot --dry-run", "bot", "client"),
         ("--dry-run=server bot", "bot", "server"),
-        ("--dry-run=client bot", "bot", "client"),
         ("bot", "bot", None),
-        ("--dry-run client", "client", "client"),
         ("--dry-run -- server", "server", "client"),
     ],
 )
@@ -59,18 +56,6 @@ def embedded() -> EmbeddedCluster:
     embedded.make_namespace("team")
     embedded.cluster.create(config_map(a="1"))
     return embedded
-
-
-@pytest.mark.parametrize("mode", ["client", "server"])
-def test_a_client_in_a_dry_run_changes_nothing(embedded: EmbeddedCluster, mode: DryRun) -> None:
-    before = embedded.cluster.get(CONFIG_MAPS, "settings", "team")
-    with dry_run(embedded.cluster, mode) as cluster:
-        cluster.apply(config_map(a="2"), force=True)
-        cluster.patch(CONFIG_MAPS, "settings", {"data": {"a": "2"}}, "team")
-        cluster.create({**config_map(), "metadata": {"name": "new", "namespace": "team"}})
-        assert cluster.delete(CONFIG_MAPS, "settings", "team") is True
-    assert embedded.cluster.get(CONFIG_MAPS, "settings", "team") == before
-    assert embedded.cluster.find(CONFIG_MAPS, "new", "team") is None
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

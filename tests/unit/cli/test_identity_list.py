@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
-
 from daypass._core.kubernetes import labels
-from daypass.cli.identity.list import display_age, identity_output, table
+from daypass.cli.identity.list import identity_output, table
 from daypass.cli.output import as_text
 from daypass.identity.health import examine
 from support.inventories import BOT, ListedObjects, grant
@@ -65,11 +63,3 @@ def test_the_identity_json_has_all_fields_and_no_secret() -> None:
         }
     ]  # fmt: skip
     assert whole["lastUsed"] == "2027-01-14"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(-5, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172_800, "2d"), (800 * 86_400, "2y")],
-)
-def test_ages_are_short(seconds: float, shown: str) -> None:
-    assert display_age(seconds) == shown

@@ -55,13 +55,3 @@ def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(
     assert "+  minReplicas: 3\n" in told.out
     assert "daypass render --directory deploy" in told.err
     check(told.err, reason="findings")
-
-
-@pytest.mark.parametrize("option", ["--alerts", "--dashboard"])
-def test_what_monitoring_gets_needs_no_config(
-    folder: Path, capsys: pytest.CaptureFixture[str], option: str
-) -> None:
-    (folder / "daypass.yaml").unlink()
-    assert main(["render", option]) == 0
-    printed = yaml.safe_load(capsys.readouterr().out)
-    assert printed["groups" if option == "--alerts" else "panels"]

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +19,6 @@ from support.fake_door import (
     SENTINEL,
     FakeDoor,
     answer,
-    say_nothing,
     short_lived_token,
     status_answer,
     token_answer,
@@ -162,17 +156,11 @@ def test_credentials_that_others_can_read_are_refused_even_if_a_token_is_cached(
     check(err, reason="usage")
 
 
-def replace_by_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
-
-
 HARMS: dict[str, Callable[[Path], object]] = {
     "foreign": lambda file: None,  # another owner is simulated below
     "damaged": lambda file: file.write_bytes(file.read_bytes().replace(b"daypass", b"daypas5", 1)),
     "readable": lambda file: file.chmod(0o644),
     "link": lambda file: file.symlink_to(file.rename(file.parent.parent / "elsewhere")),
-    "folder": replace_by_folder,
 }
 
 
@@ -189,42 +177,25 @@ def test_an_unsafe_cache_file_is_replaced_with_a_warning(
             owned_by(patch, 1001, file)
         out, err = run_token()
     assert out == SECOND
-    assert err.startswith("daypass: warning: ")
-    check(err, reason="warning", hide=r"[0-9a-f]{20,}")
+    check(err, "daypass: warning: ", reason="warning", hide=r"[0-9a-f]{20,}")
+    assert run_token() == (SECOND, "")
     assert len(door.requests) == 2
-    if harm != "folder":
-        assert run_token() == (SECOND, "")
 
 
-@pytest.mark.parametrize(
-    ("harm", "warnings"), [("unwritable home", 2), ("full disk", 1)], ids=["home", "disk"]
-)
-def test_a_cache_that_cannot_be_written_causes_a_warning_and_the_token_is_printed(
-    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    harm: str, warnings: int,
-) -> None:  # fmt: skip
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device", "/somewhere")
-
+def test_a_cache_that_cannot_be_written_causes_warnings_and_the_token_is_printed(
+    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     open_door()
-    if harm == "full disk":
-        monkeypatch.setattr(os, "replace", full)
-    else:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "credentials.json"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "credentials.json"))
     out, err = run_token()
     assert out == FIRST
-    assert [line[:18] for line in err.splitlines()] == ["daypass: warning: "] * warnings
-    check(err, reason="warning", hide=r"[0-9a-f]{20,}")
-
-
-# -- the command line
+    check(err, "daypass: warning: ", reason="warning", hide=r"[0-9a-f]{20,}")
 
 
 @pytest.mark.parametrize(
     "line",
     [
         [],
-        ["--audience", "a"],
         ["--lifetime", "1h", "--output", "json", "--no-cache", "--credentials", "/x"],
         ["--audience", "a", "--audience", "b"],
         ["-o", "json"],
@@ -254,11 +225,8 @@ def test_the_fast_path_parses_options_like_argparse(
     "line",
     [
         ["--help"],
-        ["--audience"],
         ["--aud", "x"],
         ["-o", "xml"],
-        ["--no-cache=yes"],
-        ["--"],
     ],
 )
 def test_the_fast_path_leaves_other_arguments_to_argparse(line: list[str], capsys: Capture) -> None:
@@ -266,61 +234,6 @@ def test_the_fast_path_leaves_other_arguments_to_argparse(line: list[str], capsy
     assert cli.main(["token", *line]) == (0 if line == ["--help"] else 2)
     captured = capsys.readouterr()
     assert "daypass token" in captured.out + captured.err
-
-
-# -- failures
-
-
-@pytest.mark.parametrize(
-    ("raw", "named"),
-    [
-        (status_answer(401, "Unauthorized"), "team/bot"),
-        (answer(302, "", "Location: https://login"), "302"),
-        (b"nonsense\r\n", "/kubernetes"),
-    ],
-    ids=["401", "redirect", "no HTTP"],
-)
-def test_a_refusal_goes_to_stderr_and_exits_with_1(
-    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, raw: bytes, named: str
-) -> None:
-    open_door(raw)
-    out, err = run_token(code=1)
-    assert out == ""
-    assert named in err
-    assert "\n  " in err
-    check(err, reason="failed")
-    assert SENTINEL not in err
-    assert cached_files(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
-)
-def test_a_signal_ends_it_silently(
-    open_door: OpenDoor, tmp_path: Path, number: int, code: int
-) -> None:
-    asked = threading.Event()
-
-    def wait(connection: Any) -> None:
-        asked.set()
-        say_nothing(connection)
-
-    open_door(wait)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "daypass", "token"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert asked.wait(60)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.communicate()
-    assert (process.returncode, out, err) == (code, "", "")
-    assert cached_files(tmp_path) == []
 
 
 def test_cleared_tokens_are_replaced_and_other_files_stay(

@@ -21,6 +21,7 @@ CREATE = {
     "bot -o yaml": "--dry-run=client",
     "bot --expires 0": "0",
     "bot --certificate-authority none": "none",
+    "bot --certificate-authority daypass.yaml": "PEM",
     "bot --config none.yaml": "none.yaml",
     "bot --gate serving --audience x": "--audience and --gate",
 }
@@ -29,6 +30,7 @@ AUTHORIZE = {
     "--in alice --role view --user-header x]": "'x]'",
     "--in alice,BOB --role view": "'BOB'",
     "--in alice --role owner": "'owner'",
+    "--in a --role view --cluster-role x": "--cluster-role cannot be combined with --role",
     "--in alice": "--role view",
     "--in alice --model alice/iris": "--in",
     "--model alice/iris --role view": "--model",
@@ -37,6 +39,7 @@ AUTHORIZE = {
     "--model alice/iris --gate serving --config none.yaml": "none.yaml",
 }
 IDENTITY = {
+    "create": "NAME",
     **{f"create {options}": value for options, value in CREATE.items()},
     **{f"authorize bot {options}": value for options, value in AUTHORIZE.items()},
     **{f"{verb} {LONG}": "225" for verb in ("create", "delete")},
@@ -55,10 +58,21 @@ RENDER = {
     "-o json --directory deploy": "-o json",
     "--config absent.yaml": "absent.yaml",
 }
+TOKEN = {
+    "--no-cache=yes": "--no-cache",
+    "--audience": "--audience needs a value",
+    "--output jsn": "'jsn' is not one of text, json, yaml, header",
+    "extra": "'extra'",
+    "'\x1b[2J'": r"'\x1b[2J'",
+}
 LINES = {
     **{f"identity {line}": value for line, value in IDENTITY.items()},
     **{f"render {line}": value for line, value in RENDER.items()},
+    **{f"token {line}": value for line, value in TOKEN.items()},
     "verify nope": "'nope'",
+    "--kubeconfig x identity": "option '--kubeconfig'",
+    "'\x1b[2J'": r"command '\x1b[2J'",
+    "gate watsh -n x": "`daypass gate watch`",
 }
 """Command lines, and what the message names of them or asks for."""
 

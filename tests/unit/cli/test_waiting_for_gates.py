@@ -12,7 +12,7 @@ from daypass.identity.model import IdentityName
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, ROLES
 from daypass.render.names import GATE_WATCH
 from support.embedded import EmbeddedCluster
-from support.lifecycle import make, own_secrets
+from support.lifecycle import make
 from support.messages import check, message_with
 from support.stand_in_gates import StandInGate
 
@@ -160,21 +160,6 @@ def test_the_watch_keeps_its_rights_until_a_deletion_is_published(
     run("identity delete bot --yes")
     assert gate.seen == [True]
     assert not gate.look()
-
-
-@pytest.mark.parametrize("command", ["create", "rotate", "rotate all"])
-def test_a_full_namespace_gets_no_credential_that_the_gate_would_leave_out(
-    embedded: EmbeddedCluster, run: Run, command: str
-) -> None:
-    StandInGate(embedded=embedded, room=1)  # one of two has expired
-    before = {each.uid for each in own_secrets(embedded.cluster)}
-    err = run(COMMANDS[command], code=1)[1]
-    check(
-        message_with(err, "watch.credentialsPerNamespace"), "team has 1", "takes 1",
-        reason="no-room",
-    )  # fmt: skip
-    assert {each.uid for each in own_secrets(embedded.cluster)} == before
-    assert embedded.cluster.find(ROLES, "new-daypass-token", "team") is None
 
 
 def _published(embedded: EmbeddedCluster, home: str) -> list[str]:
