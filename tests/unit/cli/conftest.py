@@ -29,7 +29,6 @@ def good_answer(number: int = 1) -> bytes:
 
 @pytest.fixture(scope="session")
 def authority() -> Authority:
-    """The certificate authority that the credentials of these tests trust."""
     return Authority("fake door authority")
 
 
@@ -37,10 +36,7 @@ def authority() -> Authority:
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty home folder, and no environment variable that changes the result."""
     for name in list(os.environ):
-        if name.startswith(("DAYPASS_", "SSL_CERT_", "XDG_")) or name.lower() in (
-            "https_proxy",
-            "no_proxy",
-        ):
+        if name.upper().startswith(("DAYPASS_", "SSL_CERT_", "XDG_", "HTTP", "ALL_", "NO_PROXY")):
             monkeypatch.delenv(name)
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -66,7 +62,7 @@ def open_door(
     with ExitStack() as stack:
 
         def make(*script: bytes | Behaviour, **changes: object) -> Opened:
-            context = authority.context("127.0.0.1")
+            context = authority.context("127.0.0.1", days=30)
             door = stack.enter_context(FakeDoor(*(script or (good_answer(),)), context=context))
             changes.setdefault("certificateAuthority", authority.pem)
             file = tmp_path / "credentials.json"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from daypass._core.kubernetes import labels
-from daypass.cli.identity.list import identity_output, table
-from daypass.cli.output import as_text
+from daypass.cli.identity.list import table
 from daypass.identity.health import examine
 from support.inventories import BOT, ListedObjects, grant
 from support.timing import FakeClock
@@ -47,19 +45,3 @@ def test_the_table_has_no_control_characters() -> None:
     assert "a=view, alice=view, b=view, c=view" in wide
     assert len(examined[0].findings) == 3
     assert all(finding.sentence in wide for finding in examined[0].findings)
-
-
-def test_the_identity_json_has_all_fields_and_no_secret() -> None:
-    listed = ListedObjects()
-    (examined,) = examine(listed.objects(), FakeClock())
-    whole = json.loads(as_text(identity_output(examined), "json"))
-    assert whole["findings"] == []
-    assert whole["grants"] == [
-        {
-            "namespace": "alice", "role": "kubeflow-view", "kind": "ClusterRole",
-            "binding": "user-system-serviceaccount-team-bot-clusterrole-view",
-            "daypass": True, "authorizationPolicy": True, "models": [],
-            "exists": True, "display": "alice=view",
-        }
-    ]  # fmt: skip
-    assert whole["lastUsed"] == "2027-01-14"

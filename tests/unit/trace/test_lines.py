@@ -37,27 +37,6 @@ def test_a_line_in_a_field_of_another_object_is_found(field: str) -> None:
     assert A in found_in(json.dumps({field: LINE + "\n", "stream": "stdout"}))
 
 
-def test_lines_of_two_writers_are_read_as_far_as_they_are_whole() -> None:
-    skipped = Skipped()
-    assert found_in(LINE + json.dumps(B), skipped) == [A, B]
-    assert skipped.total() == 0
-    assert found_in(LINE[:5] + json.dumps(B), skipped) == [B]
-    assert skipped.total() == 1
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        f'1.2.3.4 - "GET / HTTP/1.1" 200 "{LINE}"',
-        f'{{}} "GET /" "{LINE}"',
-        json.dumps({"user_agent": LINE}),
-        json.dumps({"user_agent": LINE})[:-2],
-    ],
-)
-def test_what_a_client_calls_itself_is_no_line(line: str) -> None:
-    assert A not in found_in(line)
-
-
 @pytest.mark.parametrize(
     "line",
     [

@@ -74,15 +74,6 @@ def past_the_door(traced: dict[str, Any]) -> list[str]:
     return [line["jti"] for line in lines if line["reason"] == searching.PAST_THE_DOOR]
 
 
-def test_a_path_that_is_written_otherwise_hides_no_token_request(run: Any) -> None:
-    hidden = {"requestURI": PATH.replace("/token", "/%74oken") + "?" + "\\u0026" * 1024 * 1024}
-    write("audit.log", audit(1, "A1", "a"), audit(2, "A2", "b", **hidden), audit(3, "A3", "c"))
-    write("door.log", door(1, "A1"), door(3, "A3"))
-    traced = trace(run, "a", "audit.log", "door.log")
-    assert [line["jti"] for line in traced["others"]] == ["b", "c"]
-    assert past_the_door(traced) == ["b"]
-
-
 def test_a_user_of_another_issuer_is_found(run: Any) -> None:
     event = audit(
         2, "x", "a", annotations={"authentication.kubernetes.io/issued-credential-id": "JTI=a"}

@@ -37,19 +37,8 @@ OTHER = "apis.example.com:443"
         ("", EKF, SERVING),
         (", hosts: [apis.example.com]", OTHER, OTHER),
         (", hosts: ['*']", None, SERVING),
-        (", hosts: ['*', apis.example.com]", OTHER, SERVING),
         (", hosts: ['*', ekf.example.com]", EKF, SERVING),
-        (", hosts: ['*'], verifyHost: apis.example.com", OTHER, OTHER),
         (", hosts: [a.example.com, apis.example.com], verifyHost: apis.example.com", OTHER, OTHER),
-    ],
-    ids=[
-        "all",
-        "another",
-        "wildcard",
-        "wildcard, another",
-        "wildcard, one",
-        "named",
-        "named, second",
     ],
 )
 def test_the_gate_is_probed_on_a_known_host(
