@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from daypass.verification import diagnosis
 from local.test_bad_input import MAIN, WITHOUT_EXTRAS
 from support.output_schema import mistakes_in
 
-STEPS = [
-    "python", "credentials", "proxy", "dns", "connection", "door", "clock", "exchange", "token",
-    "gate", "cache",
-]  # fmt: skip
+STEPS = [name for name, _, _ in diagnosis.STEPS]
 Found: TypeAlias = dict[str, dict[str, str]]
 _FOLLOWED = ("DAYPASS_", "SSL_CERT_", "XDG_", "HTTP", "ALL_PROXY", "NO_PROXY")
 

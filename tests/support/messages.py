@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import pytest
 
@@ -42,25 +42,17 @@ VOLATILE = (
 """What differs between two runs, and what is written for it."""
 
 
-class Caught(Generic[E]):
-    """The error that `raises` caught; `value` is there after its block."""
-
-    value: E
-
-
 @contextmanager
 def raises(
     kind: type[E], *, match: str | None = None, hide: str | None = None
-) -> Iterator[Caught[E]]:
+) -> Iterator[pytest.ExceptionInfo[E]]:
     """Expect an error of this kind, and its message as it is in the golden file.
 
     `match`: a pattern for the offending value, or where it is. `hide`: one for what else differs
     between two runs.
     """
-    caught = Caught[E]()
     with pytest.raises(kind, match=match) as info:
-        yield caught
-    caught.value = info.value
+        yield info
     check(info.value, hide=hide)
 
 

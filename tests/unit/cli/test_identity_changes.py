@@ -16,7 +16,6 @@ from support.lifecycle import make, own_secrets
 from support.messages import check, message_with
 
 MAIN, DEV = "repo:org/app:ref:refs/heads/main", "repo:org/app:ref:refs/heads/dev"
-USERS = {each: f"federated:ci.example.com#{each}" for each in (MAIN, DEV)}
 FEDERATE = """identity federate ci --issuer https://ci.example.com --source github
     --credentials-out ci.json --door https://ekf.example.com/kubernetes --audience gate"""
 Run = Callable[..., tuple[str, str]]
