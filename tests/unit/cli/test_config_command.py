@@ -54,15 +54,18 @@ def test_every_mistake_is_an_error_with_its_place(
     [
         VALID.replace("{secret: a}", "outside"),
         VALID + "cluster: {certificateAuthority: no.pem}\n",
+        VALID + "cluster: {certificateAuthority: broken.pem}\n",
         VALID + "door: {namespace: istio-system}\n",
         GATE,
     ],
-    ids=["no Gateway", "authority", "namespace", "image"],
+    ids=["no Gateway", "authority", "broken", "namespace", "image"],
 )
 def test_what_render_refuses_is_not_valid(
     config: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     config.write_text(text)
+    pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    config.with_name("broken.pem").write_text(pem)
     assert main(["render"]) == 2
     refused = capsys.readouterr().err.removeprefix("daypass: ").splitlines()[0]
     assert main(["config", "validate"]) == 2
