@@ -188,7 +188,7 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
             "and newline": SECRET_UID + "\n", "and NUL": SECRET_UID + "\0",
             "upper": SECRET_UID.upper(), "one upper": SECRET_UID.replace("c", "C"),
             "in braces": f"{{{SECRET_UID}}}", "without dashes": SECRET_UID.replace("-", ""),
-            "space before": " " + SECRET_UID, "prefix": SECRET_UID[:2],
+            "space before": " " + SECRET_UID, "prefix": SECRET_UID[:2], "dash": "-",
             "wide digit": "\uff15" + SECRET_UID[1:], "in another range": "00" + SECRET_UID[2:],
             "account": ACCOUNT_UID, "denied": DENIED_UID, "denied account": DENIED_ACCOUNT,
             "list of it": [SECRET_UID], "object of it": {SECRET_UID: True},

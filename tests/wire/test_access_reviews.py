@@ -129,24 +129,9 @@ def test_while_the_api_server_hangs_no_answer_tells_whether_a_model_exists(
     asked.reviews.access_held.set()
 
 
-NONSENSE = {
-    "empty": "",
-    "no JSON": "allowed",
-    "no status": "{}",
-    "no answer": '{"status": {}}',
-    "text": '{"status": {"allowed": "true"}}',
-    "a number": '{"status": {"allowed": 1}}',
-    "a list": '{"status": [true]}',
-    "a TokenReview": '{"status": {"authenticated": true}}',
-    "denied is text": '{"status": {"allowed": true, "denied": "no"}}',
-    "nested": "[" * 100_000,
-    "huge": f'{{"status": {{"allowed": true, "reason": "{"x" * 300_000}"}}}}',
-}
-
-
-@pytest.mark.parametrize("body", NONSENSE.values(), ids=NONSENSE)
-def test_a_201_with_nonsense_lets_nobody_pass(asked: Asked, body: str) -> None:
-    asked.reviews.allows = (201, body)
+def test_a_201_with_nonsense_lets_nobody_pass(asked: Asked) -> None:
+    """test_api_server.py has all that is read as no answer."""
+    asked.reviews.allows = (201, '{"status": {"allowed": 1}}')
     answer = asked.ask("cats")
     assert answer.code == 429, "Envoy makes a 503 of it"
     assert answer.headers[REASON_HEADER] == Reason.UNKNOWN
@@ -155,18 +140,14 @@ def test_a_201_with_nonsense_lets_nobody_pass(asked: Asked, body: str) -> None:
     eventually("it is asked again", lambda: asked.reason("cats") is Reason.ALLOWED)
 
 
-@pytest.mark.parametrize(
-    "status",
-    [{"allowed": True, "denied": True}, {"allowed": False}, {"allowed": False, "denied": True}],
-)
-def test_who_is_denied_is_refused_even_if_allowed(asked: Asked, status: dict[str, bool]) -> None:
-    asked.reviews.allows = (201, json.dumps({"status": status}))
+def test_who_is_denied_is_refused_even_if_allowed(asked: Asked) -> None:
+    asked.reviews.allows = (201, '{"status": {"allowed": true, "denied": true}}')
     for _ in range(3):
         assert asked.reason("cats") is Reason.MODEL
     assert len(asked.reviews.asked_accesses) == 2
 
 
-@pytest.mark.parametrize("code", [302, 400, 401, 403, 404, 409, 422, 429, 500, 503])
+@pytest.mark.parametrize("code", [302, 401, 403, 422, 429, 503])
 def test_a_review_that_fails_lets_nobody_pass(asked: Asked, code: int) -> None:
     asked.reviews.allows = (code, '{"status": {"allowed": true}}')
     assert asked.reason("cats") is Reason.UNKNOWN

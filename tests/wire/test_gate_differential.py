@@ -62,7 +62,8 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
 def gate_of(
     tmp_path_factory: pytest.TempPathFactory, rules: Rules = RULES
 ) -> AbstractContextManager[RunningGate]:
-    return running_gate(tmp_path_factory.mktemp("gate"), OURS.jwks, published=known(), rules=rules)
+    folder = tmp_path_factory.mktemp("gate")
+    return running_gate(folder, OURS.jwks, published=known(shards=4), rules=rules)
 
 
 @pytest.fixture(scope="module")
