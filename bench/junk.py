@@ -22,10 +22,10 @@ from bench.report import figure
 from daypass.config.gate import DEFAULT_GATE
 from daypass.render.names import gate_prefix
 from support.authority import Authority
+from support.children import resident_bytes
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gates import running_gate
-from support.many_connections import resident_bytes
 from support.objects import kubeconfig
 from support.serving import gate_serve_over_tls
 from support.tokens import AUDIENCE, ISSUER, Signer

@@ -143,11 +143,11 @@ def test_an_open_stream_continues_and_a_new_one_on_its_connection_is_refused(lab
         # A stream that begins now sends its body to nobody.
         arrived = len(lab.service.heads)
         late = client.send(fields(value), b"x", end=False)
-        client.send_more(late, b"y", end=True)
+        client.upload(late, b"y")
         assert client.wait(late).code == 401
-        client.send_more(stream, b", after")
+        client.upload(stream, b", after", end=False)
         assert client.received(stream, 13) == b"before, after"
-        client.send_more(stream, b", end", end=True)
+        client.upload(stream, b", end")
         ended = client.wait(stream)
     assert (ended.code, ended.body, ended.reset) == (200, b"before, after, end", None)
     assert len(lab.service.heads) == arrived

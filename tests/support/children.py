@@ -46,6 +46,11 @@ def children_of(pid: int) -> dict[int, str]:
     return found
 
 
+def resident_bytes(pid: int | str = "self") -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) * 1024
+
+
 def path_without(*programs: str) -> str:
     """PATH without the folders that have one of these programs."""
     folders = os.environ["PATH"].split(os.pathsep)

@@ -78,7 +78,7 @@ class Http2:
         self._replies[stream] = Reply()
         self._h2.send_headers(stream, list(fields), end_stream=end and not body and not trailers)
         if body:
-            self._send_body(stream, body, end=end and not trailers)
+            self.upload(stream, body, end=end and not trailers)
         if trailers:
             # h2 checks the order of pseudo-headers in trailers itself; the encoder does not.
             flags = ["END_HEADERS", "END_STREAM"]
@@ -86,12 +86,8 @@ class Http2:
         self._flush()
         return stream
 
-    def send_more(self, stream: int, body: bytes, *, end: bool = False) -> None:
-        self._send_body(stream, body, end=end)
-        self._flush()
-
-    def upload(self, stream: int, body: bytes) -> int:
-        """Send a body and its end as the other side makes room; the bytes sent when it ended."""
+    def upload(self, stream: int, body: bytes, *, end: bool = True) -> int:
+        """Send a body as the other side makes room; the bytes sent when it ended."""
         sent, reply = 0, self._replies[stream]
         while sent < len(body) and not (reply.ended or self._closed):
             room = min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
@@ -101,15 +97,10 @@ class Http2:
                 self._flush()
             else:
                 self._receive()
-        if not (reply.ended or self._closed):
+        if end and not (reply.ended or self._closed):
             self._h2.end_stream(stream)
             self._flush()
         return min(sent, len(body))
-
-    def wait_for_room(self, stream: int) -> None:
-        """Wait until a frame of the largest size may be sent."""
-        while self._h2.local_flow_control_window(stream) < self._h2.max_outbound_frame_size:
-            self._receive()
 
     def settled(self, stream: int) -> Reply:
         """What has come for a stream once the other side has read and answered all before."""
@@ -145,14 +136,6 @@ class Http2:
     def closed(self) -> bool:
         """Whether the other side has ended the connection, as far as is known."""
         return self._closed
-
-    def _send_body(self, stream: int, body: bytes, *, end: bool) -> None:
-        frame_bytes = self._h2.max_outbound_frame_size
-        parts = [body[i : i + frame_bytes] for i in range(0, len(body), frame_bytes)]
-        for part in parts:
-            self._h2.send_data(stream, part)
-        if end:
-            self._h2.end_stream(stream)
 
     def _receive(self) -> None:
         try:

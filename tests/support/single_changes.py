@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from daypass.rules.decision import Rules
@@ -37,35 +36,74 @@ HOST = "ekf.example.com"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A request: its Authorization headers, the token in the first of them, and the host."""
+    """A request: its Authorization headers, the token in them, and the host."""
 
     authorization: tuple[str, ...]
-    token: str = ""
-    host: str = HOST
-
-    @property
-    def lines(self) -> list[str]:
-        return [f"Authorization: {value}" for value in self.authorization]
+    token: str
+    host: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """Who signs, and what the gate expects."""
+    """Who signs, and what the gate expects. `other`: claims of the good token that are others."""
 
     ours: Signer
     stranger: Signer
     issuer: str
     audience: str
     other: dict[str, Any] = field(default_factory=dict)
-    """Claims of the good token that are others here."""
-
-    def claims(self) -> dict[str, Any]:
-        """Those of the good token, at this second."""
-        claims = good_claims(**{"iss": self.issuer, "aud": [self.audience], **self.other})
-        return copy.deepcopy(claims)
 
 
-Make = Callable[[Keys], Sent]
+@dataclass(slots=True)
+class Draft:
+    """A token and a request with it, before they are made.
+
+    In `claims` and `header`, bytes are JSON as it is, also as names: so one can be there twice.
+    `claims_text`, `header_text`: a change of the JSON. `shards`: how the token is made of its three
+    parts. `forms`: the Authorization headers.
+    """
+
+    claims: dict[Any, Any]
+    header: dict[Any, Any]
+    signer: Signer
+    claims_text: Callable[[bytes], bytes] = bytes
+    header_text: Callable[[bytes], bytes] = bytes
+    shards: Callable[[str, str, str], str] = "{}.{}.{}".format
+    forms: tuple[str, ...] = ("Bearer {}",)
+    host: str = HOST
+
+
+Change = Callable[[Draft], None]
+
+
+def changed(keys: Keys, change: Change) -> Sent:
+    """A request of this second whose token is good but for this change."""
+    own = {"iss": keys.issuer, "aud": [keys.audience], "extra": 1, **keys.other}
+    header = {"alg": "RS256", "kid": keys.ours.key_id}
+    draft = Draft(copy.deepcopy(good_claims(**own)), header, keys.ours)
+    change(draft)
+    texts = draft.header_text(_json(draft.header)), draft.claims_text(_json(draft.claims))
+    token = draft.shards(*draft.signer.sign_bytes(*texts).split("."))
+    values = tuple(form.format(token) for form in draft.forms)
+    return Sent(authorization=values, token=token, host=draft.host)
+
+
+def together(*changes: Change) -> Change:
+    def change(draft: Draft) -> None:
+        for each in changes:
+            each(draft)
+
+    return change
+
+
+def _json(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, dict):
+        members = (b"%b: %b" % (_json(name), _json(each)) for name, each in value.items())
+        return b"{%b}" % b", ".join(members)
+    return json.dumps(value).encode()
+
 
 # One value of each JSON type, and those at the bounds of what parsers can hold.
 TYPES: dict[str, Any] = {
@@ -228,137 +266,139 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def single_changes(keys: Keys) -> dict[str, Make]:
-    """All of them, by name. Each is made when it is called: the good token is of that second."""
-    changes: dict[str, Make] = {"good": lambda keys: _bearer(keys.ours.sign(keys.claims()))}
+def single_changes(keys: Keys) -> dict[str, Change]:
+    """All of them, by name."""
+    changes: dict[str, Change] = {"good": lambda draft: None}
     for path, values in _values(keys).items():
         for name, value in {**TYPES, **values}.items():
-            changes[f"{'.'.join(path)}={name}"] = _claim(path, value)
+            changes[f"{'.'.join(path)}={name}"] = claim(path, value)
     for header, values in HEADERS.items():
         for name, value in {**TYPES, **values}.items():
             changes[f"header {header}={name}"] = _header(header, value)
-    changes.update(_whole_tokens())
-    changes.update(_members())
-    changes.update(_header_lines())
-    return changes
+    return changes | _whole_tokens(keys) | _members() | _requests()
 
 
-def _claim(path: tuple[str, ...], value: Any) -> Make:
-    def make(keys: Keys) -> Sent:
-        claims = keys.claims()
+def several_changes(keys: Keys) -> dict[str, Change]:
+    """Those of which each can be made together with any other."""
+    found = single_changes(keys).items()
+    return {name: change for name, change in found if not name.startswith(("claims ", "header "))}
+
+
+def claim(path: tuple[Any, ...], value: Any) -> Change:
+    """Another value of a claim; a function gets the time."""
+
+    def change(draft: Draft) -> None:
         now = int(time.time())  # noqa: TID251 - Envoy reads the machine's clock, and no other
-        inner = claims
-        for each in path[:-1]:
-            inner = inner[each]
+        inner = _inner(draft, path)
         inner.pop(path[-1], None)
         if value is not ABSENT:
             inner[path[-1]] = value(now) if callable(value) else value
-        return _bearer(keys.ours.sign(claims))
 
-    return make
+    return change
 
 
-def _header(name: str, value: Any) -> Make:
-    def make(keys: Keys) -> Sent:
-        header = {"alg": "RS256", "kid": keys.ours.key_id, "typ": "JWT", name: value}
+def _inner(draft: Draft, path: tuple[Any, ...]) -> dict[Any, Any]:
+    """The object that a claim is in; if another change has removed it, one of no token."""
+    inner: Any = draft.claims
+    for each in path[:-1]:
+        inner = inner.get(each) if isinstance(inner, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
+def _members_of(path: tuple[str, ...], rebuild: Callable[[Any], dict[Any, Any]]) -> Change:
+    """Other members of the object that a claim is in."""
+
+    def change(draft: Draft) -> None:
+        inner = _inner(draft, path)
+        members = rebuild(dict(inner))
+        inner.clear()
+        inner.update(members)
+
+    return change
+
+
+def _header(name: str, value: Any) -> Change:
+    def change(draft: Draft) -> None:
+        draft.header |= {"typ": "JWT", name: value}
         if value is ABSENT:
-            del header[name]
-        return _bearer(_raw(keys, json.dumps(header).encode()))
+            del draft.header[name]
 
-    return make
-
-
-def _raw(keys: Keys, header: bytes | None = None, claims: bytes | None = None) -> str:
-    if header is None:
-        header = json.dumps({"alg": "RS256", "kid": keys.ours.key_id}).encode()
-    return keys.ours.sign_bytes(header, claims or json.dumps(keys.claims()).encode())
+    return change
 
 
-def _bearer(token: str) -> Sent:
-    return Sent(authorization=(f"Bearer {token}",), token=token)
+def _set(**values: Any) -> Change:
+    """Other values of a draft's fields."""
+
+    def change(draft: Draft) -> None:
+        for name, value in values.items():
+            setattr(draft, name, value)
+
+    return change
 
 
-def _part(change: Callable[[str], str | bytes], *, of_header: bool = False) -> Make:
-    """A token whose claims, or header, are another text."""
-
-    def make(keys: Keys) -> Sent:
-        header = {"alg": "RS256", "kid": keys.ours.key_id}
-        changed = change(json.dumps(header if of_header else keys.claims()))
-        content = changed.encode() if isinstance(changed, str) else changed
-        return _bearer(_raw(keys, content) if of_header else _raw(keys, None, content))
-
-    return make
-
-
-def _parts(change: Callable[[str, str, str], str]) -> Make:
-    return lambda keys: _bearer(change(*_raw(keys).split(".")))
-
-
-def _lines(*forms: str, host: str = HOST) -> Make:
-    """A good token in Authorization headers of these forms."""
-
-    def make(keys: Keys) -> Sent:
-        token = _raw(keys)
-        values = tuple(form.format(token) for form in forms)
-        return Sent(authorization=values, token=token, host=host)
-
-    return make
-
-
-def _whole_tokens() -> dict[str, Make]:
-    """Changes of the shards: their encoding, their JSON, and the signature."""
-    json_texts: dict[str, Callable[[str], str | bytes]] = {
-        "empty": lambda text: " ",
+def _whole_tokens(keys: Keys) -> dict[str, Change]:
+    """Changes of the parts: their encoding, their JSON, and the signature."""
+    good = {"alg": "RS256", "kid": keys.ours.key_id}
+    headers: dict[str, dict[Any, Any]] = {
+        "alg twice, first": {b'"alg"': "none", **good},
+        "alg twice, last": {**good, b'"alg"': "none"},
+        "alg twice, escaped": {**good, rb'"al\u0067"': "none"},
+        "alg escaped": {**good, "alg": rb'"\u0052S256"'},
+        "alg and NUL": {**good, "alg": "RS256\0"},
+        "kid twice, first": {b'"kid"': "other", **good},
+        "kid twice, last": {**good, b'"kid"': "other"},
+    }
+    texts: dict[str, Callable[[bytes], bytes]] = {
+        "empty": lambda text: b" ",
         "cut": lambda text: text[:-1],
         "followed by itself": lambda text: text + text,
-        "followed by space": lambda text: text + " \n",
-        "after a BOM": lambda text: "\ufeff" + text,
-        "in UTF-16": lambda text: text.encode("utf-16"),
-        "with a byte that is no UTF-8": lambda text: text.encode()[:-1] + b', "z": "\xff"}',
-        "with a raw newline": lambda text: text[:-1] + ', "z": "a\nb"}',
-        "with a comment": lambda text: text[:-1] + "/* */}",
-        "with a comma at its end": lambda text: text[:-1] + ",}",
-        "in single quotes": lambda text: text.replace('"', "'"),
-        "of a string": lambda text: json.dumps(text),
-        "of null": lambda text: "null",
-        "nested 2000 deep": lambda text: text[:-1] + f', "z": {"[" * 2000}{"]" * 2000}}}',
+        "followed by space": lambda text: text + b" \n",
+        "after a BOM": lambda text: b"\xef\xbb\xbf" + text,
+        "in UTF-16": lambda text: text.decode().encode("utf-16"),
+        "with a byte that is no UTF-8": lambda text: text[:-1] + b', "z": "\xff"}',
+        "with a raw newline": lambda text: text[:-1] + b', "z": "a\nb"}',
+        "with a comment": lambda text: text[:-1] + b"/* */}",
+        "with a comma at its end": lambda text: text[:-1] + b",}",
+        "in single quotes": lambda text: text.replace(b'"', b"'"),
+        "of a string": lambda text: json.dumps(text.decode()).encode(),
+        "of null": lambda text: b"null",
+        "nested 2000 deep": lambda text: text[:-1] + b', "z": ' + _nested(2000) + b"}",
     }
-    twice: dict[str, Callable[[str], str | bytes]] = {
-        "with another audience first": lambda text: '{"aud": ["x"], ' + text[1:],
-        "with another audience last": lambda text: text[:-1] + ', "aud": ["x"]}',
-        "with an expired exp first": lambda text: '{"exp": 5, ' + text[1:],
-        "with an expired exp last": lambda text: text[:-1] + ', "exp": 5}',
-        "with an escaped second sub": lambda text: text[:-1] + r', "su\u0062": "admin"}',
-        "of 9,000 characters": lambda text: text[:-1] + f', "z": "{"z" * 6_500}"}}',
-        "of 7,000 characters": lambda text: text[:-1] + f', "z": "{"z" * 4_500}"}}',
+    shards: dict[str, Callable[[str, str, str], str]] = {
+        "signature of another token": f"{{0}}.{encode(b'{}')}.{{2}}".format,
+        "signature=empty": "{0}.{1}.".format,
+        "signature longer": "{0}.{1}.{2}AAAA".format,
+        "signature of zeros": f"{{0}}.{{1}}.{'A' * 342}".format,
+        "signature padded": "{0}.{1}.{2}==".format,
+        "signature cut": lambda head, body, end: f"{head}.{body}.{end[:-4]}",
+        "signature in base64": lambda head, body, end: f"{head}.{body}.{'+/' + end[2:]}",
+        "signature with unused bits": lambda head, body, end: f"{head}.{body}.{_next(end)}",
+        "two shards": "{0}.{1}".format,
+        "four shards": "{0}.{1}.{2}.{1}".format,
+        "empty claims": "{0}..{2}".format,
+        "header not in base64url": "%{0}.{1}.{2}".format,
+        "claims of one character": "{0}.x.{2}".format,
+        "claims padded": "{0}.{1}=.{2}".format,
     }
-    templates = {
-        "signature of another token": f"{{0}}.{encode(b'{}')}.{{2}}",
-        "signature=empty": "{0}.{1}.",
-        "signature longer": "{0}.{1}.{2}AAAA",
-        "signature of zeros": f"{{0}}.{{1}}.{'A' * 342}",
-        "signature padded": "{0}.{1}.{2}==",
-        "two shards": "{0}.{1}",
-        "four shards": "{0}.{1}.{2}.{1}",
-        "empty claims": "{0}..{2}",
-        "header not in base64url": "%{0}.{1}.{2}",
-        "claims of one character": "{0}.x.{2}",
-        "claims padded": "{0}.{1}=.{2}",
-    }
+    theirs = {**good, "kid": keys.stranger.key_id}
     return {
-        **{f"claims {name}": _part(each) for name, each in {**json_texts, **twice}.items()},
-        **{f"header {name}": _part(each, of_header=True) for name, each in json_texts.items()},
-        "signature by a stranger": lambda keys: _bearer(keys.stranger.sign(keys.claims())),
-        "signature by a stranger with our kid": lambda keys: _bearer(
-            keys.stranger.sign(keys.claims(), {"kid": keys.ours.key_id})
-        ),
-        "signature cut": _parts(lambda head, body, end: f"{head}.{body}.{end[:-4]}"),
-        "signature in base64": _parts(lambda head, body, end: f"{head}.{body}.{'+/' + end[2:]}"),
-        "signature with unused bits": _parts(
-            lambda head, body, end: f"{head}.{body}.{end[:-1]}{_next(end[-1])}"
-        ),
-        **{name: _parts(template.format) for name, template in templates.items()},
+        **{f"header {name}": _set(header=each) for name, each in headers.items()},
+        **{f"claims {name}": _set(claims_text=each) for name, each in texts.items()},
+        **{f"header {name}": _set(header_text=each) for name, each in texts.items()},
+        **{name: _set(shards=each) for name, each in shards.items()},
+        "signature by a stranger": _set(signer=keys.stranger, header=theirs),
+        "signature by a stranger with our kid": _set(signer=keys.stranger),
     }
+
+
+def _next(text: str) -> str:
+    """The same but for the lowest bit, which base64url leaves unused at the end."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    return text[:-1] + alphabet[alphabet.index(text[-1]) ^ 1]
+
+
+def _nested(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
 
 
 _TWICE: dict[tuple[str, ...], Any] = {
@@ -391,97 +431,50 @@ _TEXTS = {
     "beyond Unicode": b'"\xf4\x90\x80\x80"', "an escape that is none": rb'"\x41"',
     "a short escape": rb'"\u00"',
 }  # fmt: skip
-_CONTROLS = {"a raw NUL": b'"\0"', "a raw tab": b'"\t"'}
-_PLACE = '"place": 0'
 
 
-def _member(path: tuple[str, ...], raw: str | bytes, *, first: bool = False) -> Make:
-    """A token with one more member, as it is, first or last in the object that is at `path`."""
-
-    def make(keys: Keys) -> Sent:
-        claims = keys.claims()
-        claims["extra"] = 1
-        inner = claims
-        for each in path:
-            inner = inner[each]
-        members = dict(inner)
-        inner.clear()
-        inner.update({"place": 0, **members} if first else {**members, "place": 0})
-        content = raw.encode() if isinstance(raw, str) else raw
-        whole = json.dumps(claims).encode().replace(_PLACE.encode(), content)
-        return _bearer(_raw(keys, None, whole))
-
-    return make
-
-
-def _instead(claim: str, raw: str | bytes) -> Make:
-    """A token in which a claim has this for its value, as it is."""
-
-    def make(keys: Keys) -> Sent:
-        content = raw.encode() if isinstance(raw, str) else raw
-        claims = {**keys.claims(), claim: "place"}
-        whole = json.dumps(claims).encode().replace(b'"place"', content)
-        return _bearer(_raw(keys, None, whole))
-
-    return make
-
-
-def _rename(name: str, other: str, text: str) -> str:
-    return text.replace(f'"{name}":', f'"{other}":')
-
-
-def _members() -> dict[str, Make]:
+def _members() -> dict[str, Change]:
     """Names that are there twice, or written in another way; values that JSON has no way for."""
-    made: dict[str, Make] = {}
+    made: dict[str, Change] = {}
     for path, value in _TWICE.items():
-        *outer, name = path
-        escaped = f"\\u{ord(name[0]):04x}{name[1:]}"
-        for form, shown in (("", name), ("escaped ", escaped)):
-            for place in ("first", "last"):
-                raw = f'"{shown}": {json.dumps(value)}'
-                change = _member(tuple(outer), raw, first=place == "first")
-                made[f"{'.'.join(path)} twice, {form}{place}"] = change
-        made[f"{'.'.join(path)} escaped"] = _part(partial(_rename, name, escaped))
-    for claim in ("exp", "nbf", "iat"):
+        for change, rebuild in _doubled(path[-1], value).items():
+            made[f"{'.'.join(path)} {change}"] = _members_of(path, rebuild)
+    for name in ("exp", "nbf", "iat"):
         for raw in _NUMBERS:
-            made[f"{claim}={raw[:30]} as it is"] = _instead(claim, raw)
-    for claim in ("jti", "iss", "sub", "extra"):
-        for name, text in _TEXTS.items():
-            made[f"{claim}={name}"] = _instead(claim, text)
-    for name, text in _CONTROLS.items():
-        made[f"extra={name}"] = _instead("extra", text)
-    uid = json.dumps(DENIED_UID)
-    near = {
-        "kubernetes.io.secret.uid in one name": f'"kubernetes.io.secret.uid": {uid}',
-        "kubernetes and io apart": f'"kubernetes": {{"io": {{"secret": {{"uid": {uid}}}}}}}',
-        "exp in upper case": '"EXP": 5',
-        "a name that is half a surrogate": r'"\ud800": 1',
-        "an empty name": '"": 1',
-        "a name that is no text": "5: 1",
-        "300 names": ", ".join(f'"n{number}": {number}' for number in range(300)),
+            made[f"{name}={raw[:30]} as it is"] = claim((name,), raw.encode())
+    for name in ("jti", "iss", "sub", "extra"):
+        for what, text in _TEXTS.items():
+            made[f"{name}={what}"] = claim((name,), text)
+    for what, text in (("a raw NUL", b'"\0"'), ("a raw tab", b'"\t"')):
+        made[f"extra={what}"] = claim(("extra",), text)
+    more: dict[str, dict[Any, Any]] = {
+        "of 9,000 characters": {"z": "z" * 6_500},
+        "of 7,000 characters": {"z": "z" * 4_500},
+        "with kubernetes.io.secret.uid in one name": {"kubernetes.io.secret.uid": DENIED_UID},
+        "with a name that is half a surrogate": {rb'"\ud800"': 1},
+        "with an empty name": {"": 1},
+        "with a name that is no text": {b"5": 1},
+        **{f"with a list {depth} deep": {"extra": _nested(depth)}
+           for depth in (90, 99, 100, 101, 200, 1000)},
+    }  # fmt: skip
+    for what, members in more.items():
+        made[f"claims {what}"] = together(*(claim((name,), it) for name, it in members.items()))
+    return made
+
+
+def _doubled(name: str, value: Any) -> dict[str, Callable[[Any], dict[Any, Any]]]:
+    """The ways in which a name can be there twice, with this value, or escaped."""
+    plain = f'"{name}"'.encode()
+    escaped = f'"\\u{ord(name[0]):04x}{name[1:]}"'.encode()
+    return {
+        "twice, first": lambda members: {plain: value, **members},
+        "twice, last": lambda members: {**members, plain: value},
+        "twice, escaped last": lambda members: {**members, escaped: value},
+        "escaped": lambda members: {escaped if k == name else k: v for k, v in members.items()},
     }
-    made |= {f"claims with {name}": _member((), raw) for name, raw in near.items()}
-    for depth in (90, 99, 100, 101, 200, 1000):
-        made[f"claims with a list {depth} deep"] = _instead("extra", "[" * depth + "]" * depth)
-    headers: dict[str, Callable[[str], str | bytes]] = {
-        "alg twice, first": lambda text: '{"alg": "none", ' + text[1:],
-        "alg twice, last": lambda text: text[:-1] + ', "alg": "none"}',
-        "alg twice, escaped": lambda text: text[:-1] + r', "al\u0067": "none"}',
-        "alg escaped": lambda text: text.replace("RS256", r"\u0052S256"),
-        "alg and NUL": lambda text: text.replace("RS256", r"RS256\u0000"),
-        "kid twice, first": lambda text: '{"kid": "other", ' + text[1:],
-        "kid twice, last": lambda text: text[:-1] + ', "kid": "other"}',
-    }
-    return made | {f"header {name}": _part(each, of_header=True) for name, each in headers.items()}
 
 
-def _next(letter: str) -> str:
-    """The letter that differs in the lowest bit, which base64url leaves unused at the end."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    return alphabet[alphabet.index(letter) ^ 1]
-
-
-def _header_lines() -> dict[str, Make]:
+def _requests() -> dict[str, Change]:
     """Changes of the Authorization header around a good token, and of the host."""
     forms = {
         "lower case scheme": "bearer {}", "upper case scheme": "BEARER {}", "no scheme": "{}",
@@ -503,7 +496,7 @@ def _header_lines() -> dict[str, Make]:
     hosts = {"a port": f"{HOST}:443", "another port": f"{HOST}:99",
              "a dot at its end": f"{HOST}.", "a dot and a port": f"{HOST}.:443"}  # fmt: skip
     return {
-        **{f"Authorization: {name}": _lines(text) for name, text in forms.items()},
-        **{name: _lines(*texts) for name, texts in several.items()},
-        **{f"host with {name}": _lines("Bearer {}", host=host) for name, host in hosts.items()},
+        **{f"Authorization: {name}": _set(forms=(text,)) for name, text in forms.items()},
+        **{name: _set(forms=texts) for name, texts in several.items()},
+        **{f"host with {name}": _set(host=host) for name, host in hosts.items()},
     }

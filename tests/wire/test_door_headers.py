@@ -13,26 +13,18 @@ from support.recorder import hang_up
 SPEAKS_FOR_SOMEBODY = (
     "Impersonate-User: system:admin",
     "Impersonate-Group: system:masters",
-    "Impersonate-Uid: 0",
     "Impersonate-Extra-Scopes: all",
     "impersonate-extra-authentication.kubernetes.io%2fcredential-id: JTI=x",
     "X-Remote-User: system:admin",
-    "X-Remote-Uid: 0",
     "X-Remote-Group: system:masters",
-    "X-Remote-Extra-Scopes: all",
     "X-Forwarded-Client-Cert: By=x;Hash=y;Subject=CN=admin",
     "X-Forwarded-User: admin",
-    "X-Forwarded-Email: admin@example.com",
-    "X-Auth-Request-User: admin",
-    "X-Client-Cert: admin",
     "SSL-Client-Cert: admin",
-    "X-SSL-Client-S-DN: CN=admin",
     "kubeflow-userid: admin@example.com",
     "kubeflow-groups: admins",
     "Proxy-Authorization: Basic YWRtaW46YWRtaW4=",
     "Cookie: session=admin",
     "X-Api-Key: admin",
-    "X-Amz-Security-Token: admin",
     "Daypass-Reason: forged",
 )
 OF_A_CONNECTION = (
@@ -43,8 +35,6 @@ OF_A_CONNECTION = (
     "Max-Forwards: 0", "Origin: https://evil.example.com", "Access-Control-Request-Method: POST",
     "X-Forwarded-Proto: http", "X-Forwarded-Port: 1", "X-Forwarded-Host: evil.example.com",
     "Forwarded: for=1.2.3.4;host=evil.example.com;proto=http", "X-Real-Ip: 1.2.3.4",
-    "True-Client-Ip: 1.2.3.4", "CF-Connecting-IP: 1.2.3.4", "Authorizatio: x", "Authorizations: x",
-    "Content-Typ: x", "A: x", "X-Forwarded-For-: x", "!#$%&'*+-.^`|~: x",
 )  # fmt: skip
 OBEYED_BY_ENVOY = (
     "x-envoy-retry-on: 5xx,gateway-error,reset,retriable-4xx", "x-envoy-retry-grpc-on: internal",

@@ -12,7 +12,6 @@ from support.doors import (
     EKF,
     JWT,
     PATH,
-    SERVING,
     UPSTREAM_PATH,
     DoorEnv,
     assert_refused,
@@ -36,28 +35,19 @@ def test_a_token_request_over_http2_arrives_exactly(env: DoorEnv) -> None:
     ("block", "code"),
     [
         (http2_fields(path=PATH + "/"), 404),
-        (http2_fields(path=PATH + "?"), 404),
         (http2_fields(path=PATH + "?dryRun=All"), 404),
-        (http2_fields(path=PATH.replace("/api", "//api")), 404),
         (http2_fields(path=PATH.replace("bot/", "bot%2f")), 404),
         (http2_fields(path=PATH.replace("team", "x/../team")), 404),
         (http2_fields(path=PATH + "\xe9"), 404),
-        (http2_fields(path="/"), 404),
         (http2_fields(path=PATH + "#x"), 400),
         (http2_fields(authority="evil.example.com"), 404),
         (http2_fields(authority=f"{EKF}."), 404),
-        (http2_fields(authority=f"{EKF},x"), 404),
         (http2_fields(("host", "evil.example.com"), authority=None), 404),
         (http2_fields(method="PUT"), 405),
-        (http2_fields(method="TRACE"), 405),
         (http2_fields(method="post"), 405),
-        (http2_fields(method="BREW"), 405),
         (http2_fields(("authorization", f"Bearer {JWT}")), 401),
-        (http2_fields(("authorization", "Basic eDp5")), 401),
         (http2_fields()[:4], 401),
-        ([*http2_fields()[:4], ("authorization", f"bearer {JWT}")], 401),
         ([*http2_fields()[:4], ("authorization", f" Bearer {JWT}")], 401),
-        ([*http2_fields()[:4], ("authorization", f"Bearer {JWT} ")], 401),
         ([*http2_fields()[:5], ("content-type", "application/yaml")], 415),
         (http2_fields(("content-type", "application/json")), 415),
     ],
@@ -73,21 +63,15 @@ def test_what_is_not_published_gets_the_same_answers_as_over_http_1(
 @pytest.mark.parametrize(
     "block",
     [
-        http2_fields(authority=EKF.upper()),
         http2_fields(authority=f"{EKF}:8443"),
-        http2_fields(authority=SERVING),
         http2_fields(("host", "evil.example.com")),
         http2_fields(("host", EKF), authority=None),
         http2_fields(scheme="http"),
-        http2_fields(scheme="ftp"),
         http2_fields(("te", "trailers")),
         http2_fields(("http2-settings", "AAMAAABkAARAAAAAAAIAAAAA")),
         http2_fields(("cookie", "a=b"), ("cookie", "c=d")),
-        http2_fields(("impersonate-user", "admin"), ("x-remote-user", "admin")),
         http2_fields(("x-envoy-retry-on", "5xx"), ("x-forwarded-for", "1.2.3.4")),
         http2_fields(("expect", "100-continue")),
-        http2_fields(("priority", "u=0"), ("sec-fetch-site", "none")),
-        http2_fields(("content-length", str(len(BODY)))),
         http2_fields(("content-length", f"0{len(BODY)}")),
         http2_fields(("user-agent", " a ")),
     ],
@@ -128,12 +112,9 @@ def blocks_that_are_no_http() -> Iterator[Fields]:
         yield http2_fields((name, "x"))
     # 4. Headers of a connection (8.2.2).
     for name, value in (
-        ("connection", "close"),
         ("connection", "authorization"),
         ("transfer-encoding", "chunked"),
-        ("transfer-encoding", "identity"),
         ("upgrade", "websocket"),
-        ("upgrade", "h2c"),
         ("keep-alive", "timeout=5"),
         ("proxy-connection", "keep-alive"),
         ("te", "gzip"),
@@ -147,8 +128,6 @@ def blocks_that_are_no_http() -> Iterator[Fields]:
         yield [(f":{missing}", dict(http2_fields())[f":{missing}"]), *http2_fields()]
         yield [*http2_fields(), (f":{missing}", dict(http2_fields())[f":{missing}"])]
     yield [(":path", "/api/v1/secrets"), *http2_fields()]
-    yield [(":method", "DELETE"), *http2_fields()]
-    yield [(":authority", "evil.example.com"), *http2_fields()]
     yield [*http2_fields()[1:], http2_fields()[0]]
     yield http2_fields(("host", EKF), ("host", "evil.example.com"), authority=None)
     # 6. Another target than a path, a tunnel, a protocol (RFC 8441).
@@ -222,7 +201,6 @@ def test_a_get_has_no_body(env: DoorEnv, body: bytes, code: int) -> None:
         [("x", "y")],
         [("authorization", "Bearer a.b.c")],
         [("impersonate-user", "admin"), ("x-envoy-internal", "true")],
-        [("host", "evil.example.com")],
     ],
 )
 @pytest.mark.parametrize("body", [BODY, b""])
@@ -244,7 +222,6 @@ def test_trailers_that_are_no_http_end_the_stream(env: DoorEnv, trailers: Fields
 @pytest.mark.parametrize(
     "more",
     [
-        [("kubeflow_userid", "admin")],
         [("impersonate_user", "admin")],
         [("x", "y" * 20_000)],
         [(f"x{i}", "y") for i in range(100)],

@@ -53,11 +53,9 @@ IMPOSTORS: dict[str, tuple[str, Shown]] = {
     "another authority": (UPSTREAM_NAME, lambda _: Authority().server(UPSTREAM_NAME)),
     "a certificate for clients": (UPSTREAM_NAME, lambda a: a.client(UPSTREAM_NAME)),
     "part of the name": (UPSTREAM_NAME, named("kubernetes.default")),
-    "another name": (UPSTREAM_NAME, named("evil.example.com")),
     "a longer name": (UPSTREAM_NAME, named("kubernetes.default.svc.evil.example.com")),
     "an address for a name": (UPSTREAM_NAME, named("127.0.0.1")),
     "a wildcard": (UPSTREAM_NAME, named("*.svc")),
-    "two wildcards": (UPSTREAM_NAME, named("*.*.svc")),
     "another address": ("10.0.0.1", named("10.0.0.2", "fd00::2", "127.0.0.1")),
     "another IPv6 address": ("fd00::1", named("10.0.0.2", "fd00::2", "127.0.0.1")),
 }
@@ -199,9 +197,7 @@ def test_tls_below_1_2_is_not_spoken(env: DoorEnv, version: ssl.TLSVersion) -> N
     "plain",
     [
         post(),
-        b"GET / HTTP/1.1\r\nHost: ekf.example.com\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\x00" * 10,
         b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00" + post(),  # inside the handshake
     ],
 )

@@ -69,10 +69,8 @@ def test_an_api_server_that_does_not_answer_is_answered_504(failing: DoorEnv) ->
     "answer",
     [
         b"garbage\r\n\r\n",
-        b"SSH-2.0-x\r\n",
         b"HTTP/1.1 abc OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\na b: c\r\n\r\n",
         b"\x15\x03\x03\x00\x02\x02\x28",

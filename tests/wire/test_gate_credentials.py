@@ -140,7 +140,7 @@ def test_a_credential_that_is_gone_is_refused_over_http2_on_an_open_connection(
     assert reply.headers[REASON_HEADER] == Reason.UNKNOWN_CREDENTIAL
 
 
-DENIED: dict[str, dict[str, list[str]]] = {
+DENIED: dict[str, dict[str, Any]] = {
     "secret": {"objects": [SECRET_UID]},
     "account": {"objects": [ACCOUNT_UID]},
     "token": {"tokens": ["j-1"]},

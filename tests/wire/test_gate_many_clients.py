@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,18 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from daypass.config import Address
 from daypass.config.gate import DEFAULT_GATE, Check
 from daypass.render.envoy.bootstrap import HEAP_LIMIT_BYTES
 from daypass.render.envoy.settings import Protected, Timeouts
 from daypass.render.names import gate_prefix
 from support.authorizers import running_authorizer
+from support.children import resident_bytes
 from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
 from support.gates import EVERYDAY, RunningGate, running_gate
-from support.many_connections import PausingServer, open_files, resident_bytes
 from support.raw import Conversation, get
 from support.serving import SOCKET, serving
+from support.tcp_server import TcpServer
 from support.tokens import Signer, good_claims
 
 CLIENTS = 4_000
@@ -30,12 +34,36 @@ AT_ONCE = 2_000
 WAVE = 100
 CLIENT_BYTES = 32 * 1024
 """Of an idle connection: half of that is what it takes."""
+OTHER_FILES = 200
+"""Files that a test run has open next to the connections of one test."""
 
 SIGNER = Signer("ours")
 
 
 def request(path: str = "/") -> bytes:
     return get(f"Authorization: Bearer {SIGNER.sign(good_claims())}", host=EKF, path=path)
+
+
+class PausingServer(TcpServer):
+    """A service that answers nobody while it is paused. `waiting`: the requests that have come and
+    are not answered yet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = 0
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def serve(self, connection: socket.socket) -> None:
+        connection.settimeout(None)
+        while connection.recv(65536):
+            with self._lock:
+                self.waiting += 1
+            self.answers.wait()
+            with self._lock:
+                self.waiting -= 1
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +82,21 @@ class Guarded:
 
 
 @contextmanager
+def open_files(count: int) -> Iterator[None]:
+    """Let this process, and those that it starts meanwhile, have so many files open.
+
+    Raises ValueError where the machine does not allow it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != soft < count + OTHER_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count + OTHER_FILES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
 def guarded(folder: Path, check: Check, timeouts: Timeouts = EVERYDAY) -> Iterator[Guarded]:
     with ExitStack() as stack:
         service = stack.enter_context(PausingServer())
@@ -63,7 +106,8 @@ def guarded(folder: Path, check: Check, timeouts: Timeouts = EVERYDAY) -> Iterat
             path = str(stack.enter_context(running_authorizer(folder, reviews, [])).path)
         gate = stack.enter_context(running_gate(
             folder, SIGNER.jwks, check=check, timeouts=timeouts,
-            protected=Protected(address=service.address), authorizer_socket=path,
+            protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
+            authorizer_socket=path,
         ))  # fmt: skip
         yield Guarded(gate=gate, service=service)
 
@@ -91,7 +135,7 @@ def test_thousands_of_clients_are_served_at_once_and_then_they_are_gone(
 
 def serve_at_once(running: Guarded, clients: list[Conversation], line: bytes) -> None:
     """All of them wait for the service at the same time, and none of them for the others."""
-    running.service.pause()
+    running.service.answers.clear()
     for start in range(0, len(clients), WAVE):
         for client in clients[start : start + WAVE]:
             client.send(line)
@@ -101,7 +145,7 @@ def serve_at_once(running: Guarded, clients: list[Conversation], line: bytes) ->
         newcomer = running.conversation(stack)
         newcomer.send(get(host=EKF))
         assert newcomer.answer().code == 401
-    running.service.resume()
+    running.service.answers.set()
     assert [client.answer().code for client in clients] == [200] * len(clients)
 
 

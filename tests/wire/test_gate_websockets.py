@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,6 +25,7 @@ from support.gate_differences import FORGERIES, assert_refused
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
 from support.hostile_requests import hostile_upgrades
+from support.http_services import Handler, serving
 from support.messages import check as check_message
 from support.publishing import published
 from support.raw import Answer, Conversation, get
@@ -151,8 +150,6 @@ PROTOCOL = (
     [
         ((), Reason.NO_TOKEN),
         ((PROTOCOL,), Reason.NO_TOKEN),
-        (("Cookie: authorization=x",), Reason.NO_TOKEN),
-        (("Authorization: Bearer x",), Reason.UNREADABLE),
         ((bearer(), bearer()), Reason.UNREADABLE),
         ((bearer(aud=["elsewhere"]),), Reason.AUDIENCE),
         ((bearer(exp=1),), Reason.EXPIRED),
@@ -178,19 +175,13 @@ def changed(name: str, *values: str) -> tuple[str, ...]:
 
 NO_WEBSOCKETS = {
     "SPDY": changed("Upgrade", "SPDY/3.1"),
-    "TLS": changed("Upgrade", "TLS/1.0"),
-    "another": changed("Upgrade", "foo"),
-    "a version of it": changed("Upgrade", "websocket/13"),
     "a list": changed("Upgrade", "websocket, foo"),
     "a list with h2c": changed("Upgrade", "h2c, websocket"),
     "two lines": changed("Upgrade", "websocket", "h2c"),
     "an old version": changed("Sec-WebSocket-Version", "8"),
-    "several versions": changed("Sec-WebSocket-Version", "13, 8"),
     "no version": changed("Sec-WebSocket-Version"),
     "no key": changed("Sec-WebSocket-Key"),
-    "a short key": changed("Sec-WebSocket-Key", "eDp5"),
     "a length": (*UPGRADE, "Content-Length: 5"),
-    "a length of 0": (*UPGRADE, "Content-Length: 0"),
     "a token for one hop": changed("Connection", "Upgrade, authorization"),
     "a user for one hop": changed("Connection", "Upgrade, kubeflow-userid"),
     "a user for one hop, on a line": changed("Connection", "Upgrade", "kubeflow-userid"),
@@ -262,14 +253,12 @@ ANSWERS = {
     ),
     "403 that goes on": b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n",
     "403 that stops": b"HTTP/1.1 403 No\r\nContent-Length: 9\r\n\r\nno",
-    "500": b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
     "200": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "200 with Upgrade": (
         b"HTTP/1.1 200 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Content-Length: 2\r\n\r\nok"
     ),
     "200 that goes on": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
-    "204": b"HTTP/1.1 204 No Content\r\n\r\n",
     "302": b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
     "100, no more": b"HTTP/1.1 100 Continue\r\n\r\n",
     "103, no more": b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
@@ -308,63 +297,37 @@ def test_what_follows_a_refused_upgrade_never_arrives(
         assert not [each for each in service.received if b"smuggled" in each]
 
 
-class Http(BaseHTTPRequestHandler):
+class Http(Handler):
     """Refuses each request, and goes on reading."""
 
-    protocol_version = "HTTP/1.1"
     arrived: ClassVar[list[tuple[str, Message]]] = []
-    answer: ClassVar[tuple[int, str]] = (426, "Upgrade Required")
-
-    def handle_any(self) -> None:
-        self.arrived.append((self.requestline, self.headers))
-        self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.send_response(*self.answer)
-        if self.answer[0] == 101:
-            self.send_header("Connection", "Upgrade")
-            self.send_header("Upgrade", "websocket")
-        else:
-            self.send_header("Content-Length", "0")
-        self.end_headers()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("do_"):
-            return self.handle_any
-        raise AttributeError(name)
+        if not name.startswith("do_"):
+            raise AttributeError(name)
+        return self.refuse
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
-        pass
-
-
-def arrived_of_hostile(gate: RunningGate, seed: int, count: int) -> list[tuple[str, Message]]:
-    """What arrives at `Http` of so many hostile handshakes."""
-    Http.arrived.clear()
-    authorization = bearer().removeprefix("Authorization: ")
-    for raw in islice(hostile_upgrades(seed, authorization), count):
-        with gate.connect() as connection:
-            conversation = Conversation(connection)
-            conversation.send(raw)
-            connection.settimeout(0.05)
-            with suppress(TimeoutError):
-                while not conversation.answer().closes:
-                    pass
-    return Http.arrived
-
-
-@pytest.fixture(scope="module")
-def http_gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
-    """A gate before `Http`."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Http) as server:
-        threading.Thread(target=server.serve_forever).start()
-        protected = Protected(address=Address(host="127.0.0.1", port=server.server_port))
-        with running_gate(tmp_path_factory.mktemp("g"), SIGNER.jwks, protected=protected) as gate:
-            yield gate
-        server.shutdown()
+    def refuse(self) -> None:
+        self.arrived.append((self.requestline, self.headers))
+        self.content()
+        self.answer(426)
 
 
 def test_of_hundreds_of_hostile_handshakes_nothing_arrives_as_somebody_else(
-    http_gate: RunningGate,
+    tmp_path: Path,
 ) -> None:
-    arrived = arrived_of_hostile(http_gate, 6455, 400)
+    authorization = bearer().removeprefix("Authorization: ")
+    with serving(Http) as port:
+        protected = Protected(address=Address(host="127.0.0.1", port=port))
+        with running_gate(tmp_path, SIGNER.jwks, protected=protected) as gate:
+            for raw in islice(hostile_upgrades(6455, authorization), 400):
+                with gate.connect() as connection, suppress(TimeoutError):
+                    connection.settimeout(0.05)
+                    conversation = Conversation(connection)
+                    conversation.send(raw)
+                    while not conversation.answer().closes:
+                        pass
+    arrived = Http.arrived
     assert [line for line, head in arrived if head.get_all("kubeflow-userid") != [USER]] == []
     assert [line for line, head in arrived if head.get_all("authorization")] == []
     upgrades = [line for line, head in arrived if head.get("upgrade")]

@@ -22,7 +22,7 @@ from daypass.render.names import gate_prefix
 from daypass.rules.claims import SKEW_SECONDS
 from daypass.rules.decision import TokenReview
 from daypass.rules.reasons import CODES, MESSAGES, Reason
-from support.many_connections import resident_bytes
+from support.children import resident_bytes
 from support.messages import check
 from support.reviewing import (
     GOOD,
