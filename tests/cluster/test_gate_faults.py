@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from cluster.clocks import WrongClock
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED
 from daypass._core.secret import Secret
 from daypass.rules.reasons import Reason
-from support.clocks import WrongClock
 from support.controlplane import ControlPlane
 from support.gate_differences import reason_in
 from support.identities import Identity, make_look_alike, unique

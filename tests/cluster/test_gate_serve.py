@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from daypass.config import Config
+from daypass.render.envoy.authorizer_filters import AUTHORIZER
+from daypass.render.envoy.upstream import certificate_names, verified_tls
 from daypass.rules.published import CLUSTER_SHARDS, DENIALS, shard_name, shard_of
 from daypass.rules.reasons import Reason
 from support import raw
 from support.authority import Authority
 from support.authorizer_serving import NAME, Publishing, Serving, authorizer_kubeconfig
-from support.authorizers import ask_over_tls
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import assert_passed_as, reason_in
@@ -93,6 +94,17 @@ def serve(
 
 def bearer(plane: ControlPlane, identity: Identity) -> str:
     return raw.bearer(plane.make_token(identity, audiences=[AUDIENCE]))
+
+
+def ask_over_tls(files: dict[str, Any], *, port: int, authority_pem: str, name: str) -> None:
+    """Make the gate's Envoy ask at a port of loopback, where this authority and name must be."""
+    clusters = files["envoy.json"]["static_resources"]["clusters"]
+    (cluster,) = (each for each in clusters if each["name"] == AUTHORIZER)
+    where = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"] = where
+    authority = {"trusted_ca": {"inline_string": authority_pem}}
+    trust = {"validation_context": {**authority, **certificate_names(name)}}
+    cluster["transport_socket"] = verified_tls(name, trust)
 
 
 @contextmanager

@@ -29,16 +29,14 @@ from daypass.render.names import GATE_KEYS, GATE_WATCH
 from daypass.render.workloads import config_text
 from daypass.rules.published import CLUSTER_SHARDS, NAMES, shard_name, shard_of
 from support.admin import MERGE_PATCH
-from support.clusters import admin_cluster
+from support.clusters import account_token, admin_cluster, cluster_as
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
 from support.watching import (
-    CHECKING_EVERYTHING,
     FRONT,
     HOME,
     Watch,
-    as_watch,
     becomes_published,
     becomes_removed,
     get_from,
@@ -52,6 +50,16 @@ from support.watching import (
 
 LIMIT = 100
 CONFIG = watched_config(closeAfter="10m", credentialsPerNamespace=str(LIMIT))
+
+
+CHECKING_EVERYTHING = (
+    "-c",
+    "from daypass.gate.watch import cluster_publisher\n"
+    "cluster_publisher.CHECKED_AT_ONCE = 1000\n"
+    "from daypass.cli import main\n"
+    "raise SystemExit(main())",
+)
+"""Arguments of Python for a watch that need not be waited for until it sees what others change."""
 
 
 def prepare_plane(plane: ControlPlane) -> None:
@@ -70,6 +78,11 @@ def pair(plane: ControlPlane) -> tuple[Identity, Identity]:
     """Two identities, `one` and `other`, in a new namespace."""
     namespace = identity_namespace(plane)
     return plane.make_identity(namespace, "one"), plane.make_identity(namespace, "other")
+
+
+def as_watch(plane: ControlPlane) -> Cluster:
+    """A Cluster with the watch's rights. Close it."""
+    return cluster_as(plane, account_token(plane, HOME, GATE_WATCH))
 
 
 def account_path(identity: Identity) -> str:

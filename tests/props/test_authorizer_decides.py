@@ -19,8 +19,8 @@ from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.reasons import Reason
 from support.existing_models import names_in
-from support.reviewing import AskedAuthorizer, rules
 from support.tokens import AUDIENCE, USER
+from unit.gate.reviewing import AskedAuthorizer, rules
 
 ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 DOTTED, DASHED = "{name}.{namespace}.example.com", "{name}-{namespace}.raw.example.com"

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from daypass.gate.watch.cluster_publisher import term_of
 from support.objects_api import ObjectsApi
-from support.watch_replicas import (
+from unit.gate.watch_replicas import (
     CLOSE_AFTER,
     CONFIG_MAPS,
     FILTERS,

@@ -31,12 +31,12 @@ def hosts_of(model: Model, template: str) -> Iterator[str]:
     yield host(model.name)
     for component in COMPONENTS:
         for part in ("", "-a") if component == "predictor" else ("",):
-            for end in ("", "-default", "-canary"):
+            for end in ("", "-default", "-canary", "-00001", "-default-00001"):
                 url = host(f"{model.name}{part}-{component}{end}")
                 yield url
                 # getServiceHost in KServe's ingress_reconciler.go; for a predictor with a name of
                 # its own, the docstring of `owners` says what is not read.
-                if component != "explainer" and not part and end != "-canary":
+                if component != "explainer" and not part and end in ("", "-default"):
                     removed = f"-{component}-default" if "-default" in url else f"-{component}"
                     yield url.replace(removed, "", 1)
                 for tag in TAGS:  # Knative's DefaultTagTemplate

@@ -18,7 +18,6 @@ from daypass.rules.patterns import (
     PathPattern,
     is_plain_path,
     overlap,
-    owners,
 )
 
 LETTERS = frozenset(string.ascii_lowercase + string.digits)
@@ -269,40 +268,3 @@ def oracle_is_plain(path: str) -> bool:
 def test_a_path_is_plain_as_the_oracle_says(path: str) -> None:
     assert is_plain_path(path) == oracle_is_plain(path)
     assert is_plain_path(path) == bool(re.fullmatch(PLAIN_PATH_REGEX, path))
-
-
-components = st.sampled_from(["predictor", "transformer", "explainer"])
-
-
-@given(
-    name=labels,
-    tag=st.one_of(st.just(""), labels.map("{}-".format)),
-    part=st.one_of(st.just(""), labels.map("-{}".format)),
-    component=components,
-    end=st.sampled_from(["", "-default", "-canary", "-00001", "-default-00001"]),
-)
-def test_a_model_is_found_from_each_host_that_knative_gives_a_component(
-    name: str, tag: str, part: str, component: str, end: str
-) -> None:
-    host = f"{tag}{name}{part}-{component}{end}"
-    assert owners(host, {name, host}) == {name, host}
-
-
-@given(
-    name=st.lists(
-        st.sampled_from(["a", "b", "predictor", "transformer", "default", "predictorb"]),
-        min_size=1,
-        max_size=5,
-    ).map("-".join),
-    component=st.sampled_from(["predictor", "transformer"]),
-    end=st.sampled_from(["", "-default"]),
-)
-def test_a_model_is_found_from_the_host_that_kserve_gives_it(
-    name: str, component: str, end: str
-) -> None:
-    """As getServiceHost in KServe's ingress_reconciler.go."""
-    url = f"{name}-{component}{end}.ns.example.com"
-    removed = f"-{component}-default" if "-default" in url else f"-{component}"
-    label, *rest = url.replace(removed, "", 1).split(".")
-    assert rest == ["ns", "example", "com"]
-    assert owners(label, {name}) or len(f"{name}-{component}{end}") > 63  # Knative has none

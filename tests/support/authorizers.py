@@ -11,13 +11,11 @@ from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.local.gate_services import LocalAuthorizer
-from daypass.render.envoy.authorizer_filters import AUTHORIZER
-from daypass.render.envoy.upstream import certificate_names, verified_tls
 from daypass.render.envoy.xds import Json
 from daypass.rules.published import Published
 from support.doors import EKF
 from support.fake_reviews import FakeReviews
-from support.gates import RunningGate, manager_of, running_gate
+from support.gates import RunningGate, running_gate
 from support.rendered import config_of
 from support.tokens import AUDIENCE, ISSUER, LONGEST_SECONDS, Signer
 from support.unlimited_reviews import unlimited_reviews
@@ -75,25 +73,3 @@ def reviewed_gate(
         ) as gate,
     ):  # fmt: skip
         yield ReviewedGate(gate=gate, authorizer=authorizer, reviews=reviews, events=events)
-
-
-def authorizer_alone(files: dict[str, Json]) -> None:
-    """Take out all of the gate's Envoy but the authorizer, as Envoy Gateway has it."""
-    manager = manager_of(files)
-    filters: list[Json] = manager["http_filters"]
-    (asks,) = (n for n, each in enumerate(filters) if "ext_authz" in each["name"])
-    del filters[:asks]
-    # Otherwise they come from the claims that Envoy has verified.
-    for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
-        del route["request_headers_to_add"]
-
-
-def ask_over_tls(files: dict[str, Any], *, port: int, authority_pem: str, name: str) -> None:
-    """Make the gate's Envoy ask at a port of loopback, where this authority and name must be."""
-    clusters = files["envoy.json"]["static_resources"]["clusters"]
-    (cluster,) = (each for each in clusters if each["name"] == AUTHORIZER)
-    where = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"] = where
-    authority = {"trusted_ca": {"inline_string": authority_pem}}
-    trust = {"validation_context": {**authority, **certificate_names(name)}}
-    cluster["transport_socket"] = verified_tls(name, trust)

@@ -22,7 +22,7 @@ from daypass.render.rbac import namespace_rights
 from daypass.render.workloads import config_text
 from daypass.rules.published import CLUSTER_SHARDS, DENIALS, Shard
 from support.children import Child
-from support.clusters import account_token, admin_cluster, cluster_as, write_kubeconfig
+from support.clusters import account_token, admin_cluster, write_kubeconfig
 from support.controlplane import ControlPlane
 from support.crds import install_istio
 from support.deadline import eventually
@@ -34,8 +34,8 @@ FRONT = "istio-system"
 HOME = "daypass"
 
 
-def watched_config(gate: str = "", **watch: str) -> Config:
-    """A gate on Istio. `gate`: more of its keys; `watch`: keys of the watch."""
+def watched_config(**watch: str) -> Config:
+    """A gate on Istio. `watch`: keys of the watch."""
     keys = ", ".join(f"{key}: {value}" for key, value in watch.items())
     return config_of(f"""\
 version: 1
@@ -43,7 +43,7 @@ cluster: {{issuer: 'https://kubernetes.default.svc'}}
 domains:
   serving: {{host: {HOST}, front: istio, tls: {{secret: serving-tls}}}}
 policy: {{audiences: [{AUDIENCE}], longestLifetime: 2h}}
-gates: {{default: {{audience: {AUDIENCE}, {gate}}}}}
+gates: {{default: {{audience: {AUDIENCE}}}}}
 watch: {{{keys}}}
 gatePods: {{image: 'registry.example.com/daypass:1'}}
 """)
@@ -88,11 +88,6 @@ def becomes_removed(plane: ControlPlane, *uids: str, home: str = HOME) -> None:
     eventually("it is not published", lambda: not set(uids) & published(plane, home))
 
 
-def as_watch(plane: ControlPlane) -> Cluster:
-    """A Cluster with the watch's rights. Close it."""
-    return cluster_as(plane, account_token(plane, HOME, GATE_WATCH))
-
-
 def identity_namespace(plane: ControlPlane, *, with_role: bool = True, home: str = HOME) -> str:
     """A namespace that is held to the policy, as `identity create` makes it.
 
@@ -108,16 +103,6 @@ def give_role(plane: ControlPlane, namespace: str, home: str = HOME) -> None:
     with admin_cluster(plane) as cluster:
         for document in namespace_rights(namespace, home):
             cluster.apply(document)
-
-
-CHECKING_EVERYTHING = (
-    "-c",
-    "from daypass.gate.watch import cluster_publisher\n"
-    "cluster_publisher.CHECKED_AT_ONCE = 1000\n"
-    "from daypass.cli import main\n"
-    "raise SystemExit(main())",
-)
-"""Arguments of Python for a watch that need not be waited for until it sees what others change."""
 
 
 class Watch:

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from daypass._core.jwt import decode_unverified
 from daypass.gate.signing_keys import is_signed
+from daypass.render.envoy.xds import Json
 from daypass.rules.claims import Bound
 from daypass.rules.decision import Allow, Decision, GateRequest, Rules, TokenReview, decide
 from daypass.rules.reasons import Reason
-from support.authorizers import ReviewedGate, authorizer_alone, reviewed_gate
+from support.authorizers import ReviewedGate, reviewed_gate
 from support.fake_reviews import fake_reviews
 from support.gate_differences import (
     WITH_AUDIENCES,
@@ -31,7 +32,7 @@ from support.gate_differences import (
     assert_documented,
     compare,
 )
-from support.gates import RunningGate, running_gate
+from support.gates import RunningGate, manager_of, running_gate
 from support.hostile_targets import ALICE, HOSTS, OPENINGS
 from support.single_changes import (
     DENIED_TOKEN,
@@ -69,6 +70,17 @@ def gate_of(
 def authorizer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewedGate]:
     with reviewed(tmp_path_factory, change=authorizer_alone) as running:
         yield running
+
+
+def authorizer_alone(files: dict[str, Json]) -> None:
+    """Take out all of the gate's Envoy but the authorizer, as Envoy Gateway has it."""
+    manager = manager_of(files)
+    filters: list[Json] = manager["http_filters"]
+    (asks,) = (n for n, each in enumerate(filters) if "ext_authz" in each["name"])
+    del filters[:asks]
+    # Otherwise they come from the claims that Envoy has verified.
+    for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
+        del route["request_headers_to_add"]
 
 
 @contextmanager

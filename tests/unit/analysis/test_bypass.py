@@ -14,10 +14,10 @@ from daypass._core.kubernetes.objects import Object
 from daypass.analysis.checks import find_if_possible, judge
 from daypass.analysis.gateways import AUDIENCE_ROUTES, GATE_HOSTS
 from daypass.analysis.routes import in_common
-from support.listed_objects import look_of
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
+from unit.analysis.listed_objects import look_of
 
 HOST = "ekf.example.com"
 

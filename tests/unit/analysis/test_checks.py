@@ -19,11 +19,11 @@ from daypass.identity.model import IdentityName, account_objects
 from daypass.render.names import GATE
 from daypass.render.rbac import namespace_rights
 from support.istio_logins import authentication, by_filter, by_policy, documented
-from support.listed_objects import look_of
 from support.manifest_cases import Case
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
+from unit.analysis.listed_objects import look_of
 
 HOST = "kf.example.com"
 CONFIG = f"""\

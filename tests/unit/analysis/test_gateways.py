@@ -9,10 +9,10 @@ import pytest
 from daypass._core.findings import Finding
 from daypass._core.kubernetes.objects import Object
 from daypass.analysis.checks import judge
-from support.listed_objects import look_of
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
+from unit.analysis.listed_objects import look_of
 
 HOST = "kf.example.com"
 

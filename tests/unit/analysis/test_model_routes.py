@@ -20,10 +20,10 @@ from support.kserve import (
     llm_route,
     virtual_service,
 )
-from support.listed_objects import look_of
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
+from unit.analysis.listed_objects import look_of
 
 ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 HOST = f"{{host: '{{name}}.{{namespace}}.example.com', resource: {ISVC}}}"

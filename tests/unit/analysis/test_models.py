@@ -17,10 +17,10 @@ from support.kserve import (
     knative_service_routes,
     llm_inference_service,
 )
-from support.listed_objects import look_of
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
+from unit.analysis.listed_objects import look_of
 
 IRIS = Model(name="iris", namespace="alice")
 CONFIG = """\

@@ -14,7 +14,7 @@ from daypass.render.names import GATE_WATCH
 from support.embedded import EmbeddedCluster
 from support.lifecycle import make
 from support.messages import check, message_with
-from support.stand_in_gates import StandInGate
+from unit.gate.stand_in_gates import StandInGate
 
 Run = Callable[..., tuple[str, str]]
 DOOR = "--door https://ekf.example.com/kubernetes --audience gate"

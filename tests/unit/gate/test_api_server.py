@@ -33,12 +33,10 @@ def test_the_request_has_audience_and_token() -> None:
 @pytest.mark.parametrize(
     "status",
     [
-        {},
         {"error": "token has expired"},
         {"authenticated": False, "user": {"username": "u"}},
         {"authenticated": "true"},
         {"authenticated": 1},
-        {"authenticated": None, "user": None, "audiences": None},
     ],
 )
 def test_only_authenticated_true_counts(status: Any) -> None:
@@ -71,21 +69,12 @@ def test_arbitrary_bytes_authenticate_no_one_and_allow_nothing(body: bytes) -> N
     [
         ({"allowed": True}, True),
         ({"allowed": True, "denied": False, "reason": "RBAC"}, True),
-        ({"allowed": True, "evaluationError": "a role is missing"}, True),
         ({"allowed": False}, False),
-        ({"allowed": False, "denied": True}, False),
         ({"allowed": True, "denied": True}, False),
         ({}, None),
-        ({"denied": False}, None),
-        ({"allowed": "true"}, None),
         ({"allowed": 1}, None),
-        ({"allowed": None}, None),
-        ({"allowed": True, "denied": "no"}, None),
         ({"allowed": True, "denied": None}, None),
-        ({"allowed": True, "denied": 0}, None),
         ([True], None),
-        ("allowed", None),
-        (None, None),
     ],
 )
 def test_only_allowed_and_not_denied_is_an_access(status: Any, allowed: bool | None) -> None:

@@ -24,7 +24,9 @@ from daypass.rules.decision import TokenReview
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.children import resident_bytes
 from support.messages import check
-from support.reviewing import (
+from support.timing import FakeClock
+from support.tokens import ACCOUNT_UID, AUDIENCE, SECRET_UID, USER, Signer, encode
+from unit.gate.reviewing import (
     GOOD,
     HOST,
     REFUSED,
@@ -34,8 +36,6 @@ from support.reviewing import (
     claims,
     headers_of,
 )
-from support.timing import FakeClock
-from support.tokens import ACCOUNT_UID, AUDIENCE, SECRET_UID, USER, Signer, encode
 
 OTHER_UID = "0ddba11c-0000-4000-8000-000000000001"
 """A credential in another shard of the set."""

@@ -12,8 +12,8 @@ from daypass.rules.patterns import Place
 from daypass.rules.published import Published
 from daypass.rules.reasons import Reason
 from support.publishing import denied_by_hand, shards_of
-from support.reviewing import GOOD, HOST, AskedAuthorizer, rules
 from support.tokens import ACCOUNT_UID, SECRET_UID
+from unit.gate.reviewing import GOOD, HOST, AskedAuthorizer, rules
 
 POD_UID = "90d00000-0000-4000-8000-000000000001"
 TO_POD = {

@@ -10,8 +10,8 @@ from daypass.gate.authorizer.api_server import NoAnswerError
 from daypass.rules.models import LIMIT_READINGS, Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
 from daypass.rules.reasons import Reason
-from support.reviewing import AskedAuthorizer, rules
 from support.tokens import SECRET_UID
+from unit.gate.reviewing import AskedAuthorizer, rules
 
 ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 DASHED, DOTTED, SHARED = (

@@ -15,8 +15,8 @@ from daypass.gate.authorizer.served_gate import AuthzResponse, ServedGate
 from daypass.rules.published import credential_of
 from daypass.rules.reasons import Reason
 from support.publishing import published
-from support.reviewing import rules
 from support.tokens import ACCOUNT_UID
+from unit.gate.reviewing import rules
 
 ALLOWED = AuthzResponse(Reason.ALLOWED, 200, ())
 GATE = ServedGate("a", IstioGate(audience="a", check="review"), rules(), is_verified=True)

@@ -75,17 +75,7 @@ def test_no_denial_closes_the_gate_by_being_one_too_many(embedded: EmbeddedClust
     deny(embedded, "one-too-many")
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        ("jti", "a b"),
-        ("uid", ""),
-        ("uid", UID.upper()),
-        ("uid", UID[:-1]),
-        ("namespace", "a.b"),
-        ("namespace", "A"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "name"), [("jti", "a b"), ("uid", UID[:-1]), ("namespace", "A")])
 def test_an_invalid_name_is_a_usage_error(embedded: EmbeddedCluster, kind: str, name: str) -> None:
     with raises(UsageError, match=repr(name[:40])):
         deny(embedded, name, kind=kind)

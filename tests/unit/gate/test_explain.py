@@ -36,8 +36,8 @@ from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, make
 from support.messages import check
 from support.rendered import config_of
-from support.stand_in_gates import StandInGate
 from support.tokens import ISSUER, Signer, encode, good_claims
+from unit.gate.stand_in_gates import StandInGate
 
 SIGNER = Signer("ours")
 CONFIG = f"""

@@ -293,21 +293,6 @@ def test_what_has_expired_takes_no_room(cluster: Cluster) -> None:
     assert (numbers(now), now.left_out) == ({"team": {10}}, {})
 
 
-def test_a_deadline_passes_without_an_event_and_can_be_moved(cluster: Cluster) -> None:
-    made = Observed(cluster, accounts_too=True)
-    made.set_time(NOW)
-    cluster.secret(11, 1, more={RETIRE_AFTER: COMES})
-    cluster.account(2, "other", annotations={DEADLINE: COMES})
-    with made.started():
-        made.eventually_has(team={10, 11})
-        made.clock.move(3500)
-        assert (numbers(made.now()), accounts(made.now())) == ({"team": {10, 11}}, {"team": {1, 2}})
-        made.clock.move(100)
-        assert (numbers(made.now()), accounts(made.now())) == ({"team": {10}}, {"team": {1}})
-        cluster.account(2, "other", annotations={DEADLINE: "2027-01-01T00:00:00Z"})
-        made.eventually("it counts again", lambda now: accounts(now) == {"team": {1, 2}})
-
-
 def test_deadlines_are_by_the_clock_of_the_api_server(cluster: Cluster) -> None:
     cluster.secret(11, 1, more={RETIRE_AFTER: COMES})
     for date, has in (("12:59:58", {10, 11}), ("13:00:02", {10})):

@@ -18,12 +18,11 @@ from daypass.rules.published import (
     shard_of,
 )
 from support.embedded import EmbeddedCluster
-from support.lifecycle import Warnings, make
+from support.lifecycle import Warnings
 from support.messages import check
-from support.stand_in_gates import StandInGate
+from unit.gate.stand_in_gates import StandInGate
 
 UIDS = [f"{prefix}0000000-0000-4000-8000-000000000000" for prefix in "0f"]
-AT_GATES = "at a gate of daypass: published after"
 
 
 @pytest.fixture
@@ -50,37 +49,6 @@ class Waited:
         (warning,) = self.warnings
         check(warning, *shards, reason="not-published")
         return self.gates.failed
-
-
-def test_without_a_gate_nothing_is_waited_for(embedded: EmbeddedCluster) -> None:
-    waited = Waited(embedded)
-    waited.gates.wait_added(UIDS)
-    assert (waited.took_seconds, waited.gates.at_gates, waited.gates.exit_code) == (0, "", 0)
-
-
-def test_a_new_credential_is_waited_for_at_the_slowest_gate(embedded: EmbeddedCluster) -> None:
-    StandInGate(embedded=embedded, home="one", delay_seconds=0.1)
-    StandInGate(embedded=embedded, home="two", delay_seconds=1.0)
-    uid = make(embedded.cluster).secret.uid
-    waited = Waited(embedded)
-    waited.gates.wait_added([uid])
-    assert 1.0 <= waited.took_seconds < 1.6
-    assert waited.gates.at_gates == f"{AT_GATES} {waited.took_seconds:.1f} s"
-
-
-def test_a_deleted_credential_is_waited_for_until_no_gate_has_it(embedded: EmbeddedCluster) -> None:
-    created = make(embedded.cluster)
-    StandInGate(embedded=embedded, delay_seconds=0.4)
-    waited = Waited(embedded)
-    waited.gates.wait_added([created.secret.uid])
-    assert waited.took_seconds == 0
-    assert waited.gates.at_gates == f"{AT_GATES} 0.1 s"
-    embedded.cluster.request(
-        "DELETE", f"/api/v1/namespaces/team/secrets/{created.secret.name}", what="delete"
-    )
-    waited.gates.wait_removed([created.secret.uid])
-    assert 0.4 <= waited.took_seconds < 0.7
-    assert not waited.gates.failed
 
 
 @pytest.mark.parametrize(
@@ -116,18 +84,6 @@ def test_a_part_that_is_missing_or_unreadable_shows_no_deletion(
     waited = Waited(embedded)
     waited.gates.wait_removed(UIDS)
     assert waited.has_failed(f"all {len(NAMES)} shards" if data is None else name)
-
-
-@pytest.mark.parametrize("kind", ["namespaces", "configmaps"])
-def test_who_may_not_read_the_set_gets_the_rule_at_once(
-    embedded: EmbeddedCluster, kind: str
-) -> None:
-    StandInGate(embedded=embedded)
-    embedded.forbidden.add(kind)
-    waited = Waited(embedded)
-    waited.gates.wait_removed(UIDS)
-    assert waited.has_failed("alice needs this rule", f'resources: ["{kind}"]')
-    assert waited.took_seconds == 0
 
 
 @pytest.mark.parametrize("kind", DeniedKind)

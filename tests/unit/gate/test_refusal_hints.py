@@ -11,7 +11,7 @@ from daypass.gate.authorizer.served_gate import AuthzResponses
 from daypass.render.envoy.replies import refusal_reply
 from daypass.rules.reasons import CODES, Reason
 from support.messages import check
-from support.reviewing import body_of
+from unit.gate.reviewing import body_of
 
 AUDIENCE = "gate.example.com"
 ANSWERS = AuthzResponses(IstioGate(audience=AUDIENCE))

@@ -162,16 +162,6 @@ def with_a_verifier(test: Callable[[Verifying], Awaitable[None]]) -> Callable[[]
 
 
 @with_a_verifier
-async def test_a_token_of_a_new_key_passes_at_once(it: Verifying) -> None:
-    assert await it.says(OLD) is True
-    it.clock.advance(AGAIN_SECONDS)
-    it.served = BOTH
-    assert await it.says(NEW) is True
-    assert await it.says(OLD) is True
-    assert it.reads == 2
-
-
-@with_a_verifier
 async def test_forged_key_names_cause_one_reading_a_second(it: Verifying) -> None:
     for _ in range(3):
         for number in range(100):

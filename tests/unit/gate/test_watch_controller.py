@@ -13,7 +13,7 @@ from daypass.gate.watch.schedule import SETTLE_SECONDS
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
 from daypass.rules.published import CLOSED_SHARD, DENIALS, Denial, DeniedKind, shard_name
 from support.messages import check
-from support.watch_replicas import (
+from unit.gate.watch_replicas import (
     CLOSE_AFTER,
     CONFIG_MAPS,
     FILTERS,

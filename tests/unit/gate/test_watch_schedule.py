@@ -15,13 +15,10 @@ from daypass.gate.watch.schedule import (
 )
 from daypass.rules.published import (
     Denials,
-    Presence,
     Published,
     Shard,
-    credential_of,
 )
-from support.publishing import denied_by_hand, pairs
-from support.tokens import ACCOUNT_UID
+from support.publishing import pairs
 
 NOW, UNIX, CLOSE_AFTER = 5000.0, 1_800_000_000.0, 600.0
 FIRST, SECOND, LAST = (
@@ -37,24 +34,14 @@ def listed(*uids: str, at: float = NOW) -> ObservedNamespace:
     return ObservedNamespace(credentials=pairs(uids), listed_at=at)
 
 
-def wanted(observation: Observation, planner: ShardsPlanner | None = None) -> Published:
-    planner = planner or ShardsPlanner(4, CLOSE_AFTER)
-    return planner.wanted(observation, now=NOW, now_unix=UNIX)
-
-
 def shards_of(observation: Observation) -> tuple[Shard, ...]:
-    return wanted(observation).shards
+    planner = ShardsPlanner(4, CLOSE_AFTER)
+    return planner.wanted(observation, now=NOW, now_unix=UNIX).shards
 
 
 def closing(observation: Observation) -> list[float]:
     """Seconds until each shard closes."""
     return [shard.closes_unix - UNIX for shard in shards_of(observation)]
-
-
-def test_before_everything_was_listed_the_set_is_closed() -> None:
-    found = wanted(seen(None, team=listed(FIRST)))
-    assert found.find(credential_of(FIRST, ACCOUNT_UID), UNIX) is Presence.CLOSED
-    assert found.denials.is_closed(UNIX)
 
 
 def test_a_part_closes_after_the_oldest_listing_that_it_relies_on() -> None:
@@ -88,27 +75,8 @@ def test_accounts_are_in_the_set_and_close_with_their_own_listing() -> None:
     assert [shard.uids for shard in shards_of(observation)] == [{FIRST}, set(), set(), set()]
 
 
-def test_a_planner_follows_what_comes_and_goes() -> None:
-    planner = ShardsPlanner(4, CLOSE_AFTER)
-
-    def uids(**namespaces: ObservedNamespace) -> set[str]:
-        shards = wanted(seen(NOW, **namespaces), planner).shards
-        found = {it for shard in shards for it in shard.credentials}
-        assert found == {it for each in namespaces.values() for it in each.credentials}
-        return {each[:36] for each in found}
-
-    a, b = listed(FIRST, LAST), listed(SECOND)
-    uids(a=a)
-    uids(a=a, b=b)
-    uids(a=listed(LAST), b=b)
-    uids(b=b)
-    uids()
-    uids(a=a, b=listed())
-
-
-def published(*shards: Shard, denials: Denials | None = None) -> Published:
-    valid = denied() if denials is None else denials
-    return Published(shards=shards, denials=valid)
+def published(*shards: Shard) -> Published:
+    return Published(shards=shards, denials=Denials(closes_unix=int(UNIX) + 600))
 
 
 def shard(left_seconds: float, *uids: str) -> Shard:
@@ -166,14 +134,3 @@ def test_after_a_clock_went_back_closing_times_are_shortened_at_once(back_second
     before = published(shard(600 + back_seconds, FIRST), shard(600))
     after = published(shard(600, FIRST), shard(600))
     assert steps(before, after) == [(Urgency.REMOVAL, 0)]
-
-
-def denied(*tokens: str, left_seconds: float = 600) -> Denials:
-    return denied_by_hand(int(UNIX + left_seconds), tokens=tokens)
-
-
-def test_a_new_denial_is_as_urgent_as_a_removal_and_one_that_is_over_an_addition() -> None:
-    here = shard(600)
-    new = steps(published(here, denials=denied("a")), published(here, denials=denied("a", "b")))
-    over = steps(published(here, denials=denied("a", "b")), published(here, denials=denied("a")))
-    assert (new, over) == ([(Urgency.REMOVAL, None)], [(Urgency.ADDITION, None)])

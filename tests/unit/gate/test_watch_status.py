@@ -9,7 +9,7 @@ import pytest
 from daypass.gate.watch.controller import WatchStatus
 from daypass.rules.published import LIMIT_DENIALS, Denial, DeniedKind
 from support.messages import check
-from support.watch_replicas import CLOSE_AFTER, OTHER, OTHER_FILTERS, Replica, WatchEnv
+from unit.gate.watch_replicas import CLOSE_AFTER, OTHER, OTHER_FILTERS, Replica, WatchEnv
 
 
 @pytest.fixture
