@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from cluster.clocks import WrongClock
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED
 from daypass._core.secret import Secret
@@ -28,6 +27,15 @@ CLOSE_AFTER_SECONDS = 10
 SLACK_SECONDS = 3.0
 """For a process that is waited for, on a machine that is busy."""
 HOURS = 3600
+WRONG_CLOCK = """
+import sys, time
+from pathlib import Path
+from daypass._core.clock import SystemClock
+file = Path(sys.argv.pop(1))
+SystemClock.unix = lambda self: time.time() + float(file.read_text() or 0)
+from daypass.cli import main
+raise SystemExit(main())
+"""
 
 
 def prepare_plane(plane: ControlPlane) -> None:
@@ -125,18 +133,19 @@ def test_an_api_server_that_is_cut_off_from_etcd_counts_as_silent(
 def test_a_clock_that_was_wrong_and_is_corrected_leaves_nothing_behind(
     plane: ControlPlane, guard: Guard, tmp_path: Path, wrong_seconds: float
 ) -> None:
-    clock = WrongClock(tmp_path)
-    with guard(program=clock.program) as made:
+    clock = tmp_path / "ahead"
+    clock.write_text("0")
+    with guard(program=("-c", WRONG_CLOCK, str(clock))) as made:
         before, before_caller = made.add()
         during, during_caller = made.add()
         _, bystander = made.add()
         plane.admin.delete(before.secret_path)
         before_caller.becomes(401)
-        clock.set(wrong_seconds)
+        clock.write_text(str(wrong_seconds))
         # Whatever is published now has the wrong time.
         plane.admin.delete(during.secret_path)
         during_caller.becomes(401 if wrong_seconds > 0 else 503)
-        clock.set(0)
+        clock.write_text("0")
         bystander.becomes(200)
         made.add()
         for caller in (before_caller, during_caller):

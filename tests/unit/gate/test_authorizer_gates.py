@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -100,3 +101,16 @@ def test_closed_shards_refuse_tokens_that_need_them_and_closed_denials_all() -> 
         (each["event"], each.get("shards")) for each in bound.lines if "gate-" in each["event"]
     ]
     assert closed == [("gate-closed", 64), ("gate-opened", None)]
+
+
+@pytest.mark.parametrize("denied", [{"objects": {POD_UID}}, {"namespaces": {"team"}}])
+def test_a_denied_token_bound_to_a_pod_is_refused_at_once_even_if_cached(
+    denied: dict[str, Any],
+) -> None:
+    tried = AskedAuthorizer({"serving": rules(bound=frozenset(Bound))})
+    tried.publish()
+    line = f"Bearer {tried.token(**{'kubernetes.io': TO_POD})}"
+    assert tried.ask(line, gate="serving").reason is Reason.ALLOWED
+    tried.publish(**denied)
+    assert tried.cached(line, gate="serving") is None
+    assert tried.ask(line, gate="serving").reason is Reason.DENIED

@@ -10,7 +10,7 @@ from daypass.gate.authorizer.api_server import NoAnswerError
 from daypass.rules.models import LIMIT_READINGS, Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern
 from daypass.rules.reasons import Reason
-from support.tokens import SECRET_UID
+from support.tokens import SECRET_UID, USER
 from unit.gate.reviewing import AskedAuthorizer, rules
 
 ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
@@ -186,3 +186,16 @@ def test_places_of_callers_that_try_out_hosts_and_paths_are_bounded(
     long = f"/serving/alice/{'x' * 5000}/"
     assert reason(tried, line, host=SHARED, path=long) is Reason.MODEL
     assert max(sum(map(len, key)) for key in destinations.remembered) < 1000
+
+
+def test_a_refused_model_is_an_event_with_gate_user_and_model(
+    tried: AskedAuthorizer, line: str
+) -> None:
+    tried.may = lambda user, access: False
+    none, nameless = {"host": "none.alice.example.com"}, {"host": SHARED, "path": "/serving/"}
+    assert reasons(tried, line, AT_IRIS, none, nameless) == [Reason.MODEL] * 3
+    found = [each for each in tried.lines if each["event"] == "model-refused"]
+    assert [each.pop("time") for each in found]
+    refused = {"event": "model-refused", "gate": "serving", "why": "model", "user": USER}
+    models = [f"{ISVC} alice/iris", f"{ISVC} alice/none"]
+    assert found == [*({**refused, "model": each} for each in models), refused]

@@ -416,6 +416,20 @@ def test_one_list_of_everything_covers_all_namespaces_and_watches_nothing(
     assert not [each for each in cluster.api.asked if "watch" in each.url.params]
 
 
+def test_an_api_server_that_comes_back_is_listed_again(observed: Observed) -> None:
+    api = observed.cluster.api
+    api.fails = 0
+    eventually("it is noticed", lambda: observed.observer.last_error)
+    observed.cluster.remove("secrets", 10)
+    before = observed.now()
+    assert numbers(before) == {"team": {10}}
+    observed.clock.move(5)
+    api.fails = None
+    observed.eventually_has(team=set())
+    assert observed.now().is_complete
+    eventually("nothing fails", lambda: not observed.observer.last_error)
+
+
 NAMESPACES, ACCOUNTS, SECRETS = ("a", "b"), range(1, 5), range(10, 18)
 STEPS = st.lists(
     st.tuples(
