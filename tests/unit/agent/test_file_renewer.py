@@ -109,20 +109,6 @@ def test_the_file_holds_the_token_in_the_configured_format(
     assert env.content() == content.encode()
 
 
-def test_a_renewal_is_counted_and_logged_without_the_token(env: Env) -> None:
-    renewer = env.renewer()
-    assert renewer.status().left_seconds is None
-    assert not renewer.status().is_good
-    assert renewer.renew()
-    status = renewer.status()
-    assert (status.is_good, status.left_seconds, status.renewals) == (True, 3590, 1)
-    assert env.renewed == 1
-    (event,) = env.events()
-    assert event["event"] == "renewed"
-    assert event["expires_at"] == "2027-01-15T09:00:00Z"
-    assert VALUE not in env.lines[0]
-
-
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [(REFUSED, "because"), (ValueError(VALUE), "ValueError")],

@@ -24,6 +24,7 @@ from support.fake_door import (
     jwt,
     long_lived_token,
 )
+from support.fake_files import owned_by
 from support.messages import raises
 from support.timing import NOON, FakeTiming
 
@@ -89,40 +90,7 @@ def test_what_is_no_environment_is_refused_with_the_call_to_make(value: Any) -> 
     assert SENTINEL not in str(raised.value)
 
 
-def test_from_file_ignores_the_environment(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAYPASS_CREDENTIALS", "/nowhere")
-    assert Credentials.from_file(Path(write())).door == URL
-
-
-ENVIRONMENTS: dict[str, tuple[dict[str, str], str]] = {
-    "nothing": ({}, "no credentials"),
-    "NUL in the path": ({"DAYPASS_CREDENTIALS": "a\0b"}, "path"),
-    "a file's content as its path": (
-        {"DAYPASS_CREDENTIALS": json.dumps(credentials_document(URL))}, "cannot be read",
-    ),
-}  # fmt: skip
-"""Variables, and what the error names."""
-
-
-@pytest.mark.parametrize("case", ENVIRONMENTS)
-def test_an_environment_without_credentials_is_refused(case: str) -> None:
-    environ, named = ENVIRONMENTS[case]
-    with raises(CredentialsError, match=named) as raised:
-        Credentials.load(environ)
-    assert raised.value.hint
-    assert SENTINEL not in str(raised.value)
-
-
 # -- the file itself
-
-
-@pytest.mark.parametrize("mode", [0o604, 0o620], ids="{:04o}".format)
-def test_a_file_that_others_can_access_is_refused_with_the_command_that_fixes_it(
-    write: Write, mode: int
-) -> None:
-    path = write(mode=mode)
-    error = refusal_of(path, match=f"{mode:04o}")
-    assert f"chmod 600 {path}" in error.hint
 
 
 NAMES = {"namespace": "team", "serviceAccount": "ci"}
@@ -154,16 +122,13 @@ def test_no_file_that_others_can_write_is_read(write: Write, mode: int) -> None:
     "content",
     [
         {"token": {"variable": "CI_TOKEN", "more": [SENTINEL]}},
-        {"token": {"file": long_lived_token()}},
-        {"token": {"file": "token"}, "audience": long_lived_token()},
         {"token": [SENTINEL]},
         {"token": None},
-        json.dumps(credentials_document(URL)).encode("utf-16").decode("latin-1"),
         json.dumps(credentials_document(URL, token={"file": long_lived_token()})).replace(
             "eyJ", "\\u0065yJ"
         ),
     ],
-    ids=range(7),
+    ids=range(4),
 )
 def test_what_may_hold_a_secret_is_refused_if_others_can_read_it(
     write: Write, content: dict[str, object] | str
@@ -171,7 +136,7 @@ def test_what_may_hold_a_secret_is_refused_if_others_can_read_it(
     if isinstance(content, dict):
         path = write(mode=0o644, **{**NAMES, **content})
     else:
-        path = write(content.encode("latin-1"), mode=0o644)
+        path = write(content.encode(), mode=0o644)
     with pytest.raises(CredentialsError, match="0644") as refused:
         Credentials.from_file(path)
     assert refused.value.reason == "unsafe-file"
@@ -192,35 +157,11 @@ def test_a_file_that_this_user_cannot_open_is_reported(
     assert f"user {os.geteuid()} " in error.hint
 
 
-def test_a_link_out_of_its_folder_a_folder_a_pipe_and_a_missing_file_are_refused(
-    write: Write, tmp_path: Path
-) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "link").symlink_to(write())
-    refusal_of(str(tmp_path / "folder" / "link"), match="link")
-    folder = refusal_of(str(tmp_path), match=f"{tmp_path} is a directory")
-    assert "the file in it" in folder.hint
-    refusal_of(str(tmp_path / "pipe"), match="/pipe")
-    refusal_of(str(tmp_path / "none"), match="/none.*No such file")
-
-
 def test_a_file_of_another_user_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write()
-    owner = os.stat(path).st_uid or 1001
-    if os.geteuid() == 0:
-        os.chown(path, owner, -1)
-    else:
-        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    error = refusal_of(path, match=f"user {owner}\\b", hide=r"(?<=user )\d+")
+    owned_by(monkeypatch, 1001, Path(path))
+    error = refusal_of(path, match=r"user 1001\b", hide=r"(?<=user )\d+")
     assert "install -m 600" in error.hint
-
-
-def test_a_file_of_more_than_64_kib_is_refused(write: Write) -> None:
-    padding = b" " * (64 * 1024)
-    content = json.dumps(credentials_document(URL)).encode()
-    assert Credentials.from_file(write(content + padding[len(content) :])).door == URL
-    refusal_of(write(content + padding), match="65536 bytes")
 
 
 SAYS = '"type": "daypass" and "version": 1'
@@ -230,19 +171,15 @@ SAYS = '"type": "daypass" and "version": 1'
     ("content", "expected"),
     [
         (b'{"type": "daypass",\n"version": 1, "door": "ht', "JSON: line 2"),
-        (b"\xff\xfe", "JSON"),
         (b'{"type": "daypass", "version": 2}', SAYS),
-        (long_lived_token().encode(), "JSON"),
         (f'{{"type": "daypass", "version": 1, "x": "{SENTINEL}"}}'.encode(), "unknown key"),
     ],
-    ids=range(5),
+    ids=range(3),
 )
 def test_another_file_is_refused_without_its_content(
     write: Write, content: bytes, expected: str
 ) -> None:
-    error = refusal_of(write(content), match=expected)
-    assert SENTINEL not in str(error)
-    assert long_lived_token()[40:80] not in str(error)
+    assert SENTINEL not in str(refusal_of(write(content), match=expected))
 
 
 SOURCES = '{"github": {"audience": "A"}}'
@@ -253,8 +190,6 @@ SOURCES = '{"github": {"audience": "A"}}'
     [
         ({"doors": "x"}, "'doors'", "door?"),
         ({"token": {"github": {"audience": "x", "more": "y"}}}, "token", SOURCES),
-        ({"door": 7}, "door", ""),
-        ({"audience": "a\nb"}, "audience", ""),
         ({"lifetimeSeconds": "1h"}, "lifetime", ""),
         ({"lifetimeSeconds": 599}, "lifetime of 599 seconds", ""),
         ({"token": "hello"}, "three parts, .* 1", ""),

@@ -40,14 +40,9 @@ def test_a_url_names_host_port_and_path(
         "https://me:pw@ekf.example.com/kubernetes",
         "https://ekf.example.com/kubernetes?x=1",
         "https://ekf.example.com/kubernetes#x",
-        "https://ekf.example.com:0/kubernetes",
         "https://ekf.example.com:x/kubernetes",
-        "https://ekf_example/kubernetes",
-        pytest.param("https://éf.example.com/kubernetes", id="host not in ASCII"),
         pytest.param("https://a\r\nb/kubernetes", id="line break in the host"),
-        "https://[nonsense]/kubernetes",
         "https://ekf.example.com/kubernetes/../x",
-        "https://ekf.example.com/kube%72netes",
         pytest.param("https://ekf.example.com/kube\r\nX: y", id="line break in the path"),
         "http://ekf.example.com/kubernetes",
         "http://10.0.0.1/kubernetes",
@@ -61,7 +56,6 @@ def test_another_url_is_refused(url: str) -> None:
     assert "pw" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["https://ekf.example.com/"])
-def test_a_url_without_a_path_suggests_one(url: str) -> None:
+def test_a_url_without_a_path_suggests_one() -> None:
     with raises(CredentialsError, match=r"https://ekf\.example\.com/kubernetes"):
-        DoorUrl.parse(url)
+        DoorUrl.parse("https://ekf.example.com/")

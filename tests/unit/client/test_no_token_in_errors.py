@@ -15,7 +15,6 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass.client.credentials import Credentials
-from support.authority import Authority
 from support.fake_door import (
     SENTINEL,
     Behaviour,
@@ -63,8 +62,6 @@ def exposes_no_token(caplog: pytest.LogCaptureFixture) -> Exposes:
 
 
 ECHO = f"Authorization: Bearer {long_lived_token()}"
-ESCAPED = "".join(f"\\u{ord(c):04x}" for c in long_lived_token())
-TAIL = long_lived_token()[60:]
 ENTRIES: list[bytes | Behaviour] = [
     reset,
     b"",
@@ -75,13 +72,6 @@ ENTRIES: list[bytes | Behaviour] = [
     status_answer(401, ECHO),
     status_answer(403, ECHO),
     status_answer(429, ECHO, "Retry-After: 100"),
-    answer(403, f'{{"kind": "Status", "code": 403, "message": "{ESCAPED}"}}'),
-    answer(403, f'{{"kind": "Status", "code": 403, "details": {{"{ESCAPED}": "{ESCAPED}"}}}}'),
-    answer(502, ESCAPED),
-    status_answer(403, TAIL),
-    status_answer(403, ECHO.replace(".", "%252e")),
-    status_answer(403, ECHO.replace(".", "&#46;")),
-    answer(302, "", f"Location: /{TAIL}"),
 ]
 
 
@@ -90,14 +80,6 @@ def test_an_answer_of_a_door_exposes_no_token(
     serve: Serve, ask: Ask, exposes_no_token: Exposes, entry: bytes | Behaviour
 ) -> None:
     _, credentials = serve(entry)
-    with exposes_no_token():
-        ask(credentials)
-
-
-def test_an_untrusted_door_exposes_no_token(
-    serve: Serve, ask: Ask, exposes_no_token: Exposes
-) -> None:
-    _, credentials = serve(token_answer(), tls=Authority().context("127.0.0.1"))
     with exposes_no_token():
         ask(credentials)
 
@@ -113,16 +95,11 @@ def document(**changes: object) -> bytes:
     [
         document()[: document().index(SENTINEL.encode()) + 10],
         document(token=long_lived_token() + "\n\x00" + SENTINEL),
-        document(token=long_lived_token() + "é"),
-        document(token={"more": [long_lived_token()]}),
-        document(token={"file": long_lived_token()}),
         document(token=jwt({"aud": ["x"], "exp": 1})),
         document(token=long_lived_token(namespace="../" + SENTINEL)),
         document(door=f"https://{long_lived_token()}@ekf.example.com/kubernetes"),
         document(door=f"https://ekf.example.com/kubernetes?token={long_lived_token()}"),
         document(type=long_lived_token()),
-        document(audience=[long_lived_token()]),
-        document(lifetimeSeconds=long_lived_token()),
         json.dumps({long_lived_token(): 1}).encode(),
         long_lived_token().encode(),
     ],

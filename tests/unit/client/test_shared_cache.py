@@ -133,18 +133,6 @@ def test_no_token_is_cached_in_a_folder_open_to_others(folder: str) -> None:
     assert os.listdir(folder) == []
 
 
-def test_a_full_disk_is_a_warning_and_leaves_no_partial_file(
-    folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(descriptor: int, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "write", full)
-    with raises(CacheWarning, match="No space left on device"):
-        cache(folder).store(KEY, entry())
-    assert os.listdir(folder) == []
-
-
 def test_abandoned_cache_files_are_removed(folder: str) -> None:
     cache(folder).store(KEY, entry())
     now = os.stat(f"{folder}/{KEY}").st_mtime

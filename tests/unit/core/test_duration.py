@@ -21,7 +21,7 @@ def test_a_duration_is_parsed(text: str, seconds: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "h", "1h2", "1m1h", "1h1h", "-1", "+1", "1.5h", "1 h", " 1h", "\u0663h", "1w", "9" * 30],
+    ["", "h", "1h2", "1m1h", "-1", "1.5h", "\u0663h", "9" * 30],
 )
 def test_an_invalid_duration_is_refused(text: str) -> None:
     with raises(UsageError, match=re.escape(repr(text))):

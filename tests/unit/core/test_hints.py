@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-import pytest
-
 from daypass._core.hints import Placeholder, command, kubectl
 from support import hints
 
@@ -19,19 +17,6 @@ def test_each_word_is_quoted_for_a_shell() -> None:
 def test_a_placeholder_is_not_quoted() -> None:
     line = command("token", "--credentials", Placeholder("<FILE>"), "--audience", "<A>")
     assert line == "daypass token --credentials <FILE> --audience '<A>'"
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("identity", "craete", "bot"),
-        ("identity", "create", "bot", "--nonsense"),
-        ("tokn",),
-        (),
-    ],
-)
-def test_a_command_that_does_not_parse_is_found(words: tuple[str, ...]) -> None:
-    assert hints.mistake_in("daypass", words)
 
 
 def test_a_wrong_command_in_a_message_is_recorded_with_its_place(

@@ -21,13 +21,10 @@ def test_unprintable_characters_are_masked_unless_kept() -> None:
     ("word", "meant"),
     [
         ("audience", "audiences"),
-        ("AUDIENCES", "audiences"),
         ("longest-lifetime", "longestLifetime"),
         ("longestlifetim", "longestLifetime"),
         ("mdoe", "mode"),
         ("li", None),
-        ("", None),
-        ("audiences" * 10, None),
     ],
 )
 def test_the_word_that_was_probably_meant_is_suggested(word: str, meant: str | None) -> None:
