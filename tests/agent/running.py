@@ -15,7 +15,13 @@ from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from support.deadline import eventually
-from support.fake_door import FakeDoor, credentials_document, status_answer, token_answer
+from support.fake_door import (
+    FakeDoor,
+    credentials_document,
+    say_nothing,
+    status_answer,
+    token_answer,
+)
 
 CLEAN = {
     name: value
@@ -38,10 +44,9 @@ class Door(FakeDoor):
 
     def _behave(self, connection: socket.socket) -> None:
         if self.is_silent:
-            while connection.recv(65536):
-                pass
-            return
-        connection.sendall(self.refusal or self._grant())
+            say_nothing(connection)
+        else:
+            connection.sendall(self.refusal or self._grant())
 
     def _grant(self) -> bytes:
         now = SYSTEM_CLOCK.unix()

@@ -7,7 +7,6 @@ import signal
 import socket
 import stat
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from agent.running import Agent, Door, daypass, running_agent, write_config
-from daypass._core.jwt import decode_unverified
 from support.deadline import eventually
 from support.fake_door import SENTINEL, long_lived_token, short_lived_token
 from support.messages import check
@@ -38,37 +36,6 @@ def get(url: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
-
-
-def test_a_file_is_renewed_repeatedly_and_is_always_complete(
-    door: Door, config: Path, tmp_path: Path
-) -> None:
-    door.granted_seconds = 2
-    bad: list[str] = []
-    done = threading.Event()
-
-    def read() -> None:
-        while not done.is_set():
-            content = (tmp_path / "token").read_text()
-            try:
-                decode_unverified(content)
-            except Exception:
-                bad.append(content)
-
-    with running_agent(config) as agent:
-        agent.wait_for("renewed")
-        reader = threading.Thread(target=read)
-        reader.start()
-        try:
-            agent.wait_for("renewed", 4)
-        finally:
-            done.set()
-            reader.join()
-        assert agent.end() == 0
-    assert bad == []
-    assert (tmp_path / "token").read_text() == short_lived_token(door.granted)
-    assert sorted(os.listdir(tmp_path)) == ["agent.toml", "bot.json", "token"]
-    assert agent.count("stopped") == 1
 
 
 def test_the_old_file_stays_after_a_refusal_its_expiry_is_an_error_and_no_log_has_a_token(

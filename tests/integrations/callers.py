@@ -94,7 +94,8 @@ class Httpx(Caller):
 
     def open(self) -> None:
         auth = self.auth(self.credentials)
-        self.client = self.library.Client(auth=auth, verify=self.context, follow_redirects=True)
+        options = {"auth": auth, "verify": self.context, "follow_redirects": True, "timeout": 60}
+        self.client = self.library.Client(**options)
 
     def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
         files = None if file is None else {"file": file}

@@ -39,18 +39,15 @@ class Said:
 class Service:
     """What the service was asked, and how it answers. `origin`: where it is.
 
-    `answer` decides what to say, and is a test's to set. `answers_early`: a request with a body is
-    answered before the body is read. `drops`: where it closes the connection instead, in the middle
-    of the "request" or of the "response". `connections`: those that are open.
+    `answer` decides what to say, and is a test's to set. `drops`: where it closes the connection
+    instead, in the middle of the "request" or of the "response".
     """
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
         self.seen: list[Seen] = []
         self.answer: Callable[[Seen], Said] = lambda _: Said()
-        self.answers_early = False
         self.drops = ""
-        self.connections: set[object] = set()
 
     @property
     def tokens(self) -> list[str | None]:
@@ -70,9 +67,8 @@ def running_service(certificate: Certificate | None) -> Iterator[Service]:
 
     class Answering(Handler):
         def _answer(self) -> None:
-            early = service.answers_early and self.headers.get("content-length", "0") != "0"
             drops = service.drops == "request"
-            body = b"" if early else self.rfile.read(9) if drops else self.content()
+            body = self.rfile.read(9) if drops else self.content()
             seen = Seen(
                 method=self.command,
                 path=self.path,
@@ -91,8 +87,6 @@ def running_service(certificate: Certificate | None) -> Iterator[Service]:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok")
                 return
             self.answer(said.code, "ok", **{name: value for name, value in more.items() if value})
-            if early:
-                self.content()
 
         def content(self) -> bytes:
             if self.headers.get("transfer-encoding", "") != "chunked":
@@ -105,11 +99,6 @@ def running_service(certificate: Certificate | None) -> Iterator[Service]:
             return body
 
         do_GET = do_POST = do_PUT = _answer
-
-        def handle(self) -> None:
-            service.connections.add(self)
-            super().handle()
-            service.connections.discard(self)
 
     context = None if certificate is None else certificate.context()
     with serving(Answering, context=context) as port:

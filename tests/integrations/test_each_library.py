@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping
 
 import aiohttp
-import httpx
 import pytest
 import requests
 from yarl import URL
@@ -23,39 +19,15 @@ import daypass.integrations.requests
 import daypass.integrations.urllib3
 from daypass._core.tls import client_context
 from daypass.testing import MovableClock
-from integrations.service import Said, Seen, Service
+from integrations.service import Said, Service
 from integrations.trust import Trust
-from support.deadline import eventually
 from support.fake_door import FakeProxy
 from support.tcp_server import TcpServer
-
-LARGE = bytes(range(256)) * 16384
-"""4 MiB: more than the buffers on the way hold."""
 
 
 @pytest.fixture
 def tls(trust: Trust) -> ssl.SSLContext:
     return client_context(trust.file.read_text())
-
-
-@pytest.fixture
-def client(credentials: daypass.Credentials, tls: ssl.SSLContext) -> Iterator[httpx.Client]:
-    """httpx with its adapter."""
-    with httpx.Client(auth=daypass.integrations.httpx.Auth(credentials), verify=tls) as made:
-        yield made
-
-
-def test_an_httpx_form_with_an_unseekable_file_is_not_sent_again(
-    service: Service, client: httpx.Client, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Once(io.BytesIO):
-        def seekable(self) -> bool:
-            return False
-
-    service.refuse_the_first_token()
-    answer = client.post(service.origin, files={"file": Once(b"0123456789")})
-    assert "can be read only once" in caplog.text
-    assert (answer.status_code, len(service.seen)) == (401, 1)
 
 
 def test_a_requests_response_is_streamed_and_has_the_first_attempt_in_its_history(
@@ -73,53 +45,16 @@ def test_a_requests_response_is_streamed_and_has_the_first_attempt_in_its_histor
     assert answer.request.headers["authorization"] == f"Bearer {service.tokens[-1]}"
 
 
-@asynccontextmanager
-async def aiohttp_session(
-    credentials: daypass.Credentials, origin: str, tls: ssl.SSLContext, service: Service
-) -> AsyncIterator[aiohttp.ClientSession]:
-    auth = daypass.integrations.aiohttp.Auth(credentials, origin)
-    connector = aiohttp.TCPConnector(ssl=tls)
-    try:
-        async with aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session:
-            yield session
-    finally:
-        # aiohttp does not wait for the end of a connection that it has given up.
-        idle = "no connection is open"
-        await asyncio.to_thread(eventually, idle, lambda: not service.connections)
-
-
-def test_aiohttp_sends_the_whole_body_again_after_a_401_during_the_upload(
-    credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext, tmp_path: Path
-) -> None:
-    service.answers_early = True
-
-    def refuse_once(_: Seen) -> Said:
-        service.answers_early = False
-        return Said(code=401 if len(service.seen) == 1 else 200)
-
-    service.answer = refuse_once
-    (tmp_path / "large").write_bytes(LARGE)
-
-    async def upload() -> int:
-        with (tmp_path / "large").open("rb") as file:
-            async with (
-                aiohttp_session(credentials, service.origin, tls, service) as session,
-                session.put(service.origin, data=file) as response,
-            ):
-                return response.status
-
-    assert asyncio.run(upload()) == 200
-    assert service.seen[-1].body == LARGE
-
-
 def test_an_error_of_aiohttp_does_not_show_the_token(
     credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext
 ) -> None:
     service.answer = lambda _: Said(code=403)
 
     async def ask() -> None:
+        auth = daypass.integrations.aiohttp.Auth(credentials, service.origin)
+        connector = aiohttp.TCPConnector(ssl=tls)
         async with (
-            aiohttp_session(credentials, service.origin, tls, service) as session,
+            aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session,
             session.get(service.origin) as response,
         ):
             response.raise_for_status()
@@ -161,24 +96,6 @@ def test_an_aiohttp_origin_is_one_scheme_host_and_port_however_it_is_spelled(
 
     authorization = asyncio.run(sent_headers()).get("Authorization", "")
     assert authorization.startswith("Bearer ") is ours
-
-
-def test_many_aiohttp_requests_that_are_refused_at_once_renew_once(
-    credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext
-) -> None:
-    service.refuse_the_first_token()
-
-    async def ask() -> list[int]:
-        async with aiohttp_session(credentials, service.origin, tls, service) as session:
-
-            async def one() -> int:
-                async with session.get(service.origin) as response:
-                    return response.status
-
-            return await asyncio.gather(*(one() for _ in range(20)))
-
-    assert asyncio.run(ask()) == [200] * 20
-    assert len(set(service.tokens)) == 2
 
 
 def test_the_token_is_sent_to_the_server_and_not_to_the_proxy(

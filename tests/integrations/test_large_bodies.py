@@ -6,27 +6,23 @@ import asyncio
 import hashlib
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import httpx
 import httpx2
 import pytest
-import requests
 
 import daypass
-import daypass.integrations.aiohttp
 import daypass.integrations.httpx
 import daypass.integrations.httpx2
-import daypass.integrations.requests
-import daypass.integrations.urllib3
 import daypass.testing
 from daypass._core.tls import client_context
 from daypass.local.stack import LocalStack
 from daypass.testing import MovableClock
+from integrations.callers import CALLERS
 from support.http_services import Handler, serving
 from support.stack_credentials import credentials_with_an_old_token, deny_token
 
@@ -91,95 +87,49 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-Upload = Callable[[daypass.Credentials, LocalStack, ssl.SSLContext, Path], str]
-
-
-def by_requests(credentials: Any, stack: LocalStack, _: Any, path: Path) -> str:
-    auth = daypass.integrations.requests.Auth(credentials)
-    with path.open("rb") as file:
-        answer = requests.post(
-            stack.gate, data=file, auth=auth, verify=str(stack.authority_file), timeout=60
-        )
-    return answer.text
-
-
-def by_urllib3(credentials: Any, stack: LocalStack, tls: Any, _: Path) -> str:
-    pools = daypass.integrations.urllib3.PoolManager(credentials, ssl_context=tls, retries=False)
-    return pools.request("POST", stack.gate, body=BODY, timeout=60).data.decode()
-
-
-def by_aiohttp(credentials: Any, stack: LocalStack, tls: Any, path: Path) -> str:
-    auth = daypass.integrations.aiohttp.Auth(credentials, stack.gate)
-
-    async def upload() -> str:
-        connector = aiohttp.TCPConnector(ssl=tls)
-        with path.open("rb") as file:
-            async with (
-                aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session,
-                session.post(stack.gate, data=file) as answer,
-            ):
-                return await answer.text()
-
-    return asyncio.run(upload())
-
-
-def by_httpx(
-    library: Any, auth: Any, http2: bool, of: str,
-    credentials: Any, stack: LocalStack, tls: Any, path: Path,
-) -> str:  # fmt: skip
-    options = {"auth": auth(credentials), "verify": tls, "http2": http2, "timeout": 60}
-    with library.Client(**options) as client, path.open("rb") as file:
-        sent = {"files": {"file": file}} if of == "form" else {"content": BODY}
-        answer = client.post(stack.gate, **sent)
-    assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
-    return str(answer.text)
-
-
-def by_httpx_async(
-    library: Any, auth: Any, http2: bool,
-    credentials: Any, stack: LocalStack, tls: Any, _: Path,
-) -> str:  # fmt: skip
-    options = {"auth": auth(credentials), "verify": tls, "http2": http2, "timeout": 60}
-
-    async def upload() -> str:
-        async with library.AsyncClient(**options) as client:
-            answer = await client.post(stack.gate, content=BODY)
-        assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
-        return str(answer.text)
-
-    return asyncio.run(upload())
-
-
-HTTPX = (httpx, daypass.integrations.httpx.Auth)
-HTTPX2 = (httpx2, daypass.integrations.httpx2.Auth)
-UPLOADS: dict[str, Upload] = {
-    "requests, a file": by_requests,
-    "urllib3, bytes": by_urllib3,
-    "aiohttp, a file": by_aiohttp,
-    "httpx, bytes": partial(by_httpx, *HTTPX, False, "bytes"),
-    "httpx2, asyncio, bytes, HTTP/2": partial(by_httpx_async, *HTTPX2, True),
-}
-"""httpx itself takes quadratic time for bytes over HTTP/2."""
-FORMS: dict[str, Upload] = {
-    f"{library.__name__}, {version}": partial(by_httpx, library, auth, version == "HTTP/2", "form")
-    for library, auth in (HTTPX, HTTPX2)
-    for version in ("HTTP/2",)
-}
-
-
-@pytest.mark.parametrize("name", UPLOADS)
+@pytest.mark.parametrize(
+    ("library", "of"),
+    [("requests", "file"), ("urllib3", "bytes"), ("aiohttp", "file"), ("httpx", "bytes")],
+)
 def test_a_refused_upload_is_sent_again_whole(
-    name: str, denied: daypass.Credentials, stack: LocalStack, tls: ssl.SSLContext, file: Path
+    library: str, of: str, denied: daypass.Credentials, stack: LocalStack, file: Path
 ) -> None:
-    assert UPLOADS[name](denied, stack, tls, file) == ARRIVED
+    with (
+        CALLERS[library](denied, stack.gate, stack.authority_file) as caller,
+        file.open("rb") as opened,
+    ):
+        data = opened if of == "file" else BODY
+        assert caller.send(stack.gate, "POST", data=data).text == ARRIVED
 
 
-@pytest.mark.parametrize("name", FORMS)
+def test_a_refused_upload_over_http2_is_sent_again_whole(
+    denied: daypass.Credentials, stack: LocalStack, tls: ssl.SSLContext
+) -> None:
+    """With httpx2: httpx itself takes quadratic time for bytes over HTTP/2."""
+    auth = daypass.integrations.httpx2.Auth(denied)
+
+    async def upload() -> httpx2.Response:
+        async with httpx2.AsyncClient(auth=auth, verify=tls, http2=True, timeout=60) as client:
+            return await client.post(stack.gate, content=BODY)
+
+    answer = asyncio.run(upload())
+    assert (answer.http_version, answer.text) == ("HTTP/2", ARRIVED)
+
+
+@pytest.mark.parametrize(
+    ("library", "auth"),
+    [(httpx, daypass.integrations.httpx.Auth), (httpx2, daypass.integrations.httpx2.Auth)],
+    ids=["httpx", "httpx2"],
+)
 def test_a_refused_form_with_a_large_file_is_sent_again_whole(
-    name: str, denied: daypass.Credentials, stack: LocalStack, tls: ssl.SSLContext, file: Path
-) -> None:
-    length, _ = FORMS[name](denied, stack, tls, file).split()
-    assert int(length) > len(BODY)
+    library: Any, auth: Any, denied: daypass.Credentials, stack: LocalStack, tls: ssl.SSLContext,
+    file: Path,
+) -> None:  # fmt: skip
+    client = library.Client(auth=auth(denied), verify=tls, http2=True, timeout=60)
+    with closing(client), file.open("rb") as opened:
+        answer = client.post(stack.gate, files={"file": opened})
+    length, _ = answer.text.split()
+    assert (answer.http_version, int(length) > len(BODY)) == ("HTTP/2", True)
 
 
 def test_a_refused_upload_from_a_generator_is_the_gates_401(
