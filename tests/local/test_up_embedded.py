@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from daypass._core.files import write_private
 from daypass.client.credentials import Credentials
@@ -23,7 +22,7 @@ from support.messages import check as check_message
 from support.messages import line_with, message_with
 from support.objects import kubeconfig
 from support.ports import listens
-from support.programs import DAYPASS, output_of, run
+from support.programs import DAYPASS, run
 from support.unlimited_reviews import UNLIMITED
 from support.up import Up
 from support.up_embedded import (
@@ -185,36 +184,6 @@ def test_a_gate_without_keys_refuses_every_token(tmp_path: Path) -> None:
         assert keyless.process.poll() is None
 
 
-def test_an_unusable_certificate_authority_of_the_api_server_is_a_usage_error(
-    tmp_path: Path,
-) -> None:
-    config = dead_cluster(tmp_path)
-    file = tmp_path / "ca.crt"
-    file.write_bytes(b"junk")
-    with Up(tmp_path, config) as up:
-        assert up.wait() == 2
-    assert str(file) in up.words
-    check_message(up.words, reason="usage")
-
-
-def test_a_kubeconfig_for_the_embedded_api_server_needs_no_audience(tmp_path: Path) -> None:
-    with Up(tmp_path, stack_config()) as up:
-        admin = admin_of(up)
-        credentials_of(up, make_identity(admin, "team"))
-        environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-        output_of(
-            *DAYPASS, "kubeconfig", "--server", admin.url,
-            "--certificate-authority", up.authority_file, "--credentials", tmp_path / "bot.json",
-            "--kubeconfig-out", tmp_path / "kube", environment=environment,
-        )  # fmt: skip
-        user = yaml.safe_load((tmp_path / "kube").read_text())["users"][0]["user"]["exec"]
-        answer = output_of(user["command"], *user["args"], environment=environment)
-        token = json.loads(answer)["status"]["token"]
-        review = {"spec": {"token": token}}
-        found = admin.create("/apis/authentication.k8s.io/v1/tokenreviews", review)
-        assert found["status"]["user"]["username"] == "system:serviceaccount:team:bot"
-
-
 FOLLOWED = """
 mkfifo words
 daypass up -o json > ready 2> words &
@@ -246,19 +215,6 @@ def test_in_an_empty_folder_it_starts_with_defaults_that_its_hint_names(tmp_path
     (findings,) = json.loads((tmp_path / "found").read_text())["domains"].values()
     assert {each["check"]: each["level"] for each in findings}["gate"] == "ok"
     assert not (tmp_path / "daypass.yaml").exists()
-
-
-def test_a_config_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "dangling").mkdir()
-    (tmp_path / "dangling" / "daypass.yaml").symlink_to("nowhere")
-    for folder, arguments in (
-        (tmp_path, ["--config", "daypass.yaml"]),
-        (tmp_path / "dangling", []),
-    ):
-        environment = {"XDG_STATE_HOME": str(tmp_path / "state")}
-        done = run(*DAYPASS, "up", *arguments, folder=folder, environment=environment)
-        assert (done.returncode, "no such file" in done.stderr) == (2, True), done.stderr
-    assert not (tmp_path / "state").exists()
 
 
 def test_without_inotify_instances_the_limit_to_raise_is_named(tmp_path: Path) -> None:
