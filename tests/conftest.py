@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -76,11 +77,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return scheduler
 
 
+class ClosingSocket(ssl.SSLSocket):
+    """A TLS socket that closes if TLS cannot begin. Before Python 3.13, `wrap_socket` leaves a
+    connection that was reset before it to the garbage collector.
+    """
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except ConnectionError:
+            if self.version() is None:  # TLS has not begun
+                self.close()
+            raise
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test begins."""
-    from support import closing_tls
-
-    closing_tls.install()
+    if sys.version_info < (3, 13):
+        ssl.SSLContext.sslsocket_class = ClosingSocket
     if config.getoption("hypothesis_profile", None) != "fuzz":
         with suppress(ModuleNotFoundError):
             _leave_out_constants()

@@ -9,13 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tools.docs.pages import ROOT, read_page
 
 from docs.checks import report
 from docs.sessions import follow, is_typed, session_here
-from support import laptop
+
+PAGE = Path("docs/tutorials/kind.md")
 
 
 @pytest.mark.timeout(3600)
 def test_the_page_leads_to_a_guarded_service(tmp_path: Path) -> None:
     with session_here(tmp_path, seconds=900) as terminal:
-        report(follow(laptop.page(), terminal, is_typed))
+        page = read_page(PAGE, (ROOT / PAGE).read_text())
+        report(follow(page, terminal, is_typed))

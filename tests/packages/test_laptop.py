@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from tools.docs.pages import ROOT
+from tools.docs.pages import ROOT, read_page
 from tools.gobuild import TOOLS, built
 
-from support import laptop
-
+PATH = Path("docs/tutorials/kind.md")
+BLOCKS = read_page(PATH, (ROOT / PATH).read_text()).blocks
 DOCKER = """\
 #!/bin/sh
 echo "$@" >> "$0.log"
@@ -39,15 +39,21 @@ def create_cluster(folder: Path, config: str) -> tuple[str, str]:
     return done.stderr, log.read_text() if log.exists() else ""
 
 
+def shown(name: str) -> str:
+    """The file of this name that the page shows."""
+    (text,) = [block.code for block in BLOCKS if block.title == name]
+    return text
+
+
 def node_port() -> int:
     """The port of the node that the page leads to Istio's gateway."""
-    (values,) = laptop.objects("istio.yaml")
+    values = yaml.safe_load(shown("istio.yaml"))
     (port,) = values["spec"]["values"]["gateways"]["istio-ingressgateway"]["ports"]
     return int(port["nodePort"])
 
 
 def test_kind_publishes_the_gateways_port_on_loopback_alone(tmp_path: Path) -> None:
-    _, asked = create_cluster(tmp_path, laptop.file("kind.yaml"))
+    _, asked = create_cluster(tmp_path, shown("kind.yaml"))
     (run,) = [line for line in asked.splitlines() if line.startswith("run ")]
     assert "run --name daypass-control-plane " in run
     published = re.findall(r"--publish=(\S+)", run)
@@ -56,13 +62,13 @@ def test_kind_publishes_the_gateways_port_on_loopback_alone(tmp_path: Path) -> N
 
 
 def test_docker_is_given_the_recipe_which_it_would_not_find() -> None:
-    code = "".join(block.code for block in laptop.page().blocks)
+    code = "".join(block.code for block in BLOCKS)
     (recipe,) = re.findall(r"^docker build --file (\S+) ", code, re.MULTILINE)
     assert (ROOT / recipe).is_file()
 
 
 def test_the_page_names_the_versions_that_are_tested_and_that_its_workflow_installs() -> None:
-    page = (ROOT / laptop.PATH).read_text()
+    page = (ROOT / PATH).read_text()
     module = (TOOLS / "kind" / "go.mod").read_text()
     kind = re.findall(r"sigs\.k8s\.io/kind v(\d+\.\d+)\.", module)[0]
     assert f"kind/releases) {kind} " in page

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from hypothesis import Phase, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from daypass._core.kubernetes import labels
+from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.identity import authorize as authorizing
 from daypass.identity.credential_secrets import live_secrets, secrets_of
@@ -24,13 +26,13 @@ from daypass.identity.model import (
     InactiveIdentityError,
     find_account,
 )
+from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (
     ROLE_BINDINGS,
     ROLES,
     SECRETS,
     SERVICE_ACCOUNTS,
 )
-from support.crashes import Crash
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (
     SETTINGS,
@@ -65,13 +67,42 @@ class Known:
     file: bytes = b""
 
 
+class Crash(Exception):
+    """The process has ended here. No code of daypass handles it."""
+
+
+class CrashingCluster(Cluster):
+    """A Cluster whose process ends at a request, the `left`-th from now, before or after the server
+    has `acted`.
+    """
+
+    left: int | None = None
+    acted = False
+
+    def step(self, action: Any) -> Any:
+        """Do something that counts as a request, such as writing a file."""
+        if self.left is not None:
+            self.left -= 1
+        ends = self.left == 0
+        if ends and not self.acted:
+            raise Crash
+        result = action()
+        if ends:
+            raise Crash
+        return result
+
+    def request(self, *arguments: Any, **options: Any) -> Object:
+        answer: Object = self.step(partial(super().request, *arguments, **options))
+        return answer
+
+
 class Lifecycle(RuleBasedStateMachine):
     """Operations that are interrupted and then repeated."""
 
     def __init__(self) -> None:
         super().__init__()
         self.embedded = EmbeddedCluster()
-        self.cluster = self.embedded.cluster
+        self.cluster = self.embedded.connect(CrashingCluster)
         for namespace in ("team", "other", "far"):
             self.embedded.make_namespace(namespace)
         self.known = {name: Known() for name in NAMES}
@@ -84,13 +115,15 @@ class Lifecycle(RuleBasedStateMachine):
         if crash is None:
             action()
             return
+        self.cluster.left, self.cluster.acted = crash
         try:
-            with self.cluster.crashing(crash[0], acted=crash[1]):
-                action()
+            action()
         except Crash:
             self.files_work()
             with suppress(*done):
                 action()
+        finally:
+            self.cluster.left = None
 
     @rule(name=names, crash=crashes)
     def create(self, name: IdentityName, crash: tuple[int, bool] | None) -> None:

@@ -24,7 +24,6 @@ from daypass.local.apiserver.requests import ApiRequest
 from daypass.local.apiserver.state import ServerState
 from daypass.local.apiserver.tokens import SigningKey
 from support.authority import ANY_AUTHORITY
-from support.crashes import CrashingCluster
 from support.timing import FakeClock
 
 C = TypeVar("C", bound=Cluster)
@@ -54,17 +53,15 @@ class InProcess(httpx2.BaseTransport):
     """Hands requests to an Api, and its answers back.
 
     `has_policies`: as if the API server had admission policies, of which there are none.
-    `forbidden`: kinds, in the plural, that nobody may read. `asked`: the requests.
+    `forbidden`: kinds, in the plural, that nobody may read.
     """
 
     def __init__(self, api: Api, *, has_policies: bool) -> None:
         self._api = api
         self._has_policies = has_policies
         self.forbidden: set[str] = set()
-        self.asked: list[httpx2.Request] = []
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        self.asked.append(request)
         if request.method == "GET" and (refusal := self._refusal(request.url.path)):
             return httpx2.Response(403, json=refusal)
         if self._has_policies and request.url.path == f"/apis/{ADMISSION}":
@@ -96,7 +93,7 @@ class InProcess(httpx2.BaseTransport):
 
 
 class EmbeddedCluster:
-    """An API server with a clock of its own. `cluster` is its administrator's, and can crash.
+    """An API server with a clock of its own. `cluster` is its administrator's.
 
     `sleep`: what happens while a command waits. The rest is as InProcess has it.
     """
@@ -105,31 +102,31 @@ class EmbeddedCluster:
         self.clock = FakeClock()
         api = new_api(self.clock)
         self.transport = InProcess(api, has_policies=has_policies)
-        self.forbidden, self.asked = self.transport.forbidden, self.transport.asked
+        self.forbidden = self.transport.forbidden
         self._admin_token = api.state.authenticator.admin_token
         self.sleep: Callable[[float], None] = self.clock.advance
-        self.cluster = self._connect(CrashingCluster, self._admin_token)
+        self.cluster = self.connect(Cluster)
 
     def open(
         self, namespace: str | None = None, dry_run: DryRun | None = None, **_: object
     ) -> Cluster:
         """Another Cluster of its administrator's, for a command that closes it."""
-        opened = self._connect(Cluster, self._admin_token, namespace or "team")
+        opened = self.connect(Cluster, namespace=namespace or "team")
         opened.dry_run = dry_run
         return opened
 
     def as_holder_of(self, token: Secret) -> Cluster:
-        return self._connect(Cluster, token)
+        return self.connect(Cluster, token)
 
     def make_namespace(self, name: str) -> str:
         metadata = {"name": name}
         self.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         return name
 
-    def _connect(self, kind: type[C], token: Secret, namespace: str = "team") -> C:
+    def connect(self, kind: type[C], token: Secret | None = None, namespace: str = "team") -> C:
         access = ConnectionConfig(
-            server="https://embedded.test", namespace=namespace, origin="tests", token=token,
-            authority=ANY_AUTHORITY,
+            server="https://embedded.test", namespace=namespace, origin="tests",
+            token=token or self._admin_token, authority=ANY_AUTHORITY,
         )  # fmt: skip
         return kind(access, transport=self.transport, clock=self.clock, sleep=self._sleep)
 

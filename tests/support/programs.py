@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 DAYPASS = (sys.executable, "-m", "daypass")
 
@@ -24,13 +25,8 @@ def run(
     )  # fmt: skip
 
 
-def output_of(
-    *command: str | Path,
-    folder: Path | None = None,
-    environment: Mapping[str, str] | None = None,
-    given: str = "",
-) -> str:
+def output_of(*command: str | Path, **options: Any) -> str:
     """What it prints to stdout, as `run`. Fails unless it exits with 0."""
-    done = run(*command, folder=folder, environment=environment, given=given)
+    done = run(*command, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

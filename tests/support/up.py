@@ -45,11 +45,6 @@ def as_text(line: str) -> str:
     return f"daypass: {lines}\n"
 
 
-def envoys_of(pid: int) -> list[int]:
-    """The process IDs of a process's Envoys."""
-    return [child for child, name in children_of(pid).items() if name == "envoy"]
-
-
 class Up:
     """A running `daypass up`; `words` is what it has said so far."""
 
@@ -130,7 +125,7 @@ class Up:
         eventually(f"up says {words!r}", said)
 
     def envoy_pids(self) -> list[int]:
-        return envoys_of(self.process.pid)
+        return [pid for pid, name in children_of(self.process.pid).items() if name == "envoy"]
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; its exit code."""

@@ -26,14 +26,12 @@ def gate_up(
     check: str = "jwt",
     close_after: str = "10m",
     more: str = "",
-    watch: str = "",
     url: str = "",
     program: Sequence[str] = ("-m", "daypass"),
 ) -> Iterator[Up]:
     """Door and gate; the state folder is that of `folder`, so a second run continues the first.
 
-    `more`, `watch`: their keys. `url`: of another API server of the plane. `program`: what Python
-    runs.
+    `more`: keys of the gate. `url`: of another API server. `program`: what Python runs.
     """
     # What it guards is in this process, so that `daypass up` can be stopped and the gate asked.
     with Echo() as echo:
@@ -43,7 +41,7 @@ def gate_up(
             f"upstream: 'http://{echo.address}'}}",
             gates=f"{{default: {{audience: {AUDIENCE}, engine: envoy, hosts: [localhost], "
             f"check: {check}{more}}}}}",
-            watch=f"{{closeAfter: {close_after}{watch}}}",
+            watch=f"{{closeAfter: {close_after}}}",
             policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
             door="{namespace: gate-tests}",
         ).replace(plane.url, url or plane.url)

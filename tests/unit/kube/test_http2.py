@@ -23,8 +23,8 @@ from daypass.kube.watching import (
     AsyncCluster,
 )
 from support.fake_door import FakeDoor, answer
-from support.http2_server import AUTHORITY, Answer, Http2Server, in_a_loop, serving, until
 from support.watched_api import whole
+from unit.kube.http2_server import AUTHORITY, Answer, Http2Server, in_a_loop, serving, until
 
 EMPTY = {"metadata": {"resourceVersion": "1"}, "items": []}
 
