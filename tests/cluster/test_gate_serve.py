@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cluster.authorizer_serving import NAME, Publishing, Serving, authorizer_kubeconfig
 from daypass.config import Config
 from daypass.render.envoy.authorizer_filters import AUTHORIZER
 from daypass.render.envoy.upstream import certificate_names, verified_tls
@@ -19,7 +20,6 @@ from daypass.rules.published import CLUSTER_SHARDS, DENIALS, shard_name, shard_o
 from daypass.rules.reasons import Reason
 from support import raw
 from support.authority import Authority
-from support.authorizer_serving import NAME, Publishing, Serving, authorizer_kubeconfig
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.gate_differences import assert_passed_as, reason_in

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.running import running_agent
+from cluster.authorizer_serving import NAME, Serving, authorizer_kubeconfig
 from daypass._core.files import write_private
 from daypass._core.secret import Secret
 from daypass.kube.resources import SECRETS
@@ -17,7 +18,6 @@ from daypass.local.echo import Echo
 from operation.prometheus import Target
 from support.admin import AdminError
 from support.authority import Authority
-from support.authorizer_serving import NAME, Serving, authorizer_kubeconfig
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.fake_door import credentials_document

@@ -10,12 +10,12 @@ import pytest
 
 from agent.running import Door as AgentsDoor
 from agent.running import running_agent, write_config
+from cluster.authorizer_serving import Publishing
 from cluster.test_gate_serve import made_kubeconfig, serving
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.local.stack import LocalStack, stack_config
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_objects
-from support.authorizer_serving import Publishing
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.doors import post

@@ -18,9 +18,9 @@ from daypass.rules.decision import Allow, GateRequest, TokenReview, decide
 from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.reasons import Reason
-from support.existing_models import names_in
 from support.tokens import AUDIENCE, USER
 from unit.gate.reviewing import AskedAuthorizer, rules
+from unit.rules.existing_models import names_in
 
 ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 DOTTED, DASHED = "{name}.{namespace}.example.com", "{name}-{namespace}.raw.example.com"

@@ -21,7 +21,6 @@ from hypothesis.stateful import (
 )
 
 from daypass.gate.watch.cluster_publisher import term_of
-from support.objects_api import ObjectsApi
 from unit.gate.watch_replicas import (
     CLOSE_AFTER,
     CONFIG_MAPS,
@@ -33,6 +32,7 @@ from unit.gate.watch_replicas import (
     Replica,
     WatchEnv,
 )
+from unit.kube.objects_api import ObjectsApi
 
 NAMES = ("one", "two")
 ROUNDING_SECONDS = 2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from daypass.rules.decision import RefusedError, check_model
 from daypass.rules.models import ModelRule, needed_accesses
 from daypass.rules.patterns import HostPattern, Model, PathPattern
-from support.existing_models import names_in
+from unit.rules.existing_models import names_in
 
 INFERENCE, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 TEMPLATES = ("{name}.{namespace}.example.com", "{name}-{namespace}.example.com")

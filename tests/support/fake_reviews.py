@@ -43,7 +43,6 @@ class FakeReviews:
         self.access_held = threading.Event()
         self.access_held.set()
         self.asked_accesses: list[dict[str, Any]] = []
-        self.connections = 0
         self.port = 0
         self._is_up = False
         self._listening = ExitStack()
@@ -59,10 +58,6 @@ class FakeReviews:
         reviews = self
 
         class Reviewing(Handler):
-            def setup(self) -> None:
-                super().setup()
-                reviews.connections += 1
-
             def do_POST(self) -> None:
                 reviews._answer(self)
 

@@ -163,8 +163,13 @@ class Watch:
 
 def get_from(watch: Watch, path: str) -> tuple[int, str]:
     """The code and the text of one of its pages."""
+    return page_at(watch.address(), path)
+
+
+def page_at(address: str, path: str) -> tuple[int, str]:
+    """The code and the text of a page of a process's status server."""
     try:
-        with urllib.request.urlopen(f"http://{watch.address()}{path}") as answer:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=20) as answer:
             return int(answer.status), answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

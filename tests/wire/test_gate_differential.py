@@ -23,7 +23,6 @@ from daypass.render.envoy.xds import Json
 from daypass.rules.claims import Bound
 from daypass.rules.decision import Allow, Decision, GateRequest, Rules, TokenReview, decide
 from daypass.rules.reasons import Reason
-from support.authorizers import ReviewedGate, reviewed_gate
 from support.fake_reviews import fake_reviews
 from support.gate_differences import (
     WITH_AUDIENCES,
@@ -47,6 +46,7 @@ from support.single_changes import (
     together,
 )
 from support.tokens import AUDIENCE, ISSUER, Signer
+from wire.authorizers import ReviewedGate, reviewed_gate
 
 OURS, STRANGER = Signer("ours"), Signer("ours")
 KEYS = Keys(ours=OURS, stranger=STRANGER, issuer=ISSUER, audience=AUDIENCE)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from daypass.gate.signing_keys import is_signed
-from support.authorizers import reviewed_gate
 from support.deadline import eventually
 from support.doors import access_log
 from support.fake_reviews import fake_reviews
 from support.gate_differences import seen
 from support.gates import RunningGate, running_gate
 from support.tokens import Signer, good_claims
+from wire.authorizers import reviewed_gate
 
 SIGNER = Signer("ours")
 CLAIMED = {

@@ -17,7 +17,6 @@ from daypass.config.gate import DEFAULT_GATE, Check
 from daypass.render.envoy.bootstrap import HEAP_LIMIT_BYTES
 from daypass.render.envoy.settings import Protected, Timeouts
 from daypass.render.names import gate_prefix
-from support.authorizers import running_authorizer
 from support.children import resident_bytes
 from support.deadline import eventually
 from support.doors import EKF
@@ -27,6 +26,7 @@ from support.raw import Conversation, get
 from support.serving import SOCKET, serving
 from support.tcp_server import TcpServer
 from support.tokens import Signer, good_claims
+from wire.authorizers import running_authorizer
 
 CLIENTS = 4_000
 AT_ONCE = 2_000

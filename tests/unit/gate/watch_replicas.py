@@ -36,11 +36,11 @@ from daypass.rules.published import (
     credential_of,
     shard_name,
 )
-from support.objects_api import ObjectsApi
 from support.rendered import config_of
 from support.timing import FakeClock
 from support.tokens import Signer
 from support.watching import FRONT, HOME
+from unit.kube.objects_api import ObjectsApi
 
 CLOSE_AFTER = 600.0
 OTHER, OTHER_FRONT = "serving", "serving-system"

@@ -6,8 +6,8 @@ import pytest
 
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS, Lease
 from support.messages import check
-from support.objects_api import ObjectsApi
 from support.timing import FakeClock
+from unit.kube.objects_api import ObjectsApi
 
 
 class Candidates:

@@ -26,9 +26,9 @@ from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.published import CLUSTER_SHARDS, Denials, Published
 from daypass.rules.reasons import CODES, MESSAGES, Reason
-from support.existing_models import names_in
 from support.publishing import denied_by_hand, pairs, shards_of
 from support.tokens import encode
+from unit.rules.existing_models import names_in
 
 NOW = 1_800_000_000
 ISSUER = "https://kubernetes.default.svc"

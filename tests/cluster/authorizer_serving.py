@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from daypass.config.gate import DEFAULT_GATE
 from daypass.gate.publication import denials_config_map, shard_config_map
 from daypass.render.names import GATE, gate_prefix
 from daypass.render.rbac import authorizer_rbac
-from daypass.rules.published import CLUSTER_SHARDS, DENIALS, NAMES, Published
+from daypass.rules.published import CLUSTER_SHARDS, DENIALS, NAMES
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.admin import Document
 from support.authority import Authority
@@ -26,6 +24,7 @@ from support.messages import message_with
 from support.publishing import closing_in, published
 from support.raw import Answer, connect, exchange, get
 from support.serving import Served
+from support.watching import page_at
 
 NAME = "daypass-gate.daypass.svc"
 """Of the authorizer's certificate."""
@@ -67,13 +66,7 @@ class Serving:
         return Reason(self.ask(*headers).headers.get(REASON_HEADER, Reason.ALLOWED))
 
     def get(self, path: str) -> tuple[int, str]:
-        try:
-            address = f"http://{self.served.status}{path}"
-            with urllib.request.urlopen(address, timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        return page_at(self.served.status, path)
 
     def printed(self) -> str:
         """All that it has printed: events, which are JSON, and messages."""
@@ -96,34 +89,32 @@ class Publishing:
     def _path(self) -> str:
         return f"/api/v1/namespaces/{self.home}/configmaps"
 
-    def documents(self, published: Published) -> dict[str, Document]:
-        shards = enumerate(published.shards)
+    def _documents(
+        self, *identities: Identity, seconds: float = CLOSE_AFTER_SECONDS, **denied: Any
+    ) -> dict[str, Document]:
+        """With these credentials and denials, valid for so long from now."""
+        found = published(
+            [each.credential for each in identities], closes_unix=closing_in(seconds),
+            shards=CLUSTER_SHARDS, **denied,
+        )  # fmt: skip
+        shards = enumerate(found.shards)
         made = [shard_config_map(number, part, self.home, room=2000) for number, part in shards]
-        made.append(denials_config_map(published.denials, self.home))
+        made.append(denials_config_map(found.denials, self.home))
         return {each["metadata"]["name"]: each for each in made}
 
-    def create(self, *identities: Identity, seconds: float = CLOSE_AFTER_SECONDS) -> None:
-        """All of them, with these credentials, valid for so long from now."""
-        for document in self.documents(self._of(*identities, seconds=seconds)).values():
+    def create(self, *identities: Identity) -> None:
+        for document in self._documents(*identities).values():
             self.plane.admin.create(self._path, document)
 
-    def change(
-        self, name: str, *identities: Identity, seconds: float = CLOSE_AFTER_SECONDS
-    ) -> None:
-        """One of them."""
-        document = self.documents(self._of(*identities, seconds=seconds))[name]
+    def change(self, name: str, *identities: Identity, **content: Any) -> None:
+        """One of them. `content`: as of `_documents`."""
+        document = self._documents(*identities, **content)[name]
         self.plane.admin.patch(f"{self._path}/{name}", document)
 
     def deny(self, **denied: Any) -> None:
         """Other denials."""
-        denials = published((), closes_unix=closing_in(CLOSE_AFTER_SECONDS), **denied).denials
-        document = denials_config_map(denials, self.home)
-        self.plane.admin.patch(f"{self._path}/{DENIALS}", document)
+        self.change(DENIALS, **denied)
 
     def delete(self, *names: str) -> None:
         for name in names or NAMES:
             self.plane.admin.delete(f"{self._path}/{name}")
-
-    def _of(self, *identities: Identity, seconds: float) -> Published:
-        credentials = [each.credential for each in identities]
-        return published(credentials, closes_unix=closing_in(seconds), shards=CLUSTER_SHARDS)
