@@ -7,7 +7,7 @@ import pytest
 from daypass._core.kubernetes.labels import OWNED
 from daypass._core.kubernetes.objects import Object
 from daypass.analysis.models import ModelNames, foreign_routes, is_read
-from daypass.analysis.routes import GatewayRoute, literal_beginning, routes_of
+from daypass.analysis.routes import GatewayRoute, routes_of
 from daypass.analysis.snapshot import Snapshot
 from daypass.config import Config
 from support.kserve import (
@@ -219,19 +219,3 @@ def test_a_rule_for_paths_reads_no_model_of_another_hosts_every_path() -> None:
     of_llms = served_at(config, PUBLIC, llm_route(LLAMA, ROUTING))
     assert of_llms
     assert all(is_read(each, own) for each in of_llms)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "beginning"),
-    [
-        ("/serving/a/b(/v1/models/[\\w-]+:explain)$", "/serving/a/b"),
-        ("/serving/ab?", "/serving/a"),
-        ("/serving/ab+", "/serving/ab"),
-        (r"/a\.?b", "/a"),
-        ("/a|/b", ""),
-        ("(?i)/a", ""),
-        ("^/.*$", "/"),
-    ],
-)
-def test_how_the_texts_begin_that_a_pattern_matches(pattern: str, beginning: str) -> None:
-    assert literal_beginning(pattern) == beginning

@@ -21,8 +21,8 @@ from daypass.rules.claims import CallerIdentity
 from daypass.rules.decision import Rules, TokenReview
 from daypass.rules.models import Access
 from daypass.rules.patterns import HostPattern, Model
-from daypass.rules.published import Published
-from support.publishing import denied_by_hand, shards_of
+from daypass.rules.published import CLUSTER_SHARDS
+from support.publishing import published
 from support.timing import FakeClock
 from support.tokens import AUDIENCE, ISSUER, USER, Signer, good_claims
 
@@ -63,10 +63,7 @@ def rules(*hosts: str, **changes: Any) -> Rules:
 
 
 class AskedAuthorizer:
-    """An authorizer, what it is asked, and what it asks the API server.
-
-    `gates`: by name; `settings`: of all of them.
-    """
+    """An authorizer of gates, by name, what it is asked, and what it asks the API server."""
 
     def __init__(
         self,
@@ -74,7 +71,6 @@ class AskedAuthorizer:
         *,
         verifier: TokenVerifier | None = None,
         clock: FakeClock | None = None,
-        **settings: Any,
     ) -> None:
         self.clock = clock or FakeClock()
         self.lines: list[dict[str, Any]] = []
@@ -83,10 +79,9 @@ class AskedAuthorizer:
         self.asked_for: list[str] = []
         """The audience of each TokenReview."""
         self.asked_accesses: list[tuple[str, Access]] = []
-        self.says: Callable[[str], TokenReview | NoAnswerError | float | None] = lambda token: GOOD
-        """The API server's result; a number or None: it fails, with this Retry-After."""
+        self.says: Callable[[str], TokenReview | NoAnswerError] = lambda token: GOOD
         self.may: Callable[[str, Access], bool | NoAnswerError] = lambda user, access: True
-        gate = IstioGate(audience=AUDIENCE, check="review", **settings)
+        gate = IstioGate(audience=AUDIENCE, check="review")
         self.gates = {
             name: ServedGate(name, gate, each, is_verified=verifier is None)
             for name, each in (gates or {DEFAULT_GATE: rules()}).items()
@@ -95,15 +90,12 @@ class AskedAuthorizer:
             list(self.gates.values()), self._review, self._review_access, self.clock,
             audit=self.audit, verifier=verifier,
         )  # fmt: skip
-        first = next(iter(self.gates.values()))
-        self.metrics, self.responses = first.metrics, first.responses
 
-    def publish(self, *uids: str, seconds: float = 600, **denied: Any) -> None:
-        """Let it take a set of these credentials, valid for so long; `denied`: what is."""
-        closes = int(self.clock.unix() + seconds)
-        credentials = shards_of(uids, closes)
-        denials = denied_by_hand(**{"closes_unix": closes, **denied})
-        self.authorizer.take_published(Published(shards=credentials, denials=denials))
+    def publish(self, *uids: str, **denied: Any) -> None:
+        """Let it take a set of these credentials; `denied`: what is."""
+        closes = int(self.clock.unix() + 600)
+        found = published(uids, closes_unix=closes, shards=CLUSTER_SHARDS, **denied)
+        self.authorizer.take_published(found)
 
     def have(self, *models: Model, seconds: float = math.inf) -> None:
         """Let these models exist, which is known for so long."""
@@ -117,36 +109,22 @@ class AskedAuthorizer:
     def token(self, **changes: Any) -> str:
         return SIGNER.sign(claims(self.clock, **changes))
 
-    def ask(self, *authorizations: str, **request: Any) -> AuthzResponse:
+    def ask(self, line: str, **request: Any) -> AuthzResponse:
         """The response to a request, after its reviews if there are any."""
-        return asyncio.run(self._answer(*authorizations, **request))
+        return asyncio.run(self._answer(line, **request))
 
-    def cached(
-        self, line: str, *, host: str = HOST, path: str = "/", gate: str = DEFAULT_GATE,
-        model_header: bool = False,
-    ) -> AuthzResponse | None:  # fmt: skip
+    def cached(self, line: str, **request: Any) -> AuthzResponse | None:
         """The response from the caches alone."""
-        target = gate_prefix(gate) + path
-        return self.authorizer.look_up(
-            target.encode("latin-1"), host.encode("latin-1"), line.encode("latin-1"),
-            model_header=model_header,
-        )  # fmt: skip
+        target, host, model_header = _asked(**request)
+        sent = line.encode("latin-1")
+        return self.authorizer.look_up(target, host, sent, model_header=model_header)
 
-    async def _answer(
-        self, *authorizations: str, host: str = HOST, path: str = "/", gate: str = DEFAULT_GATE,
-        source: str = "", model_header: bool = False,
-    ) -> AuthzResponse:  # fmt: skip
-        if len(authorizations) == 1:
-            found = self.cached(
-                authorizations[0], host=host, path=path, gate=gate, model_header=model_header
-            )
-            if found is not None:
-                return found
-        response = self.authorizer.ask(
-            (gate_prefix(gate) + path).encode("latin-1"), host.encode("latin-1"),
-            [value.encode("latin-1") for value in authorizations],
-            source=source, model_header=model_header,
-        )  # fmt: skip
+    async def _answer(self, line: str, **request: Any) -> AuthzResponse:
+        if (found := self.cached(line, **request)) is not None:
+            return found
+        target, host, model_header = _asked(**request)
+        sent = (line.encode("latin-1"),)
+        response = self.authorizer.ask(target, host, sent, source="", model_header=model_header)
         if not isinstance(response, AuthzResponse):
             response = await response
         while tasks := self.authorizer.tokens.tasks | self.authorizer.accesses.tasks:
@@ -159,15 +137,19 @@ class AskedAuthorizer:
     async def _review(self, token: str, audience: str) -> TokenReview:
         self.asked.append(token)
         self.asked_for.append(audience)
-        says = self.says(token)
-        if isinstance(says, TokenReview):
-            return says
-        if isinstance(says, NoAnswerError):
+        if isinstance(says := self.says(token), NoAnswerError):
             raise says
-        raise NoAnswerError("it fails", retry_after_seconds=says)
+        return says
 
     async def _review_access(self, identity: CallerIdentity, access: Access) -> bool:
         self.asked_accesses.append((identity.user, access))
         if isinstance(may := self.may(identity.user, access), NoAnswerError):
             raise may
         return may
+
+
+def _asked(
+    *, host: str = HOST, path: str = "/", gate: str = DEFAULT_GATE, model_header: bool = False
+) -> tuple[bytes, bytes, bool]:
+    """What the authorizer is asked about a request."""
+    return (gate_prefix(gate) + path).encode("latin-1"), host.encode("latin-1"), model_header

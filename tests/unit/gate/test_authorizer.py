@@ -16,14 +16,13 @@ from daypass.gate.authorizer.api_server import NoAnswerError
 from daypass.gate.authorizer.audit_log import AuditEvent
 from daypass.gate.authorizer.authorizer import FRESH_SHARE
 from daypass.gate.authorizer.questions import LIMIT_REFUSALS
-from daypass.gate.authorizer.served_gate import LIMIT_DESTINATIONS, LIMIT_KEY_BYTES, AuthzResponse
+from daypass.gate.authorizer.served_gate import AuthzResponse
 from daypass.gate.signing_keys import TokenVerifier
 from daypass.render.names import gate_prefix
 from daypass.rules.claims import SKEW_SECONDS
 from daypass.rules.decision import TokenReview
-from daypass.rules.reasons import CODES, MESSAGES, Reason
+from daypass.rules.reasons import Reason
 from support.children import resident_bytes
-from support.messages import check
 from support.timing import FakeClock
 from support.tokens import ACCOUNT_UID, AUDIENCE, SECRET_UID, USER, Signer, encode
 from unit.gate.reviewing import (
@@ -32,7 +31,6 @@ from unit.gate.reviewing import (
     REFUSED,
     SIGNER,
     AskedAuthorizer,
-    body_of,
     claims,
     headers_of,
 )
@@ -93,7 +91,7 @@ def test_a_token_refused_by_a_repeated_review_is_dropped_at_once(
 def test_a_failed_repeated_review_keeps_the_cache_entry_until_it_expires(
     tried: AskedAuthorizer, cached: str
 ) -> None:
-    tried.says = lambda token: None
+    tried.says = lambda token: NoAnswerError("it fails")
     tried.clock.advance(50)
     tried.ask(cached)
     assert tried.ask(cached).code == 200
@@ -114,19 +112,6 @@ def test_a_malformed_header_with_a_cached_token_is_refused(
     tried: AskedAuthorizer, cached: str, malformed: str
 ) -> None:
     assert tried.ask(malformed.format(cached, cached)).reason is Reason.UNREADABLE
-    assert len(tried.asked) == 1
-
-
-def test_a_host_matches_in_any_case_with_any_port_and_the_cache_of_hosts_is_bounded(
-    tried: AskedAuthorizer,
-) -> None:
-    line = f"Bearer {tried.token()}"
-    for number in range(LIMIT_DESTINATIONS + 100):
-        assert tried.ask(line, host=f"EKF.example.com:{number}").code == 200
-    destinations = tried.gates[DEFAULT_GATE].destinations
-    assert 0 < len(destinations.remembered) <= LIMIT_DESTINATIONS
-    assert tried.ask(line, host=f"{HOST}:{'9' * 60_000}").code == 200
-    assert max(len(host) for host, _ in destinations.remembered) < LIMIT_KEY_BYTES
     assert len(tried.asked) == 1
 
 
@@ -249,24 +234,6 @@ def test_a_token_that_expires_during_its_review_is_refused(tried: AskedAuthorize
     tried.says = expire
     assert tried.bearer().reason is Reason.EXPIRED
     assert len(tried.authorizer.cache) == 0
-
-
-def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason(
-    tried: AskedAuthorizer,
-) -> None:
-    for reason in Reason:
-        answer = tried.responses.refused(reason)
-        if reason is Reason.ALLOWED:
-            continue
-        status = json.loads(body_of(answer))
-        assert (status["kind"], status["code"]) == ("Status", CODES.get(reason, 401))
-        assert MESSAGES[reason] in status["message"]
-        if status["code"] not in (401, 403):  # those are in test_refusal_hints
-            check(status["message"], reason=reason)
-        assert answer.http.endswith(body_of(answer))
-        assert answer.http_head + body_of(answer) == answer.http
-        assert f"\r\ndaypass-reason: {reason}\r\n".encode() in answer.http_head
-        assert b"\r\nlocation:" not in answer.http
 
 
 def test_events_contain_no_token_and_mark_unverified_claims(tried: AskedAuthorizer) -> None:

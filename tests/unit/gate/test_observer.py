@@ -189,15 +189,6 @@ def test_secrets_are_listed_only_in_labelled_namespaces_and_without_their_data(
     assert all(each.url.params["labelSelector"] == f"{MANAGED_BY}={MANAGER}" for each in secrets)
 
 
-def test_a_secret_of_an_account_that_was_deleted_and_created_again_does_not_count(
-    observed: Observed,
-) -> None:
-    observed.cluster.remove("serviceaccounts", 1)
-    observed.cluster.account(2)  # of the same name
-    observed.cluster.secret(12, 2)
-    observed.eventually_has(team={12})
-
-
 def test_a_namespace_that_is_being_deleted_counts_as_deleted(observed: Observed) -> None:
     observed.cluster.namespace(deletionTimestamp=NOW)
     observed.eventually_has()
@@ -277,12 +268,6 @@ def test_after_its_deadline_an_identity_does_not_count_nor_do_its_unbound_tokens
     cluster.account(3, "third", labels={}, annotations={DEADLINE: time})
     now = once(cluster, accounts_too=True)
     assert (numbers(now), accounts(now)) == ({"team": {10}}, {"team": {1}})
-
-
-@pytest.mark.parametrize("time", [PASSED, *UNREADABLE])
-def test_a_retired_secret_does_not_count(cluster: Cluster, time: str) -> None:
-    cluster.secret(11, 1, more={RETIRE_AFTER: time})
-    assert numbers(once(cluster)) == {"team": {10}}
 
 
 def test_what_has_expired_takes_no_room(cluster: Cluster) -> None:

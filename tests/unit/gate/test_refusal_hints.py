@@ -9,7 +9,7 @@ import pytest
 from daypass.config import IstioGate
 from daypass.gate.authorizer.served_gate import AuthzResponses
 from daypass.render.envoy.replies import refusal_reply
-from daypass.rules.reasons import CODES, Reason
+from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.messages import check
 from unit.gate.reviewing import body_of
 
@@ -38,3 +38,15 @@ def test_a_refusal_names_the_command_for_a_valid_token(reason: Reason) -> None:
         elif reason in (Reason.UNKNOWN_CREDENTIAL, Reason.REVIEW_REFUSED):
             line = f"daypass doctor --audience {AUDIENCE}"
         assert f"`{line}`" in message
+
+
+@pytest.mark.parametrize("reason", [each for each in Reason if each is not Reason.ALLOWED])
+def test_a_refusal_is_a_kubernetes_status_with_the_message_of_its_reason(reason: Reason) -> None:
+    answer = ANSWERS.refused(reason)
+    status = json.loads(body_of(answer))
+    assert (status["kind"], status["code"]) == ("Status", CODES.get(reason, 401))
+    assert MESSAGES[reason] in status["message"]
+    if reason not in REFUSED:
+        check(status["message"], reason=reason)
+    assert f"\r\ndaypass-reason: {reason}\r\n".encode() in answer.http_head
+    assert b"\r\nlocation:" not in answer.http

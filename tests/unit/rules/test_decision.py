@@ -18,7 +18,6 @@ from daypass.rules.decision import (
     GateRequest,
     RefusedError,
     Rules,
-    TokenReview,
     check_model,
     decide,
 )
@@ -26,7 +25,7 @@ from daypass.rules.models import Access, ModelRule
 from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
 from daypass.rules.published import CLUSTER_SHARDS, Denials, Published
 from daypass.rules.reasons import CODES, MESSAGES, Reason
-from support.publishing import denied_by_hand, pairs, shards_of
+from support.publishing import pairs, shards_of
 from support.tokens import encode
 from unit.rules.existing_models import names_in
 
@@ -321,22 +320,6 @@ def test_a_token_passes_only_if_it_is_bound_to_what_the_gate_accepts(
     assert decided(token(**{"kubernetes.io": claim}), every).is_allowed is (bound is not None)
 
 
-def test_the_token_of_a_pod_needs_no_entry_but_denials_and_their_age_hold() -> None:
-    of_a_pod = token(**{"kubernetes.io": OF_A_POD})
-
-    def reason(**changes: Any) -> Reason:
-        return decided(of_a_pod, replace(known(**changes), bound=frozenset({Bound.POD}))).reason
-
-    assert reason() is Reason.ALLOWED
-    assert reason(closes_unix=NOW) is Reason.ALLOWED
-    denied: list[dict[str, set[str]]] = [
-        {"tokens": {"j-1"}}, {"objects": {POD}}, {"objects": {ACCOUNT}}, {"namespaces": {"team"}},
-    ]  # fmt: skip
-    for each in denied:
-        assert reason(denials=denied_by_hand(OPEN.closes_unix, **each)) is Reason.DENIED
-    assert reason(denials=Denials(closes_unix=NOW)) is Reason.UNKNOWN
-
-
 OPENINGS = replace(
     RULES,
     hosts=hosts("ekf.example.com", "{name}.{namespace}.example.com"),
@@ -374,18 +357,6 @@ def test_an_audience_opens_its_hosts_and_paths_and_no_others(
     for claim in (audience, [audience], [audience, audience]):
         request = asked(f"Bearer {token(aud=claim)}", host=host, path=path)
         assert decide(request, OPENINGS, NOW, signed=True).reason is reason
-
-
-@pytest.mark.parametrize(
-    ("audiences", "reason"),
-    [
-        ([GATE, "hosts"], Reason.SEVERAL_AUDIENCES),
-        (["hosts", "other"], Reason.SEVERAL_AUDIENCES),
-        (["other", "another"], Reason.AUDIENCE),
-    ],
-)
-def test_two_audiences_of_a_gate_are_one_too_many(audiences: list[str], reason: Reason) -> None:
-    assert decided(token(aud=audiences), OPENINGS).reason is reason
 
 
 @pytest.mark.parametrize("rules", [OPENINGS, replace(RULES, authorize=(ModelRule(
@@ -496,41 +467,9 @@ def test_an_unknown_answer_is_unknown_and_a_refusal_takes_precedence() -> None:
     assert reason("unknown", "no") is Reason.MODEL
 
 
-@pytest.mark.parametrize(
-    ("may", "expected"), [(True, Reason.MODEL), (False, Reason.MODEL), (None, Reason.UNKNOWN)]
-)
-def test_a_model_that_does_not_exist_is_as_unknown_as_one_that_does(
-    may: bool | None, expected: Reason
-) -> None:
-    request = asked(f"Bearer {token()}", host="none-alice.example.com")
-    decision = decide(
-        request, MODELS, NOW, signed=True, names_in=names_in(EXISTING), may=lambda *_: may
-    )
-    assert decision.reason is expected
-
-
 def test_without_a_signature_or_a_review_no_token_is_allowed() -> None:
     assert decide(asked(f"Bearer {token()}"), RULES, NOW).reason is Reason.UNKNOWN
     assert decided(token(), signed=False).reason is Reason.SIGNATURE
-
-
-@pytest.mark.parametrize(
-    ("review", "reason"),
-    [
-        (TokenReview(authenticated=True, user=USER, audiences=(GATE,)), Reason.ALLOWED),
-        (TokenReview(authenticated=False), Reason.REVIEW_REFUSED),
-        (TokenReview(authenticated=False, user=USER, audiences=(GATE,)), Reason.REVIEW_REFUSED),
-        (TokenReview(authenticated=True, user="system:anonymous", audiences=(GATE,)),
-         Reason.REVIEW_REFUSED),
-        (TokenReview(authenticated=True, user=USER), Reason.REVIEW_AUDIENCE),
-        (TokenReview(authenticated=True, user=USER, audiences=(ISSUER,)), Reason.REVIEW_AUDIENCE),
-    ],
-)  # fmt: skip
-def test_a_token_review_must_match_audience_and_subject(
-    review: TokenReview, reason: Reason
-) -> None:
-    assert decided(token(), token_review=review).reason is reason
-    assert decided(token(), signed=False, token_review=review).reason is Reason.SIGNATURE
 
 
 def test_every_reason_has_a_message_and_only_one_allows() -> None:
