@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,13 +19,14 @@ from support.authority import Authority
 from support.embedded import EmbeddedCluster
 from support.fake_door import Behaviour, FakeDoor, credentials_document, token_answer
 
-Opened = tuple[FakeDoor, Path]
+OpenDoor = Callable[..., tuple[FakeDoor, Path]]
+Run = Callable[..., tuple[str, str]]
 
 
-def good_answer(number: int = 1) -> bytes:
+def good_answer(number: int = 1, **changes: Any) -> bytes:
     """The response to a TokenRequest, issued now."""
     now = SYSTEM_CLOCK.unix()
-    return token_answer(now=now, date=now, number=number)
+    return token_answer(now=now, date=now, number=number, **changes)
 
 
 @pytest.fixture(scope="session")
@@ -57,11 +59,11 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def open_door(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Opened]]:
+) -> Iterator[OpenDoor]:
     """Start a door with this script, and set DAYPASS_CREDENTIALS for it."""
     with ExitStack() as stack:
 
-        def make(*script: bytes | Behaviour, **changes: object) -> Opened:
+        def make(*script: bytes | Behaviour, **changes: object) -> tuple[FakeDoor, Path]:
             context = authority.context("127.0.0.1", days=30)
             door = stack.enter_context(FakeDoor(*(script or (good_answer(),)), context=context))
             changes.setdefault("certificateAuthority", authority.pem)
@@ -85,12 +87,11 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedCluster
 
 
 @pytest.fixture
-def run(
-    embedded: EmbeddedCluster, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[str, str]]:
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command line, and return what it prints to stdout and stderr."""
 
     def run_command(line: str, *, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
         ended = main(shlex.split(line))
         out, err = capsys.readouterr()
         assert ended == code, err

@@ -9,16 +9,15 @@ import jsonschema
 import pytest
 import yaml
 
-from daypass.cli import main
 from daypass.config import json_schema, load
 from daypass.config.schema import EDITOR_LINE
 from support.messages import check
+from unit.cli.conftest import Run
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 VALID = "version: 1\ndomains: {a: {host: a.example.com, front: istio, tls: {secret: a}}}\n"
 GATE = VALID + "gates: {default: {audience: gate, engine: istio}}\n"
 IMAGE = "gatePods: {image: registry.example.com/daypass:1}\n"
-WRONG = VALID.replace("istio", "isto") + "door: {replicas: 0}\n"
 
 
 @pytest.fixture
@@ -27,26 +26,18 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "daypass.yaml"
 
 
-def test_a_valid_file_is_reported_on_stderr_alone(
-    config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_valid_file_is_reported_on_stderr_alone(config: Path, run: Run) -> None:
     config.write_text(VALID)
-    assert main(["config", "validate"]) == 0
-    out, err = capsys.readouterr()
+    out, err = run("config validate")
     assert out == ""
     check(err)
 
 
-def test_every_mistake_is_an_error_with_its_place(
-    config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config.write_text(WRONG)
-    assert main(["config", "validate"]) == 2
-    out, err = capsys.readouterr()
+def test_every_mistake_is_an_error_with_its_place(config: Path, run: Run) -> None:
+    config.write_text(VALID.replace("istio", "isto") + "door: {replicas: 0}\n")
+    out, err = run("config validate", code=2)
     assert out == ""
-    assert "daypass.yaml:2:43: " in err
-    assert "daypass.yaml:3:18: " in err
-    check(err, reason="config")
+    check(err, "daypass.yaml:2:43: ", "daypass.yaml:3:18: ", reason="config")
 
 
 @pytest.mark.parametrize(
@@ -60,38 +51,25 @@ def test_every_mistake_is_an_error_with_its_place(
     ],
     ids=["no Gateway", "authority", "broken", "namespace", "image"],
 )
-def test_what_render_refuses_is_not_valid(
-    config: Path, capsys: pytest.CaptureFixture[str], text: str
-) -> None:
+def test_what_render_refuses_is_not_valid(config: Path, run: Run, text: str) -> None:
     config.write_text(text)
     pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     config.with_name("broken.pem").write_text(pem)
-    assert main(["render"]) == 2
-    refused = capsys.readouterr().err.removeprefix("daypass: ").splitlines()[0]
-    assert main(["config", "validate"]) == 2
-    check(capsys.readouterr().err, refused, reason="config")
+    refused = run("render", code=2)[1].removeprefix("daypass: ").splitlines()[0]
+    check(run("config validate", code=2)[1], refused, reason="config")
 
 
-def test_what_only_a_cluster_knows_is_named(
-    config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_only_a_cluster_knows_is_named(config: Path, run: Run) -> None:
     config.write_text(GATE + IMAGE)
-    assert main(["render"]) == 2
-    assert "issuer" in capsys.readouterr().err
-    assert main(["config", "validate"]) == 0
-    check(capsys.readouterr().err, "cluster.issuer")
-    config.write_text(GATE)
-    assert main(["config", "validate"]) == 2
-    check(capsys.readouterr().err, "gatePods.image", reason="config")
+    assert "issuer" in run("render", code=2)[1]
+    check(run("config validate")[1], "cluster.issuer")
     config.write_text(GATE + IMAGE + "cluster: {issuer: 'https://issuer.example.com'}\n")
-    assert main(["render"]) == 0
-    assert main(["config", "validate"]) == 0
-    assert "issuer" not in capsys.readouterr().err
+    run("render")
+    assert "issuer" not in run("config validate")[1]
 
 
-def test_the_printed_schema_is_that_of_the_models(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "schema"]) == 0
-    assert json.loads(capsys.readouterr().out) == json_schema()
+def test_the_printed_schema_is_that_of_the_models(run: Run) -> None:
+    assert json.loads(run("config schema")[0]) == json_schema()
 
 
 @pytest.mark.parametrize("name", ["cluster.yaml", "daypass.yaml"])

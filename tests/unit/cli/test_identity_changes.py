@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,12 @@ from support.ekf import git_init
 from support.embedded import EmbeddedCluster
 from support.lifecycle import make, own_secrets
 from support.messages import check, message_with
+from unit.cli.conftest import Run
 
 MAIN, DEV = "repo:org/app:ref:refs/heads/main", "repo:org/app:ref:refs/heads/dev"
 FEDERATE = """identity federate ci --issuer https://ci.example.com --source github
     --credentials-out ci.json --door https://ekf.example.com/kubernetes --audience gate"""
-Run = Callable[..., tuple[str, str]]
+pytestmark = pytest.mark.usefixtures("embedded")
 
 
 @pytest.mark.parametrize(

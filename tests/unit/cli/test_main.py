@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from daypass.cli.options import add_output
 from daypass.client.door import check_audience
 from daypass.client.errors import CredentialsError
 from support.messages import check, raises
+from unit.cli.conftest import Run
 
 Capture = pytest.CaptureFixture[str]
 Fake = Callable[..., None]
@@ -46,9 +48,8 @@ def fake_command(monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 
 @pytest.mark.parametrize("group", ["", "gate", "identity"])
-def test_help_lists_every_command_with_its_summary(group: str, capsys: Capture) -> None:
-    assert cli.main(group.split()) == 0
-    out, err = capsys.readouterr()
+def test_help_lists_every_command_with_its_summary(group: str, run: Run) -> None:
+    out, err = run(group)
     assert err == ""
     assert "examples:" in out
     commands = cli.COMMANDS
@@ -60,14 +61,12 @@ def test_help_lists_every_command_with_its_summary(group: str, capsys: Capture) 
         assert [line.split(maxsplit=1) for line in out.splitlines()].count([name, summary]) == 1
 
 
-def test_every_command_has_help_with_examples(capsys: Capture) -> None:
-    for path in command_parsers():
-        assert cli.main([*path, "--help"]) == 0
-        out = capsys.readouterr().out
-        assert out.startswith(f"usage: daypass {' '.join(path)}")
-        assert f"  daypass {' '.join(path)}" in out.partition("examples:")[2]
-        assert cli.main(["help", *path]) == 0
-        assert capsys.readouterr().out == out
+def test_every_command_has_help_with_examples(run: Run) -> None:
+    for path in map(" ".join, command_parsers()):
+        out, _ = run(f"{path} --help")
+        assert out.startswith(f"usage: daypass {path}")
+        assert f"  daypass {path}" in out.partition("examples:")[2]
+        assert run(f"help {path}") == (out, "")
 
 
 @pytest.mark.parametrize("argument", ["--version", "-V", "version"])
@@ -101,73 +100,49 @@ def test_the_version_is_printed_and_the_arguments_of_the_process_are_the_default
     ids=["done", "failed", "findings", "interrupt", "error", "usage", "control"],
 )
 def test_the_result_of_a_command_gives_exit_code_and_message(
-    fake_command: Fake, capsys: Capture, result: int | BaseException, code: int, err: str
+    fake_command: Fake, run: Run, result: int | BaseException, code: int, err: str
 ) -> None:
     fake_command(result)
-    assert cli.main(["fake"]) == code
-    assert capsys.readouterr() == ("", err)
+    assert run("fake", code=code) == ("", err)
 
 
 def test_a_hint_names_the_option_instead_of_the_library_argument(
-    fake_command: Fake, capsys: Capture
+    fake_command: Fake, run: Run
 ) -> None:
     with raises(CredentialsError) as raised:
         check_audience("")
     assert "audience=" in raised.value.hint
-    fake_command(raised.value)
-    assert cli.main(["fake"]) == 2
-    err = capsys.readouterr().err
-    assert "--audience AUDIENCE" in err
-    check(err, reason="usage")
+    fake_command(raised.value, add_output)
+    check(run("fake", code=2)[1], "--audience AUDIENCE", reason="usage")
+    found = json.loads(run("fake -o json", code=2)[1])["error"]
+    assert found["hint"] == raised.value.hint.replace("audience=AUDIENCE", "--audience AUDIENCE")
 
 
 def test_an_unexpected_error_shows_its_text_only_with_daypass_debug(
-    fake_command: Fake, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    fake_command: Fake, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
-    fake_command(ValueError("hush"))
-    assert cli.main(["fake"]) == 1
-    err = capsys.readouterr().err
-    assert "ValueError" in err
-    assert "DAYPASS_DEBUG=1" in err
-    assert "hush" not in err
-    assert "Traceback" not in err
-    check(err, reason="bug")
+    fake_command(ValueError("hush"), add_output)
+    err = run("fake", code=1)[1]
+    check(err, "ValueError", "DAYPASS_DEBUG=1", reason="bug")
+    for printed in (err, run("fake -o json", code=1)[1]):
+        assert "hush" not in printed
+        assert "Traceback" not in printed
     monkeypatch.setenv("DAYPASS_DEBUG", "1")
     with pytest.raises(ValueError, match="hush"):
-        cli.main(["fake"])
+        run("fake")
 
 
 @pytest.mark.parametrize("line", ["-o json", "-o text -o json", "-o yaml"])
-@pytest.mark.parametrize(
-    ("error", "reason", "code"),
-    [
-        (DaypassError("it is\nso", "do \x1b[2J this", reason="why"), "why", 1),
-        (check_audience, "no-audience", 2),
-        (ValueError("hush"), "bug", 1),
-    ],
-    ids=["failed", "library", "bug"],
-)
-def test_with_json_or_yaml_an_error_is_data(
-    fake_command: Fake, capsys: Capture, line: str, error: Any, reason: str, code: int
-) -> None:
-    if error is check_audience:
-        with pytest.raises(CredentialsError) as raised:
-            check_audience("")
-        error = raised.value
-    fake_command(error, add_output)
-    assert cli.main(["fake", *line.split()]) == code
-    out, err = capsys.readouterr()
+def test_with_json_or_yaml_an_error_is_data(fake_command: Fake, run: Run, line: str) -> None:
+    fake_command(DaypassError("it is\nso", "do \x1b[2J this", reason="why"), add_output)
+    out, err = run(f"fake {line}", code=1)
     assert out == ""
     assert err.count("\n") == 1 or "yaml" in line
     assert "\x1b" not in err
     (found,) = yaml.safe_load(err).values()  # reads JSON too
-    assert list(found) == ["reason", "message", "hint", "exitCode"]
-    assert (found["reason"], found["exitCode"]) == (reason, code)
-    if reason == "bug":
-        assert "hush" not in err
-    else:
-        assert found["message"] == error.fact
-        assert found["hint"] == error.hint.replace("audience=AUDIENCE", "--audience AUDIENCE")
+    assert found == {
+        "reason": "why", "message": "it is\nso", "hint": "do \x1b[2J this", "exitCode": 1,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("encoding", "text"), [("ascii", "müller"), ("utf-8", "a \ud800 b")])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daypass.cli import main
 from support.messages import check
+from unit.cli.conftest import Run
 
 CONFIG = """\
 version: 1
@@ -26,32 +26,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_yaml_goes_to_stdout_and_prerequisites_to_stderr(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["render"]) == 0
-    told = capsys.readouterr()
-    kinds = [document["kind"] for document in yaml.safe_load_all(told.out)]
+def test_yaml_goes_to_stdout_and_prerequisites_to_stderr(run: Run) -> None:
+    out, err = run("render")
+    kinds = [document["kind"] for document in yaml.safe_load_all(out)]
     assert kinds[0] == "Namespace"
     assert kinds.count("Ingress") == kinds.count("VirtualService") == 1
-    assert "Secret daypass/ekf-tls" in told.err
-    check(told.err, reason="info")
+    check(err, "Secret daypass/ekf-tls", reason="info")
 
 
-def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["render", "--directory", "deploy"]
-    assert main([*arguments, "--check"]) == 3
+def test_check_exits_with_3_and_a_diff_if_config_and_folder_differ(folder: Path, run: Run) -> None:
+    line = "render --directory deploy"
+    run(f"{line} --check", code=3)
     assert not (folder / "deploy").exists()
-    assert main(arguments) == 0
-    capsys.readouterr()
-    assert main([*arguments, "--check"]) == 0
-    assert capsys.readouterr() == ("", "")
+    run(line)
+    assert run(f"{line} --check") == ("", "")
     (folder / "daypass.yaml").write_text(CONFIG + "door: {replicas: 3}\n")
-    assert main([*arguments, "--check"]) == 3
-    told = capsys.readouterr()
-    assert "-  minReplicas: 2\n" in told.out
-    assert "+  minReplicas: 3\n" in told.out
-    assert "daypass render --directory deploy" in told.err
-    check(told.err, reason="findings")
+    out, err = run(f"{line} --check", code=3)
+    assert "-  minReplicas: 2\n" in out
+    assert "+  minReplicas: 3\n" in out
+    check(err, line, reason="findings")

@@ -11,42 +11,21 @@ import pytest
 import yaml
 
 from daypass import cli
-from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli.token import fast_path
 from daypass.client.shared_cache import SharedTokenCache
 from support.fake_door import (
     AUDIENCE,
     SENTINEL,
-    FakeDoor,
     answer,
     short_lived_token,
     status_answer,
-    token_answer,
 )
 from support.fake_files import owned_by
 from support.messages import check
+from unit.cli.conftest import OpenDoor, Run, good_answer
 
-OpenDoor = Callable[..., tuple[FakeDoor, Path]]
 Capture = pytest.CaptureFixture[str]
-RunToken = Callable[..., tuple[str, str]]
 FIRST, SECOND = short_lived_token(1) + "\n", short_lived_token(2) + "\n"
-
-
-def good_answer(number: int = 1, *headers: str, **changes: Any) -> bytes:
-    now = SYSTEM_CLOCK.unix()
-    return token_answer(*headers, now=now, date=now, number=number, **changes)
-
-
-@pytest.fixture
-def run_token(capsys: Capture) -> RunToken:
-    """Run `daypass token`; return stdout and stderr."""
-
-    def run(*options: str, code: int = 0) -> tuple[str, str]:
-        capsys.readouterr()
-        assert cli.main(["token", *options]) == code
-        return capsys.readouterr()
-
-    return run
 
 
 def cached_files(tmp_path: Path) -> list[Path]:
@@ -55,35 +34,35 @@ def cached_files(tmp_path: Path) -> list[Path]:
 
 
 def test_a_second_run_prints_the_cached_token_and_nothing_else(
-    open_door: OpenDoor, run_token: RunToken, tmp_path: Path
+    open_door: OpenDoor, run: Run, tmp_path: Path
 ) -> None:
     door, _ = open_door(good_answer(1), good_answer(2))
     for _ in range(3):
-        assert run_token() == (FIRST, "")
-    assert run_token("--output=header") == (f"Authorization: Bearer {FIRST}", "")
+        assert run("token") == (FIRST, "")
+    assert run("token --output=header") == (f"Authorization: Bearer {FIRST}", "")
     assert len(door.requests) == 1
     [file] = cached_files(tmp_path)
     assert SENTINEL not in file.read_text()
 
 
 def test_no_cache_neither_reads_nor_writes_the_cache(
-    open_door: OpenDoor, run_token: RunToken, tmp_path: Path
+    open_door: OpenDoor, run: Run, tmp_path: Path
 ) -> None:
     door, _ = open_door()
-    run_token("--no-cache")
+    run("token --no-cache")
     assert cached_files(tmp_path) == []
-    run_token()
-    run_token("--no-cache")
+    run("token")
+    run("token --no-cache")
     assert len(door.requests) == 3
 
 
 @pytest.mark.parametrize("output", ["json", "yaml"])
 def test_json_and_yaml_have_the_expiry_and_the_audiences(
-    open_door: OpenDoor, run_token: RunToken, output: str
+    open_door: OpenDoor, run: Run, output: str
 ) -> None:
     spec = {"audiences": [AUDIENCE, 'q"\\é\n']}
     open_door(good_answer(spec=spec))
-    printed = [run_token("-o", output) for _ in range(2)]  # the second one is cached
+    printed = [run(f"token -o {output}") for _ in range(2)]  # the second one is cached
     assert printed[0] == printed[1]
     document = (json.loads if output == "json" else yaml.safe_load)(printed[0][0])
     assert list(document) == ["token", "expiresAt", "audiences"]
@@ -92,14 +71,12 @@ def test_json_and_yaml_have_the_expiry_and_the_audiences(
     assert document["expiresAt"].endswith("Z")
 
 
-def test_tokens_are_cached_per_audience_and_lifetime(
-    open_door: OpenDoor, run_token: RunToken
-) -> None:
+def test_tokens_are_cached_per_audience_and_lifetime(open_door: OpenDoor, run: Run) -> None:
     other = good_answer(2, spec={"audiences": ["other"]})
     door, _ = open_door(good_answer(1), other, good_answer(3))
-    lines = ((), ("--audience", "other"), ("--lifetime", "1h30m"))
+    lines = ("", "--audience other", "--lifetime 1h30m")
     for _ in range(2):
-        assert [run_token(*line)[0] for line in lines] == [
+        assert [run(f"token {line}")[0] for line in lines] == [
             f"{short_lived_token(number)}\n" for number in (1, 2, 3)
         ]
     asked = [(each["spec"]["audiences"], each["spec"]["expirationSeconds"])
@@ -107,13 +84,11 @@ def test_tokens_are_cached_per_audience_and_lifetime(
     assert asked == [([AUDIENCE], 3600), (["other"], 3600), ([AUDIENCE], 5400)]
 
 
-def test_changed_credentials_do_not_use_the_cached_token(
-    open_door: OpenDoor, run_token: RunToken
-) -> None:
+def test_changed_credentials_do_not_use_the_cached_token(open_door: OpenDoor, run: Run) -> None:
     _, file = open_door(good_answer(1), good_answer(2))
-    assert run_token() == (FIRST, "")
+    assert run("token") == (FIRST, "")
     file.write_text(file.read_text().replace(SENTINEL, SENTINEL + "2"))
-    assert run_token() == (SECOND, "")
+    assert run("token") == (SECOND, "")
 
 
 @pytest.mark.parametrize(
@@ -126,18 +101,18 @@ def test_changed_credentials_do_not_use_the_cached_token(
     ids=["down", "down and nearly expired", "refused"],
 )
 def test_a_stale_token_is_used_with_a_warning_while_the_door_is_down_but_not_if_it_refuses(
-    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, left: int, raw: bytes, named: str,
+    open_door: OpenDoor, run: Run, tmp_path: Path, left: int, raw: bytes, named: str,
     code: int,
 ) -> None:  # fmt: skip
     open_door(good_answer(), raw)
-    run_token()
+    run("token")
     [file] = cached_files(tmp_path)
     cache = SharedTokenCache(folder=str(file.parent), environ={}, warn=print)
     entry = cache.load(file.name)
     assert entry is not None
     entry.fresh_seconds, entry.usable_seconds = 0, left
     cache.store(file.name, entry)
-    out, err = run_token(code=code)
+    out, err = run("token", code=code)
     assert out == ("" if code else FIRST)
     assert (": warning: " in err) is (code == 0)
     assert named in err
@@ -145,12 +120,12 @@ def test_a_stale_token_is_used_with_a_warning_while_the_door_is_down_but_not_if_
 
 
 def test_credentials_that_others_can_read_are_refused_even_if_a_token_is_cached(
-    open_door: OpenDoor, run_token: RunToken
+    open_door: OpenDoor, run: Run
 ) -> None:
     _, file = open_door()
-    run_token()
+    run("token")
     file.chmod(0o644)
-    out, err = run_token(code=2)
+    out, err = run("token", code=2)
     assert out == ""
     assert f"chmod 600 {file}" in err
     check(err, reason="usage")
@@ -166,28 +141,28 @@ HARMS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("harm", HARMS)
 def test_an_unsafe_cache_file_is_replaced_with_a_warning(
-    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, harm: str
+    open_door: OpenDoor, run: Run, tmp_path: Path, harm: str
 ) -> None:
     door, _ = open_door(good_answer(1), good_answer(2))
-    run_token()
+    run("token")
     [file] = cached_files(tmp_path)
     HARMS[harm](file)
     with pytest.MonkeyPatch.context() as patch:
         if harm == "foreign":
             owned_by(patch, 1001, file)
-        out, err = run_token()
+        out, err = run("token")
     assert out == SECOND
     check(err, "daypass: warning: ", reason="warning", hide=r"[0-9a-f]{20,}")
-    assert run_token() == (SECOND, "")
+    assert run("token") == (SECOND, "")
     assert len(door.requests) == 2
 
 
 def test_a_cache_that_cannot_be_written_causes_warnings_and_the_token_is_printed(
-    open_door: OpenDoor, run_token: RunToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_door: OpenDoor, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_door()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "credentials.json"))
-    out, err = run_token()
+    out, err = run("token")
     assert out == FIRST
     check(err, "daypass: warning: ", reason="warning", hide=r"[0-9a-f]{20,}")
 
@@ -237,14 +212,14 @@ def test_the_fast_path_leaves_other_arguments_to_argparse(line: list[str], capsy
 
 
 def test_cleared_tokens_are_replaced_and_other_files_stay(
-    open_door: OpenDoor, run_token: RunToken, tmp_path: Path
+    open_door: OpenDoor, run: Run, tmp_path: Path
 ) -> None:
     open_door(good_answer(1), good_answer(2))
-    run_token()
+    run("token")
     [file] = cached_files(tmp_path)
     other = file.with_name("notes")
     other.touch()
-    out, err = run_token("--clear-cache")
+    out, err = run("token --clear-cache")
     check(err, str(file.parent))
     assert (out, cached_files(tmp_path)) == ("", [other])
-    assert run_token() == (SECOND, "")
+    assert run("token") == (SECOND, "")

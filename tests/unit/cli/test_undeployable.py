@@ -6,31 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from daypass.cli import main
-from daypass.kube.cluster import Cluster
 from daypass.local.stack import stack_config
 from support.embedded import EmbeddedCluster
 from support.messages import check
-
-COMMANDS = (["apply"], ["diff"], ["remove", "--yes"])
-
-
-@pytest.fixture(autouse=True)
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
-    (here / "daypass.yaml").write_text(stack_config())
-    monkeypatch.chdir(here)
+from unit.cli.conftest import Run
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("line", ["apply", "diff", "remove --yes"])
 def test_nothing_is_deployed_where_kinds_cannot_be_listed_at_once(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: str, embedded: EmbeddedCluster, run: Run, tmp_path: Path
 ) -> None:
     """As in Kubernetes 1.29."""
-    cluster = EmbeddedCluster().cluster
-    monkeypatch.setattr(Cluster, "open", lambda **_: cluster)
-    assert main(arguments) == 1
-    out, err = capsys.readouterr()
+    (tmp_path / "daypass.yaml").write_text(stack_config())
+    out, err = run(line, code=1)
     assert out == ""
-    check(err, cluster.connection.server, "1.30", "--kubeconfig FILE", reason="failed")
+    check(err, embedded.cluster.connection.server, "1.30", "--kubeconfig FILE", reason="failed")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import pytest
 
-from daypass.cli import main
 from support.messages import check
+from unit.cli.conftest import Run
 
 CONFIG = """
 version: 1
@@ -84,19 +83,13 @@ LINES = {
     ids=[line.replace(LONG, "LONG") for line in LINES],
 )
 def test_an_invalid_command_line_is_a_usage_error(
-    line: str,
-    named: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    line: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
     (here / "daypass.yaml").write_text(CONFIG)
     monkeypatch.chdir(here)
-    assert main(shlex.split(line)) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
+    out, err = run(line, code=2)
+    assert out == ""
     assert [file.name for file in here.iterdir()] == ["daypass.yaml"]
-    assert named in captured.err
-    check(captured.err, reason="usage")
+    check(err, named, reason="usage")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ from daypass.render.names import GATE_WATCH
 from support.embedded import EmbeddedCluster
 from support.lifecycle import make
 from support.messages import check, message_with
+from unit.cli.conftest import Run
 from unit.gate.stand_in_gates import StandInGate
 
-Run = Callable[..., tuple[str, str]]
 DOOR = "--door https://ekf.example.com/kubernetes --audience gate"
 CONFIG = """
 version: 1
