@@ -8,13 +8,10 @@ tests/golden`, then read the diff.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from difflib import unified_diff
 from itertools import islice
 from pathlib import Path
 
-import pytest
 import yaml
 
 from daypass._core.kubernetes import labels
@@ -61,27 +58,6 @@ def test_everything_rendered_matches_the_golden_file() -> None:
     committed = GOLDEN.read_text().splitlines()
     differences = unified_diff(committed, text.splitlines(), "committed", "rendered", lineterm="")
     assert "\n".join(islice(differences, 50)) == ""
-
-
-@pytest.mark.parametrize("seed", ["0", "4711"])
-def test_the_same_settings_give_the_same_bytes_in_any_process(seed: str) -> None:
-    program = (
-        "from daypass.render.objects import stream\n"
-        "from golden.door_setting import rendered\n"
-        "from support.manifest_cases import CASES\n"
-        "print(repr(rendered()))\n"
-        "for case in CASES.values(): print(stream(case.objects()), case.tree())"
-    )
-    rendering = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(GOLDEN.parents[1])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    expected = [repr(door_setting.rendered())]
-    expected += [f"{stream(case.objects())} {case.tree()}" for case in CASES.values()]
-    assert rendering.stdout.splitlines() == "\n".join(expected).splitlines()
 
 
 def test_the_order_of_values_in_a_policy_does_not_matter() -> None:

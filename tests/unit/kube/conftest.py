@@ -25,7 +25,8 @@ from support.watched_api import whole
 
 Write = Callable[..., Path]
 Open = Callable[..., tuple[Cluster, FakeDoor]]
-Plugin = Callable[[dict[str, str]], dict[str, Any]]
+Script = Callable[[str], str]
+V1 = "client.authentication.k8s.io/v1"
 EMPTY = answer(200, json.dumps({"items": [], "metadata": {"resourceVersion": "7"}}))
 OBJECT = answer(200, json.dumps({"metadata": {"name": "x"}}))
 
@@ -112,37 +113,44 @@ def opened(write: Write, authority: Authority) -> Iterator[Open]:
 
         def make(
             *script: bytes | Behaviour, name: str = "127.0.0.1", user: dict[str, Any] | None = None,
-            environ: dict[str, str] | None = None, context: ssl.SSLContext | None = None,
-            sleeps: list[float] | None = None, path: str = "", **cluster: object,
+            context: ssl.SSLContext | None = None, sleeps: list[float] | None = None,
+            **cluster: object,
         ) -> tuple[Cluster, FakeDoor]:  # fmt: skip
             server = FakeDoor(*script, context=context or authority.context(name))
             stack.enter_context(server)
             fields = {
-                "server": f"https://127.0.0.1:{server.port}{path}",
+                "server": f"https://127.0.0.1:{server.port}",
                 "certificate-authority-data": base64.b64encode(authority.pem.encode()).decode(),
                 **cluster,
             }
             file = write(cluster=fields, user=user or {"token": "t"})
-            config = find_connection_config(environ or {}, kubeconfig=str(file))
-            sleep = ([] if sleeps is None else sleeps).append
-            cluster_ = Cluster(config, sleep=sleep)
-            stack.callback(cluster_.close)
-            return cluster_, server
+            config = find_connection_config({}, kubeconfig=str(file))
+            opened = Cluster(config, sleep=([] if sleeps is None else sleeps).append)
+            stack.callback(opened.close)
+            return opened, server
 
         yield make
 
 
 @pytest.fixture
-def plugin(tmp_path: Path) -> Plugin:
-    """The user of a credential plugin that prints this status; `$n` is the number of its run."""
+def script(tmp_path: Path) -> Script:
+    """A plugin that records KUBERNETES_EXEC_INFO, and then runs this as its `$n`th run."""
 
-    def make(status: dict[str, str]) -> dict[str, Any]:
-        file, version = tmp_path / "plugin", "client.authentication.k8s.io/v1"
-        document = json.dumps({"apiVersion": version, "kind": "ExecCredential", "status": status})
-        count = f"echo >> {tmp_path}/runs\nn=$(wc -l < {tmp_path}/runs | tr -d ' ')"
-        escaped = document.replace("\\", "\\\\")
-        file.write_text(f"#!/bin/sh\n{count}\ncat <<END\n{escaped}\nEND\n")
+    def make(body: str) -> str:
+        file, told = tmp_path / "plugin", tmp_path / "told"
+        record = f'printf "%s\\n" "$KUBERNETES_EXEC_INFO" >> {told}; n=$(grep -c "" < {told})'
+        file.write_text(f"#!/bin/sh\n{record}\n{body}\n")
         file.chmod(0o700)
-        return {"exec": {"apiVersion": version, "command": str(file), "interactiveMode": "Never"}}
+        return str(file)
 
     return make
+
+
+def printing(version: str = V1, **status: object) -> str:
+    """A body that prints a credential; `$n` in it is the number of the run."""
+    document = {"apiVersion": version, "kind": "ExecCredential", "status": status}
+    return f"cat <<END\n{json.dumps(document)}\nEND".replace("\\", "\\\\")
+
+
+def user_of(plugin: str) -> dict[str, Any]:
+    return {"exec": {"apiVersion": V1, "command": plugin, "interactiveMode": "Never"}}

@@ -16,7 +16,7 @@ from daypass.kube.resources import NAMESPACES
 from support.authority import Authority
 from support.fake_door import FakeDoor, FakeProxy, status_answer
 from support.messages import raises
-from unit.kube.conftest import EMPTY, Open, Plugin, Write, authorization
+from unit.kube.conftest import EMPTY, V1, Open, Script, Write, authorization, printing, user_of
 
 SENTINEL = "SENTINEL-of-a-kubeconfig"
 
@@ -44,7 +44,7 @@ def test_tls_server_name_is_what_the_certificate_must_name(
 
 @pytest.mark.parametrize("by", ["data", "file", "plugin"])
 def test_a_client_certificate_is_presented(
-    opened: Open, authority: Authority, plugin: Plugin, tmp_path: Path, by: str
+    opened: Open, authority: Authority, script: Script, tmp_path: Path, by: str
 ) -> None:
     of_users = Authority("an authority of users")
     pair = of_users.client("me")
@@ -60,7 +60,7 @@ def test_a_client_certificate_is_presented(
     user: dict[str, Any] = {}
     if by == "plugin":
         pems = {"clientCertificateData": pair.certificate_pem, "clientKeyData": pair.key_pem}
-        user = plugin(pems)
+        user = user_of(script(printing(**pems)))
     else:
         pems = {"client-certificate": pair.certificate_pem, "client-key": pair.key_pem}
         for name, pem in pems.items():
@@ -84,9 +84,9 @@ def test_a_mismatched_key_is_refused(opened: Open) -> None:
         opened(EMPTY, user=user)
 
 
-def test_a_refused_plugin_token_is_requested_again_once(opened: Open, plugin: Plugin) -> None:
+def test_a_refused_plugin_token_is_requested_again_once(opened: Open, script: Script) -> None:
     refused = status_answer(401, "Unauthorized")
-    user = plugin({"token": "t$n"})
+    user = user_of(script(printing(token="t$n")))
     cluster, server = opened(refused, EMPTY, refused, refused, user=user)
     assert cluster.list(NAMESPACES) == []
     assert authorization(server) == ["Bearer t1", "Bearer t2"]
@@ -100,15 +100,13 @@ def test_a_refused_plugin_token_is_requested_again_once(opened: Open, plugin: Pl
     [
         ({"token": "t"}, "Bearer t"),
         ({"token": "t", "tokenFile": "file"}, "Bearer from-file"),
-        ({"token": "t", "exec": {"command": "false", "apiVersion": "V1"}}, "Bearer t"),
+        ({"token": "t", "exec": {"command": "false", "apiVersion": V1}}, "Bearer t"),
     ],
 )
 def test_of_several_credentials_kubectls_choice_is_used(
     opened: Open, tmp_path: Path, user: dict[str, Any], expected: str
 ) -> None:
     (tmp_path / "file").write_text("from-file\n")
-    if "exec" in user:
-        user["exec"]["apiVersion"] = "client.authentication.k8s.io/v1"
     cluster, server = opened(EMPTY, user=user)
     cluster.list(NAMESPACES)
     assert authorization(server) == [expected]

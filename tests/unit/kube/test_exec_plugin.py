@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -20,34 +19,14 @@ from daypass.kube.errors import KubeconfigError
 from daypass.kube.kubeconfig import find_connection_config
 from support.messages import raises
 from support.timing import FakeClock
+from unit.kube.conftest import V1, Script, Write, printing
 
-Write = Callable[..., Path]
-V1 = "client.authentication.k8s.io/v1"
 SENTINEL = "SENTINEL-of-a-plugin"
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Callable[[str], str]:
-    """A plugin that records KUBERNETES_EXEC_INFO and then runs this."""
-
-    def make(body: str) -> str:
-        file = tmp_path / "plugin"
-        told = f'printf "%s\\n" "$KUBERNETES_EXEC_INFO" >> {tmp_path}/told'
-        file.write_text(f"#!/bin/sh\n{told}\n{body}\n")
-        file.chmod(0o700)
-        return str(file)
-
-    return make
 
 
 def exec_infos(tmp_path: Path) -> list[dict[str, Any]]:
     lines = (tmp_path / "told").read_text().splitlines()
     return [json.loads(line) for line in lines if line]
-
-
-def answer(version: str = V1, **status: object) -> str:
-    document = {"apiVersion": version, "kind": "ExecCredential", "status": status}
-    return f"cat <<'END'\n{json.dumps(document)}\nEND"
 
 
 def credentials(
@@ -59,11 +38,11 @@ def credentials(
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
 def test_a_plugin_gets_exactly_the_exec_info_that_kubectl_sends(
-    write: Write, script: Callable[[str], str], tmp_path: Path, version: str
+    write: Write, script: Script, tmp_path: Path, version: str
 ) -> None:
     version = f"client.authentication.k8s.io/{version}"
     plugin = {
-        "apiVersion": version, "command": script(answer(version, token="t")),
+        "apiVersion": version, "command": script(printing(version, token="t")),
         "provideClusterInfo": True, "interactiveMode": "IfAvailable",
     }  # fmt: skip
     (tmp_path / "ca.crt").write_text("-----BEGIN X\n")
@@ -90,11 +69,11 @@ def test_a_plugin_gets_exactly_the_exec_info_that_kubectl_sends(
 
 @pytest.mark.parametrize("zone", [UTC, None], ids=["UTC", "no zone: local time"])
 def test_a_plugin_token_is_cached_until_it_expires(
-    script: Callable[[str], str], tmp_path: Path, zone: tzinfo | None
+    script: Script, tmp_path: Path, zone: tzinfo | None
 ) -> None:
     clock = FakeClock()
     ends = datetime.fromtimestamp(int(clock.unix()) + 60, zone).isoformat()
-    plugin = credentials(script(answer(token="t", expirationTimestamp=ends)), clock)
+    plugin = credentials(script(printing(token="t", expirationTimestamp=ends)), clock)
     for passed, runs in ((0, 1), (59, 1), (1, 2)):
         clock.advance(passed)
         assert plugin.token() == Secret("t")
@@ -106,13 +85,13 @@ def test_a_plugin_token_is_cached_until_it_expires(
     [
         pytest.param("exit 3", r"\b3\b", id="exit code"),
         pytest.param(f"echo {SENTINEL}", f"{V1} ExecCredential", id="words"),
-        pytest.param(answer(f"{V1}beta1", token=SENTINEL), V1, id="another version"),
+        pytest.param(printing(f"{V1}beta1", token=SENTINEL), V1, id="another version"),
         pytest.param("exec head -c 1000000000 /dev/zero", "1048576 bytes", id="large"),
     ],
 )
 @pytest.mark.timeout(20)
 def test_a_plugin_that_fails_is_named_and_not_quoted(
-    script: Callable[[str], str], body: str, expected: str
+    script: Script, body: str, expected: str
 ) -> None:
     plugin = credentials(script(body), install_hint="get it at https://plugin.test")
     with raises(KubeconfigError, match=expected) as failed:
@@ -122,9 +101,7 @@ def test_a_plugin_that_fails_is_named_and_not_quoted(
 
 
 @pytest.mark.timeout(20)
-def test_a_plugin_that_hangs_times_out(
-    script: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plugin_that_hangs_times_out(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child of it keeps its output open."""
     monkeypatch.setattr(connection, "PLUGIN_SECONDS", 0.2)
     with raises(KubeconfigError, match="/plugin"):

@@ -6,7 +6,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,8 @@ from daypass.kube.connection import ConnectionConfig
 from daypass.kube.errors import KubeconfigError
 from daypass.kube.kubeconfig import find_connection_config
 from support.messages import raises
+from unit.kube.conftest import V1, Write
 
-Write = Callable[..., Path]
-
-V1 = "client.authentication.k8s.io/v1"
 KUBECTL = str(Path(sys.executable).with_name("kubectl"))
 
 

@@ -4,55 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.verification.target import GateTarget, targets_of
+from daypass.verification.target import targets_of
 from support.messages import check
 from support.rendered import config_of
-
-
-def gates(hosts: str) -> dict[str, str | None]:
-    """The address at which the gate of each domain is probed."""
-    config = config_of(f"""\
-version: 1
-domains:
-  ekf: {{host: ekf.example.com, front: ingress-nginx, tls: outside}}
-  serving: {{host: serving.example.com, front: istio, tls: outside}}
-gates: {{default: {{audience: gate.example.com{hosts}}}}}
-""")
-    targets = targets_of(config, None, None)
-    return {target.name: shown(*target.gates) for target in targets}
-
-
-def shown(gate: GateTarget) -> str | None:
-    assert (gate.address is None) is bool(gate.why_not)
-    return None if gate.address is None else str(gate.address)
-
 
 EKF, SERVING = "ekf.example.com:443", "serving.example.com:443"
 OTHER = "apis.example.com:443"
 
 
-@pytest.mark.parametrize(
-    ("hosts", "ekf", "serving"),
-    [
-        ("", EKF, SERVING),
-        (", hosts: [apis.example.com]", OTHER, OTHER),
-        (", hosts: ['*']", None, SERVING),
-        (", hosts: ['*', ekf.example.com]", EKF, SERVING),
-        (", hosts: [a.example.com, apis.example.com], verifyHost: apis.example.com", OTHER, OTHER),
-    ],
-)
-def test_the_gate_is_probed_on_a_known_host(
-    hosts: str, ekf: str | None, serving: str | None
-) -> None:
-    assert gates(hosts) == {"ekf": ekf, "serving": serving}
-
-
-def checked(gates: str, domain: str | None = None) -> dict[str, dict[str, str]]:
-    """Where each gate is probed, or why not, by domain."""
+def checked(
+    gates: str, domain: str | None = None, front: str = "istio"
+) -> dict[str, dict[str, str]]:
+    """Where each gate is probed, or why not, by domain. `front`: of the first domain."""
     config = config_of(f"""\
 version: 1
 domains:
-  ekf: {{host: ekf.example.com, front: istio, tls: outside}}
+  ekf: {{host: ekf.example.com, front: {front}, tls: outside}}
   serving: {{host: serving.example.com, front: istio, tls: outside}}
 gates:
 {gates}""")
@@ -62,6 +29,26 @@ gates:
         }
         for target in targets_of(config, domain, None)
     }
+
+
+@pytest.mark.parametrize(
+    ("hosts", "ekf", "serving"),
+    [
+        ("", EKF, SERVING),
+        (", hosts: [apis.example.com]", OTHER, OTHER),
+        (", hosts: ['*', ekf.example.com]", EKF, SERVING),
+        (", hosts: [a.example.com, apis.example.com], verifyHost: apis.example.com", OTHER, OTHER),
+    ],
+)
+def test_the_gate_is_probed_on_a_known_host(hosts: str, ekf: str, serving: str) -> None:
+    found = checked(f"  default: {{audience: gate.example.com{hosts}}}", front="ingress-nginx")
+    assert found == {"ekf": {"": ekf}, "serving": {"": serving}}
+
+
+def test_a_gate_of_every_host_needs_one_to_be_named() -> None:
+    found = checked("  default: {audience: a, hosts: ['*']}", front="ingress-nginx")
+    assert "verifyHost" in found["ekf"][""]
+    assert found["serving"][""] == SERVING
 
 
 TWO = """\

@@ -42,13 +42,9 @@ def test_lists_are_selected(env: Env) -> None:
         return [item["metadata"]["name"] for item in reply.json["items"]]
 
     assert names("labelSelector=parity=1") == ["m1", "m3"]
-    assert names("labelSelector=parity%3D%3D1,kind=") == []
-    assert names("labelSelector=parity=0,kind!=x") == ["m0", "m2", "m4"]
     assert names("labelSelector=parity!=0,parity!=") == ["m1", "m3"]
     assert names("fieldSelector=metadata.name=m2") == ["m2"]
-    assert names("fieldSelector=metadata.name!=m2&labelSelector=parity=0") == ["m0", "m4"]
-    for other in ("labelSelector=parity%20in%20(0)", "labelSelector=!a"):
-        assert env.request("GET", f"{TEAM}/configmaps?{other}").code == 400
+    assert env.request("GET", f"{TEAM}/configmaps?labelSelector=!a").code == 400
 
 
 def _watch(env: Env, query: str) -> Watch:
