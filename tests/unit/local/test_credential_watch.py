@@ -25,8 +25,7 @@ from support.rendered import config_of
 from support.timing import FakeClock
 from support.tokens import SECRET_UID
 
-CLOSE_AFTER = 60
-CONFIG = config_of(stack_config() + f"watch: {{closeAfter: {CLOSE_AFTER}s}}\n")
+CONFIG = config_of(stack_config())
 
 
 class Receiver:
@@ -34,14 +33,11 @@ class Receiver:
 
     def __init__(self) -> None:
         self.published = Published.closed(LOCAL_SHARDS)
-        self.has_room = True
 
     def take_published(self, published: Published) -> None:
         self.published = published
 
     def publish(self, published: Published) -> None:
-        if not self.has_room:
-            raise OSError(28, "No space left on device")
         self.published = published
 
 
@@ -112,23 +108,6 @@ def test_what_changes_while_envoy_starts_is_given_to_it(machine: Machine) -> Non
     assert machine.found(machine.envoy.published) is Presence.EXISTS
     machine.start_envoy()
     assert machine.found(machine.envoy.published) is Presence.UNKNOWN
-
-
-def test_what_envoy_cannot_be_given_is_reported_once_it_is_out_of_date(machine: Machine) -> None:
-    machine.list(SECRET_UID)
-    machine.start_envoy()
-    machine.watch.report(machine.problems)
-    machine.envoy.has_room = False
-    machine.list()
-    assert machine.found(machine.authorizer.published) is Presence.UNKNOWN, "it needs no file"
-    assert machine.found(machine.watch.published) is Presence.EXISTS
-    machine.clock.advance(CLOSE_AFTER)
-    machine.list()
-    check(machine.reported(), "No space left", "refuses every token", reason="closed")
-    machine.envoy.has_room = True
-    machine.list()
-    assert machine.found(machine.envoy.published) is Presence.UNKNOWN
-    check(machine.reported(), reason="open")
 
 
 def test_a_part_that_is_out_of_date_is_reported_as_such(machine: Machine) -> None:
