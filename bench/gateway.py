@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from bench.report import figure
 from support.deadline import eventually
-from support.istio_gates import IstioEnv, running_istio_gate, served_apart, signed
+from support.istio_gates import GUARDED, IstioEnv, running_istio_gate, served_at, signed
+from support.istio_gateway import INGRESS
 
 IDENTITIES = 20_000
 SERVERS = (1, 10, 40)
@@ -31,7 +32,8 @@ def run(*, quick: bool) -> None:
 
 
 def _measure(gate: IstioEnv, servers: int) -> None:
-    gate.apply(served_apart(servers))
+    others = [[f"h{number}.example.com"] for number in range(1, servers)]
+    gate.apply(served_at("istio-system/public", INGRESS, [GUARDED], *others))
     eventually("it serves them", lambda: _chains(gate) == servers)
     few = _allocated_with(gate, 10)
     many = _allocated_with(gate, IDENTITIES)

@@ -20,15 +20,14 @@ from daypass.rules.published import (
     shard_name,
     shard_of,
 )
-from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
+from daypass.rules.reasons import MESSAGES, Reason
 from support.deadline import eventually
 from support.endless import Endless
-from support.engines import denials_object, keys_object, shard_object
+from support.engines import keys_object, shard_object
 from support.gate_differences import (
     FORGERIES,
     assert_passed_as,
     assert_refused,
-    reason_in,
     seen,
 )
 from support.h2c import Http2
@@ -37,7 +36,6 @@ from support.istio_gates import (
     FORGED,
     GUARDED,
     OTHER,
-    OTHER_TOKENS,
     POLICIES,
     IstioEnv,
     get,
@@ -54,8 +52,6 @@ from support.raw import Answer
 from support.tokens import ACCOUNT_UID, SECRET_UID, Signer
 
 pytestmark = pytest.mark.timeout(600)
-
-STRANGER = Signer("tests")
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +72,6 @@ def _as_it_was(gate: IstioEnv) -> Iterator[None]:
     )  # fmt: skip
 
 
-def test_a_token_passes_and_the_service_learns_who_calls(gate: IstioEnv) -> None:
-    assert_passed_as(gate.send(gate.bearer(), *FORGED), gate.identity.user)
-
-
 def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioEnv) -> None:
     names = gate.filters()
     claims = f"{GATE}-claims"
@@ -88,39 +80,11 @@ def test_the_filters_stand_before_everything_else_and_in_order(gate: IstioEnv) -
     assert names[-2:] == [f"{GATE}-identity", "envoy.filters.http.router"]
 
 
-@pytest.mark.parametrize(("shape", "reason"), OTHER_TOKENS)
-def test_other_tokens_of_the_api_server_are_refused(
-    gate: IstioEnv, shape: dict[str, Any], reason: Reason
-) -> None:
-    assert_refused(gate.send(gate.bearer(**shape), *FORGED), reason)
-
-
-def test_a_long_lived_token_is_refused_with_the_advice_to_exchange_it(
-    gate: IstioEnv,
-) -> None:
-    of_another_cluster = STRANGER.sign({"iss": "kubernetes/serviceaccount"})
-    for token in (gate.identity.token.reveal(), of_another_cluster):
-        assert_refused(gate.send(f"Authorization: Bearer {token}"), Reason.LONG_LIVED)
-
-
-@pytest.mark.parametrize(
-    "host", ["EKF.Example.COM", *(GUARDED + end for end in (":443", ":8443", ":x", ".", ".:443"))]
-)
-def test_the_host_is_guarded_in_whatever_form_it_is_named(gate: IstioEnv, host: str) -> None:
-    assert_refused(gate.send(*FORGED, host=host), Reason.NO_TOKEN)
-    assert_refused(gate.send(*FORGED, host=host, sni=OTHER), Reason.NO_TOKEN)
-
-
 @pytest.mark.parametrize("forged", FORGERIES)
 def test_identity_headers_of_a_client_never_survive(gate: IstioEnv, forged: list[str]) -> None:
     answer = gate.send(gate.bearer(), *forged)
     assert_passed_as(answer, gate.identity.user)
     assert not any("_" in name for name in seen(answer))
-
-
-def test_a_token_that_the_client_calls_hop_by_hop_is_none(gate: IstioEnv) -> None:
-    answer = gate.send(gate.bearer(), "Connection: close, authorization", *FORGED)
-    assert_refused(answer, Reason.NO_TOKEN)
 
 
 def test_the_same_holds_over_http2(gate: IstioEnv) -> None:
@@ -135,27 +99,6 @@ def test_the_same_holds_over_http2(gate: IstioEnv) -> None:
         reply = client.request([*begin, *forged])
         assert reply.code == 401
         assert reply.json["message"].startswith(MESSAGES[Reason.NO_TOKEN])
-
-
-def test_a_refusal_follows_the_whole_body(gate: IstioEnv) -> None:
-    """curl and others lose one that comes earlier. A gRPC client may wait for it, so it gets it."""
-    begin = [(":method", "POST"), (":scheme", "https"), (":authority", GUARDED), (":path", "/")]
-    wrong = gate.bearer(audiences=["elsewhere.example.com"])
-    gate.know(gate.gone())
-    eventually("it is gone", lambda: gate.send(gate.bearer()).code == 401)
-    for token, reason in ((wrong, Reason.AUDIENCE), (gate.bearer(), Reason.UNKNOWN_CREDENTIAL)):
-        block = [*begin, ("authorization", token.partition(": ")[2])]
-        with Http2(gate.gateway.port, authority_pem=gate.public.pem, name=GUARDED) as client:
-            stream = client.send(block, end=False)
-            assert not client.settled(stream).ended
-            client.upload(stream, bytes(1024 * 1024))
-            client.wait(stream)
-            reply = client.settled(stream)
-            assert (reply.headers[REASON_HEADER], reply.reset) == (reason, None)
-            too_long = client.send([*block, ("content-length", "1000000000")], end=False)
-            assert client.settled(too_long).headers[REASON_HEADER] == reason
-            grpc = client.send([*block, ("content-type", "application/grpc")], end=False)
-            assert client.settled(grpc).ended
 
 
 DOOR = "/kubernetes/api/v1/namespaces/team/serviceaccounts/bot/token"
@@ -232,16 +175,6 @@ def test_istios_own_policies_read_who_calls(gate: IstioEnv) -> None:
             assert gate.send(host=OTHER).code == 200
 
 
-def test_where_the_filters_are_missing_everything_is_refused(gate: IstioEnv) -> None:
-    good = gate.bearer()
-    with gate.without_filters():
-        for host in (GUARDED, "EKF.example.com", f"{GUARDED}:8443", f"{GUARDED}.", f"{GUARDED}.:1"):
-            for lines in ([good], [good, *FORGED], [*FORGED], []):
-                assert gate.send(*lines, host=host).code == 403
-        assert gate.send(host=OTHER).code == 200
-        assert gate.send(path=DOOR).code == 200
-
-
 def test_nobody_elses_word_for_a_token_opens_what_the_filters_have_not_seen(
     gate: IstioEnv,
 ) -> None:
@@ -264,31 +197,6 @@ def test_where_the_backstop_is_missing_the_filters_still_refuse(gate: IstioEnv) 
     assert gate.send(gate.bearer()).code == 200
 
 
-def test_the_token_goes_on_where_it_is_asked_for(gate: IstioEnv) -> None:
-    gate.configure("forwardToken: true")
-    line = gate.bearer()
-    headers = eventually(
-        "the token arrives", lambda: h if "authorization" in (h := seen(gate.send(line))) else None
-    )
-    assert headers["authorization"] == line.partition(": ")[2]
-    assert headers["kubeflow-userid"] == gate.identity.user
-    assert_refused(gate.send(signed(gate, gate.signer, exp=1)), Reason.EXPIRED)
-
-
-def test_a_credential_that_is_gone_is_refused_on_an_open_http2_connection(
-    gate: IstioEnv,
-) -> None:
-    fields = [(":method", "GET"), (":scheme", "https"), (":authority", GUARDED), (":path", "/"),
-              ("authorization", gate.bearer().partition(": ")[2])]  # fmt: skip
-    with Http2(gate.gateway.port, authority_pem=gate.public.pem, name=GUARDED) as client:
-        assert client.request(fields).code == 200
-        gate.know(gate.gone())
-        reply = eventually(
-            "it is refused", lambda: r if (r := client.request(fields)).code != 200 else None
-        )
-    assert (reply.code, reply.headers[REASON_HEADER]) == (401, Reason.UNKNOWN_CREDENTIAL)
-
-
 def asked(conversation: Any, request: bytes, code: int = 200) -> Answer | None:
     """The next answer, if it is another one than before."""
     conversation.send(request)
@@ -306,37 +214,6 @@ def bound_token(gate: IstioEnv, **changed: Any) -> str:
         **changed,
     }
     return signed(gate, gate.signer, jti="j-1", **{"kubernetes.io": bound})
-
-
-@pytest.mark.parametrize(
-    "denied",
-    [
-        {"objects": [SECRET_UID]},
-        {"objects": [ACCOUNT_UID]},
-        {"namespaces": ["team"]},
-        {"tokens": [f"j-{number}" for number in range(1000)]},
-    ],
-    ids=["secret", "account", "namespace", "tokens"],
-)
-def test_what_an_administrator_denies_is_refused_and_nothing_else(
-    gate: IstioEnv, denied: dict[str, list[str]]
-) -> None:
-    line, good = bound_token(gate), gate.bearer()
-    assert gate.send(line).code == 200
-    gate.know(gate.known(**denied))
-    answer = eventually("it is refused", lambda: a if (a := gate.send(line)).code != 200 else None)
-    assert_refused(answer, Reason.DENIED)
-    assert gate.send(good).code == 200
-    assert gate.send(host=OTHER).code == 200
-
-
-@pytest.mark.parametrize(
-    "uid", ["5ec2e700-0000-4000-8000-000000000009", SECRET_UID.upper(), SECRET_UID + "0", ""]
-)
-def test_a_uid_that_is_not_in_the_set_is_refused(gate: IstioEnv, uid: str) -> None:
-    for headers in (FORGED, (f"daypass.credential: {SECRET_UID}",)):
-        answer = gate.send(bound_token(gate, secret={"uid": uid}), *headers)
-        assert reason_in(answer) in (Reason.UNBOUND, Reason.UNKNOWN_CREDENTIAL)
 
 
 def test_new_keys_are_obeyed_by_an_open_connection(gate: IstioEnv) -> None:
@@ -450,36 +327,6 @@ def changed(gate: IstioEnv, line: str, code: int) -> Answer | None:
     """The answer on a new connection, if it is another one than before."""
     answer = gate.send(line)
     return None if answer.code == code else answer
-
-
-def test_denials_that_are_not_renewed_close_the_gate(gate: IstioEnv) -> None:
-    closes = closing_in(3)
-    gate.apply(denials_object(gate.config, gate.known(closes_unix=closes).denials))
-    gate.applied.pop(DENIALS)
-    with gate.conversation() as conversation:
-        answer = eventually("it is closed", lambda: asked(conversation, get(gate.bearer())))
-        assert closing_in(0) >= closes
-        assert_refused(answer, Reason.UNKNOWN)
-    assert_refused(gate.send(), Reason.NO_TOKEN)
-    assert gate.send(host=OTHER).code == 200
-
-
-def test_a_part_or_denials_without_their_mark_let_nothing_pass(gate: IstioEnv) -> None:
-    published, line = gate.known(), bound_token(gate)
-    for each in (
-        shard_object(gate.config, MINE, published.shards[MINE]),
-        denials_object(gate.config, published.denials),
-    ):
-        assert gate.send(line).code == 200
-        (patch,) = each["spec"]["configPatches"]
-        config = patch["patch"]["value"]["typed_config"]
-        config["matcher"] = config.pop("shadow_matcher")
-        gate.apply(each)
-        del gate.applied[each["metadata"]["name"]]
-        answer = eventually("it is in force", lambda: changed(gate, line, 200))
-        assert_refused(answer, Reason.UNKNOWN)
-        gate.publish()
-        eventually("it passes again", lambda: gate.send(line).code == 200)
 
 
 def test_a_stream_that_lasts_too_long_is_cut(gate: IstioEnv) -> None:

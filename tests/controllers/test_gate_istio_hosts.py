@@ -162,17 +162,6 @@ def test_the_door_is_left_open_on_its_own_host_alone(closed: IstioEnv) -> None:
         assert closed.send(*FORGED, host=host, path=DOOR).code == 401, host
 
 
-def test_with_a_login_every_host_is_left_to_it_but_no_forged_identity(
-    gate: IstioEnv,
-) -> None:
-    guard_every_host(gate, "login: keep")
-    for host in (GUARDED, *NAMES):
-        headers = seen(gate.send(*FORGED, host=host))
-        assert not any(name.startswith("kubeflow") for name in headers)
-        headers = seen(gate.send(gate.bearer(), *FORGED, host=host))
-        assert headers["kubeflow-userid"] == gate.identity.user
-
-
 def test_with_a_login_nobody_is_an_account_on_any_host_without_the_filters(
     gate: IstioEnv,
 ) -> None:

@@ -170,20 +170,6 @@ def test_a_token_skips_the_login_and_arrives_as_the_bot(login: KubeflowLogin) ->
     assert seen(user.get("/"))["kubeflow-userid"] == USER
 
 
-def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(login: KubeflowLogin) -> None:
-    gate, session = login.gate, signed_in(login).line
-    cases: dict[Reason, str] = {
-        Reason.AUDIENCE: gate.bearer(audiences=["elsewhere.example.com"]),
-        Reason.UNBOUND: gate.bearer(bound=False),
-        Reason.EXPIRED: signed(gate, gate.signer, exp=1),
-        Reason.SIGNATURE: signed(gate, STRANGER),
-        Reason.LONG_LIVED: f"Authorization: Bearer {gate.identity.token.reveal()}",
-    }
-    for reason, line in cases.items():
-        assert_refused(gate.send(line), reason)
-        assert_refused(gate.send(line, session, path="/api/"), reason)
-
-
 ANSWERS = {
     "no-token": {"provider": 200, "stranger": 401, "opaque": 401, "basic": 403},
     "everything": {"provider": 200, "stranger": 302, "opaque": 302, "basic": 302},

@@ -8,8 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from itertools import product
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass.cli import main
 from daypass.rules.reasons import MESSAGES, Reason
 from support.deadline import eventually
-from support.identities import Identity, make_anchor
+from support.identities import Identity
 from support.istio_gates import GUARDED, IstioEnv, running_istio_gate
 from support.raw import Answer, Caller, bearer
 from support.tokens import AUDIENCE
@@ -115,52 +114,6 @@ def test_what_exists_passes_and_what_is_gone_is_refused_through_restarts_and_fai
     eventually("what exists is known, and what is gone", is_known)
     assert set(refused) <= {401, 503}
     capsys.readouterr()
-
-
-def test_a_federated_token_is_refused_on_an_open_connection_once_its_anchor_is_gone(
-    gate: IstioEnv, watch: Watch
-) -> None:
-    namespace = identity_namespace(gate.plane)
-    bot = gate.plane.make_identity(namespace)
-    anchored, other = (make_anchor(gate.plane.admin, bot) for _ in range(2))
-    with calling(gate, anchored) as caller, calling(gate, other) as bystander:
-        caller.becomes(200)
-        bystander.becomes(200)
-        kubectl(gate, "delete", "secret", anchored.secret_name, "-n", namespace)
-        assert_reason(caller.becomes(401), Reason.UNKNOWN_CREDENTIAL)
-        assert bystander.ask().code == 200
-
-
-def test_of_two_identities_each_passes_with_its_own_secret_alone_before_and_after_a_revocation(
-    gate: IstioEnv, watch: Watch
-) -> None:
-    namespace = identity_namespace(gate.plane)
-    with ExitStack() as stack:
-        ann, ben = (gate.plane.make_identity(namespace, name) for name in ("ann", "ben"))
-        callers = {
-            (one, bound): stack.enter_context(calling(gate, one.bound_to(bound)))
-            for one, bound in product((ann, ben), repeat=2)
-        }
-        for each in (ann, ben):
-            callers[each, each].becomes(200)
-        for one, other in ((ann, ben), (ben, ann)):
-            assert_reason(callers[one, other].ask(), Reason.UNKNOWN_CREDENTIAL)
-        gate.plane.admin.delete(ann.secret_path)
-        callers[ann, ann].becomes(401)
-        for one, other in ((ann, ben), (ben, ann)):
-            assert_reason(callers[one, other].becomes(401, never=200), Reason.UNKNOWN_CREDENTIAL)
-        assert callers[ben, ben].ask().code == 200
-
-
-def test_tokens_of_a_namespace_that_nobody_watches_are_refused(
-    gate: IstioEnv, watch: Watch
-) -> None:
-    watched = gate.plane.make_identity(identity_namespace(gate.plane))
-    unlabelled = gate.plane.make_identity()
-    with calling(gate, watched) as other, calling(gate, unlabelled) as caller:
-        other.becomes(200)
-        # It is in a part of its own, which opens in its own time.
-        assert_reason(caller.becomes(401, never=200), Reason.UNKNOWN_CREDENTIAL)
 
 
 def test_keys_and_the_set_outlive_istiod(gate: IstioEnv, watch: Watch) -> None:

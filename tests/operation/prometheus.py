@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from support.children import Child
 from support.deadline import eventually
+from support.http_services import Handler, serving
 
-PROGRAM = "prometheus"
-TIMEOUT_SECONDS = 30
 Relabelings = Mapping[str, Sequence[Mapping[str, Any]]]
-NONE: Relabelings = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """An endpoint to scrape: `address` has host and port. `labels`: as of its Pod."""
+    """An endpoint to scrape: `address` has host and port."""
 
     job: str
     address: str
-    labels: Mapping[str, str]
-    path: str = "/metrics"
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +40,7 @@ class Prometheus:
         """The data of an answer of its API. Raises AssertionError with its error."""
         address = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+            with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             with error:
@@ -84,7 +79,7 @@ def _config(targets: Sequence[Target], rules: Path, relabelings: Relabelings) ->
                 "static_configs": [
                     {
                         "targets": [each.address],
-                        "labels": {**each.labels, "__metrics_path__": each.path},
+                        "labels": {"namespace": "daypass", "__metrics_path__": each.path},
                     }
                     for each in of_job
                 ],
@@ -100,7 +95,7 @@ def running_prometheus(
     folder: Path,
     *targets: Target,
     rules: Path,
-    relabelings: Relabelings = NONE,
+    relabelings: Relabelings,
 ) -> Iterator[Prometheus]:
     """One with its data in `folder`, which scrapes every second.
 
@@ -109,7 +104,7 @@ def running_prometheus(
     file = folder / "prometheus.yml"
     file.write_text(_config(targets, rules, relabelings))
     child = Child(
-        [PROGRAM, f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}",
+        ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}",
          "--web.listen-address=127.0.0.1:0"],
         log=folder / "prometheus.log", folder=folder,
     )  # fmt: skip
@@ -135,38 +130,26 @@ def as_prometheus_writes(relabeling: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def served_texts(texts: Mapping[str, str]) -> Iterator[str]:
-    """A server of recorded metrics, by name: its address. `/NAME/metrics` has those of a name,
-    whose counters grow with each scrape.
+    """A server of recorded metrics, by name: its address. `/NAME` has those of a name, whose
+    counters and histograms grow with each scrape.
     """
-    scrapes: dict[str, int] = {}
+    scrapes: Counter[str] = Counter()
 
     def grown(name: str) -> str:
-        scrapes[name] = scrapes.get(name, 0) + 1
-        counters = set(re.findall(r"^# TYPE (\S+) counter$", texts[name], re.MULTILINE))
+        scrapes[name] += 1
+        growing = set(re.findall(r"^# TYPE (\S+) (?:counter|histogram)$", texts[name], re.M))
 
         def line(found: re.Match[str]) -> str:
-            if found[1] not in counters:
+            if not {found[1], re.sub("_(bucket|count|sum)$", "", found[1])} & growing:
                 return found[0]
             return f"{found[1]}{found[2]} {float(found[3]) * scrapes[name]}"
 
-        return re.sub(r"^(\w+)(\{.*\})? (\S+)$", line, texts[name], flags=re.MULTILINE)
+        return re.sub(r"^(\w+)((?:\{.*\})?) (\S+)$", line, texts[name], flags=re.M)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(grown(self.path.split("/")[1]).encode())
+            text = grown(self.path.removeprefix("/"))
+            self.answer(200, text, content_type="text/plain; version=0.0.4")
 
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Answering) as port:
+        yield f"127.0.0.1:{port}"

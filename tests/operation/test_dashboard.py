@@ -1,4 +1,4 @@
-"""Every query of the dashboard and of the alerts has data from a real run, in a real Prometheus."""
+"""Every query of the dashboard and of the alerts has data in a real Prometheus."""
 
 from __future__ import annotations
 
@@ -14,16 +14,13 @@ import yaml
 
 from daypass.render.engines.istio import IstioEngine
 from daypass.render.monitoring import alerts_text, dashboard_text
-from operation.parts import Operation, calls, exchanges, repeated, running_operation
 from operation.prometheus import (
     Prometheus,
     Target,
     running_prometheus,
     served_texts,
 )
-from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.watching import prepare, watched_config
 
 Json = dict[str, Any]
 DASHBOARD: Json = json.loads(dashboard_text())
@@ -34,50 +31,37 @@ PANELS = {
 }
 VARIABLES = {"__rate_interval": "10s", "namespace": ".*", "gate": ".*"}
 """`.*` is the value of All."""
-RECORDED = {
-    path.stem: path.read_text() for path in Path(__file__).parent.glob("scrapes/*-gateway.txt")
+JOBS = {
+    "door": "daypass-door",
+    "gate-one-machine": "daypass-door",
+    "authorizer": "daypass-gate",
+    "watch": "daypass-gate-watch",
+    "agent": "daypass-agent",
+    "istio-gateway": "daypass-gateway-istio",
+    "envoy-gateway": "daypass-gateway-envoy-gateway",
+    "bare": "daypass-gateway-bare",
 }
-"""What was scraped from the Envoys of gateways."""
-BARE = "bare"
-RECORDED[BARE] = "# TYPE envoy_server_live gauge\nenvoy_server_live{} 1\n"
-"""That of an Envoy without the gate."""
+"""What scrapes/ has, which test_scrapes.py compares with each part, and an Envoy without a gate."""
+BARE = "# TYPE envoy_server_live gauge\nenvoy_server_live{} 1\n"
 SCRAPED_FOR_SECONDS = 12
 
 
-def prepare_plane(plane: ControlPlane) -> None:
-    prepare(plane, watched_config())
-
-
 @pytest.fixture(scope="module")
-def operation(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operation]:
-    with running_operation(tmp_path_factory.mktemp("operation"), plane) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def prometheus(
-    operation: Operation, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Prometheus]:
-    """It has scraped the run for a while, and what was recorded of gateways."""
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """It has scraped what was recorded for a while."""
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "alerts.yaml").write_text(alerts_text())
-    with served_texts(RECORDED) as address:
-        recorded = [
-            Target(job=f"daypass-gateway-{name}", address=address, path=f"/{name}", labels={})
-            for name in RECORDED
-        ]
-        with (
-            running_prometheus(
-                folder,
-                *operation.targets,
-                *recorded,
-                rules=folder / "alerts.yaml",
-                relabelings={"daypass-gateway-istio-gateway": IstioEngine.metrics.relabelings},
-            ) as running,
-            repeated(lambda: exchanges(operation), lambda: calls(operation)),
-        ):
+    files = Path(__file__).parent.glob("scrapes/*.txt")
+    texts = {"bare": BARE, **{file.stem: file.read_text() for file in files}}
+    with served_texts(texts) as address:
+        targets = [Target(job=JOBS[name], address=address, path=f"/{name}") for name in texts]
+        with running_prometheus(
+            folder,
+            *targets,
+            rules=folder / "alerts.yaml",
+            relabelings={JOBS["istio-gateway"]: IstioEngine.metrics.relabelings},
+        ) as running:
             running.wait_for_targets()
-            operation.revoke_another()
             eventually(
                 "it has scraped for a while",
                 lambda: running.query(f"count_over_time(up[1m]) >= {SCRAPED_FOR_SECONDS}"),
@@ -136,5 +120,4 @@ def test_each_variable_has_values(prometheus: Prometheus) -> None:
 
 def test_only_a_gateway_without_the_gate_lacks_its_series(prometheus: Prometheus) -> None:
     found = prometheus.query(RULES["DaypassGatewayWithoutGate"])
-    assert [each["metric"]["job"] for each in found] == [f"daypass-gateway-{BARE}"]
-    assert len(RECORDED) == 3
+    assert [each["metric"]["job"] for each in found] == [JOBS["bare"]]

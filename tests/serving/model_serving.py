@@ -22,7 +22,7 @@ from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
 from support.crds import install_kserve
 from support.identities import Identity
-from support.istio_gates import route, service
+from support.istio_gates import route, served_at, service
 from support.istio_gateway import (
     INGRESS,
     NAMESPACE,
@@ -233,19 +233,6 @@ def names_of(domain: str) -> tuple[str, ...]:
     return (domain, f"*.{domain}", f"*.alice.{domain}")
 
 
-def listening(gateway: str, place: Place, *hosts: str) -> Object:
-    """A Gateway of Istio's, NAMESPACE/NAME, that serves these hosts at a place."""
-    server: Object = {"hosts": list(hosts)}
-    if place.number == 443:
-        server["port"] = {"number": 443, "name": "https", "protocol": "HTTPS"}
-        server["tls"] = {"mode": "SIMPLE", "credentialName": "public"}
-    else:
-        server["port"] = {"number": place.number, "name": "http", "protocol": "HTTP"}
-    spec = {"selector": dict(place.labels), "servers": [server]}
-    namespace, name = gateway.split("/")
-    return make(_NETWORKING, "Gateway", name, namespace, spec=spec)
-
-
 @contextmanager
 def running_serving(
     folder: Path, *, local: bool = False, models: int | None = None
@@ -268,9 +255,9 @@ def running_serving(
         for each in (
             tls_secret("public", INGRESS.namespace, pair),
             tls_secret("public", SERVING.namespace, pair),
-            listening(EKF_ROUTING.gateway, INGRESS, "*"),
-            listening(ROUTING.gateway, SERVING, "*"),
-            listening(ROUTING.local_gateway, LOCAL, "*"),
+            served_at(EKF_ROUTING.gateway, INGRESS, ["*"]),
+            served_at(ROUTING.gateway, SERVING, ["*"]),
+            served_at(ROUTING.local_gateway, LOCAL, ["*"]),
             route(EKF, "echo"),
             service("echo", echo),
         ):

@@ -27,9 +27,10 @@ from support.hostile_targets import OPENINGS
 from support.http_services import Handler, serving
 from support.identities import Identity
 from support.istio_gateway import (
-    LABELS,
+    INGRESS,
     NAMESPACE,
     Gateway,
+    Place,
     prepare,
     running_gateway,
     service_entry,
@@ -41,7 +42,6 @@ from support.raw import Answer, Conversation
 from support.rendered import config_of
 from support.tokens import AUDIENCE, SECRET_UID, Signer, good_claims
 
-AUDIENCES = (AUDIENCE, *OPENINGS.audiences)
 GUARDED, OTHER = "ekf.example.com", "other.example.com"
 LOGIN_PAGE = "https://login.example.com/"
 FILTERS = f"/apis/networking.istio.io/v1alpha3/namespaces/{NAMESPACE}/envoyfilters"
@@ -86,31 +86,17 @@ class Login:
 
 
 @dataclass(slots=True, kw_only=True)
-class Ingress:
-    """A gateway on a cluster with istiod. `public`: signs the certificate of its hosts."""
+class IstioEnv:
+    """A gateway that serves GUARDED and OTHER, and the gate before GUARDED.
+
+    `public`: signs the certificate of its hosts. `signer`: a key of the tests' own, trusted next to
+    the API server's.
+    """
 
     plane: ControlPlane
     cluster: Cluster
     gateway: Gateway
     public: Authority
-
-    def apply(self, *objects: Object) -> None:
-        for each in objects:
-            self.cluster.apply(each, force=True)
-
-    def send(self, *lines: str, host: str = GUARDED, path: str = "/", sni: str = GUARDED) -> Answer:
-        return self.gateway.send(
-            get(*lines, host=host, path=path), name=sni, authority_pem=self.public.pem
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class IstioEnv(Ingress):
-    """A gateway that serves GUARDED and OTHER, and the gate before GUARDED.
-
-    `signer`: a key of the tests' own, which is trusted beside the API server's.
-    """
-
     login: Login
     identity: Identity
     signer: Signer
@@ -122,6 +108,15 @@ class IstioEnv(Ingress):
     watch_text: str = ""
     applied: dict[str, Object] = field(default_factory=dict, repr=False)
     """What is published, by name."""
+
+    def apply(self, *objects: Object) -> None:
+        for each in objects:
+            self.cluster.apply(each, force=True)
+
+    def send(self, *lines: str, host: str = GUARDED, path: str = "/", sni: str = GUARDED) -> Answer:
+        return self.gateway.send(
+            get(*lines, host=host, path=path), name=sni, authority_pem=self.public.pem
+        )
 
     def configure(self, gate: str) -> None:
         """The gate's objects of another config, in place of those that are there; the keys as well,
@@ -238,7 +233,7 @@ version: 1
 cluster: {{issuer: '{issuer}'}}
 domains:
   ekf: {{host: {GUARDED}, front: {front}, tls: {{secret: public}}}}
-policy: {{audiences: [{", ".join(AUDIENCES)}], longestLifetime: 2h}}
+policy: {{audiences: [{", ".join([AUDIENCE, *OPENINGS.audiences])}], longestLifetime: 2h}}
 gates: {{default: {{audience: {AUDIENCE}, {gate}}}}}
 watch: {{{watch}}}
 gatePods: {{image: 'registry.example.com/daypass:1'}}
@@ -251,38 +246,6 @@ def signed(gate: IstioEnv, signer: Signer, **changed: Any) -> str:
 
 
 @contextmanager
-def running_ingress(
-    folder: Path,
-    *hosts: str,
-    mesh: Object | None = None,
-    issues_by_url: bool = False,
-) -> Iterator[Ingress]:
-    """A control plane, istiod, and an Envoy as its gateway, which leads hosts to an echo service.
-
-    `mesh`: more of the mesh's config. `issues_by_url`: see ControlPlane.start.
-    """
-    (folder / "gateway").mkdir()
-    public = Authority()
-    with (
-        ControlPlane.start(folder / "plane", issues_by_url=issues_by_url) as plane,
-        admin_cluster(plane) as cluster,
-        Echo() as echo,
-    ):
-        prepare(plane)
-        for each in (
-            tls_secret("public", NAMESPACE, public.server(*hosts)),
-            served(*hosts),
-            *(route(host, "echo") for host in hosts),
-            service("echo", echo.address.port),
-        ):
-            cluster.apply(each)
-        with running_gateway(folder / "gateway", plane, mesh=mesh) as gateway:
-            running = Ingress(plane=plane, cluster=cluster, gateway=gateway, public=public)
-            eventually("the gateway serves", lambda: running.send().code == 200)
-            yield running
-
-
-@contextmanager
 def running_istio_gate(
     folder: Path,
     gate: str = "",
@@ -292,61 +255,76 @@ def running_istio_gate(
     mesh: Object | None = None,
     issues_by_url: bool = False,
 ) -> Iterator[IstioEnv]:
-    """A gateway for GUARDED and OTHER, a login, and the gate.
+    """A control plane, istiod, an Envoy as the gateway for GUARDED and OTHER, which lead to an echo
+    service, a login, and the gate.
 
     `providers`: further extension providers of the mesh. `mesh`: more of its config.
+    `issues_by_url`: see ControlPlane.start.
     """
     mesh = {"extensionProviders": [_LOGIN, *providers], **(mesh or {})}
+    public, signer = Authority(), Signer("tests")
+    (folder / "gateway").mkdir()
     with (
-        running_ingress(folder, GUARDED, OTHER, mesh=mesh, issues_by_url=issues_by_url) as ingress,
+        ControlPlane.start(folder / "plane", issues_by_url=issues_by_url) as plane,
+        admin_cluster(plane) as cluster,
+        Echo() as echo,
         _running_login() as login,
     ):
-        plane, signer = ingress.plane, Signer("tests")
-        ingress.apply(service("login", login.port))
+        prepare(plane)
+        for each in (
+            tls_secret("public", NAMESPACE, public.server(GUARDED, OTHER)),
+            served(GUARDED, OTHER),
+            *(route(host, "echo") for host in (GUARDED, OTHER)),
+            service("echo", echo.address.port),
+            service("login", login.port),
+        ):
+            cluster.apply(each)
         keys = plane.admin.request("GET", "/openid/v1/jwks").json
         issuer = plane.admin.get("/.well-known/openid-configuration")["issuer"]
-        running = IstioEnv(
-            plane=plane,
-            cluster=ingress.cluster,
-            gateway=ingress.gateway,
-            public=ingress.public,
-            login=login,
-            identity=plane.make_identity(),
-            signer=signer,
-            config=gate_config(issuer, gate, watch=watch),
-            watch_text=watch,
-            issuer=issuer,
-            keys=json.dumps({"keys": [*keys["keys"], *json.loads(signer.jwks)["keys"]]}),
-        )
-        running.publish()
-        running.configure(gate)
-        good = running.bearer()
-        eventually(
-            "the gate is in force",
-            lambda: GATE + "-decision" in running.filters() and running.send(good).code == 200,
-            seconds=60,
-        )
-        yield running
+        with running_gateway(folder / "gateway", plane, mesh=mesh) as gateway:
+            running = IstioEnv(
+                plane=plane,
+                cluster=cluster,
+                gateway=gateway,
+                public=public,
+                login=login,
+                identity=plane.make_identity(),
+                signer=signer,
+                config=gate_config(issuer, gate, watch=watch),
+                watch_text=watch,
+                issuer=issuer,
+                keys=json.dumps({"keys": [*keys["keys"], *json.loads(signer.jwks)["keys"]]}),
+            )
+            eventually("the gateway serves", lambda: running.send().code == 200)
+            running.publish()
+            running.configure(gate)
+            good = running.bearer()
+            eventually(
+                "the gate is in force",
+                lambda: GATE + "-decision" in running.filters() and running.send(good).code == 200,
+                seconds=60,
+            )
+            yield running
 
 
 def served(*hosts: str) -> Object:
-    spec = {"selector": LABELS, "servers": [_server("https", *hosts)]}
-    return make(_NETWORKING, "Gateway", "public", NAMESPACE, spec=spec)
+    """A Gateway of Istio's at the ingress, with TLS for these hosts."""
+    return served_at(f"{NAMESPACE}/public", INGRESS, hosts)
 
 
-def served_apart(count: int) -> Object:
-    """GUARDED and other hosts, so many TLS servers in all."""
-    others = [_server(f"https-{n}", f"h{n}.example.com") for n in range(1, count)]
-    spec = {"selector": LABELS, "servers": [_server("https", GUARDED), *others]}
-    return make(_NETWORKING, "Gateway", "public", NAMESPACE, spec=spec)
-
-
-def _server(name: str, *hosts: str) -> dict[str, Any]:
-    return {
-        "port": {"number": 443, "name": name, "protocol": "HTTPS"},
-        "hosts": list(hosts),
-        "tls": {"mode": "SIMPLE", "credentialName": "public"},
-    }
+def served_at(gateway: str, place: Place, *servers: Sequence[str]) -> Object:
+    """A Gateway of Istio's, NAMESPACE/NAME, with servers for these hosts at a place."""
+    protocol, tls = "HTTP", {}
+    if place.number == 443:
+        protocol, tls = "HTTPS", {"tls": {"mode": "SIMPLE", "credentialName": "public"}}
+    port = {"number": place.number, "protocol": protocol}
+    made = [
+        {"port": {**port, "name": f"{protocol.lower()}-{number}"}, "hosts": [*hosts], **tls}
+        for number, hosts in enumerate(servers)
+    ]
+    namespace, name = gateway.split("/")
+    spec = {"selector": dict(place.labels), "servers": made}
+    return make(_NETWORKING, "Gateway", name, namespace, spec=spec)
 
 
 def route(host: str, name: str, below: Mapping[str, str] | None = None) -> Object:

@@ -24,8 +24,6 @@ _ENVOYS = re.compile(
 )
 """What promtool finds in the names of Envoy's own series, which are Envoy's to choose."""
 
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
 
 def scrape(address: str) -> str:
     """What Prometheus would get from HOST:PORT."""
@@ -72,8 +70,11 @@ def has_all(name: str, text: str) -> bool:
     return _series(text) >= _series((SCRAPES / f"{name}.txt").read_text())
 
 
-def _series(text: str) -> set[str]:
-    return {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+def _series(text: str) -> set[tuple[str, ...]]:
+    """The names of all series, and those of their labels."""
+    families = text_string_to_metric_families(text)
+    samples = (sample for family in families for sample in family.samples)
+    return {(sample.name, *sorted(sample.labels)) for sample in samples}
 
 
 def listening(pid: int) -> set[int]:

@@ -58,12 +58,6 @@ def test_the_rendered_policies_are_accepted(env: GatewayEnv) -> None:
             assert status == "True", (value["metadata"], message)
 
 
-def test_a_token_for_the_gate_passes_and_the_service_learns_who_calls(
-    env: GatewayEnv,
-) -> None:
-    assert_passed_as(env.send(env.bearer()), env.identity.user)
-
-
 def test_a_token_is_forwarded_only_if_the_gate_says_so(env: GatewayEnv) -> None:
     with env.authorizer("check: review, forwardToken: true"):
 
@@ -89,17 +83,6 @@ def test_identity_headers_of_a_client_never_survive(env: GatewayEnv, forged: lis
 @pytest.mark.parametrize("path", ["/", "/pipeline?x=y", "/kubernetesx", "/kubernetes/../pipeline"])
 def test_without_a_token_nothing_of_the_host_is_reached(env: GatewayEnv, path: str) -> None:
     assert_refused(env.send(path=path), Reason.NO_TOKEN)
-
-
-def test_tokens_that_are_not_for_the_gate_are_refused(env: GatewayEnv) -> None:
-    """Those that the API server makes; the differential asks about all others."""
-    for line, reason in (
-        (f"Authorization: Bearer {env.identity.token.reveal()}", Reason.LONG_LIVED),
-        (env.bearer(audiences=["elsewhere"]), Reason.AUDIENCE),
-        (env.bearer(audiences=[AUDIENCE, "elsewhere"]), Reason.SEVERAL_AUDIENCES),
-        (env.bearer(bound=False), Reason.UNBOUND),
-    ):
-        assert_refused(env.send(line), reason)
 
 
 def test_forged_foreign_and_expired_tokens_reach_no_api_server(
