@@ -120,6 +120,12 @@ def authority(daypass_stack: LocalStack) -> str:
 
 
 @pytest.fixture
+def trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable by which most programs trust an authority."""
+    monkeypatch.setenv("SSL_CERT_FILE", authority)
+
+
+@pytest.fixture
 def client_clock() -> MovableClock:
     """What the client goes by."""
     return MovableClock()

@@ -5,7 +5,7 @@ for models and one for callers inside, and models behind them, with the routes t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,18 +104,14 @@ DOMAINS: Object = {
 """Those of EKF, each at a Gateway that is there."""
 
 
-AUDIENCES = (AUDIENCE, SERVING_AUDIENCE, INSIDE_AUDIENCE)
-
-
-def config_text(
-    *, domains: Object = DOMAINS, audiences: Sequence[str] = AUDIENCES, **gates: Gate
-) -> str:
+def config_text(*, domains: Object = DOMAINS, **gates: Gate) -> str:
     """A daypass.yaml with these gates."""
+    audiences = [AUDIENCE, SERVING_AUDIENCE, INSIDE_AUDIENCE]
     document: Object = {
         "version": 1,
         "cluster": {"issuer": ISSUER},
         "domains": domains,
-        "policy": {"audiences": list(audiences), "longestLifetime": "2h"},
+        "policy": {"audiences": audiences, "longestLifetime": "2h"},
         "gatePods": {"image": "registry.example.com/daypass:1"},
         "gates": gates,
     }
@@ -147,27 +143,20 @@ class ServingEnv:
         """Models as they are once KServe and Knative have made what they make for them."""
         self.apply(*(o for model in models for o in model_objects(model, self.models, routing)))
 
-    def allow(self, identity: Identity, *names: str, namespace: str = "") -> None:
-        """Let an identity `get` models by their names (all of them without), by a Role, in its
-        namespace or another.
-        """
-        where = namespace or identity.namespace
-        self.allow_account(where, identity.service_account, *names, home=identity.namespace)
-
-    def allow_account(self, namespace: str, account: str, *names: str, home: str = "") -> None:
-        """The same for a ServiceAccount. `home`: its namespace, if that is another."""
+    def allow(self, identity: Identity, name: str) -> None:
+        """Let an identity `get` a model of its namespace, by a Role."""
         rule = {
             "apiGroups": [kserve.SERVING], "resources": ["inferenceservices"], "verbs": ["get"],
-            **({"resourceNames": list(names)} if names else {}),
+            "resourceNames": [name],
         }  # fmt: skip
-        identities.allow(self.plane.admin, namespace, account, rule, home=home or None)
+        identities.allow(self.plane.admin, identity.namespace, identity.service_account, rule)
 
     def call(self, token: Secret, **request: Any) -> Answer:
         """As `send`, with a token."""
         return self.send(raw.bearer(token), **request)
 
     def send(
-        self, *lines: str, host: str, path: str = "/", sni: str = "", gateway: Gateway | None = None
+        self, *lines: str, host: str, path: str = "/", gateway: Gateway | None = None
     ) -> Answer:
         """The answer to a GET at a gateway, that for models if left out."""
         gateway = gateway or self.serving
@@ -177,7 +166,7 @@ class ServingEnv:
                 conversation = Conversation(connection)
                 conversation.send(request)
                 return conversation.answer()
-        name = sni or (EKF if gateway is self.ingress else DOMAIN)
+        name = EKF if gateway is self.ingress else DOMAIN
         return gateway.send(request, name=name, authority_pem=self.public.pem)
 
 
@@ -228,11 +217,6 @@ def _as_virtual_service(ingress: Object, gateway: str) -> Object:
     return make(_NETWORKING, "VirtualService", metadata["name"], metadata["namespace"], spec=spec)
 
 
-def names_of(domain: str) -> tuple[str, ...]:
-    """The names that a certificate for a domain with models has."""
-    return (domain, f"*.{domain}", f"*.alice.{domain}")
-
-
 @contextmanager
 def running_serving(
     folder: Path, *, local: bool = False, models: int | None = None
@@ -242,7 +226,8 @@ def running_serving(
     `models`: the port of what answers for models, if not the echo service.
     """
     public = Authority()
-    pair = public.server(*(name for host in (EKF, DOMAIN) for name in names_of(host)))
+    names = (f"{below}{host}" for host in (EKF, DOMAIN) for below in ("", "*.", "*.alice."))
+    pair = public.server(*names)
     places = [INGRESS, SERVING, *([LOCAL] if local else [])]
     (folder / "gateways").mkdir()
     with ExitStack() as stack:

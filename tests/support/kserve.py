@@ -149,12 +149,12 @@ def _to_entry(model: Model, routing: Routing) -> Object:
 
 
 def knative_service_routes(
-    model: Model, routing: Routing, component: str, *, tags: Sequence[str] = (), revision: int = 1
+    model: Model, routing: Routing, component: str, *, tags: Sequence[str] = ()
 ) -> Object:
     """The VirtualService of a component's Knative service at both gateways, as net-istio writes it,
     without the routes of its probes. `tags`: each has hosts of its own.
     """
-    name = f"{component}-{revision:05}"
+    name = f"{component}-00001"
     to_revision = {
         "destination": {"host": model.inside(name), "port": {"number": 80}},
         "weight": 100,

@@ -10,8 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from daypass.client.token import Token
 from daypass.integrations import jupyter_server
 from daypass.kube.resources import SECRETS
 from daypass.local.stack import LocalStack, MadeIdentity
+from integrations.service import Said, Service, running_service
 from support.arrivals import Arrival
 from support.deadline import eventually
 from support.ports import free_ports, listens
@@ -53,9 +53,11 @@ def server(run_server: Callable[..., str], tmp_path_factory: pytest.TempPathFact
     )  # fmt: skip
 
 
+pytestmark = pytest.mark.usefixtures("trusts_the_gate")
+
+
 @pytest.fixture(autouse=True)
-def _of_the_user(gate: str, authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", authority)
+def _of_the_user(gate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for line in SETTINGS.replace("https://HOST", gate).split():
         monkeypatch.setenv(*line.split("="))
 
@@ -164,24 +166,6 @@ def test_a_notebook_runs_code_in_a_kernel_behind_the_gate(
     ] == ["channels"]
 
 
-def test_output_arrives_while_the_code_runs(notebook: str, tmp_path: Path) -> None:
-    goes_on = tmp_path / "go-on"
-    code = (
-        "import pathlib, time\nprint('first', flush=True)\n"
-        f"while not pathlib.Path({str(goes_on)!r}).exists(): time.sleep(0.05)\nprint('last')"
-    )
-
-    async def run() -> list[str]:
-        lines = []
-        async with kernel(notebook, headers=NOTEBOOK) as running:
-            async for text in running.run(code):
-                lines += text.split()
-                goes_on.touch()
-        return lines
-
-    assert asyncio.run(run()) == ["first", "last"]
-
-
 def test_an_open_kernel_and_new_ones_go_on_when_the_token_expires(
     notebook: str, arrived: list[Arrival], expire: Callable[[], Token],
     daypass_identity: MadeIdentity,
@@ -242,65 +226,42 @@ def test_a_tornado_that_sends_tokens_to_other_servers_is_refused(
         GatewayClient()
 
 
-@contextmanager
-def redirecting() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A server that redirects /api/kernels to another one, and what has arrived at both: the path,
-    and the beginning of the Authorization header.
-    """
-    arrived = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            arrived.append((self.path, self.headers.get("Authorization", "")[:7]))
-            self.send_response(302 if self.path == "/api/kernels" else 200)
-            self.send_header("Location", f"//127.0.0.1:{other.server_port}/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.send_header("Connection", "close")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with (
-        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as first,
-        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other,
-    ):
-        for server in (first, other):
-            threading.Thread(target=server.serve_forever).start()
-        try:
-            yield f"127.0.0.1:{first.server_port}", arrived
-        finally:
-            for server in (first, other):
-                server.shutdown()
+@pytest.fixture
+def redirecting() -> Iterator[tuple[Service, Service]]:
+    """A server that redirects to another one, and that."""
+    with running_service(None) as first, running_service(None) as other:
+        first.answer = lambda _: Said(code=302, location=f"{other.origin}/elsewhere")
+        yield first, other
 
 
 def test_a_redirect_to_another_server_is_followed_without_the_token(
-    daypass_environment: MadeIdentity, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with redirecting() as (host, arrived):
-        monkeypatch.setenv("JUPYTER_GATEWAY_URL", f"http://{host}")
-        url = f"{GatewayClient.instance().url}/api/kernels"
-        try:
-            asyncio.run(gateway_request(url, method="GET"))
-        finally:
-            GatewayClient.clear_instance()
-    assert arrived == [("/api/kernels", "Bearer "), ("/elsewhere", "")]
+    redirecting: tuple[Service, Service], daypass_environment: MadeIdentity,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    first, other = redirecting
+    monkeypatch.setenv("JUPYTER_GATEWAY_URL", first.origin)
+    url = f"{GatewayClient.instance().url}/api/kernels"
+    try:
+        asyncio.run(gateway_request(url, method="GET"))
+    finally:
+        GatewayClient.clear_instance()
+    assert None not in first.tokens
+    assert other.tokens == [None]
 
 
 def test_websockets_follows_a_redirect_to_another_server_without_the_token(
-    credentials: daypass.Credentials,
+    redirecting: tuple[Service, Service], credentials: daypass.Credentials
 ) -> None:
     """Before 16.1 it did so with the token."""
+    first, other = redirecting
 
     async def run(url: str) -> None:
         with pytest.raises(websockets.InvalidStatus, match="HTTP 200"):
             await websockets.connect(url, additional_headers=await credentials.headers_async())
 
-    with redirecting() as (host, arrived):
-        asyncio.run(run(f"ws://{host}/api/kernels"))
-    assert arrived == [("/api/kernels", "Bearer "), ("/elsewhere", "")]
+    asyncio.run(run(first.origin.replace("http", "ws")))
+    assert None not in first.tokens
+    assert other.tokens == [None]
 
 
 def test_a_door_that_does_not_answer_holds_jupyters_loop_only_once(

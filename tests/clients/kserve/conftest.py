@@ -13,8 +13,6 @@ from support.deadline import eventually
 from support.ports import free_ports, listens
 
 MODEL_SERVER = Path(__file__).with_name("model_server.py")
-LIMIT_BYTES = 1 << 28
-"""Of a gRPC message. KServe's own is 8 MiB."""
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +27,7 @@ def grpc_port() -> int:
 
 @pytest.fixture(scope="session")
 def server(run_server: Callable[..., str], grpc_port: int, calls_file: Path) -> str:
-    limits = [f"--grpc_max_{each}_message_length={LIMIT_BYTES}" for each in ("send", "receive")]
-    arguments = ["PORT", str(grpc_port), str(calls_file), *limits]
-    url = run_server(sys.executable, str(MODEL_SERVER), *arguments)
+    url = run_server(sys.executable, str(MODEL_SERVER), "PORT", str(grpc_port), str(calls_file))
     eventually("it accepts gRPC", lambda: listens(grpc_port))
     return url
 

@@ -17,17 +17,14 @@ from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
 from support.arrivals import Arrival
 
+pytestmark = pytest.mark.usefixtures("trusts_the_gate")
+
 LARGE = 1 << 20
 """Numbers: 8 MiB, which are sent and come back. KServe takes seconds for ten times as many."""
 DENIED = "denied"
 """A word of the gate's message."""
 
 Ask = Callable[[InferenceRESTClient], Awaitable[Any]]
-
-
-@pytest.fixture(autouse=True)
-def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", authority)
 
 
 @pytest.fixture
@@ -71,26 +68,6 @@ def test_a_large_tensor_is_sent_again_with_another_token_after_a_denial(
     answer = ask(lambda client: client.infer(gate, tensor(LARGE), "double"))
     assert last(answer) == 2 * (LARGE - 1)
     assert [each.path for each in arrived] == ["/v2/models/double/infer"]
-
-
-def test_results_are_streamed(
-    credentials: daypass.Credentials, gate: str, deny: Callable[..., Token]
-) -> None:
-    """KServe's client cannot stream, so one streams with httpx, with the same arguments."""
-
-    async def stream() -> list[str]:
-        async with (
-            httpx.AsyncClient(auth=daypass.integrations.httpx.Auth(credentials)) as client,
-            client.stream(
-                "POST",
-                f"{gate}/v1/models/double:predict",
-                json={"instances": [1, 2, 3], "stream": True},
-            ) as answer,
-        ):
-            return [line async for line in answer.aiter_lines() if line]
-
-    deny()
-    assert asyncio.run(stream()) == ["data: 2", "data: 4", "data: 6"]
 
 
 @pytest.mark.parametrize(

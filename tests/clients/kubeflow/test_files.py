@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -17,8 +16,8 @@ import daypass.integrations.aiohttp
 from daypass._core.tls import client_context
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
+from integrations.service import running_service
 from support.arrivals import Arrival
-from support.http_services import Handler, serving
 
 ROWS = [{"name": "a", "size": 1}, {"name": "b", "size": 2}]
 
@@ -37,46 +36,17 @@ def files(url: str, credentials: daypass.Credentials) -> fsspec.AbstractFileSyst
     return fsspec.filesystem("https", client_kwargs={"middlewares": (auth,)})
 
 
-@dataclass
-class Elsewhere:
-    """A server of another origin, and the Authorization headers that it received."""
-
-    url: str = ""
-    received: list[str | None] = field(default_factory=list)
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Elsewhere]:
-    other = Elsewhere()
-
-    class Answering(Handler):
-        def do_GET(self) -> None:
-            other.received.append(self.headers.get("authorization"))
-            self.answer(200, "name,size\na,1\nb,2\n")
-
-        do_HEAD = do_GET
-
-    with serving(Answering) as port:
-        other.url = f"http://127.0.0.1:{port}"
-        yield other
-
-
 def test_fsspec_reads_over_a_tokens_end_and_a_deny(
     files: fsspec.AbstractFileSystem, url: str, arrived: list[Arrival],
     expire: Callable[[], Token], deny: Callable[..., Token], daypass_identity: MadeIdentity,
 ) -> None:  # fmt: skip
     assert files.cat(f"{url}/table.csv").startswith(b"name,size")
+    deny()
+    assert files.cat(f"{url}/table.csv").startswith(b"name,size")
     expire()
     with files.open(f"{url}/table.csv", block_size=4) as opened:
         assert opened.read(9) == b"name,size"
     assert {each.user for each in arrived} == {daypass_identity.user}
-
-
-def test_fsspec_renews_a_token_that_was_denied(
-    files: fsspec.AbstractFileSystem, url: str, deny: Callable[..., Token]
-) -> None:
-    deny()
-    assert files.cat(f"{url}/table.csv").startswith(b"name,size")
 
 
 def test_pandas_reads_what_fsspec_opens(
@@ -112,17 +82,17 @@ def test_pandas_shows_the_status_of_a_refusal_and_has_the_reason(
         assert b"has denied this token" in error.read()
 
 
-def test_a_redirect_gets_no_token_of_fsspec(
-    files: fsspec.AbstractFileSystem, url: str, elsewhere: Elsewhere
-) -> None:
-    assert files.cat(f"{url}/away?to={elsewhere.url}/table.csv").startswith(b"name,size")
-    assert set(elsewhere.received) == {None}
+def test_a_redirect_gets_no_token_of_fsspec(files: fsspec.AbstractFileSystem, url: str) -> None:
+    with running_service(None) as elsewhere:
+        assert files.cat(f"{url}/away?to={elsewhere.origin}/table.csv") == b"ok"
+    assert set(elsewhere.tokens) == {None}
 
 
 def test_a_redirect_gets_the_token_that_pandas_was_given(
-    url: str, credentials: daypass.Credentials, elsewhere: Elsewhere
+    url: str, credentials: daypass.Credentials
 ) -> None:
     """So the documentation warns of it. If this fails, urllib has mended it."""
     headers = credentials.headers()
-    pandas.read_csv(f"{url}/away?to={elsewhere.url}/table.csv", storage_options=headers)
-    assert elsewhere.received == [headers["Authorization"]]
+    with running_service(None) as elsewhere:
+        pandas.read_csv(f"{url}/away?to={elsewhere.origin}/table.csv", storage_options=headers)
+    assert elsewhere.tokens == [headers["Authorization"].removeprefix("Bearer ")]

@@ -7,7 +7,12 @@ import sys
 from collections import defaultdict
 
 import uvicorn
-from mcp.server.mcpserver import Context, MCPServer
+
+try:
+    from mcp.server.mcpserver import Context, MCPServer
+except ModuleNotFoundError:  # SDK 1
+    from mcp.server.fastmcp import Context
+    from mcp.server.fastmcp import FastMCP as MCPServer
 
 server = MCPServer("tools")
 released: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)

@@ -29,7 +29,7 @@ from daypass.local.stack import MadeIdentity
 from support.arrivals import Arrival
 from support.examples import EXAMPLES
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("trusts_the_gate")]
 
 Tool = Callable[..., Awaitable[Any]]
 """`await tool("add", first=2, second=3)` calls a tool of the server."""
@@ -42,11 +42,6 @@ Connect = Callable[[str, daypass.Credentials], AbstractAsyncContextManager[Tool]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", authority)
 
 
 @asynccontextmanager
@@ -121,15 +116,6 @@ def connect(request: pytest.FixtureRequest) -> Connect:
     """Each client, with each transport."""
     way: Connect = request.param
     return way
-
-
-async def test_a_tool_is_called_by_the_bot(
-    connect: Connect, gate: str, credentials: daypass.Credentials,
-    daypass_identity: MadeIdentity, arrived: list[Arrival],
-) -> None:  # fmt: skip
-    async with connect(gate, credentials) as tool:
-        assert await tool("add", first=2, second=3) == 5
-    assert {each.user for each in arrived} == {daypass_identity.user}
 
 
 async def test_progress_arrives_while_the_tool_runs(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import anyio
@@ -27,13 +25,12 @@ from support.arrivals import Arrival
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.usefixtures("trusts_the_gate"),
     pytest.mark.filterwarnings("ignore:Use `streamable_http_client`:DeprecationWarning"),
 ]
 
 Tool = Callable[..., Awaitable[Any]]
 """`await tool("add", first=2, second=3)` calls a tool of the server."""
-NUMBERS = itertools.count()
-"""What is held is called by another number each time."""
 REFUSED = "the gate refused POST https://localhost"
 Connect = Callable[[str, daypass.Credentials], AbstractAsyncContextManager[Tool]]
 
@@ -41,11 +38,6 @@ Connect = Callable[[str, daypass.Credentials], AbstractAsyncContextManager[Tool]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", authority)
 
 
 @asynccontextmanager
@@ -70,14 +62,9 @@ async def of_the_sdk(transport: Any) -> AsyncIterator[Tool]:
     async with transport as (read, write, *_), ClientSession(read, write) as session:
         await session.initialize()
 
-        async def tool(
-            name: str, progress: Any = None, timeout: float = 30, **arguments: int
-        ) -> Any:
+        async def tool(name: str, timeout: float = 30, **arguments: int) -> Any:
             done = await session.call_tool(
-                name,
-                arguments,
-                progress_callback=progress,
-                read_timeout_seconds=timedelta(seconds=timeout),
+                name, arguments, read_timeout_seconds=timedelta(seconds=timeout)
             )
             assert done.structuredContent is not None
             return done.structuredContent["result"]
@@ -120,33 +107,6 @@ def connect(request: pytest.FixtureRequest) -> Connect:
     """Each client, with each transport."""
     way: Connect = request.param
     return way
-
-
-async def test_a_tool_is_called_by_the_bot(
-    connect: Connect, gate: str, credentials: daypass.Credentials,
-    daypass_identity: MadeIdentity, arrived: list[Arrival],
-) -> None:  # fmt: skip
-    async with connect(gate, credentials) as tool:
-        assert await tool("add", first=2, second=3) == 5
-    assert {each.user for each in arrived} == {daypass_identity.user}
-
-
-@pytest.mark.parametrize("connect", [sdk, sdk_sse])
-async def test_progress_arrives_while_the_tool_runs(
-    connect: Connect, gate: str, credentials: daypass.Credentials
-) -> None:
-    """`hold` returns only after its first report has arrived and was acted upon."""
-    number = next(NUMBERS)
-    async with connect(gate, credentials) as tool, anyio.create_task_group() as tasks:
-        reports = []
-
-        async def progress(done: float, total: float | None, message: str | None) -> None:
-            reports.append(message)
-            if message == "held":
-                tasks.start_soon(partial(tool, "release", number=number))
-
-        assert await tool("hold", progress, number=number) == number
-    assert reports == ["held", "released"]
 
 
 @pytest.mark.parametrize("how", ["expire", "deny"])

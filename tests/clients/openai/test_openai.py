@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +20,8 @@ from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
 from support.arrivals import Arrival
 
+pytestmark = pytest.mark.usefixtures("trusts_the_gate")
+
 QUESTION = "hello there"
 ANSWER = "hello there "
 
@@ -28,13 +29,8 @@ Ask = Callable[[], str]
 """Asks the model once, for a stream, and returns its answer."""
 
 
-@pytest.fixture(autouse=True)
-def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", authority)
-
-
-def asked(question: str = QUESTION) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": question}], "stream": True}
+def asked() -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": QUESTION}], "stream": True}
 
 
 def asks(client: OpenAI) -> Ask:
@@ -187,18 +183,6 @@ def test_a_refusal_shows_its_reason(
     assert refused.value.response.headers["daypass-reason"] == "denied"
     assert "denied this token" in str(refused.value)
     assert arrived == []
-
-
-def test_a_stream_arrives_word_by_word(
-    credentials: daypass.Credentials, gate: str, tmp_path: Path
-) -> None:
-    go_on = tmp_path / "go-on"
-    client = OpenAI(api_key=credentials.bearer, base_url=f"{gate}/v1")
-    with client.chat.completions.create(**asked(f"first {go_on} last")) as stream:
-        words = (chunk.choices[0].delta.content for chunk in stream)
-        assert next(words) == "first "
-        go_on.touch()
-        assert [*filter(None, words)] == [f"{go_on} ", "last "]
 
 
 @pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # the SDK's use of websockets

@@ -24,8 +24,6 @@ from clients.tritonclient.conftest import register
 from daypass.client.token import Token
 from daypass.local.stack import LocalStack, MadeIdentity
 
-LARGE = 1 << 22
-"""Numbers: 32 MiB, which are sent and come back."""
 DENIED = "denied"
 """A word of the gate's message."""
 
@@ -95,10 +93,6 @@ def test_it_infers_with_a_fresh_token_across_the_end_of_one(
     assert [call["kubeflow-userid"] for call in calls()] == [daypass_identity.user] * 2
     assert [call["x-experiment"] for call in calls()] == ["7"] * 2
     assert not any("authorization" in call for call in calls())
-
-
-def test_a_large_tensor_passes(ask: Ask) -> None:
-    assert last(ask("infer", "double", tensor(LARGE))) == 2 * (LARGE - 1)
 
 
 @pytest.mark.parametrize("method", ["infer", "is_model_ready"])

@@ -24,8 +24,6 @@ from integrations.service import Said, running_service
 from support.arrivals import Arrival
 from support.authority import Authority
 
-LARGE = 1 << 20
-"""Numbers: 8 MiB, which are sent and come back. KServe takes seconds for ten times as many."""
 DENIED = "denied"
 """A word of the gate's message."""
 
@@ -83,11 +81,6 @@ def test_it_infers_with_a_fresh_token_across_the_end_of_one(
     assert [(each.path, each.user) for each in arrived] == [
         ("/v2/models/double/infer", daypass_identity.user)
     ]
-
-
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # of aiohttp
-def test_a_large_tensor_passes(ask: Ask) -> None:
-    assert last(ask("infer", "double", tensor(LARGE))) == 2 * (LARGE - 1)
 
 
 @pytest.mark.parametrize(
