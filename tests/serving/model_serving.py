@@ -143,13 +143,18 @@ class ServingEnv:
         """Models as they are once KServe and Knative have made what they make for them."""
         self.apply(*(o for model in models for o in model_objects(model, self.models, routing)))
 
-    def allow(self, identity: Identity, name: str) -> None:
-        """Let an identity `get` a model of its namespace, by a Role."""
+    def allow(self, identity: Identity, name: str, *, namespace: str = "") -> None:
+        """Let an identity `get` a model, of its namespace or another, by a Role."""
+        where = namespace or identity.namespace
+        self.allow_account(where, identity.service_account, name, home=identity.namespace)
+
+    def allow_account(self, namespace: str, account: str, name: str, *, home: str = "") -> None:
+        """The same for a ServiceAccount. `home`: its namespace, if that is another."""
         rule = {
             "apiGroups": [kserve.SERVING], "resources": ["inferenceservices"], "verbs": ["get"],
             "resourceNames": [name],
         }  # fmt: skip
-        identities.allow(self.plane.admin, identity.namespace, identity.service_account, rule)
+        identities.allow(self.plane.admin, namespace, account, rule, home=home or None)
 
     def call(self, token: Secret, **request: Any) -> Answer:
         """As `send`, with a token."""

@@ -15,6 +15,7 @@ from daypass.kube.errors import ForbiddenError
 from daypass.rules.reasons import Reason
 from serving.model_serving import (
     DOMAIN,
+    EKF,
     EKF_GATE,
     INSIDE_AUDIENCE,
     INSIDE_GATE,
@@ -26,10 +27,11 @@ from serving.model_serving import (
 )
 from support.deadline import eventually
 from support.gate_differences import assert_refused, reason_in
-from support.identities import Identity, bind, token_path
+from support.identities import Identity, bind, make_pod, token_path
 from support.kserve import Model, inference_service
 from support.kubeflow import install_kserve_roles, install_kubeflow
 from support.raw import Answer
+from support.tokens import AUDIENCE
 from support.watching import identity_namespace
 
 pytestmark = pytest.mark.timeout(300)
@@ -192,6 +194,71 @@ def test_what_kubeflows_own_test_asserts_about_tokens_holds(env: ServingEnv, bot
     )
 
 
+def test_what_one_gate_remembers_opens_no_other(env: ServingEnv, reader: Identity) -> None:
+    inside = token_of(env, reader, INSIDE_AUDIENCE)
+    for _ in range(2):
+        assert call_inside(env, inside, IRIS).code == 200
+        assert_refused(call(env, inside, IRIS), Reason.AUDIENCE)
+    ekf = token_of(env, reader, AUDIENCE)
+    for _ in range(2):
+        assert env.call(ekf, host=EKF, gateway=env.ingress).code == 200
+        assert_refused(call(env, ekf, IRIS), Reason.AUDIENCE)
+        assert_refused(call_inside(env, ekf, IRIS), Reason.AUDIENCE)
+    assert_refused(env.call(token_of(env, reader), host=EKF, gateway=env.ingress), Reason.AUDIENCE)
+
+
+def test_a_role_on_one_name_opens_one_model(env: ServingEnv, bot: Identity) -> None:
+    env.allow(bot, "iris", namespace="alice")
+    token = token_of(env, bot)
+    becomes_allowed(env, token, IRIS)
+    for host, path in ((f"iris-predictor.alice.{DOMAIN}", "/"), (DOMAIN, "/serving/alice/iris/")):
+        assert env.call(token, host=host, path=path).code == 200
+    for model in (WINE, STANDARD):
+        assert_refused(call(env, token, model), Reason.MODEL)
+    # One that is not there is refused alike: nobody learns which are.
+    refusal = env.call(token, host=f"none.alice.{DOMAIN}")
+    assert refusal.body == call(env, token, WINE).body
+    assert_refused(refusal, Reason.MODEL)
+
+
+def test_a_role_that_is_taken_away_closes_within_what_is_remembered(
+    env: ServingEnv, bot: Identity
+) -> None:
+    env.allow(bot, "iris", namespace="alice")
+    token = token_of(env, bot)
+    becomes_allowed(env, token, IRIS)
+    bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/alice/rolebindings"
+    for binding in env.plane.admin.get(bindings)["items"]:
+        if any(each.get("namespace") == bot.namespace for each in binding["subjects"]):
+            env.plane.admin.delete(f"{bindings}/{binding['metadata']['name']}")
+    answer = eventually(
+        "it is refused", lambda: a if (a := call(env, token, IRIS)).code != 200 else None,
+        seconds=5 + 3,
+    )  # fmt: skip
+    assert_refused(answer, Reason.MODEL)
+
+
+def test_a_host_with_two_readings_needs_both_once_both_exist(
+    env: ServingEnv, bot: Identity
+) -> None:
+    """`a-b-c` is `a-b` in `c`, or `a` in `b-c`."""
+    admin, namespace = env.plane.admin, bot.namespace
+    mine = Model(name="a-x", namespace=namespace, standard=True)
+    env.serve(mine)
+    env.allow(bot, mine.name)
+    token = token_of(env, bot)
+    becomes_allowed(env, token, mine)
+    other = f"x-{namespace}"
+    admin.create("/api/v1/namespaces", {"metadata": {"name": other}})
+    env.apply(inference_service(Model(name="a", namespace=other, standard=True)))
+    answer = eventually(
+        "it is ambiguous", lambda: a if (a := call(env, token, mine)).code != 200 else None
+    )
+    assert_refused(answer, Reason.MODEL)
+    env.allow(bot, "a", namespace=other)
+    becomes_allowed(env, token, mine)
+
+
 def test_a_model_called_like_anothers_component_is_needed_too(
     env: ServingEnv, bot: Identity
 ) -> None:
@@ -212,6 +279,35 @@ def test_a_model_called_like_anothers_component_is_needed_too(
     becomes_allowed(env, token, mine)
 
 
+def test_a_pods_own_token_calls_the_models_that_its_account_may(
+    env: ServingEnv, reader: Identity
+) -> None:
+    plane = env.plane
+    for namespace in ("alice", plane.make_namespace()):
+        plane.admin.apply(
+            f"/api/v1/namespaces/{namespace}/serviceaccounts/caller",
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "caller"}},
+        )
+    env.allow_account("alice", "caller", "iris")
+    own = pod_token(env, "alice", "caller", "job-1")
+    other = pod_token(env, namespace, "caller", "job-1")
+    assert call_inside(env, own, IRIS).code == 200
+    assert_refused(call_inside(env, own, INSIDE), Reason.MODEL)
+    assert_refused(call_inside(env, other, IRIS), Reason.MODEL)
+    # The gate of the gateway for models takes none of a Pod.
+    assert_refused(
+        call(env, pod_token(env, "alice", "caller", "job-2", SERVING_AUDIENCE), IRIS),
+        Reason.UNBOUND,
+    )
+    plane.admin.delete("/api/v1/namespaces/alice/pods/job-1?gracePeriodSeconds=0")
+    # What is remembered counts for 5 s, and the API server's own cache for 10 s more.
+    answer = eventually(
+        "it is refused", lambda: a if (a := call_inside(env, own, IRIS)).code != 200 else None,
+        seconds=30,
+    )  # fmt: skip
+    assert_refused(answer, Reason.REVIEW_REFUSED)
+
+
 def test_the_pods_of_the_example_are_let_through_and_refused(env: ServingEnv) -> None:
     documents = list(yaml.safe_load_all(EXAMPLE.read_text()))
     *others, own, other = sorted(documents, key=lambda each: each["kind"] == "Pod")
@@ -227,12 +323,10 @@ def run_pod(env: ServingEnv, pod: Object) -> Answer:
     (volume,), (container,) = (pod["spec"][key] for key in ("volumes", "containers"))
     ((host, path),) = re.findall(r"http://([^/]+)(/\S+)", *container["args"])
     uid = env.plane.admin.get(f"/api/v1/namespaces/{namespace}/pods/{name}")["metadata"]["uid"]
-    bound = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
+    account = pod["spec"]["serviceAccountName"]
     mounted = volume["projected"]["sources"][0]["serviceAccountToken"]
-    spec = {"audiences": [mounted["audience"]], "boundObjectRef": bound}
-    account = token_path(namespace, pod["spec"]["serviceAccountName"])
-    token = env.plane.admin.create(account, {"spec": spec})["status"]["token"]
-    return env.call(Secret(token), host=host, path=path, gateway=env.local)
+    token = bound_token(env, namespace, account, name, uid, mounted["audience"])
+    return env.call(token, host=host, path=path, gateway=env.local)
 
 
 def applied(env: ServingEnv, *objects: Object) -> bool:
@@ -242,3 +336,20 @@ def applied(env: ServingEnv, *objects: Object) -> bool:
     except ForbiddenError:
         return False
     return True
+
+
+def pod_token(
+    env: ServingEnv, namespace: str, account: str, pod: str, audience: str = INSIDE_AUDIENCE
+) -> Secret:
+    """What kubelet would mount into a Pod of this name."""
+    uid = make_pod(env.plane.admin, namespace, pod, service_account=account)
+    return bound_token(env, namespace, account, pod, uid, audience)
+
+
+def bound_token(
+    env: ServingEnv, namespace: str, account: str, pod: str, uid: str, audience: str
+) -> Secret:
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}
+    spec = {"audiences": [audience], "boundObjectRef": bound}
+    answer = env.plane.admin.create(token_path(namespace, account), {"spec": spec})
+    return Secret(answer["status"]["token"])
