@@ -41,7 +41,6 @@ help: ## this list
 	@touch $@
 
 .venv-client-openai/.synced: tests/clients/openai/package-lock.json
-.venv-client-mcp1/.synced: tests/clients/mcp1/package-lock.json
 
 # With more workers, Envoys may need more than the 128 inotify instances that Linux gives a user.
 test: WORKERS = 3

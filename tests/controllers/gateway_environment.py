@@ -112,18 +112,17 @@ class GatewayEnv:
         authority: Authority | None = None,
         shown: str = "",
         is_watched: bool = False,
-        kubeconfig: Path | None = None,
         text: str = "",
     ) -> Iterator[Served]:
         """An authorizer of this gate, where the rendered policies look for it, and no other.
 
         `authority`, `shown`: who signed its certificate, and for what name, instead of its own.
         `is_watched`: it follows what the watch publishes, with the rights rendered for it.
-        `kubeconfig`: of another API server. `text`: a whole config, in place of one with the gate.
+        `text`: a whole config, in place of one with the gate.
         """
         pair = (authority or self.authority).server(shown or f"{GATE}.{DOORS}.svc")
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        kubeconfig, more = kubeconfig or self.plane.kubeconfig, ["--without-watch"]
+        kubeconfig, more = self.plane.kubeconfig, ["--without-watch"]
         if is_watched:
             kubeconfig, more = folder / "kubeconfig", []
             write_kubeconfig(self.plane, account_token(self.plane, DOORS, GATE), kubeconfig)

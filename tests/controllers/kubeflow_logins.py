@@ -95,12 +95,6 @@ def running_identity_provider() -> Iterator[IdentityProvider]:
 Setting = str | bool | Sequence[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Oauth2Proxy:
-    port: int
-    child: Child
-
-
 def _settings(kind: Kind, gate: IstioEnv, provider: IdentityProvider) -> dict[str, Setting]:
     """Of an oauth2-proxy that hands the provider's token on, for Istio to read."""
     common: dict[str, Setting] = {
@@ -140,7 +134,8 @@ def _settings(kind: Kind, gate: IstioEnv, provider: IdentityProvider) -> dict[st
 
 
 @contextmanager
-def running_oauth2_proxy(folder: Path, settings: Mapping[str, Setting]) -> Iterator[Oauth2Proxy]:
+def running_oauth2_proxy(folder: Path, settings: Mapping[str, Setting]) -> Iterator[int]:
+    """One that runs: its port."""
     kept = {**settings, "cookie_secret": secrets.token_hex(16)}
     command = [str(built("oauth2proxy")), "--config=oauth2_proxy.cfg"]
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in kept.items()]  # TOML
@@ -150,7 +145,7 @@ def running_oauth2_proxy(folder: Path, settings: Mapping[str, Setting]) -> Itera
         child = Child(command, log=folder / "oauth2-proxy.log", folder=folder, listener=listener)
     try:
         eventually("oauth2-proxy answers", lambda: _answers(child, port))
-        yield Oauth2Proxy(port=port, child=child)
+        yield port
     finally:
         child.stop()
 
@@ -201,7 +196,6 @@ class KubeflowLogin:
     kind: Kind
     gate: IstioEnv
     provider: IdentityProvider
-    proxy: Oauth2Proxy
 
     @property
     def below(self) -> dict[str, str]:
@@ -220,10 +214,10 @@ def running_kubeflow_login(
     kind: Kind, gate: IstioEnv, provider: IdentityProvider, folder: Path
 ) -> Iterator[KubeflowLogin]:
     """A login of this kind, beside the gate; afterwards there is none."""
-    with running_oauth2_proxy(folder, _settings(kind, gate, provider)) as proxy:
-        login = KubeflowLogin(kind=kind, gate=gate, provider=provider, proxy=proxy)
+    with running_oauth2_proxy(folder, _settings(kind, gate, provider)) as port:
+        login = KubeflowLogin(kind=kind, gate=gate, provider=provider)
         gate.apply(
-            service(kind, proxy.port),
+            service(kind, port),
             service("dex", provider.port),
             *(route(host, "echo", login.below) for host in (GUARDED, OTHER)),
             *_objects(kind, gate, provider),

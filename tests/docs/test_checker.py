@@ -44,22 +44,3 @@ def test_a_mistake_is_found(text: str, words: str) -> None:
     (mistake, *_) = found(f"# A page\n\n{text}\n")
     assert words in mistake
     assert mistake.startswith("docs/page.md")
-
-
-PAGE_NOT_RUN = """<!-- docs: not-run, it needs a cluster -->
-# A page
-
-<!-- docs: run, ls -->
-```sh
-ls
-```
-
-```yaml
-something: else
-```
-"""
-
-
-def test_a_page_that_is_not_run_has_no_hidden_command_and_no_unknown_data() -> None:
-    mistakes = found(PAGE_NOT_RUN)
-    assert [line.partition(": ")[0] for line in mistakes] == ["docs/page.md:4", "docs/page.md:9"]

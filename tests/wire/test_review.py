@@ -19,7 +19,6 @@ from daypass.gate.authorizer.http_server import HttpConnection, HttpTransport
 from daypass.gate.authorizer.questions import FairQueue
 from daypass.render.names import gate_prefix
 from daypass.rules.reasons import REASON_HEADER, Reason
-from support.bad_reviews import assert_no_review_opens
 from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
@@ -28,6 +27,7 @@ from support.publishing import published
 from support.raw import Answer, Caller, Conversation
 from support.tokens import USER, Signer, good_claims
 from wire.authorizers import ReviewedGate, reviewed_gate
+from wire.bad_reviews import assert_no_review_opens
 
 SIGNER = Signer("ours")
 

@@ -88,12 +88,3 @@ def test_a_refusal_is_raised_with_the_gates_message(
         ask(lambda client: question(client, gate))
     assert refused.value.response.status_code == 401
     assert arrived == []
-
-
-def test_is_model_ready_does_not_tell_a_refusal_from_a_model_that_is_not_ready(
-    ask: Callable[[Ask], Any], gate: str, arrived: list[Arrival], deny: Callable[..., Token]
-) -> None:
-    """KServe's client returns False for every answer but 200."""
-    deny(every=True)
-    assert ask(lambda client: client.is_model_ready(gate, "double")) is False
-    assert arrived == []

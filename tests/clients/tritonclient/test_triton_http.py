@@ -99,15 +99,6 @@ def test_a_refusal_is_raised_with_the_gates_message(
     assert arrived == []
 
 
-def test_is_model_ready_does_not_tell_a_refusal_from_a_model_that_is_not_ready(
-    ask: Ask, deny: Callable[..., Token]
-) -> None:
-    """tritonclient returns False for every answer but 200; get_model_metadata says why."""
-    assert ask("is_model_ready", "double") is True
-    deny(every=True)
-    assert ask("is_model_ready", "double") is False
-
-
 def test_after_a_denial_the_next_token_passes(
     ask: Ask, credentials: daypass.Credentials, deny: Callable[..., Token]
 ) -> None:

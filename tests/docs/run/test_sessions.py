@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tools.docs.pages import read_page
 
-from docs.sessions import Session, follow, is_typed, session, session_here
+from docs.sessions import Session, follow, session
 
 UP = "$ cp -r examples ../lab && cd ../lab && daypass up --state state\n...\n"
 READY = "daypass: Ctrl-C stops it"
@@ -32,33 +32,3 @@ def test_a_difference_is_found(text: str, words: str) -> None:
         (mistake,) = mistakes(text, terminal)
     assert words in mistake
     assert mistake.startswith("docs/page.md")
-
-
-def test_all_that_a_reader_types_can_be_followed_on_this_machine(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    page = f"""\
-<!-- docs: run, false -->
-<!-- docs: not-run, it needs a cluster -->
-```console
-$ A=1
-```
-
-```yaml
-a: not typed
-```
-
-```yaml title="{file}"
-a: 1
-```
-
-```console
-$ cat {file}; echo $A
-a: 1
-1
-$ pwd
-/somewhere/else
-```
-"""
-    with session_here(tmp_path, seconds=30) as terminal:
-        (mistake,) = follow(read_page(Path("docs/page.md"), page), terminal, is_typed)
-    assert "/somewhere/else" in mistake

@@ -10,12 +10,13 @@ import pytest
 import yaml
 from tools.docs.pages import ROOT
 
-from controllers.gateway_environment import GatewayEnv, running_gateway_env
-from daypass.local.echo import Echo
+from controllers.envoy_gateway.conftest import env, plane
 from support.children import Child
 from support.controlplane import ControlPlane
-from support.envoy_gateway import CLASS, NAMESPACE, prepare, running_envoy_gateway
+from support.envoy_gateway import CLASS, NAMESPACE, running_envoy_gateway
 from support.istio_gates import IstioEnv, running_istio_gate
+
+__all__ = ["env", "plane"]
 
 PROXIES = f"/apis/gateway.envoyproxy.io/v1alpha1/namespaces/{NAMESPACE}/envoyproxies"
 BLOCKS = (ROOT / "docs/reference/logs.md").read_text().split("```yaml\n")
@@ -43,15 +44,7 @@ def istio(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isti
 
 
 @pytest.fixture(scope="session")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A cluster with Envoy Gateway's kinds."""
-    with ControlPlane.start(tmp_path_factory.mktemp("plane")) as running:
-        prepare(running)
-        yield running
-
-
-@pytest.fixture(scope="session")
-def controller(
+def envoy_gateway(
     logs: Path, plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Child]:
     """Envoy Gateway."""
@@ -60,14 +53,4 @@ def controller(
     settings["sinks"][0]["file"]["path"] = str(logs / "envoy-gateway")
     plane.admin.patch(f"{PROXIES}/{CLASS}", {"spec": {"telemetry": telemetry}})
     with running_envoy_gateway(tmp_path_factory.mktemp("controller"), plane) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def env(
-    plane: ControlPlane, controller: Child, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayEnv]:
-    """The gate of Envoy Gateway."""
-    folder = tmp_path_factory.mktemp("authorizer")
-    with Echo() as echo, running_gateway_env(folder, plane, echo.address.port) as running:
         yield running

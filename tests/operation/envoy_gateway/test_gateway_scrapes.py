@@ -54,10 +54,10 @@ def test_istios_gateway(istio: IstioEnv) -> None:
     keep("istio-gateway", text.replace(str(istio.gateway.port), "8443"))
 
 
-def test_envoy_gateways(env: GatewayEnv, controller: Child) -> None:
+def test_envoy_gateways(env: GatewayEnv, envoy_gateway: Child) -> None:
     env.send(env.bearer())
     env.send()
-    exposed = "".join(map(_exposed, _ports(controller.pid) - {env.port}))
+    exposed = "".join(map(_exposed, _ports(envoy_gateway.pid) - {env.port}))
     # A PodMonitor keeps what is about the gate.
     lines = exposed.replace(f"https-{env.port}", "https-8443").splitlines(keepends=True)
     text = "".join(line for line in lines if ASKED.search(line))
