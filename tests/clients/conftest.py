@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 import daypass
+from clients.arrivals import Arrival, Arrivals
 from daypass.client.token import Token
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
-from support.arrivals import Arrival, Arrivals
 from support.children import Child
 from support.deadline import eventually
 from support.ports import free_ports, listens

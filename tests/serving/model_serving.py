@@ -16,6 +16,7 @@ from daypass._core.secret import Secret
 from daypass._core.threads import in_parallel
 from daypass.kube.cluster import Cluster
 from daypass.local.echo import Echo
+from serving.kubelet import Kubelet
 from support import identities, kserve, raw
 from support.authority import Authority
 from support.clusters import admin_cluster
@@ -33,7 +34,6 @@ from support.istio_gateway import (
     service_entry,
 )
 from support.kserve import Model, Routing
-from support.kubelet import Kubelet
 from support.objects import make, tls_secret
 from support.raw import Answer, Conversation
 from support.tokens import AUDIENCE, ISSUER

@@ -26,13 +26,13 @@ from jupyter_server.serverapp import ServerApp
 
 import daypass
 import daypass.integrations.aiohttp
+from clients.arrivals import Arrival
 from daypass._core.tls import client_context
 from daypass.client.token import Token
 from daypass.integrations import jupyter_server
 from daypass.kube.resources import SECRETS
 from daypass.local.stack import LocalStack, MadeIdentity
 from integrations.service import Said, Service, running_service
-from support.arrivals import Arrival
 from support.deadline import eventually
 from support.ports import free_ports, listens
 

@@ -15,12 +15,12 @@ import pytest
 from kfp import compiler, dsl
 
 import daypass
+from clients.arrivals import Arrival
 from clients.kfp.pipelines import FakePipelines, running_pipelines
 from daypass.client.token import Token
 from daypass.integrations.kfp import TokenCredentials
 from daypass.local.stack import LocalStack, MadeIdentity
 from daypass.testing import MovableClock
-from support.arrivals import Arrival
 from support.examples import run_example
 from support.messages import raises
 

@@ -13,9 +13,9 @@ from kserve import InferenceRESTClient, InferInput, InferRequest, InferResponse,
 
 import daypass
 import daypass.integrations.httpx
+from clients.arrivals import Arrival
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
-from support.arrivals import Arrival
 
 pytestmark = pytest.mark.usefixtures("trusts_the_gate")
 

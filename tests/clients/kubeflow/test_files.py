@@ -13,11 +13,11 @@ from aiohttp import ClientResponseError
 
 import daypass
 import daypass.integrations.aiohttp
+from clients.arrivals import Arrival
 from daypass._core.tls import client_context
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
 from integrations.service import running_service
-from support.arrivals import Arrival
 
 ROWS = [{"name": "a", "size": 1}, {"name": "b", "size": 2}]
 

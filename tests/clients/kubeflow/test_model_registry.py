@@ -12,9 +12,9 @@ from model_registry import ModelRegistry
 from mr_openapi.exceptions import UnauthorizedException
 
 import daypass
+from clients.arrivals import Arrival
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
-from support.arrivals import Arrival
 
 
 @pytest.fixture

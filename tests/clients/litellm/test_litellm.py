@@ -14,9 +14,9 @@ from openai import OpenAI
 
 import daypass
 import daypass.integrations.httpx
+from clients.arrivals import Arrival
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
-from support.arrivals import Arrival
 
 TESTS = Path(__file__).parents[2]
 ANSWER = "hello there "

@@ -24,9 +24,9 @@ from mcp.client.streamable_http import streamable_http_client
 
 import daypass
 import daypass.integrations.httpx2
+from clients.arrivals import Arrival
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
-from support.arrivals import Arrival
 from support.examples import EXAMPLES
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("trusts_the_gate")]

@@ -19,9 +19,9 @@ from mcp.client.streamable_http import streamable_http_client
 
 import daypass
 import daypass.integrations.httpx
+from clients.arrivals import Arrival
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
-from support.arrivals import Arrival
 
 pytestmark = [
     pytest.mark.anyio,

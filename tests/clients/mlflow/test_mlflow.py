@@ -20,11 +20,11 @@ from mlflow.tracking.request_header.abstract_request_header_provider import Requ
 
 import daypass
 import daypass.integrations.mlflow
+from clients.arrivals import Arrival
 from clients.mlflow.storage import Elsewhere, nothing, s3, serving
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
 from daypass.testing import MovableClock
-from support.arrivals import Arrival
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import daypass
+from clients.arrivals import Arrival
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
-from support.arrivals import Arrival
 
 NODE = (
     str(Path(sys.executable).with_name("node")), str(Path(__file__).with_name("ask.mjs")),

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import httpx2
 import openai
 import pytest
@@ -16,9 +15,9 @@ from openai import AsyncOpenAI, OpenAI
 import daypass
 import daypass.integrations.httpx
 import daypass.integrations.httpx2
+from clients.arrivals import Arrival
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
-from support.arrivals import Arrival
 
 pytestmark = pytest.mark.usefixtures("trusts_the_gate")
 
@@ -62,57 +61,41 @@ def asks_langchain_async(chat: ChatOpenAI, loop: asyncio.Runner) -> Ask:
     return lambda: loop.run(ask())
 
 
-Credentials, Loop = daypass.Credentials, asyncio.Runner
+Way = Callable[[daypass.Credentials, str, asyncio.Runner], Ask]
 
 
-def openai_function(credentials: Credentials, url: str, loop: Loop) -> Ask:
+def by_function(credentials: daypass.Credentials, url: str, loop: asyncio.Runner) -> Ask:
     return asks(OpenAI(base_url=url, api_key=credentials.bearer))
 
 
-def openai_function_async(credentials: Credentials, url: str, loop: Loop) -> Ask:
+def by_function_async(credentials: daypass.Credentials, url: str, loop: asyncio.Runner) -> Ask:
     return asks_async(AsyncOpenAI(base_url=url, api_key=credentials.bearer_async), loop)
 
 
-def langchain_function(credentials: Credentials, url: str, loop: Loop) -> Ask:
+def by_langchain(credentials: daypass.Credentials, url: str, loop: asyncio.Runner) -> Ask:
     return asks_langchain(ChatOpenAI(base_url=url, api_key=credentials.bearer))
 
 
-def langchain_function_async(credentials: Credentials, url: str, loop: Loop) -> Ask:
+def by_langchain_async(credentials: daypass.Credentials, url: str, loop: asyncio.Runner) -> Ask:
     return asks_langchain_async(ChatOpenAI(base_url=url, api_key=credentials.bearer), loop)
 
 
-def openai_httpx2(credentials: Credentials, url: str, loop: Loop) -> Ask:
+def by_httpx2(credentials: daypass.Credentials, url: str, loop: asyncio.Runner) -> Ask:
     auth = daypass.integrations.httpx2.Auth(credentials, placeholder="unused")
     client = httpx2.Client(auth=auth)
     return asks(OpenAI(base_url=url, api_key="unused", http_client=client))
 
 
-def openai_httpx2_async(credentials: Credentials, url: str, loop: Loop) -> Ask:
+def by_httpx2_async(credentials: daypass.Credentials, url: str, loop: asyncio.Runner) -> Ask:
     auth = daypass.integrations.httpx2.Auth(credentials, placeholder="unused")
     client = httpx2.AsyncClient(auth=auth)
     return asks_async(AsyncOpenAI(base_url=url, api_key="unused", http_client=client), loop)
 
 
-def openai_httpx(credentials: Credentials, url: str, loop: Loop) -> Ask:
-    auth = daypass.integrations.httpx.Auth(credentials, placeholder="unused")
-    client = httpx.Client(auth=auth)
-    return asks(OpenAI(base_url=url, api_key="unused", http_client=client))
-
-
-def langchain_httpx2(credentials: Credentials, url: str, loop: Loop) -> Ask:
-    auth = daypass.integrations.httpx2.Auth(credentials, placeholder="unused")
-    client = httpx2.Client(auth=auth)
-    return asks_langchain(ChatOpenAI(base_url=url, api_key="unused", http_client=client))
-
-
-FUNCTION = (
-    openai_function, openai_function_async, langchain_function, langchain_function_async,
-)  # fmt: skip
+FUNCTION: list[Way] = [by_function, by_function_async, by_langchain, by_langchain_async]
 """The API key is a function, which the SDK calls before each request."""
-
-
-AUTH = (openai_httpx2, openai_httpx2_async, openai_httpx, langchain_httpx2)
-"""The adapter puts a token where the SDK puts a placeholder."""
+AUTH: list[Way] = [by_httpx2, by_httpx2_async]
+"""The adapter puts a token where the SDK puts a placeholder. ../litellm has httpx."""
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +110,13 @@ def ask(
     request: pytest.FixtureRequest, credentials: daypass.Credentials, gate: str,
     loop: asyncio.Runner,
 ) -> Ask:  # fmt: skip
-    way: Callable[..., Ask] = request.param
+    way: Way = request.param
     return way(credentials, f"{gate}/v1", loop)
 
 
 every_way = pytest.mark.parametrize("ask", [*FUNCTION, *AUTH], indirect=True)
-by_auth = pytest.mark.parametrize("ask", AUTH, indirect=True)
-by_function = pytest.mark.parametrize("ask", FUNCTION, indirect=True)
+only_auth = pytest.mark.parametrize("ask", AUTH, indirect=True)
+only_function = pytest.mark.parametrize("ask", FUNCTION, indirect=True)
 
 
 def users(arrived: list[Arrival]) -> list[str | None]:
@@ -151,7 +134,7 @@ def test_requests_pass_before_and_after_the_end_of_a_token(
     assert users(arrived) == [daypass_identity.user]
 
 
-@by_auth
+@only_auth
 def test_a_token_that_is_denied_in_use_is_renewed_by_the_adapter(
     ask: Ask, daypass_identity: MadeIdentity, arrived: list[Arrival], deny: Callable[..., Token]
 ) -> None:
@@ -161,7 +144,7 @@ def test_a_token_that_is_denied_in_use_is_renewed_by_the_adapter(
     assert users(arrived) == [daypass_identity.user]
 
 
-@by_function
+@only_function
 def test_a_denied_token_of_the_function_is_the_users_to_renew(
     ask: Ask, credentials: daypass.Credentials, arrived: list[Arrival], deny: Callable[..., Token]
 ) -> None:

@@ -16,10 +16,10 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 import daypass
+from clients.arrivals import Arrival
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
 from daypass.local.state import runtime_folder
-from support.arrivals import Arrival
 from support.deadline import eventually
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")

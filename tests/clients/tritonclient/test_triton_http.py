@@ -17,11 +17,11 @@ import tritonclient.http.aio
 from tritonclient.utils import InferenceServerException
 
 import daypass
+from clients.arrivals import Arrival
 from clients.tritonclient.conftest import register
 from daypass.client.token import Token
 from daypass.local.stack import MadeIdentity
 from integrations.service import Said, running_service
-from support.arrivals import Arrival
 from support.authority import Authority
 
 DENIED = "denied"

@@ -15,6 +15,7 @@ from daypass._core.secret import Secret
 from daypass.analysis.checks import find_in_cluster
 from daypass.local.echo import Echo
 from daypass.rules.reasons import Reason
+from serving.kubelet import Kubelet
 from serving.model_serving import (
     DOMAIN,
     EKF,
@@ -53,7 +54,6 @@ from support.kserve import (
     llm_inference_service,
     llm_route,
 )
-from support.kubelet import Kubelet
 from support.objects import tls_secret
 from support.ports import free_ports
 from support.raw import Answer, connect, exchange
