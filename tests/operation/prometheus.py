@@ -18,16 +18,9 @@ from support.children import Child
 from support.deadline import eventually
 from support.http_services import Handler, serving
 
+Jobs = Mapping[str, Sequence[str]]
+"""What a job scrapes of `served_texts`, by name."""
 Relabelings = Mapping[str, Sequence[Mapping[str, Any]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """An endpoint to scrape: `address` has host and port."""
-
-    job: str
-    address: str
-    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +58,7 @@ class Prometheus:
         eventually("every target is scraped", scraped)
 
 
-def _config(targets: Sequence[Target], rules: Path, relabelings: Relabelings) -> str:
-    jobs: dict[str, list[Target]] = {}
-    for each in targets:
-        jobs.setdefault(each.job, []).append(each)
+def _config(address: str, jobs: Jobs, rules: Path, relabelings: Relabelings) -> str:
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(rules)],
@@ -78,13 +68,13 @@ def _config(targets: Sequence[Target], rules: Path, relabelings: Relabelings) ->
                 "metric_relabel_configs": [*map(as_prometheus_writes, relabelings.get(job, ()))],
                 "static_configs": [
                     {
-                        "targets": [each.address],
-                        "labels": {"namespace": "daypass", "__metrics_path__": each.path},
+                        "targets": [address],
+                        "labels": {"namespace": "daypass", "__metrics_path__": f"/{name}"},
                     }
-                    for each in of_job
+                    for name in names
                 ],
             }
-            for job, of_job in jobs.items()
+            for job, names in jobs.items()
         ],
     }
     return json.dumps(config)  # it is YAML, too
@@ -92,17 +82,14 @@ def _config(targets: Sequence[Target], rules: Path, relabelings: Relabelings) ->
 
 @contextmanager
 def running_prometheus(
-    folder: Path,
-    *targets: Target,
-    rules: Path,
-    relabelings: Relabelings,
+    folder: Path, address: str, jobs: Jobs, *, rules: Path, relabelings: Relabelings
 ) -> Iterator[Prometheus]:
     """One with its data in `folder`, which scrapes every second.
 
     `relabelings`: `metricRelabelings` of a monitor, by the name of the job.
     """
     file = folder / "prometheus.yml"
-    file.write_text(_config(targets, rules, relabelings))
+    file.write_text(_config(address, jobs, rules, relabelings))
     child = Child(
         ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}",
          "--web.listen-address=127.0.0.1:0"],
@@ -110,12 +97,12 @@ def running_prometheus(
     )  # fmt: skip
     try:
 
-        def address() -> str | None:
+        def listens_at() -> str | None:
             child.check()
             found = re.search(r'msg="Listening on" address=(\S+)', child.log.read_text())
             return found and found[1]
 
-        running = Prometheus(url=f"http://{eventually('it listens', address)}")
+        running = Prometheus(url=f"http://{eventually('it listens', listens_at)}")
         eventually("it is ready", lambda: running.get("status/runtimeinfo"))
         yield running
     finally:

@@ -16,7 +16,6 @@ from daypass.render.engines.istio import IstioEngine
 from daypass.render.monitoring import alerts_text, dashboard_text
 from operation.prometheus import (
     Prometheus,
-    Target,
     running_prometheus,
     served_texts,
 )
@@ -32,14 +31,13 @@ PANELS = {
 VARIABLES = {"__rate_interval": "10s", "namespace": ".*", "gate": ".*"}
 """`.*` is the value of All."""
 JOBS = {
-    "door": "daypass-door",
-    "gate-one-machine": "daypass-door",
-    "authorizer": "daypass-gate",
-    "watch": "daypass-gate-watch",
-    "agent": "daypass-agent",
-    "istio-gateway": "daypass-gateway-istio",
-    "envoy-gateway": "daypass-gateway-envoy-gateway",
-    "bare": "daypass-gateway-bare",
+    "daypass-door": ["door", "gate-one-machine"],
+    "daypass-gate": ["authorizer"],
+    "daypass-gate-watch": ["watch"],
+    "daypass-agent": ["agent"],
+    "daypass-gateway-istio": ["istio-gateway"],
+    "daypass-gateway-envoy-gateway": ["envoy-gateway"],
+    "daypass-gateway-bare": ["bare"],
 }
 """What scrapes/ has, which test_scrapes.py compares with each part, and an Envoy without a gate."""
 BARE = "# TYPE envoy_server_live gauge\nenvoy_server_live{} 1\n"
@@ -54,12 +52,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     files = Path(__file__).parent.glob("scrapes/*.txt")
     texts = {"bare": BARE, **{file.stem: file.read_text() for file in files}}
     with served_texts(texts) as address:
-        targets = [Target(job=JOBS[name], address=address, path=f"/{name}") for name in texts]
+        rules, relabelings = folder / "alerts.yaml", IstioEngine.metrics.relabelings
         with running_prometheus(
-            folder,
-            *targets,
-            rules=folder / "alerts.yaml",
-            relabelings={JOBS["istio-gateway"]: IstioEngine.metrics.relabelings},
+            folder, address, JOBS, rules=rules, relabelings={"daypass-gateway-istio": relabelings}
         ) as running:
             running.wait_for_targets()
             eventually(
@@ -120,4 +115,4 @@ def test_each_variable_has_values(prometheus: Prometheus) -> None:
 
 def test_only_a_gateway_without_the_gate_lacks_its_series(prometheus: Prometheus) -> None:
     found = prometheus.query(RULES["DaypassGatewayWithoutGate"])
-    assert [each["metric"]["job"] for each in found] == [JOBS["bare"]]
+    assert [each["metric"]["job"] for each in found] == ["daypass-gateway-bare"]

@@ -47,13 +47,15 @@ def metrics_door(folder: Path, plane: ControlPlane) -> Iterator[RenderedDoor]:
         yield door
 
 
-def door_metrics(door: RenderedDoor) -> str:
-    return scrape(f"127.0.0.1:{door.envoy.port('metrics')}")
+def flushed(port: int) -> str:
+    """The metrics of an Envoy, once it has flushed its histograms, as it does every 5 seconds."""
 
+    def with_latencies() -> str | None:
+        text = scrape(f"127.0.0.1:{port}")
+        is_flushed = all(values(text, "envoy_http_downstream_rq_time_count").values())
+        return text if is_flushed else None
 
-def with_latencies(text: str) -> bool:
-    """Whether Envoy has flushed its histograms, as it does every five seconds."""
-    return all(values(text, "envoy_http_downstream_rq_time_count").values())
+    return eventually("latencies are counted", with_latencies)
 
 
 def test_the_door(plane: ControlPlane, identity: Identity, tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_the_door(plane: ControlPlane, identity: Identity, tmp_path: Path) -> No
             source = min(number, 9)
             extra = f"\r\nX-Forwarded-For: 2001:db8:0:{source:x}::1\r\n".encode()
             door.send(request.replace(b"\r\n", extra, 1))
-        text = eventually("latencies are counted", lambda: _flushed(door))
+        text = flushed(door.envoy.port("metrics"))
         reasons = {
             name.partition("=")[2]
             for result in ("allowed", "denied")
@@ -89,7 +91,8 @@ def test_the_expiry_is_that_of_the_certificate_that_is_shown(
 ) -> None:
     def days(door: RenderedDoor, what: str) -> float:
         (found,) = values(
-            door_metrics(door), f"envoy_{what}_ssl_certificate_expiration_unix_time_seconds"
+            scrape(f"127.0.0.1:{door.envoy.port('metrics')}"),
+            f"envoy_{what}_ssl_certificate_expiration_unix_time_seconds",
         ).values()
         return (found - SYSTEM_CLOCK.unix()) / 86_400
 
@@ -101,11 +104,6 @@ def test_the_expiry_is_that_of_the_certificate_that_is_shown(
         other = door.authority.server(door.host, days=30).certificate_pem
         door.volumes["authority"].put({"ca.crt": other})
         eventually("the other authority counts", lambda: days(door, "cluster") > 1)
-
-
-def _flushed(door: RenderedDoor) -> str | None:
-    text = door_metrics(door)
-    return text if with_latencies(text) else None
 
 
 def test_the_gate_on_one_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -125,13 +123,7 @@ def test_the_gate_on_one_machine(tmp_path_factory: pytest.TempPathFactory) -> No
         for line in (*(bearer(each) for each in tokens), "X: y", "Authorization: Bearer a"):
             with connect(port, authority_pem=pem, name="localhost") as connection:
                 exchange(connection, get(line, host="localhost"))
-        address = f"127.0.0.1:{stack.supervisor.envoy.ports['metrics']}"
-
-        def flushed() -> str | None:
-            text = scrape(address)
-            return text if with_latencies(text) else None
-
-        text = eventually("latencies are counted", flushed)
+        text = flushed(stack.supervisor.envoy.ports["metrics"])
         where = {"envoy_rbac_http_prefix": "gate", "envoy_http_conn_manager_prefix": "gate"}
         accepted = values(text, "envoy_http_rbac_policy_allowed", **where)
         assert accepted == {"envoy_rbac_policy_name=daypass-accepted": 3}

@@ -203,21 +203,12 @@ def _as_virtual_service(ingress: Object, gateway: str) -> Object:
     """An Ingress of plain hosts as a VirtualService at a gateway."""
     metadata = ingress["metadata"]
     rules = {rule["host"]: rule["http"]["paths"][0] for rule in ingress["spec"]["rules"]}
-    http = [
-        {
-            "match": [{"authority": {"exact": host}}],
-            "route": [
-                {
-                    "destination": {
-                        "host": f"{path['backend']['service']['name']}"
-                        f".{metadata['namespace']}.svc.cluster.local",
-                        "port": {"number": 80},
-                    }
-                }
-            ],
-        }
-        for host, path in rules.items()
-    ]
+    http = []
+    for host, path in rules.items():
+        service = f"{path['backend']['service']['name']}.{metadata['namespace']}"
+        destination = {"host": f"{service}.svc.cluster.local", "port": {"number": 80}}
+        match = [{"authority": {"exact": host}}]
+        http.append({"match": match, "route": [{"destination": destination}]})
     spec = {"gateways": [gateway], "hosts": sorted(rules), "http": http}
     return make(_NETWORKING, "VirtualService", metadata["name"], metadata["namespace"], spec=spec)
 

@@ -70,21 +70,11 @@ def test_a_large_tensor_is_sent_again_with_another_token_after_a_denial(
     assert [each.path for each in arrived] == ["/v2/models/double/infer"]
 
 
-@pytest.mark.parametrize(
-    "question",
-    [
-        lambda client, gate: client.infer(gate, tensor(4), "double"),
-        lambda client, gate: client.is_server_ready(gate),
-        lambda client, gate: client.is_server_live(gate),
-    ],
-    ids=["infer", "is_server_ready", "is_server_live"],
-)
 def test_a_refusal_is_raised_with_the_gates_message(
-    question: Callable[..., Any], ask: Callable[[Ask], Any], gate: str, arrived: list[Arrival],
-    deny: Callable[..., Token],
-) -> None:  # fmt: skip
+    ask: Callable[[Ask], Any], gate: str, arrived: list[Arrival], deny: Callable[..., Token]
+) -> None:
     deny(every=True)
     with pytest.raises(httpx.HTTPStatusError, match=DENIED) as refused:
-        ask(lambda client: question(client, gate))
+        ask(lambda client: client.infer(gate, tensor(4), "double"))
     assert refused.value.response.status_code == 401
     assert arrived == []

@@ -175,14 +175,3 @@ def test_a_refusal_is_in_the_cause_alone(
     assert isinstance(refused.value.__cause__, kubernetes.client.ApiException)
     assert refused.value.__cause__.status == 401
     assert "Unauthorized" not in str(refused.value)
-
-
-def test_an_exchange_that_fails_is_in_the_cause(
-    configuration: kubernetes.client.Configuration, credentials: daypass.Credentials,
-    trainer: Identity,
-) -> None:  # fmt: skip
-    daypass.integrations.kubernetes.authorize(configuration, credentials, lifetime_seconds=1)
-    client = connect(configuration, trainer.namespace)
-    with pytest.raises(RuntimeError) as failed:
-        client.list_jobs()
-    assert isinstance(failed.value.__cause__, daypass.DaypassError)

@@ -95,14 +95,12 @@ def test_it_infers_with_a_fresh_token_across_the_end_of_one(
     assert not any("authorization" in call for call in calls())
 
 
-@pytest.mark.parametrize("method", ["infer", "is_model_ready"])
 def test_a_refusal_is_raised_with_the_gates_message(
-    method: str, ask: Ask, calls: Calls, deny: Callable[..., Token]
+    ask: Ask, calls: Calls, deny: Callable[..., Token]
 ) -> None:
     deny(every=True)
-    arguments = {"infer": ["double", tensor(4)], "is_model_ready": ["double"]}
     with pytest.raises(InferenceServerException, match=DENIED) as refused:
-        ask(method, *arguments[method])
+        ask("infer", "double", tensor(4))
     assert refused.value.status() == "StatusCode.UNAUTHENTICATED"
     assert calls() == []
 
