@@ -221,7 +221,7 @@ class WatchModel(RuleBasedStateMachine):
     def nothing_passes_for_too_long(self) -> None:
         env = self.env
         late = ROUNDING_SECONDS + self.ahead
-        for each in env.passing_credentials(env.clock.unix()) - env.cluster.admitted:
+        for each in env.passing_credentials() - env.cluster.admitted:
             age = env.clock.monotonic() - env.cluster.seen_at[each]
             assert age <= CLOSE_AFTER + late, f"{each} passes {age} s after it was seen"
 
@@ -257,7 +257,7 @@ class WatchModel(RuleBasedStateMachine):
             assert content == [shard.credentials for shard in env.published().shards]
             shards += filtered
         assert env.lacking() == set()
-        assert env.passing_credentials(now) == admitted
+        assert env.passing_credentials() == admitted
         assert len(shards) == (1 + len(GATES)) * FewShards.shards
         assert all(now < shard.closes_unix <= now + CLOSE_AFTER + 1 for shard in shards)
         assert len([it for it in self.replicas.values() if _leads(it)]) == 1

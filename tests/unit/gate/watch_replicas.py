@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from daypass._core.kubernetes.objects import new_object
 from daypass._core.threads import Poller
 from daypass.config import IstioGate
 from daypass.gate.publication import (
@@ -81,13 +82,8 @@ class PlainEngine(IstioEngine):
         return self._filter(name, pairs=sorted(shard.credentials), closes=shard.closes_unix)
 
     def _filter(self, name: str, **spec: object) -> dict[str, Any]:
-        metadata = {
-            "name": self.named(name),
-            "namespace": self.gate.gateway_namespace,
-            "labels": {},
-        }
-        head = {"apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter"}
-        return {**head, "metadata": metadata, "spec": spec}
+        version, namespace = "networking.istio.io/v1alpha3", self.gate.gateway_namespace
+        return new_object(version, "EnvoyFilter", self.named(name), namespace, spec=spec)
 
 
 class FewShards(ClusterPublisher):
@@ -182,13 +178,6 @@ class SteppedObserver:
             is_complete=self._listed_at is not None
             and self._labelled <= self._found.keys() | refused.keys(),
         )  # fmt: skip
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def sync(self) -> None:
-        self.list_all()
 
 
 class Replica:
@@ -305,17 +294,18 @@ class WatchEnv:
                 pairs = frozenset(found["spec"]["pairs"])
                 yield Shard(credentials=pairs, closes_unix=found["spec"]["closes"])
 
-    def passing(self, now_unix: float) -> set[str]:
+    def passing(self) -> set[str]:
         """The UIDs of `passing_credentials`."""
-        return {each.partition("/")[0] for each in self.passing_credentials(now_unix)}
+        return {each.partition("/")[0] for each in self.passing_credentials()}
 
-    def passing_credentials(self, now_unix: float) -> set[str]:
-        """The credentials that some Envoy or an authorizer accepts at a time."""
+    def passing_credentials(self) -> set[str]:
+        """The credentials that some Envoy or an authorizer accepts now."""
+        now = self.clock.unix()
         shards = [
             *self.shards().values(),
             *(it for each in GATES for it in self.filtered(each)),
         ]
-        return {it for shard in shards if now_unix < shard.closes_unix for it in shard.credentials}
+        return {it for shard in shards if now < shard.closes_unix for it in shard.credentials}
 
     def passing_at(self, gate: str) -> set[str]:
         """The UIDs of the credentials that the Envoys of a gate accept now."""
