@@ -15,22 +15,16 @@ from hypothesis import strategies as st
 from daypass._core.jwt import decode_unverified
 from daypass.rules.claims import Bound
 from daypass.rules.decision import Allow, GateRequest, TokenReview, decide
-from daypass.rules.models import Access, ModelRule
-from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
+from daypass.rules.models import Access
+from daypass.rules.patterns import Model, Place
 from daypass.rules.reasons import Reason
 from support.tokens import AUDIENCE, USER
 from unit.gate.reviewing import AskedAuthorizer, rules
-from unit.rules.existing_models import names_in
+from unit.rules.existing_models import ISVC, LLM, names_in, rule
 
-ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 DOTTED, DASHED = "{name}.{namespace}.example.com", "{name}-{namespace}.raw.example.com"
 SHARED, OTHER = "serving.example.com", "system:serviceaccount:team:other"
 ALICE = "alice.example.com"
-
-
-def rule(host: str, path: str = "", resource: str = ISVC, verb: str = "get") -> ModelRule:
-    form = PathPattern.parse(path) if path else None
-    return ModelRule(host=HostPattern.parse(host), path=form, resource=resource, verb=verb)
 
 
 GATES = {

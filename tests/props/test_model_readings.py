@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from daypass.rules.decision import RefusedError, check_model
 from daypass.rules.models import ModelRule, needed_accesses
-from daypass.rules.patterns import HostPattern, Model, PathPattern
-from unit.rules.existing_models import names_in
+from daypass.rules.patterns import HostPattern, Model
+from unit.rules.existing_models import ISVC, LLM, names_in, rule
 
-INFERENCE, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 TEMPLATES = ("{name}.{namespace}.example.com", "{name}-{namespace}.example.com")
 API = "api.models.example.org"
 TAGS = ("", "prev-", "a-")
@@ -48,7 +47,7 @@ names = st.sampled_from([
     "a", "b", "a-b", "a-predictor", "a-predictor-b", "ab", "a-predictorb", "a-default", "predictor",
     "a-transformer-b", "a-predictor-default-b",
 ])  # fmt: skip
-models = st.builds(Model, st.just(INFERENCE), namespaces, names)
+models = st.builds(Model, st.just(ISVC), namespaces, names)
 
 
 @given(
@@ -58,8 +57,8 @@ models = st.builds(Model, st.just(INFERENCE), namespaces, names)
     data=st.data(),
 )
 @example(
-    existing={Model(INFERENCE, "a", "b"), Model(INFERENCE, "default-a", "b")},
-    denied={Model(INFERENCE, "default-a", "b")},
+    existing={Model(ISVC, "a", "b"), Model(ISVC, "default-a", "b")},
+    denied={Model(ISVC, "default-a", "b")},
     template=TEMPLATES[1],
     data=None,
 )
@@ -74,7 +73,7 @@ def test_whatever_is_published_at_a_host_needs_access(
         if not pattern.matches(host):  # without a namespace, such as a.example.com
             assert pattern.is_near(host)
             continue
-        passes = may_pass((ModelRule(host=pattern, resource=INFERENCE),), host, existing, denied)
+        passes = may_pass((rule(template),), host, existing, denied)
         if served & denied:
             assert not passes
         if not existing & denied:
@@ -98,15 +97,9 @@ def may_pass(
 
 
 RULES = (
-    ModelRule(host=HostPattern.parse(TEMPLATES[1]), resource=INFERENCE),
-    ModelRule(
-        host=HostPattern.parse(API),
-        path=PathPattern.parse("/serving/{namespace}/{name}/"),
-        resource=INFERENCE,
-    ),
-    ModelRule(
-        host=HostPattern.parse(API), path=PathPattern.parse("/{namespace}/{name}/"), resource=LLM
-    ),
+    rule(TEMPLATES[1]),
+    rule(API, "/serving/{namespace}/{name}/"),
+    rule(API, "/{namespace}/{name}/", LLM),
 )
 of_llms = st.sampled_from(["a", "serving", "publishers"])
 llms = st.builds(Model, st.just(LLM), of_llms, st.sampled_from(["a", "b"]))
@@ -133,7 +126,7 @@ def test_a_path_that_is_a_models_needs_access_on_every_host(
     if llm in existing & denied:  # KServe's route of an LLMInferenceService names no host
         assert not passes
     if host == API and segments[:1] == ["serving"] and len(segments) > 2:
-        inference = Model(INFERENCE, *segments[1:3])
+        inference = Model(ISVC, *segments[1:3])
         assert not passes or inference not in existing & denied
         assert passes == (
             bool(existing & {inference, llm}) and not existing & denied & {inference, llm}

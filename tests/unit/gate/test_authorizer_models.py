@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from daypass.gate.authorizer.api_server import NoAnswerError
-from daypass.rules.models import LIMIT_READINGS, Access, ModelRule
-from daypass.rules.patterns import HostPattern, Model, PathPattern
+from daypass.rules.models import LIMIT_READINGS, Access
+from daypass.rules.patterns import Model
 from daypass.rules.reasons import Reason
 from support.tokens import SECRET_UID, USER
 from unit.gate.reviewing import AskedAuthorizer, rules
+from unit.rules.existing_models import ISVC, LLM, rule
 
-ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 DASHED, DOTTED, SHARED = (
     "{name}-{namespace}.raw.example.com",
     "{name}.{namespace}.example.com",
@@ -21,13 +21,6 @@ DASHED, DOTTED, SHARED = (
 )
 IRIS, CATS = Model(ISVC, "alice", "iris"), Model(ISVC, "alice", "cats")
 AT_IRIS = {"host": "iris.alice.example.com", "path": "/v1/models/iris:predict"}
-
-
-def rule(host: str, path: str | None = None, resource: str = ISVC, verb: str = "get") -> ModelRule:
-    return ModelRule(
-        host=HostPattern.parse(host), path=PathPattern.parse(path) if path else None,
-        resource=resource, verb=verb,
-    )  # fmt: skip
 
 
 RULES = rules(

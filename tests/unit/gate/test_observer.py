@@ -127,6 +127,12 @@ def _numbers(found: Mapping[str, ObservedNamespace]) -> dict[str, set[int]]:
     return {name: {int(it[:8], 16) for it in each.credentials} for name, each in found.items()}
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """List again soon after a failure."""
+    monkeypatch.setattr(watching, "LONGEST_PAUSE_SECONDS", 0.1)
+
+
 @pytest.fixture
 def cluster() -> Cluster:
     """One namespace, with one identity and its Secret."""

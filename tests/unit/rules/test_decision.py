@@ -21,13 +21,13 @@ from daypass.rules.decision import (
     check_model,
     decide,
 )
-from daypass.rules.models import Access, ModelRule
-from daypass.rules.patterns import HostPattern, Model, PathPattern, Place
+from daypass.rules.models import Access
+from daypass.rules.patterns import HostPattern, Model, Place
 from daypass.rules.published import CLUSTER_SHARDS, Denials, Published
 from daypass.rules.reasons import CODES, MESSAGES, Reason
 from support.publishing import pairs, shards_of
 from support.tokens import encode
-from unit.rules.existing_models import names_in
+from unit.rules.existing_models import ISVC, LLM, names_in, rule
 
 NOW = 1_800_000_000
 ISSUER = "https://kubernetes.default.svc"
@@ -196,7 +196,7 @@ def test_a_name_is_guarded_in_any_case_and_with_any_port(host: str) -> None:
     "strict",
     [
         replace(RULES, audiences={"other": places("ekf.example.com")}),
-        replace(RULES, authorize=(ModelRule(host=RULES.hosts[0], resource="r"),)),
+        replace(RULES, authorize=(rule("ekf.example.com"),)),
         replace(RULES, hosts=(*RULES.hosts, *hosts("{name}.{namespace}.example.com"))),
         replace(RULES, hosts=(*RULES.hosts, *hosts("a.b.svc.cluster.local"))),
     ],
@@ -215,12 +215,9 @@ def test_where_more_than_names_count_a_host_has_one_form(strict: Rules) -> None:
     [
         "",
         "ekf.example.com.",
-        "ekf.example.com.:1",
-        "ekf.example.com:1:1",
         "xekf.example.com",
         "::1",
         "[::1",
-        "ekf",
     ],
 )
 def test_another_host_is_not_guarded(host: str) -> None:
@@ -359,8 +356,7 @@ def test_an_audience_opens_its_hosts_and_paths_and_no_others(
         assert decide(request, OPENINGS, NOW, signed=True).reason is reason
 
 
-@pytest.mark.parametrize("rules", [OPENINGS, replace(RULES, authorize=(ModelRule(
-    host=HostPattern.parse("x.example.com"), resource="r"),))])  # fmt: skip
+@pytest.mark.parametrize("rules", [OPENINGS, replace(RULES, authorize=(rule("x.example.com"),))])
 def test_where_paths_matter_ambiguous_ones_and_headers_for_models_are_refused(rules: Rules) -> None:
     for path in ("//", "/a/../b", "/%2e%2e/", "/a;b", "/a%2Fb", "", "/#"):
         assert decide(asked(path=path), rules, NOW).reason is Reason.AMBIGUOUS
@@ -370,29 +366,19 @@ def test_where_paths_matter_ambiguous_ones_and_headers_for_models_are_refused(ru
     assert decide(request, RULES, NOW).reason is Reason.NO_TOKEN
 
 
-INFERENCE, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 MODELS = replace(
     RULES,
     hosts=hosts("{name}-{namespace}.example.com", "api.example.com", "free.example.com"),
     authorize=(
-        ModelRule(host=HostPattern.parse("{name}-{namespace}.example.com"), resource=INFERENCE),
-        ModelRule(
-            host=HostPattern.parse("api.example.com"),
-            path=PathPattern.parse("/serving/{namespace}/{name}/"),
-            resource=INFERENCE,
-        ),
-        ModelRule(
-            host=HostPattern.parse("api.example.com"),
-            path=PathPattern.parse("/llm/{namespace}/{name}/"),
-            resource=LLM,
-            verb="use",
-        ),
+        rule("{name}-{namespace}.example.com"),
+        rule("api.example.com", "/serving/{namespace}/{name}/"),
+        rule("api.example.com", "/llm/{namespace}/{name}/", LLM, "use"),
     ),
 )
 EXISTING = {
-    Model(INFERENCE, "c", "a-b"),
-    Model(INFERENCE, "alice", "iris"),
-    Model(INFERENCE, "alice", "secret"),
+    Model(ISVC, "c", "a-b"),
+    Model(ISVC, "alice", "iris"),
+    Model(ISVC, "alice", "secret"),
     Model(LLM, "alice", "llama"),
     Model(LLM, "alice", "iris"),
 }
@@ -402,7 +388,7 @@ def judged(
     host: str, path: str = "/", *more: Model, denied: frozenset[Model] = frozenset()
 ) -> Reason:
     """The reason, if the caller may use all models but these and alice/secret."""
-    refused = denied | {Model(INFERENCE, "alice", "secret")}
+    refused = denied | {Model(ISVC, "alice", "secret")}
     return decide(
         asked(f"Bearer {token()}", host=host, path=path),
         MODELS,
