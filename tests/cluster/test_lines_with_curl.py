@@ -12,11 +12,11 @@ import pytest
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from local.test_identity_embedded import daypass
+from local.up_embedded import fixed_config, passed_by_the_gate
 from support.children import path_without
 from support.programs import output_of
 from support.terminal import Terminal
 from support.up import Up, runtime_folder
-from support.up_embedded import fixed_config, passed_by_the_gate
 
 
 def documented_for_curl(credentials: dict[str, str], up: Up) -> str:

@@ -17,6 +17,7 @@ import pytest
 from daypass._core.secret import Secret
 from daypass.local.echo import Echo
 from daypass.local.stack import AUDIENCE, stack_config
+from local.up_embedded import admin_of, at_the_gate, credentials_of, passed_by_the_gate
 from support import http_services
 from support.deadline import eventually
 from support.fake_reviews import fake_reviews
@@ -24,7 +25,6 @@ from support.identities import make_identity
 from support.raw import Answer, bearer, connect, exchange, get
 from support.serving import serving
 from support.up import Up
-from support.up_embedded import admin_of, at_the_gate, credentials_of, passed_by_the_gate
 
 TIMES = 12
 

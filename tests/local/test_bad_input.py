@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -231,27 +229,3 @@ def test_a_machine_without_envoy_is_told_how_to_get_one(here: Path) -> None:
 def test_a_closed_pipe_exits_with_1_and_prints_nothing(here: Path) -> None:
     done = run("exec 9> >(:); wait $!; daypass --help >&9", here)
     assert (done.returncode, done.stderr) == (1, "")
-
-
-@pytest.mark.parametrize(
-    "line", ["token --credentials silent.json", "identity list --kubeconfig silent"]
-)
-def test_an_interrupt_ends_a_command_with_130_and_no_message(line: str, here: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        silent.settimeout(SECONDS)
-        for name, old in (("silent.json", "bot.json"), ("silent", "nowhere")):
-            (here / name).write_text(
-                (here / old).read_text().replace("127.0.0.1:9", f"127.0.0.1:{port}")
-            )
-            (here / name).chmod(0o600)
-        words = [sys.executable, "-m", "daypass", *line.split()]
-        with subprocess.Popen(
-            words, cwd=here, env=environment_of(here), text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        ) as process:  # fmt: skip
-            connection, _ = silent.accept()  # it waits for an answer now
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=SECONDS)
-            connection.close()
-    assert (process.returncode, out, err) == (130, "", "")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +21,6 @@ from support.programs import DAYPASS, output_of, run
 from support.up import runtime_folder
 
 JWT = re.compile(r"ey[\w-]{8,}\.[\w-]+\.[\w-]+")
-STEPS = 10
 SECOND_STEP = " 2. "
 """What is printed once the first token is issued."""
 DEAD = "http://127.0.0.1:9"
@@ -105,20 +103,17 @@ def assert_next_step(demo: Demo) -> None:
     assert re.fullmatch(r'  export PATH=\S+:"\$PATH"', line)
 
 
-def assert_success(demo: Demo) -> None:
-    assert demo.end() == 0, demo.stdout + demo.stderr
-    assert_next_step(demo)
-    assert [number for number, _ in marks(demo)] == list(range(1, STEPS + 1))
-    assert {mark for _, mark in marks(demo)} == {"done", "refused"}
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """A demo that has ended."""
-    with Demo(tmp_path_factory.mktemp("demo"), "--once") as demo:
+    """A demo that has ended. What surrounds it leads nowhere."""
+    nowhere = {name: DEAD for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "ALL_PROXY")}
+    nowhere["HOME"] = "/proc"  # nobody can write there, not even root
+    nowhere["DAYPASS_CREDENTIALS"] = "/nonexistent"
+    with Demo(tmp_path_factory.mktemp("demo"), "--once", environment=nowhere) as demo:
         demo.wait_for(SECOND_STEP)
         demo.seen = demo.children()
-        assert_success(demo)
+        assert demo.end() == 0, demo.stdout + demo.stderr
+    assert_next_step(demo)
     return demo
 
 
@@ -173,29 +168,6 @@ def test_a_closed_pipe_leaves_nothing(tmp_path: Path) -> None:
     ended = run("sh", "-c", script, environment={"TMPDIR": str(runtime)})
     assert (ended.returncode, ended.stderr) == (0, "")
     assert list(runtime.iterdir()) == []
-
-
-SURROUNDINGS = (
-    {name: DEAD for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "ALL_PROXY")},
-    {
-        "HOME": "/proc", "LC_ALL": "C", "PYTHONUTF8": "0",  # nobody can write there, not even root
-        "DAYPASS_CREDENTIALS": "/nonexistent",
-    },
-)  # fmt: skip
-
-
-def test_neither_the_environment_nor_a_parallel_demo_changes_the_result(tmp_path: Path) -> None:
-    with ExitStack() as ended:
-        demos: list[Demo] = []
-        for number, environment in enumerate(SURROUNDINGS):
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            running = Demo(folder, "--once", environment=environment)
-            demos.append(ended.enter_context(running))
-        for demo in demos:
-            assert_success(demo)
-            assert demo.remaining_files() == []
-        assert len({port for demo in demos for port in demo.ports}) == 4
 
 
 def test_an_envoy_that_does_not_start_is_an_error(tmp_path: Path) -> None:

@@ -13,16 +13,13 @@ import pytest
 
 from daypass._core.secret import Secret
 from daypass.local.stack import AUDIENCE, HOST
-from daypass.rules.reasons import Reason
+from local.up_embedded import admin_of, at_the_gate, fixed_config, passed_by_the_gate
 from support.deadline import eventually
-from support.gate_differences import reason_in
-from support.identities import token_path
 from support.messages import check
 from support.output_schema import mistakes_in
 from support.programs import DAYPASS, output_of, run
 from support.terminal import Terminal
 from support.up import Up
-from support.up_embedded import admin_of, at_the_gate, fixed_config, passed_by_the_gate
 
 
 def daypass(
@@ -121,36 +118,6 @@ def test_a_bot_gets_access_and_loses_it_again(up: Up, tmp_path: Path) -> None:
     assert "see all: daypass identity list -A" in daypass(up, "identity", "list")[1]
     _, words = daypass(up, "token", "--no-cache", code=1, credentials=bot)
     assert "Traceback" not in words
-
-
-def test_a_token_bound_to_the_secret_of_another_identity_is_refused_before_and_after_it_is_revoked(
-    up: Up, tmp_path: Path
-) -> None:
-    documents = {}
-    for name in ("ann", "ben"):
-        daypass(up, "identity", "create", name, "-n", "default")
-        documents[name] = json.loads((tmp_path / f"{name}.json").read_text())
-    admin = admin_of(up)
-    secrets = {
-        each["metadata"]["annotations"]["kubernetes.io/service-account.name"]: each["metadata"]
-        for each in admin.get("/api/v1/namespaces/default/secrets")["items"]
-    }
-
-    def token(name: str, bound: str) -> Secret:
-        secret = {"kind": "Secret", "apiVersion": "v1", "name": secrets[bound]["name"]}
-        spec = {"audiences": [AUDIENCE], "boundObjectRef": secret}
-        made = admin.create(token_path("default", name), {"spec": spec})
-        return Secret(made["status"]["token"])
-
-    own, theirs, crossed = token("ann", "ann"), token("ben", "ben"), token("ann", "ben")
-    for each in (own, theirs):
-        passed_by_the_gate(up, each)
-    assert reason_in(at_the_gate(up, crossed)) is Reason.UNKNOWN_CREDENTIAL
-    for command, code in (("revoke", 3), ("delete", 0)):  # there is no policy
-        daypass(up, "identity", command, "ann", "-n", "default", "--yes", code=code)
-        for each in (own, crossed):
-            assert reason_in(at_the_gate(up, each)) is Reason.UNKNOWN_CREDENTIAL
-        passed_by_the_gate(up, theirs)
 
 
 def named(words: str, *begin: str) -> list[str]:

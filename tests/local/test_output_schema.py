@@ -9,10 +9,10 @@ import pytest
 from tools.reference.output import make_schema
 
 from daypass.cli import main
+from local.up_embedded import fixed_config
 from support.deploying import BOTH
 from support.output_schema import mistakes_in, schema_name
 from support.up import Up
-from support.up_embedded import fixed_config
 
 LINES = (
     "version",

@@ -16,13 +16,13 @@ from daypass.local.demo import ask
 from daypass.local.envoy import EnvoyFailedError
 from daypass.local.stack import HOST, LocalStack, MadeIdentity, stack_config
 from daypass.render.envoy.authorizer_filters import TIMEOUT_SECONDS
+from local.up_embedded import checked_by
 from support.deadline import eventually
 from support.h2c import Http2, Reply
 from support.messages import check as check_message
 from support.raw import Answer, connect, exchange, get
 from support.tcp_server import TcpServer
 from support.unlimited_reviews import unlimited_reviews
-from support.up_embedded import checked_by
 
 CHECKS = ("jwt", "review")
 

@@ -14,6 +14,14 @@ import pytest
 from daypass._core.files import write_private
 from daypass.client.credentials import Credentials
 from daypass.local.stack import stack_config
+from local.up_embedded import (
+    admin_of,
+    at_the_gate,
+    checked_by,
+    credentials_of,
+    fixed_config,
+    passed_by_the_gate,
+)
 from support import network_of_its_own
 from support.authority import Authority
 from support.deadline import eventually
@@ -25,14 +33,6 @@ from support.ports import listens
 from support.programs import DAYPASS, run
 from support.unlimited_reviews import UNLIMITED
 from support.up import Up
-from support.up_embedded import (
-    admin_of,
-    at_the_gate,
-    checked_by,
-    credentials_of,
-    fixed_config,
-    passed_by_the_gate,
-)
 
 
 def test_door_gate_and_echo_work_together(tmp_path: Path) -> None:

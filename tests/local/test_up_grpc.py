@@ -13,6 +13,13 @@ import pytest
 from daypass.integrations.grpc import channel_credentials
 from daypass.local.stack import AUDIENCE, stack_config
 from daypass.rules.reasons import MESSAGES, REASON_HEADER, Reason
+from local.up_embedded import (
+    admin_of,
+    at_the_gate,
+    checked_by,
+    credentials_of,
+    passed_by_the_gate,
+)
 from support.authority import Authority
 from support.deadline import eventually
 from support.grpc_service import CHAT, FAIL, REPEAT, SAY, GrpcService, running_grpc_service
@@ -20,13 +27,6 @@ from support.http_services import Handler, serving
 from support.identities import Identity, make_identity, token_path
 from support.unlimited_reviews import UNLIMITED
 from support.up import Up
-from support.up_embedded import (
-    admin_of,
-    at_the_gate,
-    checked_by,
-    credentials_of,
-    passed_by_the_gate,
-)
 
 AUTHORITY = Authority("daypass test services")
 REFUSALS = [str(reason) for reason in Reason]

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from daypass._core.tls import client_context
 from daypass.local.stack import HOST, LocalStack, stack_config
+from local.up_embedded import checked_by
 from support.unlimited_reviews import unlimited_reviews
-from support.up_embedded import checked_by
 
 MIB = 1024 * 1024
 

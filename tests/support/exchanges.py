@@ -27,16 +27,16 @@ def credentials_config(url: str, **changes: object) -> CredentialsConfig:
     return CredentialsConfig(source)
 
 
-def token_request(*, audience: str = AUDIENCE, lifetime_seconds: int = 3600) -> TokenRequest:
-    """What a client with good credentials request for."""
+def token_request() -> TokenRequest:
+    """What a client with good credentials requests."""
     settings = credentials_config(URL)
     assert settings.token is not None
     return TokenRequest(
         door=settings.door,
         identity=settings.identity,
         token=settings.token,
-        audience=audience,
-        lifetime_seconds=lifetime_seconds,
+        audience=AUDIENCE,
+        lifetime_seconds=3600,
     )
 
 

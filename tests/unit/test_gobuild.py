@@ -55,14 +55,6 @@ def test_a_change_of_any_source_leads_to_another_place(cache: Path, name: str) -
     assert gobuild.binary_path("controlplane") != before
 
 
-def test_settings_of_the_machine_change_no_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = gobuild.go_environment()
-    for name, value in (("GOTOOLCHAIN", "local"), ("GOFLAGS", "-mod=vendor"), ("GOROOT", "/x")):
-        monkeypatch.setenv(name, value)
-    assert gobuild.go_environment() == before
-    assert before["GOTOOLCHAIN"] == gobuild.TOOLCHAIN
-
-
 def test_a_program_of_kubernetes_reports_its_release() -> None:
     *others, linker = gobuild._flags("controlplane")
     assert others == ["-trimpath", "-buildvcs=false", "-ldflags"]

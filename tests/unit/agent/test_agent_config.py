@@ -36,15 +36,6 @@ def refusal(folder: Path, text: str) -> tuple[str, str]:
     return caught.value.fact.replace(str(folder), "HERE"), caught.value.hint
 
 
-def test_a_token_requires_only_a_path(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, token()))
-    (made,) = config.tokens
-    assert (made.path, made.audience, made.lifetime_seconds) == (f"{tmp_path}/a", None, None)
-    assert (made.format, made.mode) == ("token", 0o600)
-    assert (made.owner, made.hooks) == ((-1, -1), ())
-    assert (config.credentials, config.listen) == (None, None)
-
-
 EVERY_KEY = """
 credentials = "/etc/daypass/bot.json"
 listen = 9465

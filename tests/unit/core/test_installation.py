@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from daypass._core.hints import docs_page, how_to_install, path_with_daypass
+from daypass._core.hints import docs_page, how_to_install
 from support.children import path_without
 
 ROOT = Path(__file__).parents[3]
@@ -75,22 +74,3 @@ def test_no_page_or_program_installs_daypass_from_an_index() -> None:
     found = [str(it) for it in files if FROM_AN_INDEX.search(it.read_text())]
     assert found == []
     assert FROM_AN_INDEX.search("pip install 'daypass[local]'")
-
-
-def test_another_shell_finds_the_daypass_that_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("running", "python", "first on PATH"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "daypass").touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "first on PATH"))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python" / "python3"))
-
-    def found(program: str) -> str:
-        monkeypatch.setattr(sys, "argv", [str(tmp_path / program)])
-        return shlex.split(path_with_daypass())[0].removesuffix(":$PATH")
-
-    assert found("running/daypass") == f"PATH={tmp_path / 'running'}"
-    assert found("src/daypass/__main__.py") == f"PATH={tmp_path / 'python'}"
-    (tmp_path / "python" / "daypass").unlink()
-    assert found("src/daypass/__main__.py") == f"PATH={tmp_path / 'first on PATH'}"
