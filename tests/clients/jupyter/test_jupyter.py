@@ -16,10 +16,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-import requests
 import tornado
 import websockets
-from jupyter_kernel_client import JupyterKernelClient
 from jupyter_server.gateway.gateway_client import GatewayClient, gateway_request
 from jupyter_server.gateway.managers import GatewayMappingKernelManager
 from jupyter_server.serverapp import ServerApp
@@ -30,8 +28,7 @@ from clients.arrivals import Arrival
 from daypass._core.tls import client_context
 from daypass.client.token import Token
 from daypass.integrations import jupyter_server
-from daypass.kube.resources import SECRETS
-from daypass.local.stack import LocalStack, MadeIdentity
+from daypass.local.stack import MadeIdentity
 from integrations.service import Said, Service, running_service
 from support.deadline import eventually
 from support.ports import free_ports, listens
@@ -206,18 +203,6 @@ def list_kernels(url: str) -> tuple[int, str]:
     return asyncio.run(ask())
 
 
-def test_why_no_token_can_be_obtained_is_in_the_log(
-    notebook: str, arrived: list[Arrival], expire: Callable[[], Token],
-    daypass_stack: LocalStack, daypass_identity: MadeIdentity, caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
-    expire()
-    daypass_stack.cluster.delete(SECRETS, daypass_identity.secret_name, daypass_identity.namespace)
-    status, _ = list_kernels(notebook)
-    assert status == 401
-    assert "attempting to renew the Gateway authorization token" in caplog.text
-    assert arrived == []
-
-
 def test_a_tornado_that_sends_tokens_to_other_servers_is_refused(
     daypass_environment: MadeIdentity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,21 +313,3 @@ def test_websockets_takes_the_headers_of_credentials_and_shows_a_refusal(
             assert arrived == []
 
     asyncio.run(run())
-
-
-def test_the_kernel_client_runs_code_with_the_headers_of_credentials(
-    gate: str, authority: str, credentials: daypass.Credentials, arrived: list[Arrival],
-    deny: Callable[..., Token], daypass_identity: MadeIdentity, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority)
-    with JupyterKernelClient(server_url=gate, token=None, headers=credentials.headers()) as running:
-        assert running.execute("print(6 * 7)")["outputs"][0]["text"] == "42\n"
-    assert {each.user for each in arrived} == {daypass_identity.user}
-    assert any(each.is_websocket for each in arrived)
-    assert not any("token" in each.path for each in arrived)
-    deny()
-    client = JupyterKernelClient(server_url=gate, token=None, headers=credentials.headers())
-    with pytest.raises(requests.HTTPError, match="401 Client Error") as refused:
-        client.start()
-    assert "an administrator has denied" in refused.value.response.text
-    assert arrived == []

@@ -72,21 +72,6 @@ def test_it_infers_with_a_fresh_token_across_the_end_of_one(
     assert not any("authorization" in call for call in calls())
 
 
-def test_a_verbose_client_logs_no_token(
-    credentials: daypass.Credentials, host: str, authority: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def infer() -> None:
-        async with InferenceGRPCClient(
-            host, verbose=True, use_ssl=True, root_certificates=authority
-        ) as client:
-            await client.infer(tensor(4), headers=daypass.integrations.grpc.metadata(credentials))
-
-    caplog.set_level("INFO")
-    asyncio.run(infer())
-    assert "Bearer ***" in caplog.text
-    assert credentials.bearer() not in caplog.text
-
-
 def test_a_refusal_is_raised_with_the_gates_message(
     ask: Callable[[Ask], Any], calls: Calls, deny: Callable[..., Token]
 ) -> None:

@@ -12,7 +12,6 @@ import boto3
 import mlflow
 import pytest
 import requests
-from click.testing import CliRunner
 from mlflow.exceptions import RestException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -113,23 +112,6 @@ def test_a_program_that_knows_nothing_of_daypass_logs_a_run(
     assert (done.returncode, "Error" in done.stderr, "Warning" in done.stderr) == (0, False, False)
     assert came_from(arrived, daypass_identity.user)
     assert "/api/2.0/mlflow/runs/log-metric" in paths(arrived, "POST")
-
-
-@pytest.mark.usefixtures("clocked")
-def test_its_command_line_refreshes_and_shows_why_it_was_refused(
-    expire: Callable[[], Token], deny: Callable[..., Token], arrived: list[Arrival],
-    daypass_identity: MadeIdentity,
-) -> None:  # fmt: skip
-    from mlflow.cli import cli  # it warns of its own SQLAlchemy
-
-    command = ["experiments", "search"]
-    expire()
-    done = CliRunner().invoke(cli, command)
-    assert (done.exit_code, "Default" in done.stdout) == (0, True)
-    assert came_from(arrived, daypass_identity.user)
-    deny(every=True)
-    refused = CliRunner().invoke(cli, command)
-    assert (refused.exit_code, "has denied" in str(refused.exception), arrived) == (1, True, [])
 
 
 @pytest.mark.usefixtures("clocked")

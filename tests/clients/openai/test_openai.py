@@ -168,23 +168,6 @@ def test_a_refusal_shows_its_reason(
     assert arrived == []
 
 
-@pytest.mark.filterwarnings("ignore:connect:DeprecationWarning")  # the SDK's use of websockets
-def test_realtime_sessions_pass_by_websocket_and_a_new_one_gets_a_new_token(
-    credentials: daypass.Credentials, gate: str, daypass_identity: MadeIdentity,
-    arrived: list[Arrival], expire: Callable[[], Token],
-) -> None:  # fmt: skip
-    client = OpenAI(api_key=credentials.bearer, base_url=f"{gate}/v1")
-    item: Any = {"type": "message", "role": "user", "id": "1", "content": []}
-    for _ in range(2):
-        with client.realtime.connect(model="m") as session:
-            session.conversation.item.create(item=item)
-            assert session.recv().type == "conversation.item.created"
-        assert [(each.path, each.user) for each in arrived] == [
-            ("/v1/realtime?model=m", daypass_identity.user)
-        ]
-        expire()
-
-
 def test_a_key_that_is_no_placeholder_is_not_replaced(
     credentials: daypass.Credentials,
     gate: str,

@@ -162,19 +162,6 @@ def test_a_refusal_shows_the_reason_and_a_new_client_has_a_new_token(
     assert job in {each.submission_id for each in again.list_jobs()}
 
 
-def test_the_command_of_a_denied_identity_prints_the_reason(
-    ray: Callable[..., subprocess.CompletedProcess[str]], settings: dict[str, str],
-    deny: Callable[..., Token], arrived: list[Arrival],
-) -> None:  # fmt: skip
-    denied = deny(every=True)
-    done = ray("ray job list", **settings)
-    assert done.returncode == 1
-    assert "AuthenticationError: Authentication required: " in done.stderr
-    assert "an administrator has denied" in done.stderr
-    assert denied.value.reveal() not in done.stdout + done.stderr
-    assert arrived == []
-
-
 def test_other_headers_are_sent_and_an_authorization_of_the_users_own_stays(
     host: str, authority: str, credentials: daypass.Credentials, arrived: list[Arrival],
 ) -> None:  # fmt: skip

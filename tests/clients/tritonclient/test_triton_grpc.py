@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from queue import Queue
 from typing import Any
 
-import grpc
 import numpy
 import pytest
 import tritonclient.grpc
 import tritonclient.grpc.aio
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 import daypass
@@ -45,7 +40,9 @@ def _trusts_the_gate(authority: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["plugin", "plugin, aio", "creds", "creds, aio"])
-def ask(request: pytest.FixtureRequest, credentials: daypass.Credentials, host: str) -> Ask:
+def ask(
+    request: pytest.FixtureRequest, credentials: daypass.Credentials, host: str, authority: str
+) -> Ask:
     """`ask("infer", ...)`: what this method of either client returns, or raises.
 
     The clients have a plugin, or channel credentials.
@@ -55,7 +52,7 @@ def ask(request: pytest.FixtureRequest, credentials: daypass.Credentials, host: 
     def connect(module: Any) -> Any:
         if request.param.startswith("creds"):
             return module.InferenceServerClient(host, creds=secure)
-        client = module.InferenceServerClient(host, ssl=True)
+        client = module.InferenceServerClient(host, ssl=True, root_certificates=authority)
         register(client, credentials)
         return client
 
@@ -126,74 +123,3 @@ def test_a_client_without_tls_reaches_no_gate(
             client.infer("double", tensor(4), client_timeout=30)
     assert refused.value.status() == "StatusCode.UNAVAILABLE"
     assert calls() == []
-
-
-class Streaming(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """Triton's stream: three results for each request. KServe's model server has no stream."""
-
-    def ModelStreamInfer(
-        self, requests: Iterator[Any], context: grpc.ServicerContext
-    ) -> Iterator[Any]:
-        headers = dict(context.invocation_metadata())
-        for request in requests:
-            for number in range(3):
-                answer = service_pb2.ModelInferResponse(model_name=request.model_name)
-                answer.parameters["number"].int64_param = number
-                answer.parameters["user"].string_param = headers["kubeflow-userid"]
-                answer.parameters["is_secret"].bool_param = "authorization" not in headers
-                yield service_pb2.ModelStreamInferResponse(infer_response=answer)
-
-
-@contextmanager
-def running_stream() -> Iterator[int]:
-    with ThreadPoolExecutor(4) as threads:
-        server = grpc.server(threads, options=[("grpc.so_reuseport", 0)])
-        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Streaming(), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        try:
-            yield port
-        finally:
-            server.stop(None).wait()
-
-
-@pytest.fixture(scope="module")
-def stream_gate() -> Iterator[LocalStack]:
-    with (
-        running_stream() as port,
-        daypass.testing.stack(upstream=f"h2c://127.0.0.1:{port}") as running,
-    ):
-        yield running
-
-
-def test_a_stream_delivers_all_results(stream_gate: LocalStack) -> None:
-    identity = stream_gate.make_identity()
-    credentials = identity.credentials()
-    host = stream_gate.gate.removeprefix("https://")
-    results: Queue[tuple[Any, Any]] = Queue()
-    with tritonclient.grpc.InferenceServerClient(
-        host, ssl=True, root_certificates=str(stream_gate.authority_file)
-    ) as client:
-        register(client, credentials)
-        client.start_stream(lambda result, error: results.put((result, error)))
-        client.async_stream_infer("double", tensor(4))
-        client.async_stream_infer("double", tensor(4))
-        got = [results.get(timeout=30) for _ in range(6)]
-    assert [error for _, error in got] == [None] * 6
-    parameters = [result.get_response().parameters for result, _ in got]
-    assert [each["number"].int64_param for each in parameters] == [0, 1, 2] * 2
-    assert {each["user"].string_param for each in parameters} == {identity.user}
-    assert all(each["is_secret"].bool_param for each in parameters)
-
-
-def test_a_refused_stream_reports_the_reason_to_its_callback(stream_gate: LocalStack) -> None:
-    host = stream_gate.gate.removeprefix("https://")
-    results: Queue[tuple[Any, Any]] = Queue()
-    with tritonclient.grpc.InferenceServerClient(
-        host, ssl=True, root_certificates=str(stream_gate.authority_file)
-    ) as client:
-        client.start_stream(lambda result, error: results.put((result, error)))
-        result, error = results.get(timeout=30)
-    assert result is None
-    assert error.status() == "StatusCode.UNAUTHENTICATED"
-    assert "the request has no token" in error.message()
