@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.gate.publication import (
-    LIMIT_BYTES,
     UnreadableShardError,
     denials_config_map,
     read_object,
@@ -141,13 +140,6 @@ def test_a_shard_with_other_than_pairs_of_uids_is_unreadable(other: str, text: s
         with suppress(UnreadableShardError):
             found = read_shard(document, CLUSTER_SHARDS)[1].credentials
             assert all(map(is_credential, found))
-
-
-def test_a_huge_part_is_unreadable() -> None:
-    document = shard_config_map(0, Shard(), "daypass", room=1)
-    document["data"]["entries"] = "\n" * (LIMIT_BYTES + 1)
-    with pytest.raises(UnreadableShardError):
-        read_shard(document, CLUSTER_SHARDS)
 
 
 @given(

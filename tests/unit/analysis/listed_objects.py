@@ -1,4 +1,4 @@
-"""What a check reads of a cluster, made of objects."""
+"""What a check reads of a cluster, made of objects, and gateways and routes for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Collection, Sequence
 
 from daypass._core.kubernetes.objects import Object, group_of
 from daypass.analysis.snapshot import Look, ObjectQuery
+from support.objects import make
+
+KUBEFLOWS = "kubeflow/kubeflow-gateway"
 
 
 def look_of(
@@ -47,3 +50,36 @@ def _seen(query: ObjectQuery, document: Object) -> Object:
     if not query.metadata_only:
         return document
     return {key: document[key] for key in ("apiVersion", "kind", "metadata")}
+
+
+def gateway(
+    *hosts: str, name: str = KUBEFLOWS, istio: str = "ingressgateway", **server: object
+) -> Object:
+    """A Gateway of Istio, NAMESPACE/NAME, with one server."""
+    port = {"number": 443, "protocol": "HTTPS"}
+    servers = [{"port": port, "hosts": [*hosts], "tls": {"mode": "SIMPLE"}, **server}]
+    return of_istio("Gateway", name, selector={"istio": istio}, servers=servers)
+
+
+def service(
+    name: str, *hosts: str, to: str = "dashboard", at: str = KUBEFLOWS, **match: object
+) -> Object:
+    """A VirtualService of Istio, NAMESPACE/NAME, with one route."""
+    route = {"route": [{"destination": {"host": to}}], **({"match": [match]} if match else {})}
+    return of_istio("VirtualService", name, hosts=[*hosts], gateways=[at], http=[route])
+
+
+def of_istio(kind: str, name: str, **spec: object) -> Object:
+    namespace, _, own = name.partition("/")
+    return make("networking.istio.io/v1", kind, own, namespace, spec=spec)
+
+
+def ingress_for(
+    name: str, host: str, path: str = "/", to: str = "dashboard", kind: str = "Prefix", **spec: str
+) -> Object:
+    """An Ingress, NAMESPACE/NAME, with one path."""
+    namespace, _, own = name.partition("/")
+    backend = {"service": {"name": to, "port": {"number": 80}}}
+    paths = [{"path": path, "pathType": kind, "backend": backend}]
+    rules = [{"host": host, "http": {"paths": paths}}]
+    return make("networking.k8s.io/v1", "Ingress", own, namespace, spec={**spec, "rules": rules})

@@ -15,9 +15,8 @@ from daypass.analysis.checks import find_if_possible, judge
 from daypass.analysis.gateways import AUDIENCE_ROUTES, GATE_HOSTS
 from daypass.analysis.routes import in_common
 from support.messages import check
-from support.objects import make
 from support.rendered import config_of
-from unit.analysis.listed_objects import look_of
+from unit.analysis.listed_objects import gateway, ingress_for, look_of, of_istio, service
 
 HOST = "ekf.example.com"
 
@@ -54,22 +53,6 @@ def pod(**labels: str) -> Object:
 USUAL = pod(istio="ingressgateway", app="gw")
 
 
-def made(kind: str, name: str, **spec: object) -> Object:
-    """An object of Istio, NAMESPACE/NAME."""
-    namespace, _, own = name.partition("/")
-    return make("networking.istio.io/v1", kind, own, namespace, spec=spec)
-
-
-def gateway(*hosts: str, name: str = "kubeflow/kubeflow-gateway", **more: object) -> Object:
-    server = {"port": {"number": 443, "protocol": "HTTPS"}, "hosts": list(hosts), **more}
-    return made("Gateway", name, selector={"istio": "ingressgateway"}, servers=[server])
-
-
-def service(name: str, *hosts: str, to: str = "dashboard", at: str = "kubeflow-gateway") -> Object:
-    http = [{"route": [{"destination": {"host": to}}]}]
-    return made("VirtualService", name, hosts=list(hosts), gateways=[at], http=http)
-
-
 def reported(
     *documents: Object, pods: Sequence[Object] = (USUAL,), hosts: Sequence[str] = (HOST,)
 ) -> list[str]:
@@ -99,20 +82,19 @@ OURS = service("kubeflow/dashboard", HOST)
     [
         [gateway(HOST), STAR],
         [gateway("*"), OURS],
-        [gateway("./*"), service("team/x", "*", at="kubeflow/kubeflow-gateway")],
+        [gateway("./*"), service("team/x", "*")],
         [gateway("other/*"), STAR],
         [gateway("*", tls={"httpsRedirect": True}), STAR],
         [gateway("*", port={"number": 443, "protocol": "TLS"}), STAR],
         [gateway("*"), service("kubeflow/dashboard", "*", at="mesh")],
-        [gateway("*"), service("team/x", "*")],  # its own namespace has no such Gateway
-        [gateway("*"), made("VirtualService", "a/b", hosts=["*"])],
-        [made("Gateway", "kubeflow/kubeflow-gateway", selector={"istio": "other"},
+        [gateway("*"), service("team/x", "*", at="kubeflow-gateway")],  # of its own
+        [gateway("*"), of_istio("VirtualService", "a/b", hosts=["*"])],
+        [of_istio("Gateway", "kubeflow/kubeflow-gateway", selector={"istio": "other"},
               servers=[{"hosts": ["*"]}]), STAR],
-        [gateway("*"), made("VirtualService", "kubeflow/r", hosts=["*"],
+        [gateway("*"), of_istio("VirtualService", "kubeflow/r", hosts=["*"],
                             gateways=["kubeflow-gateway"], http=[{"redirect": {"uri": "/x"}}])],
-        [gateway("*"), labelled(service("daypass/door", "*", at="kubeflow/kubeflow-gateway"))],
-        [gateway("*"), OURS, service("team/x", "x.example.com", to="x",
-                                     at="kubeflow/kubeflow-gateway")],
+        [gateway("*"), labelled(service("daypass/door", "*"))],
+        [gateway("*"), OURS, service("team/x", "x.example.com", to="x")],
         [{**gateway(), "spec": None}, STAR],
     ],
     ids=range(14),
@@ -126,13 +108,13 @@ def other_host(to: str) -> list[Object]:
     return [
         gateway("*"),
         OURS,
-        service("team/x", "x.example.com", to=to, at="kubeflow/kubeflow-gateway"),
+        service("team/x", "x.example.com", to=to),
     ]
 
 
 def delegating(name: str, host: str) -> Object:
     http = [{"delegate": {"name": "routes", "namespace": "team"}}]
-    return made(
+    return of_istio(
         "VirtualService", f"kubeflow/{name}", hosts=[host], gateways=["kubeflow-gateway"], http=http
     )
 
@@ -277,7 +259,7 @@ PATTERNS = ("kf.example.com", "{name}.{namespace}.example.com")
 )
 def test_a_pattern_guards_every_host_with_its_end(hosts: list[str], is_past: bool) -> None:
     guarded = service("kubeflow/dashboard", PATTERNS[0])
-    other = service("team/x", *hosts, to="dashboard.kubeflow", at="kubeflow/kubeflow-gateway")
+    other = service("team/x", *hosts, to="dashboard.kubeflow")
     quoted = [f"'{host}'" for host in PATTERNS]
     assert bool(reported(gateway("*"), guarded, other, hosts=quoted)) is is_past
 
@@ -298,15 +280,12 @@ def test_a_match_for_another_gateway_or_host_serves_nothing_here() -> None:
 
 
 def test_an_ingress_of_istios_class_is_served_at_its_usual_gateway() -> None:
-    backend = {"service": {"name": "dashboard", "port": {"number": 80}}}
-    rule = {"host": "x.example.com", "http": {"paths": [{"path": "/", "backend": backend}]}}
-    ingress = make("networking.k8s.io/v1", "Ingress", "x", "kubeflow", spec={
-        "ingressClassName": "istio", "rules": [rule]})  # fmt: skip
-    (line,) = reported(gateway("*"), OURS, ingress)
+    document = ingress_for("kubeflow/x", "x.example.com", ingressClassName="istio")
+    (line,) = reported(gateway("*"), OURS, document)
     assert is_about(line, "Ingress kubeflow/x ", " x.example.com ", "IngressClass istio")
-    assert reported(gateway("*"), OURS, ingress, pods=[pod(istio="serving")]) == []
-    del ingress["spec"]["ingressClassName"]
-    assert reported(gateway("*"), OURS, ingress) == []
+    assert reported(gateway("*"), OURS, document, pods=[pod(istio="serving")]) == []
+    del document["spec"]["ingressClassName"]
+    assert reported(gateway("*"), OURS, document) == []
 
 
 DASHED = "{name}-{namespace}.example.com"
@@ -341,8 +320,7 @@ ALICE, BELOW = "'{name}.alice.example.com'", f"{HOST}/serving/alice/"
         (STAR, BELOW, ALICE, True),
         (paths_of(STAR, "/serving/"), BELOW, ALICE, True),
         (paths_of(STAR, "/pipeline/"), BELOW, ALICE, False),
-        (service("alice/d", "*.alice.example.com", at="kubeflow/kubeflow-gateway"),
-         ALICE, ALICE, False),
+        (service("alice/d", "*.alice.example.com"), ALICE, ALICE, False),
         (service("kubeflow/d", "iris.alice.example.com"), ALICE, ALICE, False),
     ],
     ids=range(8),

@@ -23,7 +23,7 @@ from support.manifest_cases import Case
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
-from unit.analysis.listed_objects import look_of
+from unit.analysis.listed_objects import gateway, ingress_for, look_of
 
 HOST = "kf.example.com"
 CONFIG = f"""\
@@ -45,13 +45,6 @@ def found(text: str, *documents: Object) -> dict[str, Finding]:
     by_check = {each.check: each for each in judged}
     assert len(by_check) == len(judged)
     return by_check
-
-
-def gateway(*hosts: str, **server: object) -> Object:
-    one = {"port": {"number": 443, "protocol": "HTTPS"}, "hosts": list(hosts), **server}
-    spec = {"selector": {**GATEWAY_LABELS}, "servers": [{"tls": {"mode": "SIMPLE"}, **one}]}
-    name = "kubeflow-gateway"
-    return make("networking.istio.io/v1", "Gateway", name, "kubeflow", spec=spec)
 
 
 def identity(name: str = "bot", namespace: str = "team", **annotations: str) -> Object:
@@ -100,11 +93,8 @@ def test_nothing_is_found_where_all_is_well() -> None:
 
 
 def test_the_path_of_a_tenants_route_adds_no_line_to_a_finding() -> None:
-    backend = {"service": {"name": "a", "port": {"number": 80}}}
     forged = "/kubernetes/x\n  \u2713 gate  all is well\n" + "a" * 10_000
-    paths = [{"path": forged, "pathType": "ImplementationSpecific", "backend": backend}]
-    spec = {"rules": [{"host": HOST, "http": {"paths": paths}}]}
-    route = make("networking.k8s.io/v1", "Ingress", "theirs", "team", spec=spec)
+    route = ingress_for("team/theirs", HOST, forged, kind="ImplementationSpecific")
     fact = found(CONFIG, *well().values(), route)["collisions"].fact
     assert "\n" not in fact
     assert len(fact) < 500

@@ -12,7 +12,7 @@ from daypass.analysis.checks import judge
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
-from unit.analysis.listed_objects import look_of
+from unit.analysis.listed_objects import KUBEFLOWS, gateway, ingress_for, look_of, service
 
 HOST = "kf.example.com"
 
@@ -27,33 +27,14 @@ def domain(front: str, **keys: str) -> str:
     return f"domains: {{kf: {{host: {HOST}, front: {front}{more}}}}}\n"
 
 
-def istio(kind: str, name: str, **spec: object) -> Object:
-    return make("networking.istio.io/v1", kind, name, "kubeflow", spec=spec)
-
-
-def gateway(host: str, name: str = "theirs", **tls: object) -> Object:
-    port = {"number": 443, "protocol": "HTTPS"}
-    server = {"port": port, "hosts": [host], "tls": tls or {"mode": "SIMPLE"}}
-    return istio("Gateway", name, selector={"istio": "ingressgateway"}, servers=[server])
-
-
-def service(host: str, **match: object) -> Object:
-    route = {"route": [{"destination": {"host": "dashboard"}}], "match": [match] if match else []}
-    return istio("VirtualService", "app", hosts=[host], gateways=["theirs"], http=[route])
-
-
-def ingress(path: str, kind: str = "Prefix", **annotations: str) -> Object:
-    backend = {"service": {"name": "a", "port": {"number": 80}}}
-    paths = [{"path": path, "pathType": kind, "backend": backend}]
-    spec = {"rules": [{"host": HOST, "http": {"paths": paths}}]}
-    made = make("networking.k8s.io/v1", "Ingress", "theirs", "team", spec=spec)
-    nginx = "nginx.ingress.kubernetes.io"
-    made["metadata"]["annotations"] = {f"{nginx}/{key}": it for key, it in annotations.items()}
-    return made
+def theirs(path: str) -> Object:
+    return ingress_for("team/theirs", HOST, path)
 
 
 def by_pattern(path: str) -> Object:
-    return ingress(path, "ImplementationSpecific", **{"use-regex": "true"})
+    made = ingress_for("team/theirs", HOST, path, kind="ImplementationSpecific")
+    made["metadata"]["annotations"] = {"nginx.ingress.kubernetes.io/use-regex": "true"}
+    return made
 
 
 def http_route(path: str) -> list[Object]:
@@ -69,12 +50,12 @@ def http_route(path: str) -> list[Object]:
 @pytest.mark.parametrize(
     ("documents", "captures"),
     [
-        ([ingress("/kubernetes")], True),
-        ([ingress("/kubernetes/api")], True),
-        ([ingress("/")], False),
-        ([ingress("/kubernetesx")], False),
-        ([gateway("*"), service(HOST, uri={"prefix": "/kube"})], True),
-        ([gateway("*"), service(HOST, uri={"prefix": "/"})], False),
+        ([theirs("/kubernetes")], True),
+        ([theirs("/kubernetes/api")], True),
+        ([theirs("/")], False),
+        ([theirs("/kubernetesx")], False),
+        ([gateway("*"), service("kubeflow/app", HOST, uri={"prefix": "/kube"})], True),
+        ([gateway("*"), service("kubeflow/app", HOST, uri={"prefix": "/"})], False),
         ([by_pattern("/kubernetes/(api/v1/namespaces/[^/]+/serviceaccounts/[^/]+/token)")], True),
         ([by_pattern("/KUBERNETES(/|$)(.*)")], True),
         ([by_pattern("/(")], False),
@@ -86,7 +67,7 @@ def http_route(path: str) -> list[Object]:
 def test_a_route_that_takes_requests_for_the_door_is_found(
     documents: list[Object], *, captures: bool
 ) -> None:
-    text = domain("istio", tls="outside", gateway="kubeflow/theirs")
+    text = domain("istio", tls="outside", gateway=KUBEFLOWS)
     lines = found("collisions", text, *documents)
     assert bool(lines) is captures
     for each in lines:
@@ -96,25 +77,25 @@ def test_a_route_that_takes_requests_for_the_door_is_found(
 
 def test_another_gateway_for_the_host_is_found_where_apply_makes_one() -> None:
     new = domain("istio", tls="{secret: kf-tls}")
-    (finding,) = found("second-gateway", new, gateway(HOST))
+    (finding,) = found("second-gateway", new, gateway(HOST, name="kubeflow/theirs"))
     check(finding.sentence, "kubeflow/theirs", HOST, reason="second-gateway")
-    named = domain("istio", tls="outside", gateway="kubeflow/theirs")
+    named = domain("istio", tls="outside", gateway=KUBEFLOWS)
     for text, document in (
         (new, gateway("*")),
         (named, gateway(HOST)),
-        (new, gateway(HOST, httpsRedirect=True)),
+        (new, gateway(HOST, tls={"httpsRedirect": True})),
     ):
         assert found("second-gateway", text, document) == []
 
 
 def test_a_guarded_host_that_would_lead_to_the_door_alone_is_found() -> None:
-    text = domain("istio", tls="outside", gateway="kubeflow/theirs")
+    text = domain("istio", tls="outside", gateway=KUBEFLOWS)
     guarded = f"{text}gates: {{default: {{audience: a, hosts: [{HOST}]}}}}\n"
-    (finding,) = found("lost-host", guarded, gateway("*"), service("*"))
+    (finding,) = found("lost-host", guarded, gateway("*"), service("kubeflow/app", "*"))
     check(finding.sentence, HOST, "VirtualService kubeflow/app", reason="lost-host")
-    assert found("lost-host", text, gateway("*"), service("*")) == []
-    assert found("lost-host", guarded, gateway(HOST), service("*")) == []
-    assert found("lost-host", guarded, gateway("*"), service(HOST)) == []
+    assert found("lost-host", text, gateway("*"), service("kubeflow/app", "*")) == []
+    assert found("lost-host", guarded, gateway(HOST), service("kubeflow/app", "*")) == []
+    assert found("lost-host", guarded, gateway("*"), service("kubeflow/app", HOST)) == []
 
 
 def egress(*rules: Object, **spec: Any) -> Object:
@@ -145,7 +126,7 @@ OTHER = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "k
 def test_a_network_policy_that_keeps_the_gateway_away_from_the_door_is_found(
     policies: list[Object], *, is_kept_away: bool
 ) -> None:
-    text = domain("istio", tls="outside", gateway="kubeflow/theirs")
+    text = domain("istio", tls="outside", gateway=KUBEFLOWS)
     home = make("v1", "Namespace", "daypass")
     home["metadata"]["labels"] = {"kubernetes.io/metadata.name": "daypass"}
     lines = found("network-policy", text, home, *policies)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from daypass._core.kubernetes.labels import OWNED
@@ -23,7 +25,7 @@ from support.kserve import (
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
-from unit.analysis.listed_objects import look_of
+from unit.analysis.listed_objects import gateway, ingress_for, look_of, service
 
 ISVC, LLM = "inferenceservices.serving.kserve.io", "llminferenceservices.serving.kserve.io"
 HOST = f"{{host: '{{name}}.{{namespace}}.example.com', resource: {ISVC}}}"
@@ -48,13 +50,7 @@ def gate(*rules: str) -> str:
     )
 
 
-KUBEFLOW_GATEWAY = make(
-    "networking.istio.io/v1", "Gateway", "kubeflow-gateway", "kubeflow",
-    spec={
-        "selector": {"istio": "ingressgateway"},
-        "servers": [{"port": {"number": 443, "protocol": "HTTPS"}, "hosts": ["*"]}],
-    },
-)  # fmt: skip
+KUBEFLOW_GATEWAY = gateway("*")
 PUBLIC = make(
     "gateway.networking.k8s.io/v1", "Gateway", "public", "istio-system",
     spec={"listeners": [{"name": "https", "port": 443, "protocol": "HTTPS"}]},
@@ -78,12 +74,6 @@ def reported(*routes: Object, rules: tuple[str, ...] = (HOST, PATH)) -> list[str
     return list(foreign_routes(served, own, MODELS))
 
 
-def service(name: str, *hosts: str, namespace: str = "alice", **match: object) -> Object:
-    route = {"route": [{"destination": {"host": "mine"}}], **({"match": [match]} if match else {})}
-    spec = {"hosts": [*hosts], "gateways": ["kubeflow/kubeflow-gateway"], "http": [route]}
-    return make("networking.istio.io/v1", "VirtualService", name, namespace, spec=spec)
-
-
 def route(
     *hosts: str, namespace: str = "alice", kind: str = "PathPrefix", path: str = "/"
 ) -> Object:
@@ -96,11 +86,12 @@ def route(
     return make("gateway.networking.k8s.io/v1", "HTTPRoute", "app", namespace, spec=spec)
 
 
-def app(host: str, namespace: str = "alice", path: str = "/") -> Object:
-    backend = {"service": {"name": "mine", "port": {"number": 80}}}
-    paths = [{"path": path, "pathType": "Prefix", "backend": backend}]
-    spec = {"ingressClassName": "istio", "rules": [{"host": host, "http": {"paths": paths}}]}
-    return make("networking.k8s.io/v1", "Ingress", "app", namespace, spec=spec)
+def mine(*hosts: str, **match: Any) -> Object:
+    return service("alice/x", *hosts, **match)
+
+
+def app(host: str, path: str = "/") -> Object:
+    return ingress_for("alice/app", host, path, ingressClassName="istio")
 
 
 IRIS = Model(name="iris", namespace="alice")
@@ -120,13 +111,13 @@ WITHOUT_PATHS = Routing(gateway_api="istio-system/public", paths=False)
         (http_routes(MNIST, WITHOUT_PATHS), (DASHED, PATH)),
         ([llm_route(LLAMA, ROUTING)], (HOST, PATH, LLM_PATH)),
         # Applications on the same hosts, and at the same gateway.
-        ([service("dashboard", "*", namespace="kubeflow")], (HOST, PATH)),
-        ([service("dashboard", "*", namespace="kubeflow", uri={"regex": ".*"})], (PATH,)),
-        ([service("nb", "*", uri={"prefix": "/notebook/bob/x/"})], (HOST, PATH, LLM_PATH)),
-        ([service("nb", "*.example.com", uri={"prefix": "/notebook/alice/x/"})], (HOST, DASHED)),
-        ([service("kiali", "kiali.monitoring.example.com")], (HOST, PATH)),
-        ([service("shop", "iris.bob.example.org", "bob.example.com")], (HOST, PATH)),
-        ([service("own", "*.alice.example.com", "iris.alice.example.com")], (HOST,)),
+        ([service("kubeflow/dashboard", "*")], (HOST, PATH)),
+        ([service("kubeflow/dashboard", "*", uri={"regex": ".*"})], (PATH,)),
+        ([mine("*", uri={"prefix": "/notebook/bob/x/"})], (HOST, PATH, LLM_PATH)),
+        ([mine("*.example.com", uri={"prefix": "/notebook/alice/x/"})], (HOST, DASHED)),
+        ([mine("kiali.monitoring.example.com")], (HOST, PATH)),
+        ([mine("iris.bob.example.org", "bob.example.com")], (HOST, PATH)),
+        ([mine("*.alice.example.com", "iris.alice.example.com")], (HOST,)),
         ([route(path="/")], (HOST, PATH, LLM_PATH)),
         ([app("shop.example.com", path="/serving/bob/iris/")], (HOST, PATH)),
     ],
@@ -140,26 +131,26 @@ def test_routes_of_the_same_namespace_and_of_no_models_are_not_reported(
 
 SHARED = "example.com"
 FOREIGN = {
-    "a host": (service("x", "iris.bob.example.com"), "bob/iris", HOST),
-    "a model that is yet to come": (service("x", "new.bob.example.com"), "bob/new", HOST),
-    "a wildcard": (service("x", "*.bob.example.com"), "bob/", HOST),
-    "a wildcard of all": (service("x", "*.example.com"), "bob/iris", HOST),
-    "one of all dashed hosts": (service("x", "*.example.com"), "bob/iris", DASHED),
-    "a dashed host": (service("x", "iris-bob.example.com"), "bob/iris", DASHED),
-    "another reading": (service("x", "a-b-c.example.com", namespace="c"), "b-c/a", DASHED),
-    "a path": (service("x", SHARED, uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
-    "on any host": (service("x", "*", uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
+    "a host": (mine("iris.bob.example.com"), "bob/iris", HOST),
+    "a model that is yet to come": (mine("new.bob.example.com"), "bob/new", HOST),
+    "a wildcard": (mine("*.bob.example.com"), "bob/", HOST),
+    "a wildcard of all": (mine("*.example.com"), "bob/iris", HOST),
+    "one of all dashed hosts": (mine("*.example.com"), "bob/iris", DASHED),
+    "a dashed host": (mine("iris-bob.example.com"), "bob/iris", DASHED),
+    "another reading": (service("c/x", "a-b-c.example.com"), "b-c/a", DASHED),
+    "a path": (mine(SHARED, uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
+    "on any host": (mine("*", uri={"prefix": "/serving/bob/iris/"}), "bob/iris", PATH),
     "a path in capitals": (
-        service("x", SHARED, uri={"prefix": "/SERVING/bob/iris/"}, ignoreUriCase=True),
+        mine(SHARED, uri={"prefix": "/SERVING/bob/iris/"}, ignoreUriCase=True),
         "bob/iris", PATH,
     ),
-    "a regex": (service("x", SHARED, uri={"regex": "/serving/bob/iris(/.*)?"}), "bob/iris", PATH),
-    "all models": (service("x", SHARED, uri={"prefix": "/serving"}), "bob/iris", PATH),
+    "a regex": (mine(SHARED, uri={"regex": "/serving/bob/iris(/.*)?"}), "bob/iris", PATH),
+    "all models": (mine(SHARED, uri={"prefix": "/serving"}), "bob/iris", PATH),
     "one of two": (
-        service("x", SHARED, uri={"regex": "/serving/alice/x|/serving/bob/y"}), "bob/iris", PATH,
+        mine(SHARED, uri={"regex": "/serving/alice/x|/serving/bob/y"}), "bob/iris", PATH,
     ),
-    "maybe": (service("x", SHARED, uri={"regex": "/serving/b?.*"}), "bob/iris", PATH),
-    "a header": (service("x", SHARED, headers={"x-a": {"exact": "b"}}), "bob/iris", PATH),
+    "maybe": (mine(SHARED, uri={"regex": "/serving/b?.*"}), "bob/iris", PATH),
+    "a header": (mine(SHARED, headers={"x-a": {"exact": "b"}}), "bob/iris", PATH),
     "an HTTPRoute's host": (route("iris.bob.example.com"), "bob/iris", HOST),
     "an HTTPRoute's path": (route(path="/serving/bob/iris/"), "bob/iris", PATH),
     "its regex": (route(path="/serving/bob/.*", kind="RegularExpression"), "bob/iris", PATH),
@@ -181,7 +172,7 @@ def test_a_route_for_a_model_of_another_namespace_is_reported(
 
 def test_labels_of_daypass_hide_no_route() -> None:
     """Anybody can write them."""
-    hidden = service("x", "iris.bob.example.com", "mnist.bob.example.com")
+    hidden = mine("iris.bob.example.com", "mnist.bob.example.com")
     hidden["metadata"]["labels"] = dict(OWNED)
     (line,) = reported(hidden)
     check(line, "VirtualService alice/x ", "bob/iris", "bob/mnist", reason="model-routes")

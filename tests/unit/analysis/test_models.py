@@ -20,9 +20,10 @@ from support.kserve import (
 from support.messages import check
 from support.objects import make
 from support.rendered import config_of
-from unit.analysis.listed_objects import look_of
+from unit.analysis.listed_objects import gateway, look_of, service
 
 IRIS = Model(name="iris", namespace="alice")
+SERVING = gateway("*", name="kubeflow/serving", istio="serving")
 CONFIG = """\
 version: 1
 domains: {serving: {host: example.com, front: istio, tls: outside}}
@@ -43,15 +44,9 @@ def found(*documents: Object) -> list[Finding]:
     return [each for each in found if each.check.startswith("model-")]
 
 
-def gateway(name: str, istio: str) -> Object:
-    servers = [{"port": {"number": 443, "protocol": "HTTPS"}, "hosts": ["*"]}]
-    spec = {"selector": {"istio": istio}, "servers": servers}
-    return make("networking.istio.io/v1", "Gateway", name, "kubeflow", spec=spec)
-
-
 def test_knatives_own_route_to_a_model_is_reported_at_a_gateway_without_a_rule() -> None:
     """Kubeflow's gateway remains Knative's, if only KServe's `ingressGateway` was moved."""
-    gateways = gateway("kubeflow-gateway", "ingressgateway"), gateway("serving", "serving")
+    gateways = gateway("*"), SERVING
     routes = {
         name: knative_service_routes(IRIS, Routing(gateway=f"kubeflow/{name}"), "iris-predictor")
         for name in ("kubeflow-gateway", "serving")
@@ -79,13 +74,11 @@ def test_a_tenants_config_with_routes_for_language_models_is_reported() -> None:
 
 def test_a_tenants_route_for_a_wildcard_takes_models_and_that_of_an_application_does_not() -> None:
     """Where Kubeflow's Gateway has `*.example.com`, that is what its routes for `*` serve."""
-    at = {"hosts": ["*.example.com"], "gateways": ["kubeflow/serving"]}
-    http = [{"route": [{"destination": {"host": "mine"}}]}]
     tenants, dashboard = (
-        make("networking.istio.io/v1", "VirtualService", "x", namespace, spec={**at, "http": http})
+        service(f"{namespace}/x", "*.example.com", at="kubeflow/serving")
         for namespace in ("bob", "kubeflow")
     )
-    (finding,) = found(inference_service(IRIS), gateway("serving", "serving"), tenants, dashboard)
+    (finding,) = found(inference_service(IRIS), SERVING, tenants, dashboard)
     check(finding.fact, "VirtualService bob/x ", "alice/iris", reason="model-routes")
 
 
