@@ -39,9 +39,9 @@ from support.deploying import (
     settle,
     write,
 )
-from support.ekf import add_hook, git, make_repository
 from support.identities import RBAC, bound_cluster_wide, wait_until_allowed
 from support.messages import check, line_with, message_with, raises
+from support.repositories import add_hook, git, make_repository
 
 pytestmark = pytest.mark.usefixtures("cleared")
 

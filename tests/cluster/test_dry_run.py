@@ -19,10 +19,10 @@ from daypass.kube.resources import SECRETS
 from support.commands import writing_commands
 from support.controlplane import ControlPlane
 from support.deploying import BOTH, GATE, ONLY_EKF, QUICK_APPLY, everything, prepare, settle
-from support.ekf import git, git_init
 from support.kubeflow import install_kubeflow, make_profile
 from support.lifecycle import make, renew
 from support.messages import line_with
+from support.repositories import git, git_init
 
 BOT, OLD = IdentityName(namespace="team", name="bot"), IdentityName(namespace="team", name="old")
 DOOR = "--door https://ekf.example.com/kubernetes --audience gate.example.com"

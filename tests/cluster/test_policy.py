@@ -22,6 +22,7 @@ from daypass.kube.resources import (
     VALIDATING_ADMISSION_POLICIES,
     VALIDATING_ADMISSION_POLICY_BINDINGS,
 )
+from daypass.render.policy import policy_objects
 from support import identities, policies
 from support.admin import Answer
 from support.admin_shell import AdminShell
@@ -47,10 +48,20 @@ def prepare_plane(plane: ControlPlane) -> None:
     """Its policy changes."""
 
 
+def is_as_written(cluster: Cluster, policy: Policy) -> bool:
+    """Whether the policy and its binding are there with these fields."""
+    found = [
+        cluster.find(resource, labels.POLICY_NAME)
+        for resource in (VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS)
+    ]
+    wanted = policy_objects(policy)
+    return all(a and a["spec"] == b["spec"] for a, b in zip(found, wanted, strict=True))
+
+
 @pytest.fixture
 def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
     """With POLICY in force, whatever another test has put there."""
-    if not policies.is_as_written(cluster, POLICY):
+    if not is_as_written(cluster, POLICY):
         for resource in (VALIDATING_ADMISSION_POLICY_BINDINGS, VALIDATING_ADMISSION_POLICIES):
             cluster.delete(resource, labels.POLICY_NAME)
         policies.apply(plane, cluster, POLICY)

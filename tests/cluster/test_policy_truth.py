@@ -1,4 +1,8 @@
-"""The policy on a real API server, held to its own description in Python, rule by rule."""
+"""The policy on a real API server, held to its own description in Python, rule by rule.
+
+What is asked here names a bound object that cannot be good, so that no token is made and thousands
+of questions are cheap: the API server looks at it after the policy.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 from daypass._core.kubernetes import labels
 from daypass.config.settings import Policy
 from daypass.kube.cluster import Cluster
+from daypass.kube.errors import ApiError
 from daypass.render.policy import (
     BoundObject,
     Requester,
@@ -19,10 +24,11 @@ from daypass.render.policy import (
     broken_rules,
     is_exempt,
 )
-from support import policies
+from support import identities, policies
 from support.controlplane import ControlPlane
-from support.policies import broken_rule, policy_namespace
+from support.policies import policy_namespace
 
+NO_UID = "00000000-0000-0000-0000-000000000000"
 GATE, OTHER, FOREIGN = "gate.example.com", "kfp", "https://kubernetes.default.svc"
 OPERATOR = "system:serviceaccount:vault:vault"
 POLICY = Policy(audiences=(GATE, OTHER), exempt=(OPERATOR, "jane {ops}", "Jörg"), mode="deny")
@@ -119,6 +125,45 @@ BOUND: tuple[BoundObject | None, ...] = (
     BoundObject(api_version="", name=f"bot-daypass-{SUFFIX}"),
     BoundObject(kind="secret", name=f"bot-daypass-{SUFFIX}"),
 )
+
+
+def broken_rule(cluster: Cluster, namespace: str, request: TokenRequestAttributes) -> str | None:
+    """The first rule that the API server finds broken, or None where it finds none."""
+    bound = request.bound
+    reference = (
+        {"apiVersion": bound.api_version, "kind": bound.kind, "name": bound.name, "uid": NO_UID}
+        if bound
+        else {}
+    )
+    spec = {
+        "audiences": list(request.audiences),
+        "expirationSeconds": request.lifetime_seconds,
+        "boundObjectRef": reference,
+    }
+    path = identities.token_path(namespace, request.service_account)
+    headers = policies.impersonation_headers(request.requester)
+    try:
+        cluster.request("POST", path, {"spec": spec}, what="ask", headers=headers)
+    except ApiError as error:
+        return _rule(error)
+    raise AssertionError("a token was made")
+
+
+PASSED = {
+    400: "cannot bind token to object of type",
+    404: "not found",
+    409: "does not match the UID",
+}
+
+
+def _rule(error: ApiError) -> str | None:
+    code, message = error.status.code, error.status.message
+    if "ValidatingAdmissionPolicy 'daypass'" in message:
+        assert (code, error.status.reason) == (403, "Forbidden"), message
+        return message.split("denied request: ")[1].split(":")[0]
+    assert PASSED.get(code, "\0") in message, (code, message)
+    assert "serviceaccounts" not in message, message
+    return None
 
 
 def prepare_plane(plane: ControlPlane) -> None:

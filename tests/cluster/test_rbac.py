@@ -10,6 +10,18 @@ from pathlib import Path
 import pytest
 from tools.docs.pages import ROOT
 
+from cluster.rights import (
+    OBJECTS,
+    PAGE,
+    SAME,
+    Case,
+    assert_rights,
+    forget_default_rights,
+    grants,
+    omissions,
+    rights,
+    uses_of,
+)
 from cluster.test_rbac_apply import CASES as DEPLOYING
 from daypass.kube.resources import (
     CONFIG_MAPS,
@@ -22,18 +34,6 @@ from support.deadline import eventually
 from support.kubeflow import install_kubeflow, make_profile
 from support.rendered import config_of
 from support.restricted_users import kubeconfig_with
-from support.rights import (
-    OBJECTS,
-    PAGE,
-    SAME,
-    Case,
-    assert_rights,
-    forget_default_rights,
-    grants,
-    omissions,
-    rights,
-    uses_of,
-)
 from support.up import Up, up_config
 from support.watching import Watch, becomes_published, identity_namespace, install
 

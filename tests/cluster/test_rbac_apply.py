@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.rights import Case, assert_rights, forget_default_rights, omissions
 from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
 from support.crds import (
@@ -17,7 +18,6 @@ from support.crds import (
 )
 from support.deploying import prepare
 from support.manifest_cases import ENVOY_GATEWAY, FRONTS
-from support.rights import Case, assert_rights, forget_default_rights, omissions
 
 GATE = """\
 gates:

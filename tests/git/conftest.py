@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from git.ekf import make_ekf
 from support.children import path_without
-from support.ekf import make_ekf, make_repository
+from support.repositories import make_repository
 
 
 @pytest.fixture(autouse=True)

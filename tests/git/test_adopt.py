@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 
 from daypass.config import load
-from support.ekf import (
-    FOLDERS,
-    PATCH,
-    PLACEHOLDER,
-    adopt,
-    built_ingress,
-    git,
-)
+from git.ekf import FOLDERS, PATCH, PLACEHOLDER, adopt, built_ingress
 from support.messages import check
+from support.repositories import git
 
 MESSAGE = "Expose Kubernetes TokenRequest API under /kubernetes"
 OVERLAY = FOLDERS["ekf"]

@@ -16,10 +16,10 @@ from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_folders, render_tree
 from support.authority import Authority
 from support.deploying import BOTH, ONLY_EKF
-from support.ekf import add_hook, git
 from support.messages import raises
 from support.programs import run
 from support.rendered import config_of
+from support.repositories import add_hook, git
 from support.tokens import Signer
 
 Tree = dict[str, str]

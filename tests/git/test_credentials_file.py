@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from daypass.cli.output import warn_of_git
-from support.ekf import git
 from support.messages import check
+from support.repositories import git
 
 
 @pytest.mark.parametrize("where", [".", "a folder"])

@@ -9,8 +9,8 @@ import pytest
 from daypass.cli import main
 from support.authority import Authority
 from support.deploying import BOTH
-from support.ekf import git
 from support.messages import check
+from support.repositories import git
 from support.tokens import Signer
 
 CHECK = ["render", "--directory", "deploy", "--check"]

@@ -1,8 +1,4 @@
-"""A control plane of its own for the policy, whose objects have one name a cluster, and questions.
-
-What is asked here names a bound object that cannot be good, so that no token is made and thousands
-of questions are cheap: the API server looks at it after the policy.
-"""
+"""A control plane of its own for the policy, whose objects have one name a cluster."""
 
 from __future__ import annotations
 
@@ -12,17 +8,10 @@ from daypass._core.kubernetes import labels
 from daypass.config.settings import Policy
 from daypass.identity.enforcement import wait_until_enforced
 from daypass.kube.cluster import Cluster, Waiter
-from daypass.kube.errors import ApiError
-from daypass.kube.resources import (
-    VALIDATING_ADMISSION_POLICIES,
-    VALIDATING_ADMISSION_POLICY_BINDINGS,
-)
-from daypass.render.policy import Requester, TokenRequestAttributes, policy_objects
+from daypass.render.policy import Requester, policy_objects
 from support import identities
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane
-
-NO_UID = "00000000-0000-0000-0000-000000000000"
 
 
 def policy_namespace(
@@ -80,16 +69,6 @@ def apply(plane: ControlPlane, cluster: Cluster, policy: Policy) -> None:
     wait_until_enforced(Waiter(cluster, 60), policy)
 
 
-def is_as_written(cluster: Cluster, policy: Policy) -> bool:
-    """Whether the policy and its binding are there with these fields."""
-    found = [
-        cluster.find(resource, labels.POLICY_NAME)
-        for resource in (VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS)
-    ]
-    wanted = policy_objects(policy)
-    return all(a and a["spec"] == b["spec"] for a, b in zip(found, wanted, strict=True))
-
-
 def impersonation_headers(requester: Requester) -> dict[str, str]:
     headers = {"Impersonate-User": requester.user}
     for group in requester.groups:
@@ -98,42 +77,3 @@ def impersonation_headers(requester: Requester) -> dict[str, str]:
         key = labels.CREDENTIAL_ID.replace("/", "%2f")
         headers[f"Impersonate-Extra-{key}"] = "JTI=0"
     return headers
-
-
-def broken_rule(cluster: Cluster, namespace: str, request: TokenRequestAttributes) -> str | None:
-    """The first rule that the API server finds broken, or None where it finds none."""
-    bound = request.bound
-    reference = (
-        {"apiVersion": bound.api_version, "kind": bound.kind, "name": bound.name, "uid": NO_UID}
-        if bound
-        else {}
-    )
-    spec = {
-        "audiences": list(request.audiences),
-        "expirationSeconds": request.lifetime_seconds,
-        "boundObjectRef": reference,
-    }
-    path = identities.token_path(namespace, request.service_account)
-    headers = impersonation_headers(request.requester)
-    try:
-        cluster.request("POST", path, {"spec": spec}, what="ask", headers=headers)
-    except ApiError as error:
-        return _rule(error)
-    raise AssertionError("a token was made")
-
-
-PASSED = {
-    400: "cannot bind token to object of type",
-    404: "not found",
-    409: "does not match the UID",
-}
-
-
-def _rule(error: ApiError) -> str | None:
-    code, message = error.status.code, error.status.message
-    if "ValidatingAdmissionPolicy 'daypass'" in message:
-        assert (code, error.status.reason) == (403, "Forbidden"), message
-        return message.split("denied request: ")[1].split(":")[0]
-    assert PASSED.get(code, "\0") in message, (code, message)
-    assert "serviceaccounts" not in message, message
-    return None

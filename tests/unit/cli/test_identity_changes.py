@@ -9,10 +9,10 @@ import pytest
 
 from daypass._core.kubernetes import labels
 from daypass.kube.resources import SECRETS
-from support.ekf import git_init
 from support.embedded import EmbeddedCluster
 from support.lifecycle import make, own_secrets
 from support.messages import check, message_with
+from support.repositories import git_init
 from unit.cli.conftest import Run
 
 MAIN, DEV = "repo:org/app:ref:refs/heads/main", "repo:org/app:ref:refs/heads/dev"

@@ -8,10 +8,10 @@ import pytest
 from tools.docs.pages import ROOT
 from tools.reference.commands import command_parsers
 
+from cluster.rights import PAGE, rights
 from daypass._core.kubernetes.objects import group_of
 from daypass.render.fronts import FRONTS
 from support.manifest_cases import CASES
-from support.rights import PAGE, rights
 
 
 def plural(kind: str) -> str:

@@ -31,7 +31,7 @@ SHORT_PATCH = (
 )
 """Both forms are in the guide."""
 
-KUSTOMIZATION = """\
+_KUSTOMIZATION = """\
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 
@@ -72,23 +72,18 @@ spec:
 """
 
 
-def make_ekf(root: Path, *, namespace: str = "rok", only: str | None = None) -> Path:
-    """The tree of a deployments repository; `root` itself. `only`: one of the two domains."""
-    for domain, folder in FOLDERS.items():
-        if only not in (None, domain):
-            continue
+def make_ekf(root: Path) -> Path:
+    """The tree of a deployments repository; `root` itself."""
+    for folder, patch in zip(FOLDERS.values(), (LONG_PATCH, SHORT_PATCH), strict=True):
         overlay = root / folder
         base = overlay.parent.parent / "base"
         (overlay / "patches").mkdir(parents=True)
         base.mkdir()
         name = base.parent.name
         (base / "ingress.yaml").write_text(_INGRESS.format(name=name))
-        (base / "kustomization.yaml").write_text(
-            f"namespace: {namespace}\nresources:\n- ingress.yaml\n"
-        )
-        (overlay / "kustomization.yaml").write_text(KUSTOMIZATION.format(name=name))
-        (overlay / PATCH).write_text(LONG_PATCH if domain == "ekf" else SHORT_PATCH)
-    (root / "README.md").write_text("Deployments of this cluster.\n")
+        (base / "kustomization.yaml").write_text("namespace: rok\nresources:\n- ingress.yaml\n")
+        (overlay / "kustomization.yaml").write_text(_KUSTOMIZATION.format(name=name))
+        (overlay / PATCH).write_text(patch)
     return root
 
 
@@ -97,37 +92,8 @@ def adopt(root: Path, what: str, *words: str) -> int:
     return main(["init", str(root), "--adopt", what, *words])
 
 
-def git(root: Path, *arguments: str) -> str:
-    return output_of("git", "-C", root, *arguments)
-
-
-def git_init(root: Path) -> None:
-    """A git repository with somebody who commits, and no commit yet."""
-    root.mkdir(exist_ok=True)
-    git(root, "init", "--quiet", "--initial-branch=main")
-    git(root, "config", "user.name", "Ada")
-    git(root, "config", "user.email", "ada@example.com")
-
-
-def add_hook(root: Path, name: str, script: str) -> None:
-    """A git hook of a repository, by the lines of a shell script."""
-    file = root / ".git" / "hooks" / name
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(f"#!/bin/sh\n{script}\n")
-    file.chmod(0o755)
-
-
-def make_repository(root: Path) -> Path:
-    git_init(root)
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "Deploy")
-    return root
-
-
-def build(root: Path, folder: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(output_of("kubectl", "kustomize", folder, folder=root)))
-
-
-def built_ingress(root: Path, domain: str = "ekf") -> dict[str, Any]:
-    (ingress,) = build(root, FOLDERS[domain])
+def built_ingress(root: Path) -> dict[str, Any]:
+    """The Ingress that the real kubectl builds from the overlay."""
+    built = output_of("kubectl", "kustomize", FOLDERS["ekf"], folder=root)
+    ingress: dict[str, Any] = yaml.safe_load(built)
     return ingress
