@@ -16,15 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from daypass._core.jwt import decode_unverified
-from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import ShardsPlanner
-from daypass.identity import authorize as authorizing
 from daypass.identity.create import FederatedIdentityError
 from daypass.identity.credential_secrets import FilledSecret
 from daypass.identity.delete import delete, delete_expired, revoke
-from daypass.identity.grants import role_grant
 from daypass.identity.model import (
     IdentityName,
     IdentityNotFoundError,
@@ -34,7 +31,7 @@ from daypass.identity.model import (
 from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError
-from daypass.kube.resources import ROLE_BINDINGS, SERVICE_ACCOUNTS
+from daypass.kube.resources import SERVICE_ACCOUNTS
 from daypass.rules.decision import GateRequest, Rules, decide
 from daypass.rules.patterns import HostPattern
 from daypass.rules.published import CLUSTER_SHARDS
@@ -89,7 +86,6 @@ class Known:
     itself_may: bool = False
     job_may: bool = False
     secrets: dict[str, KnownSecret] = field(default_factory=dict)
-    grants: set[str] = field(default_factory=set)
 
     def has_retired(self, uid: str, now: float) -> bool:
         ends = [each.retire_after for each in self.secrets.values() if each.uid == uid]
@@ -207,20 +203,6 @@ class IdentityLife(RuleBasedStateMachine):
             assert each.filled is not None
             self.replace(each.name.name, each.filled, overlap)
 
-    @rule(who=names, role=st.sampled_from(["view", "edit"]))
-    def authorize(self, who: str, role: str) -> None:
-        with self.refused(IdentityNotFoundError, self.known[who].uid is None):
-            cluster, namespace = self.cluster, NAMESPACE
-            grant = role_grant(identity=self.name(who), namespace=namespace, cluster_role=role)
-            planned = authorizing.plan(cluster, [grant], accept_risks=True, warn=silent)
-            authorizing.apply(cluster, planned)
-            self.known[who].grants.add(role)
-
-    @rule(who=names)
-    def unauthorize(self, who: str) -> None:
-        authorizing.unauthorize(self.cluster, self.name(who), None, warn=silent)
-        self.known[who].grants.clear()
-
     @rule(who=names)
     def revoke(self, who: str) -> None:
         deleted, left = revoke(self.cluster, self.name(who))
@@ -247,7 +229,6 @@ class IdentityLife(RuleBasedStateMachine):
                     del known.secrets[name]
             if known.deadline == PASSED:
                 known.secrets.clear()
-                known.grants.clear()
                 known.itself_may = known.job_may = False
         self.pass_time()
 
@@ -301,22 +282,12 @@ class IdentityLife(RuleBasedStateMachine):
             assert accepts(self.cluster, each.token, GATE) == self.is_alive(each), each
 
     @invariant()
-    def exactly_the_secrets_and_grants_of_the_model_exist(self) -> None:
-        cluster = self.cluster
-        ours = f"{labels.SELECTOR},{labels.COMPONENT}=grant"
-        bound = cluster.list(ROLE_BINDINGS, NAMESPACE, labels=ours)
+    def exactly_the_secrets_of_the_model_exist(self) -> None:
         for who, known in self.known.items():
-            found = own_secrets(cluster, self.name(who))
+            found = own_secrets(self.cluster, self.name(who))
             retired = {each.name: each.retire_after is not None for each in found}
             wanted = {name: each.retire_after is not None for name, each in known.secrets.items()}
             assert retired == wanted
-            key = self.name(who).key
-            roles = {
-                each["roleRef"]["name"]
-                for each in bound
-                if each["metadata"]["annotations"][labels.IDENTITY] == key
-            }
-            assert roles == known.grants
 
     # The model
 
