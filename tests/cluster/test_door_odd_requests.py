@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from cluster.protobuf import MAGIC, PROTOBUF, bound_to, field, varint, wrapped
 from daypass._core.jwt import decode_unverified
 from support.admin import Document
 from support.controlplane import ControlPlane
 from support.doors import http2_fields, post
 from support.h2c import Http2
 from support.identities import Identity, allow_token_requests
-from support.protobuf import MAGIC, PROTOBUF, bound_to, field, varint, wrapped
 from support.raw import Answer
 from support.up import HOST, Up
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cluster.protobuf import PROTOBUF, bound_to, field, wrapped
 from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes import labels
@@ -33,7 +34,6 @@ from support.identities import Identity
 from support.lifecycle import exchange, make
 from support.messages import check, message_with, raises
 from support.policies import policy_namespace
-from support.protobuf import PROTOBUF, bound_to, field, wrapped
 
 GATE = "gate.example.com"
 CONFIG = """\

@@ -17,9 +17,9 @@ import pytest
 
 from cluster.conftest import write_credentials
 from daypass.rules.reasons import Reason
+from operation.doctor import STEPS, Found, environment_of, examine, failed
 from support.controlplane import ControlPlane
 from support.deadline import eventually
-from support.doctor import STEPS, Found, environment_of, examine, failed
 from support.identities import Identity
 from support.up import Up
 from support.up_gate import AUDIENCE, calling, gate_up

@@ -10,8 +10,8 @@ from cluster.conftest import write_credentials
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.kubernetes.labels import POLICY, POLICY_ENFORCED
 from daypass.config.settings import Policy
+from operation.doctor import examine, failed
 from support.controlplane import ControlPlane
-from support.doctor import examine, failed
 from support.identities import Identity
 from support.policies import prepare
 from support.up import Up

@@ -7,8 +7,8 @@ import re
 from daypass._core.kubernetes import labels
 from daypass.cli.identity.list import table
 from daypass.identity.health import examine
-from support.inventories import BOT, ListedObjects, grant
 from support.timing import FakeClock
+from unit.identity.inventories import BOT, ListedObjects, grant
 
 
 def test_the_table_fits_80_columns_with_usual_names_and_wide_has_the_rest() -> None:

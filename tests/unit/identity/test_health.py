@@ -12,9 +12,9 @@ from daypass._core.findings import Finding, Level
 from daypass._core.kubernetes import labels
 from daypass.identity.health import examine
 from daypass.render.rbac import namespace_rights
-from support.inventories import BOT, ListedObjects, grant
 from support.messages import check
 from support.timing import FakeClock
+from unit.identity.inventories import BOT, ListedObjects, grant
 
 DAY = 86_400
 PAST, FUTURE = "2027-01-15T07:59:59Z", "2027-01-15T08:00:01Z"

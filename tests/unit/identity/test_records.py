@@ -9,7 +9,7 @@ import pytest
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass.identity.records import identity_records
-from support.inventories import BOT, ListedObjects, binding, grant
+from unit.identity.inventories import BOT, ListedObjects, binding, grant
 
 ACCOUNT = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
 
