@@ -10,7 +10,6 @@ from unittest import mock
 
 import httpx2
 
-from daypass._core.clock import Clock
 from daypass._core.secret import Secret
 from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.connection import ConnectionConfig
@@ -37,16 +36,6 @@ POLICY_KINDS = {
 }
 _signing_key = functools.cache(SigningKey.generate)
 """One for all servers of a run: to generate one takes a tenth of a second."""
-
-
-def new_api(clock: Clock, file: Path | None = None) -> Api:
-    """An API server without a socket. `file`: its state file."""
-    with mock.patch.object(SigningKey, "generate", _signing_key):
-        state = ServerState(
-            certificate_authority="-----BEGIN CERTIFICATE-----\n", url="https://127.0.0.1:6443",
-            clock=clock, file=file,
-        )  # fmt: skip
-    return Api(state)
 
 
 class InProcess(httpx2.BaseTransport):
@@ -95,15 +84,21 @@ class InProcess(httpx2.BaseTransport):
 class EmbeddedCluster:
     """An API server with a clock of its own. `cluster` is its administrator's.
 
-    `sleep`: what happens while a command waits. The rest is as InProcess has it.
+    `sleep`: what happens while a command waits. `file`: its state file. The rest is as InProcess
+    has it.
     """
 
-    def __init__(self, *, has_policies: bool = False) -> None:
+    def __init__(self, *, has_policies: bool = False, file: Path | None = None) -> None:
         self.clock = FakeClock()
-        api = new_api(self.clock)
-        self.transport = InProcess(api, has_policies=has_policies)
+        with mock.patch.object(SigningKey, "generate", _signing_key):
+            self.state = ServerState(
+                certificate_authority="-----BEGIN CERTIFICATE-----\n",
+                url="https://127.0.0.1:6443", clock=self.clock, file=file,
+            )  # fmt: skip
+        self.api = Api(self.state)
+        self.transport = InProcess(self.api, has_policies=has_policies)
         self.forbidden = self.transport.forbidden
-        self._admin_token = api.state.authenticator.admin_token
+        self.admin_token = self.state.authenticator.admin_token
         self.sleep: Callable[[float], None] = self.clock.advance
         self.cluster = self.connect(Cluster)
 
@@ -126,7 +121,7 @@ class EmbeddedCluster:
     def connect(self, kind: type[C], token: Secret | None = None, namespace: str = "team") -> C:
         access = ConnectionConfig(
             server="https://embedded.test", namespace=namespace, origin="tests",
-            token=token or self._admin_token, authority=ANY_AUTHORITY,
+            token=token or self.admin_token, authority=ANY_AUTHORITY,
         )  # fmt: skip
         return kind(access, transport=self.transport, clock=self.clock, sleep=self._sleep)
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 from daypass._core.kubernetes.objects import Object
-from daypass.kube.cluster import Cluster
-from daypass.kube.connection import ConnectionConfig
 from daypass.kube.resources import SECRETS
 from daypass.local.apiserver.requests import ApiRequest, ApiResponse
 from support import objects
 from support.admin import Answer
-from support.authority import ANY_AUTHORITY
-from support.embedded import InProcess, new_api
+from support.embedded import EmbeddedCluster
 from support.objects import make
-from support.timing import FakeClock
 
 JSON = "application/json"
 TEAM = "/api/v1/namespaces/team"
@@ -25,20 +20,8 @@ TOKEN_PATH = f"{TEAM}/serviceaccounts/bot/token"
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 
 
-class Env:
+class Env(EmbeddedCluster):
     """A cluster with namespace `team`, ServiceAccount `bot` and its token Secret `bot-token`."""
-
-    def __init__(self, *, state_file: Path | None = None) -> None:
-        self.clock = FakeClock()
-        self.api = new_api(self.clock, state_file)
-        self.state = self.api.state
-        self.admin_token = self.state.authenticator.admin_token
-        access = ConnectionConfig(
-            server="https://embedded.test", namespace="team", origin="tests",
-            token=self.admin_token, authority=ANY_AUTHORITY,
-        )  # fmt: skip
-        transport = InProcess(self.api, has_policies=False)
-        self.cluster = Cluster(access, transport=transport, clock=self.clock)
 
     def prepare_bot(self) -> Env:
         """Make the namespace, the account and its Secret, and the permission to request tokens."""
@@ -46,8 +29,8 @@ class Env:
         rule = {"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}
         subject = {"kind": "ServiceAccount", "name": "bot", "namespace": "team"}
         role = {"apiGroup": rbac, "kind": "Role", "name": "grant"}
+        self.make_namespace("team")
         for each in (
-            make("v1", "Namespace", "team"),
             make("v1", "ServiceAccount", "bot", "team"),
             make(f"{rbac}/v1", "Role", "grant", "team", rules=[rule]),
             make(f"{rbac}/v1", "RoleBinding", "grant", "team", roleRef=role, subjects=[subject]),
