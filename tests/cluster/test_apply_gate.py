@@ -177,49 +177,22 @@ def waited(plane: ControlPlane, *steps: Callable[[], object]) -> tuple[list[str]
     return [each.sentence for each in problems], told
 
 
-def test_apply_waits_for_accepted_policies_and_reports_why_they_are_not(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    apply(cluster, ENVOY_GATEWAY)
-    good = ("True", "Policy has been accepted.")
-    said(plane, DOORS, Accepted=good)()
-    theirs = "another SecurityPolicy has already attached to it"
-    problems, told = waited(
-        plane,
-        said(plane, POLICY, Accepted=("False", theirs)),
-        said(plane, LISTENED, Accepted=good),
-        said(plane, POLICY, Accepted=good),
-    )
-    assert problems == []
-    assert all(line.startswith(f"SecurityPolicy infra/{GATE}: ") for line in told)
-    first, second = (line.rpartition(": ")[2] for line in told)
-    assert "Envoy Gateway" in first
-    assert second == theirs
-    check(told[0], reason="progress")
-
-
-def test_a_policy_that_is_never_accepted_fails_the_apply(
+def test_apply_waits_for_policies_and_reports_what_takes_routes_out_of_the_gate_but_the_door(
     plane: ControlPlane, cluster: Cluster
 ) -> None:
     apply(cluster, ENVOY_GATEWAY)
     said(plane, DOORS, Accepted=("True", ""))()
     with raises(NotReadyError, match=f"SecurityPolicy infra/{GATE}: .*Envoy Gateway"):
         waited(plane)
-
-
-def test_routes_that_other_policies_take_out_of_the_gate_are_reported_except_the_doors(
-    plane: ControlPlane, cluster: Cluster
-) -> None:
-    apply(cluster, ENVOY_GATEWAY)
     words = "This policy is being overridden by other securityPolicies for these routes: [{}]"
     routes = words.format("apps/echo daypass/daypass-domain-ekf")
-    said(plane, POLICY, Accepted=("True", ""), Overridden=("True", routes))()
-    said(plane, DOORS, Accepted=("True", ""))()
     conflict = "another ClientTrafficPolicy has already attached to it"
     said(plane, LISTENED, Accepted=("False", conflict))()
-    problems, _ = waited(plane)
+    replaced = said(plane, POLICY, Accepted=("True", ""), Overridden=("True", routes))
+    problems, told = waited(plane, replaced)
+    check(told[0], reason="progress")
     for trouble, values in zip(
-        problems,
+        sorted(problems),
         (
             (f"ClientTrafficPolicy infra/{GATE} ", conflict),
             (f"SecurityPolicy infra/{GATE}: ", " apps/echo,", "mergeType: StrategicMerge"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ import yaml
 
 from cluster.conftest import write_credentials
 from daypass._core.jwt import decode_unverified
-from support import identities
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity
@@ -19,66 +19,41 @@ from support.programs import DAYPASS, run
 from support.up import Up
 
 
-@pytest.fixture(scope="module")
-def identity(control_plane: ControlPlane) -> Identity:
-    made = control_plane.make_identity()
-    rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}
-    identities.allow(control_plane.admin, made.namespace, made.service_account, rule)
-    return made
-
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """Somebody with credentials, a cache and a kubeconfig of their own."""
 
-    def __init__(self, folder: Path, up: Up, identity: Identity) -> None:
-        self.folder = folder
-        self.credentials = folder / "bot.json"
-        self.kubeconfig = folder / "kubeconfig"
-        self.environment = {
-            "XDG_CACHE_HOME": str(folder / "cache"),
-            "HOME": str(folder),
-            "DAYPASS_CREDENTIALS": str(self.credentials),
-        }
-        self.hold(up, identity)
+    folder: Path
 
-    def hold(self, up: Up, identity: Identity) -> None:
-        write_credentials(self.credentials, up, identity, audience="gate.example.com")
+    @property
+    def credentials(self) -> Path:
+        return self.folder / "bot.json"
 
-    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return run(*command, environment={**self.environment, **environment})
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "kubeconfig"
 
-    def daypass(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.run(*DAYPASS, *arguments)
-
-    def kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return self.run("kubectl", *arguments, KUBECONFIG=str(self.kubeconfig))
-
-    def plugin(self, **changes: object) -> None:
-        """Change what stands below `exec` in the kubeconfig."""
-        document = yaml.safe_load(self.kubeconfig.read_text())
-        document["users"][0]["user"]["exec"].update(changes)
-        self.kubeconfig.write_text(json.dumps(document))
-
-    def make_kubeconfig(self, plane: ControlPlane, *arguments: str) -> str:
-        """Run `daypass kubeconfig`; what it said."""
-        done = self.daypass(
-            "kubeconfig", "--server", plane.url, "--certificate-authority", str(plane.ca_path),
-            "--kubeconfig-out", str(self.kubeconfig), *arguments,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stderr
-
-
-def api_audience(plane: ControlPlane, identity: Identity) -> str:
-    answer = plane.admin.create(identity.token_path, {"spec": {}})
-    return str(decode_unverified(answer["status"]["token"])[1]["aud"][0])
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "XDG_CACHE_HOME": str(self.folder / "cache"), "HOME": str(self.folder),
+            "DAYPASS_CREDENTIALS": str(self.credentials), "KUBECONFIG": str(self.kubeconfig),
+        }  # fmt: skip
+        return run(*command, environment=environment)
 
 
 @pytest.fixture
 def person(up: Up, identity: Identity, control_plane: ControlPlane, tmp_path: Path) -> Person:
     """Somebody whose kubeconfig `daypass kubeconfig` has written."""
-    person = Person(tmp_path, up, identity)
-    person.make_kubeconfig(control_plane, "--audience", api_audience(control_plane, identity))
+    person = Person(folder=tmp_path)
+    write_credentials(person.credentials, up, identity, audience="gate.example.com")
+    answer = control_plane.admin.create(identity.token_path, {"spec": {}})
+    audience = decode_unverified(answer["status"]["token"])[1]["aud"][0]
+    done = person.run(
+        *DAYPASS, "kubeconfig", "--server", control_plane.url, "--certificate-authority",
+        str(control_plane.ca_path), "--kubeconfig-out", str(person.kubeconfig),
+        "--audience", audience,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     return person
 
 
@@ -86,23 +61,18 @@ def person(up: Up, identity: Identity, control_plane: ControlPlane, tmp_path: Pa
     ("version", "provides_cluster", "mode"),
     [("v1", True, "IfAvailable"), ("v1beta1", False, "Never")],
 )
-def test_kubectl_lists_what_the_identity_may_see_without_a_terminal(
-    person: Person, version: str, provides_cluster: bool, mode: str
+def test_kubectl_authenticates_as_the_identity_with_a_bound_token_without_a_terminal(
+    person: Person, identity: Identity, version: str, provides_cluster: bool, mode: str
 ) -> None:
-    person.plugin(
-        apiVersion=f"client.authentication.k8s.io/{version}",
-        provideClusterInfo=provides_cluster,
-        interactiveMode=mode,
-    )
-    done = person.kubectl("get", "configmaps", "-o", "name")
+    document = yaml.safe_load(person.kubeconfig.read_text())
+    document["users"][0]["user"]["exec"] |= {
+        "apiVersion": f"client.authentication.k8s.io/{version}",
+        "provideClusterInfo": provides_cluster,
+        "interactiveMode": mode,
+    }
+    person.kubeconfig.write_text(json.dumps(document))
+    done = person.run("kubectl", "auth", "whoami", "-o", "json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "configmap/kube-root-ca.crt" in done.stdout
-
-
-def test_kubectl_authenticates_as_the_identity_with_a_bound_token(
-    person: Person, identity: Identity
-) -> None:
-    done = person.kubectl("auth", "whoami", "-o", "json")
     info = json.loads(done.stdout)["status"]["userInfo"]
     assert info["username"] == identity.user
     assert "authentication.kubernetes.io/credential-id" in info["extra"]
@@ -112,13 +82,14 @@ def test_revoked_credentials_print_an_error_and_do_not_prompt(
     person: Person, up: Up, control_plane: ControlPlane
 ) -> None:
     revoked = control_plane.make_identity()
-    person.hold(up, revoked)
+    write_credentials(person.credentials, up, revoked, audience="gate.example.com")
     control_plane.admin.delete(revoked.secret_path)
     eventually(
-        "the long-lived token is refused", lambda: person.daypass("token", "--no-cache").returncode
+        "the long-lived token is refused",
+        lambda: person.run(*DAYPASS, "token", "--no-cache").returncode,
     )
-    done = person.kubectl("get", "configmaps")
+    done = person.run("kubectl", "auth", "whoami")
     assert done.returncode == 1
-    assert revoked.service_account in done.stderr
     assert revoked.namespace in done.stderr
+    assert revoked.service_account in done.stderr
     assert "eyJ" not in done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
-from daypass.config.settings import Mode, Policy
+from daypass.config.settings import Policy
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (
@@ -36,11 +36,6 @@ from support.messages import check, message_with, raises
 from support.policies import policy_namespace
 
 GATE = "gate.example.com"
-CONFIG = """\
-version: 1
-domains: {here: {host: localhost, front: envoy}}
-policy: {audiences: [gate.example.com], longestLifetime: 12h}
-"""
 POLICY = Policy(audiences=(GATE,), longest_lifetime_seconds=12 * 3600)
 
 
@@ -70,14 +65,10 @@ def cluster(plane: ControlPlane, cluster: Cluster) -> Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bot:
-    """An identity in a namespace that is held to the policy, at a shell with CONFIG."""
+    """An identity in a namespace that is held to the policy."""
 
-    shell: AdminShell
+    plane: ControlPlane
     identity: Identity
-
-    @property
-    def plane(self) -> ControlPlane:
-        return self.shell.plane
 
     @property
     def namespace(self) -> str:
@@ -91,26 +82,8 @@ class Bot:
 
 
 @pytest.fixture
-def bot(cluster: Cluster, shell: AdminShell) -> Bot:
-    (shell.folder / "daypass.yaml").write_text(CONFIG)
-    return Bot(shell=shell, identity=shell.plane.make_identity(policy_namespace(shell.plane)))
-
-
-def in_mode(bot: Bot, mode: Mode) -> None:
-    """Another mode in force, seen by what becomes of an unbound request."""
-    policies.put(bot.shell.cluster, POLICY.model_copy(update={"mode": mode}))
-    eventually(
-        f"mode {mode}",
-        lambda: bool(bot.ask().warnings) == (mode == "warn") and bot.ask().code == 201,
-    )
-
-
-def test_a_token_bound_to_its_own_secret_is_issued_and_an_unbound_one_is_not(bot: Bot) -> None:
-    assert bot.ask(boundObjectRef=bot.identity.bound_object_ref).code == 201
-    refused = bot.ask()
-    assert refused.code == 403
-    assert " bot-daypass-<" in refused.message
-    check(_own(refused.message), reason="binding")
+def bot(plane: ControlPlane, cluster: Cluster) -> Bot:
+    return Bot(plane=plane, identity=plane.make_identity(policy_namespace(plane)))
 
 
 def test_a_protobuf_body_is_held_to_the_policy(bot: Bot) -> None:
@@ -141,20 +114,6 @@ def test_a_protobuf_body_is_held_to_the_policy(bot: Bot) -> None:
     for name, (spec, rule) in specs.items():
         answer = ask(spec)
         assert (answer.code, f" {rule}: " in answer.message) == (403, True), (name, answer)
-
-
-def test_a_short_lived_token_cannot_request_another(bot: Bot) -> None:
-    spec: dict[str, Any] = {
-        "audiences": ["https://kubernetes.default.svc"],
-        "boundObjectRef": bot.identity.bound_object_ref,
-    }
-    override(bot, {labels.POLICY_AUDIENCES: f"https://kubernetes.default.svc {GATE}"})
-    first = eventually("the override counts", lambda: _made(bot.ask(**spec)))
-    as_short_lived = replace(bot, identity=replace(bot.identity, token=Secret(first)))
-    answer = as_short_lived.ask(**{**spec, "audiences": [GATE]})
-    assert answer.code == 403
-    assert "successors: " in answer.message
-    check(_own(answer.message), reason="successors")
 
 
 def override(bot: Bot, annotations: dict[str, str]) -> None:
@@ -212,12 +171,6 @@ NOT_DENIED: dict[str, Callable[[Cluster, str], object]] = {
     "none": lambda cluster, namespace: cluster.delete(
         VALIDATING_ADMISSION_POLICY_BINDINGS, labels.POLICY_NAME
     ),
-    "audit": lambda cluster, namespace: policies.put(
-        cluster, POLICY.model_copy(update={"mode": "audit"})
-    ),
-    "exempt": lambda cluster, namespace: policies.put(
-        cluster, POLICY.model_copy(update={"exempt": (f"system:serviceaccount:{namespace}:bot",)})
-    ),
     "no label": lambda cluster, namespace: cluster.patch(
         NAMESPACES, namespace, {"metadata": {"labels": {labels.POLICY: None}}}
     ),
@@ -267,8 +220,9 @@ def test_a_deletion_says_whether_an_adopted_account_keeps_tokens(
     assert (end in err) == (state in NOT_DENIED)
 
 
-def test_in_mode_audit_the_violation_is_only_in_the_audit_log(bot: Bot) -> None:
-    in_mode(bot, "audit")
+def test_in_mode_audit_the_violation_is_only_in_the_audit_log(cluster: Cluster, bot: Bot) -> None:
+    policies.put(cluster, POLICY.model_copy(update={"mode": "audit"}))
+    eventually("it is in force", lambda: bot.ask().code == 201)
     position = bot.plane.audit_position()
     answer = bot.ask()
     assert (answer.code, answer.warnings) == (201, [])

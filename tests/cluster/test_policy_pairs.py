@@ -15,6 +15,7 @@ from support.admin import Admin, Answer
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import Identity, make_anchor, make_look_alike, make_pod
+from support.messages import check
 
 GATE, API = "gate.example.com", "https://kubernetes.default.svc"
 POLICY = Policy(audiences=(GATE, API))
@@ -115,7 +116,9 @@ def test_a_requester_may_bind_a_token_to_an_object(
     answer = client.request("POST", own.token_path, {"spec": spec}, headers=headers)
     outcome = str(answer.code)
     if outcome == "403":
-        outcome = answer.message.partition(" denied request: ")[2].partition(":")[0]
+        refused = answer.message.partition(" denied request: ")[2]
+        outcome = refused.partition(":")[0]
+        check(refused, reason=outcome)
     assert outcome == EXPECTED[bound, who], answer
     if outcome == "201":
         claims = decode_unverified(answer.json["status"]["token"])[1]["kubernetes.io"]

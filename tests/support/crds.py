@@ -5,7 +5,7 @@ with nothing behind them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tools import crds
 
@@ -16,45 +16,23 @@ from support.deadline import eventually
 COLLECTION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-def install_istio(plane: ControlPlane) -> None:
-    """Istio's kinds, served when this returns; a second call costs one request."""
-    _install(plane, crds.ISTIO)
+def _installer(*modules: crds.Module) -> Callable[[ControlPlane], None]:
+    """What serves these kinds when it returns; a second call costs one request."""
+
+    def install_all(plane: ControlPlane) -> None:
+        for module in modules:
+            install(plane, json.loads(crds.definitions_file(module).read_text())["items"])
+
+    return install_all
 
 
-def install_gateway_api(plane: ControlPlane) -> None:
-    """The Gateway API's kinds, the experimental ones too, served when this returns."""
-    _install(plane, crds.GATEWAY_API)
-
-
-def install_envoy_gateway(plane: ControlPlane) -> None:
-    """Envoy Gateway's own kinds and those of the Gateway API, served when this returns."""
-    install_gateway_api(plane)
-    _install(plane, crds.ENVOY_GATEWAY)
-
-
-def install_cert_manager(plane: ControlPlane) -> None:
-    """cert-manager's kinds, served when this returns."""
-    _install(plane, crds.CERT_MANAGER)
-
-
-def install_gitops(plane: ControlPlane) -> None:
-    """The kinds of Argo CD and Flux that the examples have, served when this returns."""
-    for module in (crds.ARGO_CD, crds.FLUX_SOURCE, crds.FLUX_KUSTOMIZE):
-        _install(plane, module)
-
-
-def install_prometheus_operator(plane: ControlPlane) -> None:
-    """PodMonitor and PrometheusRule, served when this returns."""
-    _install(plane, crds.PROMETHEUS_OPERATOR)
-
-
-def install_kserve(plane: ControlPlane) -> None:
-    """The kinds of KServe's models, served when this returns."""
-    _install(plane, crds.KSERVE)
-
-
-def _install(plane: ControlPlane, module: crds.Module) -> None:
-    install(plane, json.loads(crds.definitions_file(module).read_text())["items"])
+install_istio = _installer(crds.ISTIO)
+install_gateway_api = _installer(crds.GATEWAY_API)
+install_envoy_gateway = _installer(crds.GATEWAY_API, crds.ENVOY_GATEWAY)
+install_cert_manager = _installer(crds.CERT_MANAGER)
+install_gitops = _installer(crds.ARGO_CD, crds.FLUX_SOURCE, crds.FLUX_KUSTOMIZE)
+install_prometheus_operator = _installer(crds.PROMETHEUS_OPERATOR)
+install_kserve = _installer(crds.KSERVE)
 
 
 def install(plane: ControlPlane, definitions: Iterable[Document]) -> None:
