@@ -33,7 +33,6 @@ class Said:
 
     code: int = 200
     location: str = ""
-    cookie: str = ""
 
 
 class Service:
@@ -82,11 +81,11 @@ def running_service(certificate: Certificate | None) -> Iterator[Service]:
             if drops:
                 return
             said = service.answer(seen)
-            more = {"location": said.location, "set_cookie": said.cookie}
+            more = {"location": said.location} if said.location else {}
             if service.drops:
                 self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok")
                 return
-            self.answer(said.code, "ok", **{name: value for name, value in more.items() if value})
+            self.answer(said.code, "ok", **more)
 
         def content(self) -> bytes:
             if self.headers.get("transfer-encoding", "") != "chunked":

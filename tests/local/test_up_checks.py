@@ -1,34 +1,22 @@
-"""Each of the three checks with the embedded API server: revocation, crashes, open streams."""
+"""Both checks with the embedded API server: open streams, and a crash of the authorizer."""
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
 from daypass._core.secret import Secret
 from daypass.local.demo import ask
-from daypass.local.envoy import EnvoyFailedError
-from daypass.local.stack import HOST, LocalStack, MadeIdentity, stack_config
+from daypass.local.stack import HOST, LocalStack, stack_config
 from daypass.render.envoy.authorizer_filters import TIMEOUT_SECONDS
 from local.up_embedded import checked_by
 from support.deadline import eventually
 from support.h2c import Http2, Reply
 from support.messages import check as check_message
-from support.raw import Answer, connect, exchange, get
 from support.tcp_server import TcpServer
 from support.unlimited_reviews import unlimited_reviews
-
-CHECKS = ("jwt", "review")
-
-
-def config(check: str) -> str:
-    return checked_by(check, stack_config())
 
 
 def code(stack: LocalStack, token: Secret) -> int:
@@ -69,47 +57,14 @@ class StreamingService(TcpServer):
             received = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lab:
-    """A stack whose gate guards a streaming service."""
-
-    stack: LocalStack
-    service: StreamingService
-
-    @property
-    def port(self) -> int:
-        return self.stack.supervisor.envoy.ports["gate"]
-
-    @property
-    def pem(self) -> str:
-        return self.stack.authority_file.read_text()
-
-    def identity(self, name: str) -> tuple[MadeIdentity, str]:
-        """A new identity, and an Authorization value of its."""
-        made = self.stack.make_identity(name=name)
-        return made, f"Bearer {self.stack.make_token(made).reveal()}"
-
-    def send(self, *lines: str) -> Answer:
-        """The answer to a GET on a connection of its own."""
-        with connect(self.port, authority_pem=self.pem, name=HOST) as connection:
-            return exchange(connection, get(*lines, host=HOST))
-
-
-@pytest.fixture(scope="module", params=CHECKS)
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    folder: Path = tmp_path_factory.mktemp("s")
-    with unlimited_reviews(), StreamingService() as service:
-        text = stack_config(upstream=f"http://127.0.0.1:{service.port}")
-        with LocalStack(folder, config=checked_by(request.param, text)) as stack:
-            yield Lab(stack=stack, service=service)
-
-
 def test_a_dead_authorizer_closes_the_gate_and_is_reported(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with (
         unlimited_reviews(envoy_seconds=TIMEOUT_SECONDS),  # a dead one never responds
-        LocalStack(tmp_path_factory.mktemp("s"), config=config("review")) as stack,
+        LocalStack(
+            tmp_path_factory.mktemp("s"), config=checked_by("review", stack_config())
+        ) as stack,
     ):
         token = stack.make_token(stack.make_identity())
         assert code(stack, token) == 200
@@ -126,13 +81,24 @@ def fields(value: str, method: str = "POST", **more: str) -> list[tuple[str, str
     return [*pseudo.items(), ("authorization", value)]
 
 
-def test_an_open_stream_continues_and_a_new_one_on_its_connection_is_refused(lab: Lab) -> None:
-    identity, value = lab.identity("streaming")
-    with Http2(lab.port, authority_pem=lab.pem, name=HOST) as client:
+@pytest.mark.parametrize("check", ["jwt", "review"])
+def test_an_open_stream_continues_and_a_new_one_on_its_connection_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, check: str
+) -> None:
+    with ExitStack() as ended:
+        ended.enter_context(unlimited_reviews())
+        service = ended.enter_context(StreamingService())
+        text = checked_by(check, stack_config(upstream=f"http://127.0.0.1:{service.port}"))
+        folder = tmp_path_factory.mktemp("s")
+        stack = ended.enter_context(LocalStack(folder, config=text))
+        identity = stack.make_identity()
+        value = f"Bearer {stack.make_token(identity).reveal()}"
+        port, pem = stack.supervisor.envoy.ports["gate"], stack.authority_file.read_text()
+        client = ended.enter_context(Http2(port, authority_pem=pem, name=HOST))
         stream = client.send(fields(value), b"before", end=False)
         assert client.received(stream, 6) == b"before"
         assert client.request(fields(value, "GET")).code == 200
-        lab.stack.revoke(identity)
+        stack.revoke(identity)
 
         def refused() -> Reply | None:
             reply = client.request(fields(value, "GET"))
@@ -141,30 +107,13 @@ def test_an_open_stream_continues_and_a_new_one_on_its_connection_is_refused(lab
         reply = eventually("a new stream is refused", refused)
         assert reply.code == 401
         # A stream that begins now sends its body to nobody.
-        arrived = len(lab.service.heads)
+        arrived = len(service.heads)
         late = client.send(fields(value), b"x", end=False)
         client.upload(late, b"y")
         assert client.wait(late).code == 401
         client.upload(stream, b", after", end=False)
         assert client.received(stream, 13) == b"before, after"
         client.upload(stream, b", end")
-        ended = client.wait(stream)
-    assert (ended.code, ended.body, ended.reset) == (200, b"before, after, end", None)
-    assert len(lab.service.heads) == arrived
-
-
-def test_revoked_tokens_are_refused_and_without_envoy_nothing_passes(lab: Lab) -> None:
-    stack = lab.stack
-    identities = [stack.make_identity(name=name) for name in ("one", "other")]
-    revoked, good = (stack.make_token(each) for each in identities)
-    assert (code(stack, revoked), code(stack, good)) == (200, 200)
-    assert code(stack, stack.make_token(identities[1], bound=False)) == 403
-    assert code(stack, stack.make_token(identities[1], expired=True)) == 401
-    stack.revoke(identities[0])
-    eventually("it is refused", lambda: code(stack, revoked) == 401)
-    os.kill(stack.supervisor.envoy.process.pid, signal.SIGKILL)
-    eventually("it has ended", lambda: not stack.supervisor.envoy.process.running())
-    with pytest.raises(OSError, match="refused"):
-        code(stack, good)
-    with pytest.raises(EnvoyFailedError, match="killed"):
-        stack.supervisor.check()
+        whole = client.wait(stream)
+        assert (whole.code, whole.body, whole.reset) == (200, b"before, after, end", None)
+        assert len(service.heads) == arrived

@@ -13,7 +13,7 @@ from support.authority import Certificate
 
 SERVING = b"\x08\x01"
 """A HealthCheckResponse, encoded."""
-SAY, REPEAT, CHAT, FAIL = (f"/tests.Echo/{name}" for name in ("Say", "Repeat", "Chat", "Fail"))
+SAY, REPEAT, FAIL = (f"/tests.Echo/{name}" for name in ("Say", "Repeat", "Fail"))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,10 +46,6 @@ def running_grpc_service(certificate: Certificate) -> Iterator[GrpcService]:
         running.note(context)
         yield from [request] * 3
 
-    def chat(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        running.note(context)
-        yield from requests
-
     def fail(request: bytes, context: grpc.ServicerContext) -> bytes:
         running.note(context)
         context.abort(grpc.StatusCode.NOT_FOUND, "there is no such thing")
@@ -62,7 +58,6 @@ def running_grpc_service(certificate: Certificate) -> Iterator[GrpcService]:
         "tests.Echo": {
             "Say": grpc.unary_unary_rpc_method_handler(say),
             "Repeat": grpc.unary_stream_rpc_method_handler(repeat),
-            "Chat": grpc.stream_stream_rpc_method_handler(chat),
             "Fail": grpc.unary_unary_rpc_method_handler(fail),
         },
         "grpc.health.v1.Health": {"Check": grpc.unary_unary_rpc_method_handler(check)},
