@@ -12,7 +12,7 @@ import pytest
 from cluster.conftest import Run
 from daypass._core.findings import Level
 from daypass.analysis.checks import find_in_cluster
-from daypass.identity.model import IdentityName, account_objects
+from daypass.identity.accounts import IdentityName, account_objects
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SERVICE_ACCOUNTS
 from support.clusters import cluster_as

@@ -13,7 +13,7 @@ import pytest
 from tools.reference.commands import command_parsers
 
 from daypass.cli import main
-from daypass.identity.model import IdentityName
+from daypass.identity.accounts import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS
 from support.commands import writing_commands

@@ -11,8 +11,8 @@ import pytest
 from cluster.conftest import Run
 from daypass._core.kubernetes import labels
 from daypass.config.domain import GATEWAY_LABELS
+from daypass.identity.accounts import IdentityName
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import NAMESPACES
 from support.controlplane import ControlPlane

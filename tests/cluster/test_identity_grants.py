@@ -10,6 +10,7 @@ import pytest
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
+from daypass.identity.accounts import IdentityName, Warn
 from daypass.identity.authorize import (
     RiskyRoleError,
     apply,
@@ -17,7 +18,6 @@ from daypass.identity.authorize import (
     unauthorize,
 )
 from daypass.identity.grants import role_grant
-from daypass.identity.model import IdentityName, Warn
 from daypass.kube.errors import ApiError, ForbiddenError
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,

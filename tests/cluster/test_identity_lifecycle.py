@@ -15,10 +15,10 @@ from daypass._core.errors import DaypassError
 from daypass._core.jwt import decode_unverified
 from daypass._core.kubernetes import labels
 from daypass._core.secret import Secret
+from daypass.identity.accounts import find_account, token_secret
 from daypass.identity.create import dry_run
 from daypass.identity.credential_secrets import wait_for_token
 from daypass.identity.delete import delete, delete_expired
-from daypass.identity.model import find_account, token_secret
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import (

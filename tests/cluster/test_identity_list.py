@@ -12,10 +12,10 @@ import pytest
 
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import name_of
+from daypass.identity.accounts import IdentityName
 from daypass.identity.authorize import apply, plan
 from daypass.identity.grants import role_grant
 from daypass.identity.health import examine
-from daypass.identity.model import IdentityName
 from daypass.identity.records import list_objects, list_queries
 from daypass.kube.resources import (
     AUTHORIZATION_POLICIES,

@@ -10,7 +10,7 @@ import pytest
 
 from daypass.cli import main
 from daypass.config import load
-from daypass.deploy.facts import read_facts
+from daypass.deploy.cluster_state import read_facts
 from daypass.deploy.repository import Checkout, GitError, write
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_folders, render_tree

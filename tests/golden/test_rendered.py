@@ -16,8 +16,8 @@ import yaml
 
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
+from daypass.identity.accounts import IdentityName, token_secret
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import IdentityName, token_secret
 from daypass.render.objects import stream
 from daypass.render.policy import policy_objects
 from golden import door_setting

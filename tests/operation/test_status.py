@@ -20,7 +20,7 @@ from daypass._core.kubernetes.labels import PUBLISHED
 from daypass._core.kubernetes.objects import GroupKind
 from daypass.deploy.certificate_authority import Authority
 from daypass.gate.publication import closing_time
-from daypass.identity.model import IdentityName
+from daypass.identity.accounts import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.connection import Authenticator, ConnectionConfig
 from daypass.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SECRETS

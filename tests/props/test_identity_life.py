@@ -19,15 +19,15 @@ from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import ShardsPlanner
-from daypass.identity.create import FederatedIdentityError
-from daypass.identity.credential_secrets import FilledSecret
-from daypass.identity.delete import delete, delete_expired, revoke
-from daypass.identity.model import (
+from daypass.identity.accounts import (
     IdentityName,
     IdentityNotFoundError,
     InactiveIdentityError,
     find_account,
 )
+from daypass.identity.create import FederatedIdentityError
+from daypass.identity.credential_secrets import FilledSecret
+from daypass.identity.delete import delete, delete_expired, revoke
 from daypass.identity.rotate import find_rotations, rotate
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ApiError

@@ -17,15 +17,15 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
 from daypass.identity import authorize as authorizing
-from daypass.identity.credential_secrets import live_secrets, secrets_of
-from daypass.identity.delete import delete, delete_expired, revoke
-from daypass.identity.grants import GRANTED, KUBEFLOW, Grant, model_grant, role_grant
-from daypass.identity.model import (
+from daypass.identity.accounts import (
     IdentityName,
     IdentityNotFoundError,
     InactiveIdentityError,
     find_account,
 )
+from daypass.identity.credential_secrets import live_secrets, secrets_of
+from daypass.identity.delete import delete, delete_expired, revoke
+from daypass.identity.grants import GRANTED, KUBEFLOW, Grant, model_grant, role_grant
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (
     ROLE_BINDINGS,

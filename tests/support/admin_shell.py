@@ -13,7 +13,7 @@ import pytest
 from daypass._core.secret import Secret
 from daypass.cli import main
 from daypass.client.credentials import Credentials
-from daypass.identity.model import IdentityName
+from daypass.identity.accounts import IdentityName
 from daypass.kube.cluster import Cluster
 from support.clusters import admin_cluster
 from support.controlplane import ControlPlane

@@ -10,11 +10,7 @@ from typing import Any
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass._core.secret import Secret
-from daypass.identity.create import Federation, IdentitySpec, create
-from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, secrets_of
-from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.grants import KUBEFLOW, role_grant
-from daypass.identity.model import (
+from daypass.identity.accounts import (
     IdentityName,
     Warn,
     account_objects,
@@ -22,6 +18,10 @@ from daypass.identity.model import (
     get_identity,
     token_secret,
 )
+from daypass.identity.create import Federation, IdentitySpec, create
+from daypass.identity.credential_secrets import CredentialSecret, FilledSecret, secrets_of
+from daypass.identity.credentials_file import CredentialsSettings
+from daypass.identity.grants import KUBEFLOW, role_grant
 from daypass.identity.rotate import Rotation, rotate
 from daypass.kube.cluster import Cluster, DryRun
 from daypass.kube.errors import ApiError

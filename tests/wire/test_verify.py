@@ -14,7 +14,7 @@ from daypass._core.clock import SYSTEM_CLOCK
 from daypass._core.findings import Finding, Level
 from daypass.local.stack import LocalStack
 from daypass.testing import stack as running_stack
-from daypass.verification.target import GateTarget, VerificationTarget, target_of_url
+from daypass.verification.checks import GateTarget, VerificationTarget, target_of_url
 from daypass.verification.verify import Verifier
 from support.authority import Authority
 from support.fake_door import FakeDoor

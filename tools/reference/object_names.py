@@ -6,7 +6,7 @@ from tools.reference.markdown import code, documented, table
 
 from daypass._core.kubernetes import labels
 from daypass.deploy.cluster_state import INVENTORY
-from daypass.identity.model import role_name
+from daypass.identity.accounts import role_name
 from daypass.render import names as rendered
 from daypass.render.manifests import FLOW_CONTROL
 

@@ -15,8 +15,8 @@ from daypass.analysis.snapshot import NAMESPACES, ObjectQuery, Snapshot
 from daypass.client.door import DoorUrl
 from daypass.client.errors import CredentialsError
 from daypass.config import Config
+from daypass.identity.accounts import Account
 from daypass.identity.enforcement import watched_by
-from daypass.identity.model import Account
 from daypass.render.names import GATE_WATCH
 
 _ACCOUNTS = ObjectQuery("", "ServiceAccount", labels=labels.SELECTOR, metadata_only=True)

@@ -17,8 +17,8 @@ from daypass.cli.fast_path import parse_lifetime
 if TYPE_CHECKING:
     from daypass.config import Config
     from daypass.gate.publication import GateWait
+    from daypass.identity.accounts import IdentityName
     from daypass.identity.create import DoorOptions
-    from daypass.identity.model import IdentityName
     from daypass.kube.cluster import Cluster
 
 DEFAULT_CONFIG = Path("daypass.yaml")
@@ -87,7 +87,7 @@ def open_identity(args: Namespace) -> Iterator[tuple[Cluster, IdentityName]]:
     it. Raises KubeconfigError, BadNameError.
     """
     with open_cluster(args) as cluster:
-        from daypass.identity.model import IdentityName
+        from daypass.identity.accounts import IdentityName
         from daypass.kube.errors import NotFoundError, missing_namespace
 
         name = IdentityName.parse(cluster.namespace, args.name)
@@ -252,7 +252,7 @@ def _seconds_until_expiry(text: str) -> int:
     """Return the seconds until an identity expires; 0 for never. Raises UsageError."""
     if text == "never":
         return 0
-    from daypass.identity.model import LONGEST_SECONDS
+    from daypass.identity.accounts import LONGEST_SECONDS
 
     seconds = parse_seconds(text)
     if not 0 < seconds <= LONGEST_SECONDS:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daypass.client.config import CredentialsConfig
     from daypass.config import Config
     from daypass.kube.cluster import Cluster
-    from daypass.verification.target import VerificationTarget
+    from daypass.verification.checks import VerificationTarget
 
 SUMMARY = "check a published door, and that it exposes nothing else"
 EPILOG = """examples:
@@ -120,7 +120,7 @@ def _targets(
     args: Namespace, credentials: CredentialsConfig | None
 ) -> tuple[Config | None, list[VerificationTarget]]:
     from daypass._core.tls import read_authority
-    from daypass.verification.target import target_of_url, targets_of
+    from daypass.verification.checks import target_of_url, targets_of
 
     authority = None
     if args.certificate_authority is not None:

@@ -270,7 +270,7 @@ def _gone(cluster: Cluster, removal: Removal) -> str | None:
 
 def verify_published(waiter: Waiter, config: Config) -> dict[str, list[Finding]]:
     """Return what `daypass verify` finds about each domain; failures are retried for a while."""
-    from daypass.verification.target import targets_of
+    from daypass.verification.checks import targets_of
     from daypass.verification.verify import Verifier  # needless with --no-wait
 
     verifier = Verifier(wait_seconds=waiter.left(), waiting=waiter.show)

@@ -14,7 +14,7 @@ from daypass._core.threads import in_parallel
 from daypass.config import Config
 from daypass.deploy.cluster_state import INVENTORY, AppliedObject, ClusterState, write_inventory
 from daypass.deploy.objects import ObjectRef, find_object, managed_fields
-from daypass.identity.model import IdentityName, list_identities
+from daypass.identity.accounts import IdentityName, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, Resource

@@ -15,6 +15,13 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.hints import command, kubectl
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of, uid_of
+from daypass.identity.accounts import (
+    IdentityName,
+    Warn,
+    get_identity,
+    is_owned_by,
+    token_right_names,
+)
 from daypass.identity.create import dry_run
 from daypass.identity.grants import (
     GRANTED,
@@ -28,13 +35,6 @@ from daypass.identity.grants import (
     model_grant,
     read_grant,
     selector_of,
-)
-from daypass.identity.model import (
-    IdentityName,
-    Warn,
-    get_identity,
-    is_owned_by,
-    token_right_names,
 )
 from daypass.identity.roles import EVERY_MODEL, MODEL_KINDS, find_risks
 from daypass.kube.cluster import Cluster

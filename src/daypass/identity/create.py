@@ -24,6 +24,18 @@ from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass._core.text import printable
 from daypass._core.tls import read_authority
 from daypass.config import Config
+from daypass.identity.accounts import (
+    Account,
+    ForeignAccountError,
+    IdentityName,
+    InactiveIdentityError,
+    Warn,
+    account_objects,
+    anchor_secret,
+    federated_binding_name,
+    token_secret,
+    users_of,
+)
 from daypass.identity.credential_secrets import (
     CredentialSecret,
     FilledSecret,
@@ -40,18 +52,6 @@ from daypass.identity.credentials_file import (
     resolve_settings,
 )
 from daypass.identity.enforcement import enforce_policy, grant_watch, require_allowed
-from daypass.identity.model import (
-    Account,
-    ForeignAccountError,
-    IdentityName,
-    InactiveIdentityError,
-    Warn,
-    account_objects,
-    anchor_secret,
-    federated_binding_name,
-    token_secret,
-    users_of,
-)
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import NotFoundError
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, ROLE_BINDINGS

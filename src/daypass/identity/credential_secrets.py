@@ -26,7 +26,7 @@ from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.secret import Secret
 from daypass.client.subject_token import read_identity
 from daypass.gate.publication import find_room
-from daypass.identity.model import (
+from daypass.identity.accounts import (
     ForeignAccountError,
     IdentityName,
     anchor_secret,

@@ -29,8 +29,8 @@ from daypass.client.credentials_source import read_source
 from daypass.client.door import DoorUrl, check_audience
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
+from daypass.identity.accounts import Account, IdentityName
 from daypass.identity.credential_secrets import FilledSecret, parse_source
-from daypass.identity.model import Account, IdentityName
 
 if TYPE_CHECKING:
     from daypass.config import Config, Domain

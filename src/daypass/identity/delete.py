@@ -28,11 +28,7 @@ from daypass._core.kubernetes.objects import Object, name_of, uid_of
 from daypass._core.secret import Secret
 from daypass.client.errors import CredentialsError
 from daypass.client.subject_token import read_identity
-from daypass.identity.authorize import warn_of_open_pods
-from daypass.identity.credential_secrets import CredentialSecret, our_secrets, secrets_of
-from daypass.identity.enforcement import denies_unbound_tokens, release_namespace
-from daypass.identity.grants import GRANTED
-from daypass.identity.model import (
+from daypass.identity.accounts import (
     Account,
     ForeignAccountError,
     IdentityName,
@@ -42,6 +38,10 @@ from daypass.identity.model import (
     owner_of,
     token_right_names,
 )
+from daypass.identity.authorize import warn_of_open_pods
+from daypass.identity.credential_secrets import CredentialSecret, our_secrets, secrets_of
+from daypass.identity.enforcement import denies_unbound_tokens, release_namespace
+from daypass.identity.grants import GRANTED
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ConflictError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (

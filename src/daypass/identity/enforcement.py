@@ -20,8 +20,8 @@ from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.kubernetes.syntax import SHORTEST_TOKEN_SECONDS
 from daypass.config.settings import Policy
 from daypass.gate.publication import gate_namespaces
+from daypass.identity.accounts import Account, IdentityName, Warn, list_identities
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import Account, IdentityName, Warn, list_identities
 from daypass.kube.cluster import Cluster, Waiter
 from daypass.kube.errors import AlreadyExistsError, ApiError, ForbiddenError, NotFoundError
 from daypass.kube.resources import (

@@ -30,7 +30,7 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of, new_object
 from daypass._core.kubernetes.syntax import KSERVE_GROUP, RBAC_GROUP, is_label, is_subdomain
 from daypass._core.text import printable
-from daypass.identity.model import IdentityName, owner_of
+from daypass.identity.accounts import IdentityName, owner_of
 from daypass.identity.roles import EVERY_MODEL, MODEL_KINDS, ModelPlural, callable_models
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import (

@@ -18,9 +18,7 @@ from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object, name_of
 from daypass._core.threads import in_parallel
 from daypass.gate.publication import GATE_NAMESPACES
-from daypass.identity.credential_secrets import CredentialSecret, read_secrets
-from daypass.identity.grants import display_role, read_grant
-from daypass.identity.model import (
+from daypass.identity.accounts import (
     Account,
     IdentityName,
     Warn,
@@ -31,6 +29,8 @@ from daypass.identity.model import (
     token_right_names,
     users_of,
 )
+from daypass.identity.credential_secrets import CredentialSecret, read_secrets
+from daypass.identity.grants import display_role, read_grant
 from daypass.identity.roles import (
     EVERY_MODEL,
     MODEL_KINDS,

@@ -20,6 +20,7 @@ from daypass._core.hints import command
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import name_of
 from daypass._core.threads import in_parallel
+from daypass.identity.accounts import Account, IdentityName, InactiveIdentityError, list_identities
 from daypass.identity.create import federated_users
 from daypass.identity.credential_secrets import (
     CredentialSecret,
@@ -32,7 +33,6 @@ from daypass.identity.credential_secrets import (
     wait_for_token,
 )
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import Account, IdentityName, InactiveIdentityError, list_identities
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError, NotFoundError
 from daypass.kube.resources import SECRETS

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -24,7 +25,6 @@ import httpx2
 
 from daypass._core import VERSION
 from daypass._core.clock import SYSTEM_CLOCK, Clock
-from daypass._core.process import ProgramError, run_program
 from daypass._core.secret import Secret, redact
 from daypass._core.text import printable
 from daypass._core.tls import BadCertificateAuthorityError, client_context
@@ -33,7 +33,6 @@ from daypass.kube.errors import BrokenResponseError, ClusterUnreachableError, Ku
 CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 30.0
 _IDLE_CONNECTIONS = 16
-_LIMIT_PLUGIN_BYTES = 1024 * 1024
 PLUGIN_SECONDS = 120.0
 _LOGIN_SECONDS = 900.0
 """On a terminal, where the user may be logging in by a browser."""
@@ -105,22 +104,27 @@ class ExecPluginCredentials:
             "KUBERNETES_EXEC_INFO": self._info(terminal),
         }
         try:
-            output = run_program(
+            done = subprocess.run(
                 [plugin.command, *plugin.arguments],
-                timeout_seconds=_LOGIN_SECONDS if terminal else PLUGIN_SECONDS,
-                limit_bytes=_LIMIT_PLUGIN_BYTES,
-                clock=SYSTEM_CLOCK,
-                environment=environment,
-                interactive=terminal,
+                env=environment,
+                stdin=None if terminal else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                timeout=_LOGIN_SECONDS if terminal else PLUGIN_SECONDS,
+                check=True,
             )
-        except ProgramError as error:
-            if error.is_missing:
-                raise KubeconfigError(
-                    f"the credential plugin {plugin.command} is not installed",
-                    plugin.install_hint or f"{self._origin} uses it",
-                ) from None
-            raise self._failed(error.reason) from None
-        return self._parsed(output)
+        except FileNotFoundError:
+            raise KubeconfigError(
+                f"the credential plugin {plugin.command} is not installed",
+                plugin.install_hint or f"{self._origin} uses it",
+            ) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "its command line is not valid"
+            raise self._failed(f"cannot be started: {reason}") from None
+        except subprocess.TimeoutExpired:
+            raise self._failed("took too long") from None
+        except subprocess.CalledProcessError as error:
+            raise self._failed(f"exited with {error.returncode}") from None
+        return self._parsed(done.stdout)
 
     def _failed(self, how: str) -> KubeconfigError:
         hint = self._plugin.install_hint or "run it in a terminal to see its output"

@@ -13,9 +13,9 @@ from daypass._core.secret import Secret
 from daypass.client.credentials import Credentials
 from daypass.config import load
 from daypass.deploy.certificate_authority import Authority
+from daypass.identity.accounts import IdentityName
 from daypass.identity.create import IdentitySpec, create
 from daypass.identity.credentials_file import CredentialsSettings
-from daypass.identity.model import IdentityName
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import SECRETS, SERVICE_ACCOUNTS
 from daypass.local.api_backend import EmbeddedApiServer

@@ -26,6 +26,8 @@ from daypass.verification.checks import (
     GATE_CLOSED,
     NO_ISSUER,
     BlockedRequest,
+    GateTarget,
+    VerificationTarget,
     blocked_requests,
     exchange,
     forged_token,
@@ -40,7 +42,6 @@ from daypass.verification.checks import (
     worst_of_blocked,
 )
 from daypass.verification.diagnosis import get
-from daypass.verification.target import GateTarget, VerificationTarget
 
 PLAIN_HTTP_SECONDS = 3.0
 REQUEST_SECONDS = 10.0

@@ -15,7 +15,7 @@ from daypass._core.kubernetes.objects import Object
 from daypass.analysis.checks import judge
 from daypass.analysis.gateways import NOTHING_APPLIED
 from daypass.config.domain import GATEWAY_LABELS
-from daypass.identity.model import IdentityName, account_objects
+from daypass.identity.accounts import IdentityName, account_objects
 from daypass.render.names import GATE
 from daypass.render.rbac import namespace_rights
 from support.istio_logins import authentication, by_filter, by_policy, documented

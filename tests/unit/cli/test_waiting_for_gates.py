@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from daypass._core.kubernetes import labels
-from daypass.identity.model import IdentityName
+from daypass.identity.accounts import IdentityName
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES, ROLES
 from daypass.render.names import GATE_WATCH
 from support.embedded import EmbeddedCluster

@@ -6,8 +6,8 @@ from typing import Any
 
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
+from daypass.identity.accounts import IdentityName
 from daypass.identity.grants import KUBEFLOW, role_grant
-from daypass.identity.model import IdentityName
 from daypass.identity.records import ClusterObjects
 from support.lifecycle import identity_objects
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
-from daypass.identity.model import ForeignAccountError, InactiveIdentityError
+from daypass.identity.accounts import ForeignAccountError, InactiveIdentityError
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ForbiddenError
 from daypass.kube.resources import SERVICE_ACCOUNTS

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from daypass.identity.accounts import ForeignAccountError, token_secret
 from daypass.identity.credential_secrets import (
     CredentialSecret,
     current_secret,
@@ -15,7 +16,6 @@ from daypass.identity.credential_secrets import (
     live_secrets,
     wait_for_token,
 )
-from daypass.identity.model import ForeignAccountError, token_secret
 from daypass.kube.cluster import NotReadyError
 from support.embedded import EmbeddedCluster
 from support.fake_door import long_lived_token

@@ -17,6 +17,7 @@ from daypass.client.config import CredentialsConfig
 from daypass.client.credentials_source import read_source
 from daypass.client.errors import CredentialsError
 from daypass.config import Config, parse
+from daypass.identity.accounts import Account
 from daypass.identity.credentials_file import CredentialsOptions as Options
 from daypass.identity.credentials_file import (
     CredentialsSettings,
@@ -25,7 +26,6 @@ from daypass.identity.credentials_file import (
     check_file,
     resolve_settings,
 )
-from daypass.identity.model import Account
 from support.authority import Authority
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, SETTINGS, make

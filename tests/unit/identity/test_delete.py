@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from daypass._core.errors import DaypassError
+from daypass.identity.accounts import ForeignAccountError, IdentityNotFoundError
 from daypass.identity.delete import delete, revoke
-from daypass.identity.model import ForeignAccountError, IdentityNotFoundError
 from daypass.kube.resources import CONFIG_MAPS, SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster
 from support.lifecycle import (

@@ -12,11 +12,11 @@ from daypass._core.errors import DaypassError, UsageError
 from daypass._core.findings import Level
 from daypass._core.kubernetes import labels
 from daypass.cli.identity.list import identity_output
+from daypass.identity.accounts import IdentityName, InactiveIdentityError, token_secret
 from daypass.identity.create import FederatedIdentityError
 from daypass.identity.credential_secrets import NoRoomError
 from daypass.identity.delete import delete, revoke
 from daypass.identity.health import IdentityHealth, examine
-from daypass.identity.model import IdentityName, InactiveIdentityError, token_secret
 from daypass.identity.records import list_objects
 from daypass.kube.cluster import Cluster
 from daypass.kube.resources import ROLE_BINDINGS, SECRETS

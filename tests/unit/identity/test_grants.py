@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from daypass._core.errors import UsageError
 from daypass._core.kubernetes.syntax import is_subdomain
+from daypass.identity.accounts import IdentityName
 from daypass.identity.grants import (
     KUBEFLOW,
     TrustedHeader,
@@ -16,7 +17,6 @@ from daypass.identity.grants import (
     read_grant,
     role_grant,
 )
-from daypass.identity.model import IdentityName
 from daypass.identity.roles import EVERY_MODEL, callable_models
 from support.messages import raises
 

@@ -8,6 +8,7 @@ import pytest
 
 from daypass._core.errors import DaypassError
 from daypass._core.kubernetes import labels
+from daypass.identity.accounts import InactiveIdentityError, get_identity
 from daypass.identity.create import IdentitySpec, create
 from daypass.identity.credentials_file import (
     CredentialsOptions,
@@ -15,7 +16,6 @@ from daypass.identity.credentials_file import (
     resolve_settings,
 )
 from daypass.identity.delete import revoke
-from daypass.identity.model import InactiveIdentityError, get_identity
 from daypass.identity.rotate import find_rotations
 from daypass.kube.resources import SERVICE_ACCOUNTS
 from support.embedded import EmbeddedCluster

@@ -14,6 +14,7 @@ from daypass.rules.patterns import HostPattern
 from daypass.rules.reasons import Reason
 from daypass.verification.checks import (
     BlockedRequest,
+    VerificationTarget,
     forged_token,
     judge_anonymous,
     judge_blocked,
@@ -23,7 +24,6 @@ from daypass.verification.checks import (
     judge_policy,
     judge_tokenless,
 )
-from daypass.verification.target import VerificationTarget
 from support.messages import check
 
 OK, WARNING, FAILURE = Level.OK, Level.WARNING, Level.FAILURE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.verification.target import targets_of
+from daypass.verification.checks import targets_of
 from support.messages import check
 from support.rendered import config_of
 

@@ -14,8 +14,8 @@ from daypass.cli.output import KubernetesList, did, write_objects
 
 if TYPE_CHECKING:
     from daypass._core.kubernetes.objects import Object
+    from daypass.identity.accounts import IdentityName
     from daypass.identity.grants import Grant, TrustedHeader
-    from daypass.identity.model import IdentityName
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "give an identity a role in namespaces, or models to call"

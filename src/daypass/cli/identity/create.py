@@ -14,9 +14,9 @@ from daypass.cli.output import KubernetesList, warn_of_git, write_credentials, w
 
 if TYPE_CHECKING:
     from daypass.gate.publication import GateWait
+    from daypass.identity.accounts import Account, IdentityName
     from daypass.identity.create import DoorOptions, IdentitySpec
     from daypass.identity.credential_secrets import FilledSecret
-    from daypass.identity.model import Account, IdentityName
     from daypass.kube.cluster import Cluster
 
 SUMMARY = "create an identity and write its credentials file"
@@ -51,9 +51,9 @@ def run(args: Namespace) -> int:
 
 def _create(args: Namespace, door: DoorOptions) -> int:
     with options.open_identity(args) as (cluster, name):
+        from daypass.identity.accounts import find_account
         from daypass.identity.create import create
         from daypass.identity.credentials_file import check_file
-        from daypass.identity.model import find_account
 
         path = args.credentials_out or f"{args.name}.json"
         if path != "-":
@@ -91,8 +91,8 @@ def _spec(
 
 def _show(args: Namespace, door: DoorOptions) -> int:
     """Print the objects, or log what would be created."""
+    from daypass.identity.accounts import find_account
     from daypass.identity.create import check, plan, reusable_secret
-    from daypass.identity.model import find_account
     from daypass.render.rbac import namespace_rights
 
     with options.open_identity(args) as (cluster, name):

@@ -69,6 +69,7 @@ def run(args: Namespace) -> int:
     door = options.door_options(args, is_federated=True)
     existing = _read_yaml(args.merge)
     with options.open_identity(args) as (cluster, name):
+        from daypass.identity.accounts import find_account
         from daypass.identity.create import (
             Federation,
             IdentitySpec,
@@ -79,7 +80,6 @@ def run(args: Namespace) -> int:
         )
         from daypass.identity.credential_secrets import parse_source
         from daypass.identity.credentials_file import check_file
-        from daypass.identity.model import find_account
         from daypass.render.authentication_config import TrustedIssuer, authentication_configuration
 
         check_file(args.credentials_out, name, now_unix=cluster.clock.unix(), force=args.force)

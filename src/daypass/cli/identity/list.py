@@ -18,8 +18,8 @@ from daypass.identity.roles import BoundRole
 
 if TYPE_CHECKING:
     from daypass._core.clock import Clock
+    from daypass.identity.accounts import Warn
     from daypass.identity.health import IdentityHealth
-    from daypass.identity.model import Warn
     from daypass.identity.records import ClusterObjects
     from daypass.kube.cluster import Cluster
 

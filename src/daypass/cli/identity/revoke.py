@@ -45,11 +45,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     with options.open_identity(args) as (cluster, name):
+        from daypass.identity.accounts import get_identity
         from daypass.identity.create import federated_users
         from daypass.identity.credential_secrets import secrets_of
         from daypass.identity.delete import REMEMBERED_SECONDS, revoke
         from daypass.identity.enforcement import denies_unbound_tokens
-        from daypass.identity.model import get_identity
         from daypass.kube.errors import ForbiddenError
 
         has_tokens = any(secret.is_ours for secret in secrets_of(cluster, name))

@@ -20,7 +20,7 @@ from daypass.cli.output import did, warn_of_git, write_credentials, write_result
 
 if TYPE_CHECKING:
     from daypass.gate.publication import GateWait
-    from daypass.identity.model import IdentityName
+    from daypass.identity.accounts import IdentityName
     from daypass.identity.rotate import Rotation
     from daypass.kube.cluster import Cluster
 
@@ -89,7 +89,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from daypass.identity.model import LONGEST_SECONDS
+    from daypass.identity.accounts import LONGEST_SECONDS
 
     overlap_seconds = parse_seconds(args.overlap, "--overlap")
     if overlap_seconds > LONGEST_SECONDS:
@@ -133,8 +133,8 @@ def _check(args: Namespace) -> None:
 
 
 def _find(cluster: Cluster, args: Namespace) -> list[Rotation]:
+    from daypass.identity.accounts import IdentityName, get_identity
     from daypass.identity.credential_secrets import secrets_of
-    from daypass.identity.model import IdentityName, get_identity
     from daypass.identity.rotate import Rotation, find_rotations
 
     if args.all:

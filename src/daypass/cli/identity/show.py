@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print it; return 3 if --check finds a problem."""
     with options.open_identity(args) as (cluster, name):
-        from daypass.identity.model import identity_not_found
+        from daypass.identity.accounts import identity_not_found
 
         _, examined = find_health(args, cluster, name.namespace, log)
         found = next((each for each in examined if each.record.name == name), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.identity.model import (
+from daypass.identity.accounts import (
     LONGEST_NAME_CHARACTERS,
     BadNameError,
     IdentityName,
