@@ -66,6 +66,9 @@ def test_what_an_administrator_has_to_do_is_named(env: WatchEnv) -> None:
     assert found["daypass_gate_watch_healthy"] == 0
     assert found["daypass_gate_watch_credentials_left_out"] == 3
     assert found["daypass_gate_watch_namespaces_unwatched"] == 1
+    replica.cluster.clock_ahead_seconds = -11.0
+    replica.work()
+    check(replica.controller.problems()["clock"], reason="clock")
 
 
 def test_a_gate_that_lacks_something_is_named_and_the_watch_is_still_ready(
