@@ -24,7 +24,7 @@ from daypass.config import Config, parse
 from daypass.config.types import key_of
 from daypass.render.envoy import door_listener
 from support.fake_door import long_lived_token
-from support.output_schema import line_mistakes_in
+from support.output_schema import mistakes_in
 
 DATA = ("yaml", "json", "toml")
 OBJECT = "Kubernetes object"
@@ -166,7 +166,7 @@ def _check_credentials(_: Block, document: dict[str, Any]) -> None:
 
 
 def _check_up(_: Block, document: dict[str, Any]) -> None:
-    if mistake := line_mistakes_in("up", json.dumps(document)):
+    if mistake := mistakes_in(("up", "-o", "json"), None, json.dumps(document)):
         raise ValueError(mistake)
 
 

@@ -26,7 +26,7 @@ def mistakes_in(words: Sequence[str], code: int | None, out: str) -> str:
         return ""
     if not out:
         return f"{command}: it printed nothing" if code in (0, 3) else ""
-    return _mistake(command, output, out, many=False)
+    return _mistake(command, output, out)
 
 
 def schema_name(words: Sequence[str]) -> str | None:
@@ -35,30 +35,21 @@ def schema_name(words: Sequence[str]) -> str | None:
     return next((name for name in names if name in _schema()["$defs"]), None)
 
 
-def line_mistakes_in(name: str, lines: str) -> str:
-    """Why lines of JSON are not as the schema says; empty where they are."""
-    return _mistake(name, "json", lines, many=True)
-
-
-def _mistake(name: str, output: str, text: str, *, many: bool) -> str:
+def _mistake(name: str, output: str, text: str) -> str:
     import jsonschema
     import yaml
 
     schema = {**_schema(), "$ref": f"#/$defs/{name.replace(' ', '%20')}"}
     try:
-        documents = (
-            list(yaml.safe_load_all(text))
-            if output == "yaml"
-            else [json.loads(line) for line in (text.splitlines() if many else [text])]
-        )
+        documents = list(yaml.safe_load_all(text)) if output == "yaml" else [json.loads(text)]
     except (ValueError, yaml.YAMLError) as error:
         return f"{name}: not one document: {error}"
-    if output == "yaml" and text.startswith("---\n") and not many:  # objects for kubectl
+    if output == "yaml" and text.startswith("---\n"):  # objects for kubectl
         documents = [{"apiVersion": "v1", "kind": "List", "items": documents}]
     for document in documents:
         for wrong in jsonschema.Draft202012Validator(schema).iter_errors(document):
             return f"{name}: {wrong.message} at {wrong.json_path}: {str(document)[:2000]}"
-    return "" if len(documents) == 1 or many else f"{name}: several documents"
+    return "" if len(documents) == 1 else f"{name}: several documents"
 
 
 @cache
