@@ -37,6 +37,11 @@ def test_a_line_in_a_field_of_another_object_is_found(field: str) -> None:
     assert A in found_in(json.dumps({field: LINE + "\n", "stream": "stdout"}))
 
 
+@pytest.mark.parametrize("line", [f'1.2.3.4 - "GET /" 200 "{LINE}"', f'{{}} "GET /" "{LINE}"'])
+def test_what_a_client_calls_itself_is_no_line(line: str) -> None:
+    assert A not in found_in(line)
+
+
 @pytest.mark.parametrize(
     "line",
     [
