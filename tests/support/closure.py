@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from daypass._core.kubernetes.objects import Object
@@ -62,111 +62,50 @@ def _of_others(config: Config) -> set[Identity]:
     return found | {("Pod", namespace, "") for namespace in pods}
 
 
+_TEXTS = {
+    "credentialName": "Secret", "policyName": "ValidatingAdmissionPolicy", "secretName": "Secret",
+    "serviceAccountName": "ServiceAccount",
+}  # fmt: skip
+"""The kinds of what texts at these keys name."""
+_MAPPINGS = {
+    "backendRefs": "Service", "caCertificateRefs": "Service", "certificateRefs": "Secret",
+    "configMap": "ConfigMap", "parentRefs": "Gateway", "roleRef": "", "scaleTargetRef": "",
+    "priorityLevelConfiguration": "PriorityLevelConfiguration", "service": "Service",
+    "subjects": "", "targetRefs": "Service", "to": "",
+}  # fmt: skip
+"""The kinds of what mappings at these keys, or in lists there, name unless they have a `kind`."""
+_CLUSTER_WIDE = ("ValidatingAdmissionPolicy", "PriorityLevelConfiguration")
+
+
 def references(value: Object) -> set[Identity]:
     """What an object refers to by name."""
     kind, here, _ = identity(value)
-    named = _REFERENCES[kind](value) if kind in _REFERENCES else ()
-    found = {(of, space or here, name) for of, space, name in named}
+    found = set() if kind in ("Certificate", "EnvoyFilter") else {*_named(value)}
+    if kind == "DestinationRule":
+        found.add(("Service", "", value["spec"]["host"]))
     for name, namespace in re.findall(r"outbound\|443\|\|([^.]+)\.([^.]+)\.svc", str(value)):
         found.add(("Service", namespace, name))
     return {
-        (of, "" if of.startswith("Cluster") or of in _CLUSTER_WIDE else space, name)
+        (of, "" if of.startswith("Cluster") or of in _CLUSTER_WIDE else space or here, name)
         for of, space, name in found
     }
 
 
-_CLUSTER_WIDE = ("ValidatingAdmissionPolicy", "PriorityLevelConfiguration")
-Named = Iterator[tuple[str, str, str]]
-
-
-def _binding(value: Object) -> Named:
-    yield value["roleRef"]["kind"], "", value["roleRef"]["name"]
-    for each in value["subjects"]:
-        yield each["kind"], each["namespace"], each["name"]
-
-
-def _deployment(value: Object) -> Named:
-    pod = value["spec"]["template"]["spec"]
-    yield "ServiceAccount", "", pod["serviceAccountName"]
-    for volume in pod["volumes"]:
-        if "configMap" in volume:
-            yield "ConfigMap", "", volume["configMap"]["name"]
-        elif "secret" in volume:
-            yield "Secret", "", volume["secret"]["secretName"]
-
-
-def _ingress(value: Object) -> Named:
-    for rule in value["spec"]["rules"]:
-        for path in rule["http"]["paths"]:
-            yield "Service", "", path["backend"]["service"]["name"]
-    for tls in value["spec"].get("tls", ()):
-        yield "Secret", "", tls["secretName"]
-    for key, name in value["metadata"].get("annotations", {}).items():
-        if key.endswith("/proxy-ssl-secret"):
-            yield "Secret", *name.split("/")
-
-
-def _gateway(value: Object) -> Named:
-    for server in value["spec"].get("servers", ()):
-        yield "Secret", "", server["tls"]["credentialName"]
-    for listener in value["spec"].get("listeners", ()):
-        for each in listener["tls"]["certificateRefs"]:
-            yield "Secret", "", each["name"]
-
-
-def _virtual_service(value: Object) -> Named:
-    for gateway in value["spec"]["gateways"]:
-        yield "Gateway", *gateway.split("/")
-    for http in value["spec"]["http"]:
-        for route in http["route"]:
-            yield "Service", "", route["destination"]["host"]
-
-
-def _destination_rule(value: Object) -> Named:
-    yield "Service", "", value["spec"]["host"]
-    yield "Secret", "", value["spec"]["trafficPolicy"]["tls"]["credentialName"]
-
-
-def _refs(value: Any) -> Named:
-    """All that a Gateway API has in lists of references."""
+def _named(value: Any, at: str = "") -> Iterator[Identity]:
+    """The references in a value at a key."""
     if isinstance(value, list):
         for each in value:
-            yield from _refs(each)
+            yield from _named(each, at)
     elif isinstance(value, dict):
+        if at in _MAPPINGS and "name" in value:
+            yield value.get("kind", _MAPPINGS[at]), value.get("namespace", ""), value["name"]
+        if at == "destination":
+            yield "Service", "", value["host"]
         for key, child in value.items():
-            if key in ("targetRefs", "backendRefs", "parentRefs", "caCertificateRefs"):
-                usual = {"parentRefs": "Gateway"}.get(key, "Service")
-                for each in child:
-                    yield each.get("kind", usual), each.get("namespace", ""), each["name"]
-            else:
-                yield from _refs(child)
-
-
-def _grant(value: Object) -> Named:
-    for each in value["spec"]["to"]:
-        yield each["kind"], "", each["name"]
-
-
-_REFERENCES: dict[str, Callable[[Object], Named]] = {
-    "BackendTLSPolicy": _refs,
-    "ClientTrafficPolicy": _refs,
-    "ClusterRoleBinding": _binding,
-    "Deployment": _deployment,
-    "DestinationRule": _destination_rule,
-    "FlowSchema": lambda value: iter(
-        [("PriorityLevelConfiguration", "", value["spec"]["priorityLevelConfiguration"]["name"])]
-    ),
-    "Gateway": _gateway,
-    "HTTPRoute": _refs,
-    "HorizontalPodAutoscaler": lambda value: iter(
-        [("Deployment", "", value["spec"]["scaleTargetRef"]["name"])]
-    ),
-    "Ingress": _ingress,
-    "ReferenceGrant": _grant,
-    "RoleBinding": _binding,
-    "SecurityPolicy": _refs,
-    "VirtualService": _virtual_service,
-    "ValidatingAdmissionPolicyBinding": lambda value: iter(
-        [("ValidatingAdmissionPolicy", "", value["spec"]["policyName"])]
-    ),
-}
+            yield from _named(child, key)
+    elif at in _TEXTS:
+        yield _TEXTS[at], "", value
+    elif at == "gateways":
+        yield "Gateway", *value.split("/")
+    elif at.endswith("/proxy-ssl-secret"):
+        yield "Secret", *value.split("/")

@@ -1,9 +1,7 @@
 """Any valid daypass.yaml, as Hypothesis makes it: the one builder of configs for all tiers.
 
 A config is made of parts that fit in any combination: `document` puts them together, and adds what
-one part needs of another (a policy has the audiences of all gates). So a test may add, replace and
-remove any part. Each key of the models is made by some part: tests/props/test_config_documents.py
-fails for one that is not.
+one part needs of another. Each key is made by some part: tests/props fails for one that is not.
 """
 
 from __future__ import annotations
@@ -37,37 +35,23 @@ def some(required: Mapping[str, Part] | None = None, /, **optional: Part) -> Par
     return st.fixed_dictionaries(dict(required or {}), optional=chosen)
 
 
-def lists(elements: Part, *, least: int = 0, most: int = 2) -> Part:
-    return st.lists(elements, min_size=least, max_size=most, unique_by=str)
+def lists(elements: Part, *, least: int = 0) -> Part:
+    return st.lists(elements, min_size=least, max_size=2, unique_by=str)
 
 
 one_of = st.sampled_from
 bools = st.booleans()
 labels = st.from_regex(LABEL, fullmatch=True).filter(lambda text: len(text) <= 20)
-longest = "x" * 63
-names = labels | one_of(["default", "base", "door", "door-tls", "kustomization", longest])
-hosts = st.lists(labels, min_size=1, max_size=3).map(lambda parts: ".".join([*parts, "example"]))
+names = labels | one_of(["default", "base", "door", "door-tls", "kustomization", "x" * 63])
 # A message names commands with them, where a dash at the beginning would be an option.
 audiences = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1).filter(
     lambda text: not text.startswith("-") and not set(text) & set("\"'`\\")
 )
 headers = st.from_regex(HEADER, fullmatch=True).map(lambda name: f"x-{name}"[:64].rstrip("-"))
 label_values = st.from_regex(LABEL_VALUE, fullmatch=True)
-empty_or_label_values = st.just("") | label_values
-label_maps = st.dictionaries(labels, empty_or_label_values, max_size=2)
+label_maps = st.dictionaries(labels, st.just("") | label_values, max_size=2)
 lifetimes = st.integers(600, 2**32)
-ipv6: st.SearchStrategy[str] = (
-    st.ip_addresses(v=6).map(str).filter(lambda text: not text.startswith("::ffff:"))
-)
-addresses = st.builds(
-    lambda name, port: f"{name}:{port}",
-    st.one_of(
-        st.just("localhost"),
-        st.ip_addresses(v=4).map(str),
-        ipv6.map(lambda address: f"[{address}]"),
-    ),
-    st.integers(0, 65_535),
-)
+addresses = one_of(["127.0.0.1:9001", "localhost:9002", "[::1]:9003"])
 certificates = st.one_of(
     st.builds(lambda name: {"secret": name}, names), st.builds(lambda name: {"issuer": name}, names)
 )
@@ -80,9 +64,7 @@ def seconds(lowest: int, highest: int) -> Part:
 
 # PODS
 
-quantities = st.fixed_dictionaries(
-    {"cpu": one_of([1, 0.5, "100m"]), "memory": one_of(["1Gi", "2G"])}
-)
+quantities = st.just({"cpu": "100m", "memory": "1Gi"})
 PODS: dict[str, Part] = {
     "pod": some(
         resources=some(requests=quantities, limits=quantities),
@@ -98,8 +80,7 @@ PODS: dict[str, Part] = {
 
 # DOMAINS. Each gets a host of its own.
 
-dns = {"dns": one_of(["external-dns", "none"])}
-placed = {**dns, "frontNamespace": one_of(FRONT_NAMESPACES)}
+placed = {"dns": one_of(["external-dns", "none"]), "frontNamespace": one_of(FRONT_NAMESPACES)}
 gateways = one_of(["infra/public", "istio-ingress/a.b"])
 outside = st.just("outside")
 
@@ -145,14 +126,15 @@ EVERY_GATE: dict[str, Part] = {
     "further": lists(audiences),
     "models": model,
 }
-checks = one_of(["jwt", "review"])
-bound_to = lists(one_of(["Secret", "Pod", "none"]), least=1, most=3)
+checks = {
+    "check": one_of(["jwt", "review"]),
+    "boundTo": lists(one_of(["Secret", "Pod", "none"]), least=1),
+}
 istio_gates = some(
     {"audience": audiences},
     **EVERY_GATE,
     engine=st.just("istio"),
-    check=checks,
-    boundTo=bound_to,
+    **checks,
     login=one_of(["none", "keep"]),
     loginMayCallModels=bools,
     gatewayNamespace=one_of(FRONT_NAMESPACES),
@@ -162,8 +144,7 @@ istio_gates = some(
 envoy_gateway_gates = some(
     {"audience": audiences, "engine": st.just("envoy-gateway")},
     **EVERY_GATE,
-    check=st.just("review"),
-    boundTo=bound_to,
+    **{**checks, "check": st.just("review")},
     gatewayNamespace=one_of(FRONT_NAMESPACES),
     listener=bools,
 )
@@ -171,17 +152,12 @@ cluster_gates = istio_gates | envoy_gateway_gates
 machine_gates = some(
     {"audience": audiences, "engine": st.just("envoy")},
     **EVERY_GATE,
-    check=checks,
-    boundTo=bound_to,
+    **checks,
 )
 
 # SECTIONS
 
-servers = st.one_of(
-    hosts.map(lambda host: f"https://{host}"),
-    one_of(["https://10.0.0.1:6443", "https://[fd00::1]", "https://kubernetes.default.svc"]),
-)
-parts_of_path = st.from_regex(r"[a-z0-9]{1,8}(-[a-z0-9]{1,4})?", fullmatch=True)
+servers = one_of(["https://a.example", "https://10.0.0.1:6443", "https://[fd00::1]"])
 scraped = some(
     {"prometheusNamespaces": lists(labels, least=1)},
     podMonitor=bools,
@@ -192,13 +168,13 @@ scraped = some(
 SECTIONS: dict[str, Part] = {
     "cluster": some(
         server=servers,
-        serverName=hosts,
+        serverName=st.just("api.example"),
         certificateAuthority=st.just(AUTHORITY_FILE),
-        addresses=lists(st.ip_addresses(v=4).map(str) | ipv6),
+        addresses=lists(one_of(["10.0.0.1", "10.0.0.2", "fd00::2"])),
         issuer=st.just(ISSUER),
         keys=st.just(KEYS_FILE),
     ),
-    "prefix": st.lists(parts_of_path, min_size=1, max_size=3).map(lambda it: "/" + "/".join(it)),
+    "prefix": one_of(["/k", "/apis/kubernetes-1"]),
     "door": some(
         **PODS,
         namespace=one_of(["edge", "doors"]),
@@ -217,10 +193,7 @@ SECTIONS: dict[str, Part] = {
     "watch": some(closeAfter=seconds(10, 86_400), credentialsPerNamespace=st.integers(1, 100_000)),
     "gatePods": some(**PODS),
     "metrics": scraped | some(labels=label_maps, alerts=bools, dashboard=bools),
-    "limits": some(
-        requestsPerSecond=st.integers(1, 100_000),
-        perSourcePerSecond=st.integers(1, 100_000),
-    ),
+    "limits": some(requestsPerSecond=st.just(50), perSourcePerSecond=st.integers(1, 100_000)),
     "local": some(
         door=addresses,
         gate=addresses,
