@@ -91,25 +91,6 @@ gates: {default: {audience: gate.example.com}}
 gatePods: {image: 'registry.example.com/daypass:1'}
 """
 
-LOGIN = """\
-version: 1
-cluster: {issuer: 'https://kubernetes.default.svc'}
-domains:
-  ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
-gates:
-  default:
-    audience: gate.example.com
-    login: keep
-    check: review
-    hosts: [ekf.example.com, serving.example.com]
-    headers: {user: x-user, groups: x-groups}
-    boundTo: [Secret, none]
-    gatewayNamespace: istio-ingress
-    gatewayLabels: {gateway.networking.k8s.io/gateway-name: public}
-gatePods:
-  image: registry.example.com/daypass:1
-"""
-
 # The gate on Envoy Gateway, with a door on the same Gateway, and a bound for streams.
 ENVOY_GATEWAY = """\
 version: 1
@@ -128,7 +109,7 @@ gatePods:
   image: registry.example.com/daypass:1
 """
 
-# Three gateways of Istio, two of them in one namespace. One gate needs no authorizer.
+# Three gateways of Istio, two of them in one namespace, and a gate next to a login.
 GATES = """\
 version: 1
 cluster: {issuer: 'https://kubernetes.default.svc'}
@@ -143,7 +124,12 @@ domains:
     frontLabels: {istio: serving-gateway}
     tls: {secret: serving-tls}
 gates:
-  default: {audience: ekf.example.com, hosts: [ekf.example.com]}
+  default:
+    audience: ekf.example.com
+    hosts: [ekf.example.com]
+    login: keep
+    headers: {user: x-user, groups: x-groups}
+    boundTo: [Secret, none]
   serving:
     audience: serving.example.com
     check: review
@@ -172,7 +158,7 @@ gatePods: {image: 'registry.example.com/daypass:1'}
 
 # A whole Gateway and two listeners of another one, next to a gateway of Istio, with one authorizer,
 # and everything that a monitoring system can have but the dashboard.
-ENGINES = """\
+METRICS = """\
 version: 1
 cluster: {issuer: 'https://kubernetes.default.svc'}
 domains:
@@ -198,32 +184,18 @@ gates:
     check: review
     hosts: [serving.example.com]
 gatePods: {image: 'registry.example.com/daypass:1'}
-"""
-
-METRICS = f"""\
-{ENGINES}metrics:
+metrics:
   prometheusNamespaces: [monitoring]
   podMonitor: true
-  labels: {{release: prometheus}}
+  labels: {release: prometheus}
   alerts: true
 """
-
-OLD = frozenset(
-    {
-        "gateway.networking.k8s.io/v1alpha3/BackendTLSPolicy",
-        "networking.istio.io/v1beta1/DestinationRule",
-        "networking.istio.io/v1beta1/Gateway",
-        "networking.istio.io/v1beta1/VirtualService",
-    }
-)
-"""What a cluster of some years ago serves, of the kinds that changed."""
 
 CASES = {
     "envoy-gateway": Case(text=ENVOY_GATEWAY),
     "fronts": Case(text=FRONTS),
     "gates": Case(text=GATES),
     "istio": Case(text=ISTIO),
-    "login": Case(text=LOGIN),
     "metrics": Case(text=METRICS),
     "there": Case(text=THERE, facts=ClusterFacts(authority_pem=AUTHORITY_PEM)),
 }

@@ -13,10 +13,18 @@ from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, render_objects
 from support.closure import assert_closed, identity
-from support.manifest_cases import CASES, FRONTS, OLD, Case
+from support.manifest_cases import CASES, FRONTS, Case
 from support.messages import raises
 from support.rendered import config_of, only
 
+OLD = frozenset(
+    {
+        "gateway.networking.k8s.io/v1alpha3/BackendTLSPolicy",
+        "networking.istio.io/v1beta1/DestinationRule",
+        "networking.istio.io/v1beta1/VirtualService",
+    }
+)
+"""What a cluster of some years ago serves, of the kinds that changed."""
 NGINX = "host: a.example, front: ingress-nginx, tls: {secret: a}"
 
 

@@ -60,7 +60,7 @@ def test_only_an_envoy_config_change_changes_the_pod_template() -> None:
 
 
 def test_gate_roles_cannot_read_secrets() -> None:
-    for case in ("envoy-gateway", "istio", "login", "gates", "metrics"):
+    for case in ("envoy-gateway", "istio", "gates", "metrics"):
         for value in CASES[case].objects():
             for rule in value.get("rules", ()):
                 assert "secrets" not in rule["resources"]
