@@ -9,13 +9,13 @@ import pytest
 from _pytest.mark import ParameterSet
 from tools.docs.pages import all_pages
 
+from cluster.restricted_users import kubeconfig_with
 from daypass.cli import main
 from docs.data import documents_in
 from support import identities
 from support.admin import Document
 from support.admin_shell import AdminShell
 from support.controlplane import ControlPlane
-from support.restricted_users import kubeconfig_with
 
 PAGE = next(page for page in all_pages() if page.path.name == "rbac.md")
 _ENDS = {"namespace": "", "grants": "-grants", "gate": "-gate", "cluster": "-cluster"}

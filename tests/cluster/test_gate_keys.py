@@ -2,32 +2,103 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from daypass._core.files import write_private
 from daypass._core.jwt import decode_unverified
 from daypass._core.secret import Secret
 from daypass.config.gate import DEFAULT_GATE
 from daypass.render.names import gate_prefix
+from support.admin import Admin
 from support.authority import Authority
+from support.children import Child
 from support.controlplane import ControlPlane
 from support.deadline import eventually
 from support.identities import make_token
+from support.ports import reserve
 from support.raw import connect
-from support.relays import Balancer
+from support.relays import Relay
 from support.serving import gate_serve_over_tls
 from support.tokens import ISSUER
 from support.traffic import Traffic
 from support.up import HOST, Up, up_config
 from support.up_gate import AUDIENCE
 from support.watching import Watch, prepare, watched_config
+
+
+class AnotherApiServer:
+    """A second API server on the etcd of a control plane, as one of several machines has it."""
+
+    def __init__(self, plane: ControlPlane, port: int) -> None:
+        self.port = port
+        self.admin = Admin(url=f"https://127.0.0.1:{port}", context=plane.admin.context)
+        self._plane = plane
+        # Of a flag that is there twice, the last one counts.
+        own = (f"--secure-port={port}", "--audit-log-path=another-audit.log")
+        self._flags = [*plane.flags, *own]
+        self._child = self._start(self._flags)
+
+    def _start(self, flags: Sequence[str]) -> Child:
+        log = "another-kube-apiserver"
+        child = self._plane.start_child("kube-apiserver", flags, log=log)
+
+        def is_ready() -> bool:
+            child.check()
+            return self.admin.request("GET", "/readyz").code == 200
+
+        eventually("the other API server is ready", is_ready)
+        return child
+
+    def sign_with(self, name: str, *, verified: Sequence[str]) -> None:
+        """As the first one's."""
+        self.stop()
+        self._child = self._start(self._plane.signing_with(self._flags, name, verified))
+
+    def stop(self) -> None:
+        self._child.stop()
+
+
+@contextmanager
+def another_api_server(plane: ControlPlane) -> Iterator[AnotherApiServer]:
+    with reserve(socket.SO_REUSEPORT) as reserved:
+        other = AnotherApiServer(plane, int(reserved.getsockname()[1]))
+        try:
+            yield other
+        finally:
+            other.stop()
+
+
+class Balancer(Relay):
+    """Leads each connection to the next of some ports of 127.0.0.1 where a server listens."""
+
+    def __init__(self, *ports: int) -> None:
+        super().__init__()
+        self._ports = itertools.cycle(ports)
+        self._count = len(ports)
+
+    def dial(self) -> socket.socket:
+        for port in itertools.islice(self._ports, self._count):
+            with suppress(OSError):
+                return socket.create_connection(("127.0.0.1", port))
+        raise ConnectionRefusedError
+
+    def kubeconfig(self, plane: ControlPlane, file: Path) -> Path:
+        """Write a kubeconfig for the API servers behind it, with the rights of `plane.admin`."""
+        document = json.loads(plane.kubeconfig.read_text())
+        document["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{self.port}"
+        write_private(str(file), json.dumps(document).encode())
+        return file
+
 
 TAKEN = "the gate has taken the API server's signing keys"
 
@@ -130,11 +201,11 @@ def test_a_rotation_of_signing_keys_refuses_nothing(
     folders = tmp_path_factory.mktemp
     with (
         ControlPlane.start(folders("plane")) as plane,
-        plane.another_api_server() as other,
+        another_api_server(plane) as other,
         Balancer(plane.port, other.port) as balancer,
         ExitStack() as stack,
     ):
-        kubeconfig = plane.kubeconfig_for(balancer.url, folders("balanced") / "kubeconfig")
+        kubeconfig = balancer.kubeconfig(plane, folders("balanced") / "kubeconfig")
         gates = {
             check: stack.enter_context(on_one_machine(plane, kubeconfig, folders("up"), check))
             for check in ("jwt", "review")
@@ -145,7 +216,7 @@ def test_a_rotation_of_signing_keys_refuses_nothing(
         old = Callers(gates, tokens["old"])
         with old.flowing(), ExitStack() as watching:
             old.becomes(200)
-            watch = istios_watch(plane, balancer.url, folders("watch"))
+            watch = istios_watch(plane, url_in(kubeconfig), folders("watch"))
             watching.callback(watch.end)
             published = partial(watch.events, "keys")
             eventually("the watch has published them", published)

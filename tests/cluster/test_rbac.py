@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tools.docs.pages import ROOT
 
+from cluster.restricted_users import kubeconfig_with
 from cluster.rights import (
     OBJECTS,
     PAGE,
@@ -33,7 +34,6 @@ from support.crds import install_kserve
 from support.deadline import eventually
 from support.kubeflow import install_kubeflow, make_profile
 from support.rendered import config_of
-from support.restricted_users import kubeconfig_with
 from support.up import Up, up_config
 from support.watching import Watch, becomes_published, identity_namespace, install
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.restricted_users import kubeconfig_with
 from daypass.cli import main
 from daypass.config import parse
 from daypass.render.rbac import authorizer_rbac, namespace_rights, watcher_rbac
@@ -16,7 +17,6 @@ from support.admin import Document
 from support.controlplane import ControlPlane
 from support.crds import install_istio, install_kserve
 from support.deadline import eventually
-from support.restricted_users import kubeconfig_with
 from support.serving import gate_serve
 from support.watching import identity_namespace
 

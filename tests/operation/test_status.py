@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from cluster.conftest import Run
+from cluster.restricted_users import kubeconfig_with
 from daypass._core.clock import SYSTEM_CLOCK, time_in
 from daypass._core.findings import Level
 from daypass._core.kubernetes.labels import PUBLISHED
@@ -37,7 +38,6 @@ from support.istio_gateway import add_pod
 from support.lifecycle import make
 from support.objects import secret
 from support.rendered import config_of
-from support.restricted_users import kubeconfig_with
 from support.timing import FakeClock
 from support.watching import Watch
 

@@ -7,9 +7,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,40 +71,6 @@ def control_plane_program(name: str) -> list[str]:
     return [str(binary), name]
 
 
-@dataclass(slots=True, kw_only=True)
-class AnotherApiServer:
-    """A second API server of a control plane. `admin`: as that of the first one."""
-
-    plane: ControlPlane
-    port: int
-    flags: list[str]
-    admin: Admin
-    child: Child | None = None
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
-
-    def start(self, flags: Sequence[str]) -> None:
-        self.stop()
-        name = "another-kube-apiserver"
-        self.child = child = self.plane.start_child("kube-apiserver", flags, log=name)
-
-        def is_ready() -> bool:
-            child.check()
-            return self.admin.request("GET", "/readyz").code == 200
-
-        eventually("the other API server is ready", is_ready)
-
-    def stop(self) -> None:
-        if self.child is not None:
-            self.child.stop()
-
-    def sign_with(self, name: str, *, verified: Sequence[str]) -> None:
-        """As the first one's."""
-        self.start(self.plane.signing_with(self.flags, name, verified))
-
-
 class ControlPlane:
     """A running control plane. `start` makes one; `stop` ends it and frees its port.
 
@@ -118,7 +82,7 @@ class ControlPlane:
 
     def __init__(self, folder: Path, *, authority: Authority) -> None:
         self.folder = folder
-        self._flags: list[str] = []
+        self.flags: list[str] = []
         self.ca_pem = authority.pem
         self.ca_path = folder / "ca.crt"
         self.kubeconfig = folder / "admin.kubeconfig"
@@ -154,7 +118,7 @@ class ControlPlane:
             plane._run("etcd", ETCD_FLAGS)
             issuer = _issuer_flags(plane.url if issues_by_url else None)
             flags = [*_apiserver_flags(plane.port, anonymous=anonymous), *issuer]
-            plane._flags = flags = [*flags, *extra_apiserver_args]
+            plane.flags = flags = [*flags, *extra_apiserver_args]
             plane._run("kube-apiserver", flags)
             eventually("the API server is ready", plane._is_ready)
             # Not before: it asks for the API server once a second.
@@ -172,7 +136,7 @@ class ControlPlane:
         """
         at = self._children.index(self.child("kube-apiserver"))
         self._children[at].stop()
-        flags = self.signing_with(self._flags, name, verified)
+        flags = self.signing_with(self.flags, name, verified)
         self._children[at] = self.start_child("kube-apiserver", flags)
         eventually("the API server is ready again", self._is_ready)
 
@@ -206,26 +170,9 @@ class ControlPlane:
         shutil.rmtree(self.folder / "etcd")
         shutil.copytree(saved, self.folder / "etcd")
         self._run("etcd", ETCD_FLAGS)
-        self._run("kube-apiserver", self._flags)
+        self._run("kube-apiserver", self.flags)
         eventually("the API server is ready again", self._is_ready)
         self._run("kube-controller-manager", CONTROLLER_FLAGS)
-
-    @contextmanager
-    def another_api_server(self) -> Iterator[AnotherApiServer]:
-        """One more API server on the same etcd, as a control plane of several machines has it."""
-        with reserve(socket.SO_REUSEPORT) as reserved:
-            port = int(reserved.getsockname()[1])
-            # Of a flag that is there twice, the last one counts.
-            own = (f"--secure-port={port}", "--audit-log-path=another-audit.log")
-            flags = [*self._flags, *own]
-            admin = Admin(url=f"https://127.0.0.1:{port}", context=self.admin.context, idle=[])
-            other = AnotherApiServer(plane=self, port=port, flags=flags, admin=admin)
-            try:
-                other.start(flags)
-                yield other
-            finally:
-                admin.close()
-                other.stop()
 
     def stop(self) -> None:
         """End the processes, last started first. A second call does nothing."""
@@ -243,13 +190,6 @@ class ControlPlane:
     def child(self, name: str) -> Child:
         """The process of this name: etcd, kube-apiserver or kube-controller-manager."""
         return next(child for child in self._children if child.name == name)
-
-    def kubeconfig_for(self, url: str, file: Path) -> Path:
-        """Write a kubeconfig for another way to its API servers, with the rights of `admin`."""
-        document = json.loads(self.kubeconfig.read_text())
-        document["clusters"][0]["cluster"]["server"] = url
-        write_private(str(file), json.dumps(document).encode())
-        return file
 
     def check(self) -> None:
         for child in self._children:
@@ -312,9 +252,7 @@ class ControlPlane:
         the same name again: with another Secret.
         """
         namespace = namespace or self.make_namespace(labels=identities.WATCHED)
-        return identities.make_identity(
-            self.admin, namespace, name, authorize=authorize, check=self.check
-        )
+        return identities.make_identity(self.admin, namespace, name, authorize=authorize)
 
     def make_token(self, identity: Identity, **shape: Any) -> Secret:
         """A short-lived token of an identity; see `identities.make_token`."""

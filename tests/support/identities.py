@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -78,10 +77,7 @@ def token_path(namespace: str, service_account: str) -> str:
 
 def unique(prefix: str, length: int = 8) -> str:
     """`<prefix>-<random>`: tests share one cluster, and nothing they make is called the same."""
-    return f"{prefix}-{''.join(secrets.choice(SUFFIX_ALPHABET) for _ in range(length))}"
-
-
-SUFFIX_ALPHABET = string.ascii_lowercase + string.digits
+    return f"{prefix}-{secrets.token_hex(length // 2)}"
 
 
 def ensure_namespace(admin: Admin, name: str, *, labels: Mapping[str, str] | None = None) -> None:
@@ -111,12 +107,10 @@ def make_token_secret(
     *,
     name: str | None = None,
     labels: Mapping[str, str] | None = None,
-    check: Callable[[], None] = lambda: None,
 ) -> Document:
     """A Secret of type service-account-token, as it is once the token controller has filled it.
 
-    It is called `<sa>-daypass-<20 random>` unless it is named. `check` is called while waiting, and
-    may raise.
+    It is called `<sa>-daypass-<20 random>` unless it is named.
     """
     name = name or unique(f"{service_account}-daypass", 20)
     collection = f"/api/v1/namespaces/{namespace}/secrets"
@@ -125,7 +119,6 @@ def make_token_secret(
     admin.create(collection, {"metadata": metadata, "type": TOKEN_TYPE})
 
     def filled() -> Document | None:
-        check()
         secret = admin.get(f"{collection}/{name}")
         return secret if secret.get("data", {}).get("token") else None
 
@@ -265,12 +258,7 @@ def bound_cluster_wide(
 
 
 def make_identity(
-    admin: Admin,
-    namespace: str,
-    name: str = "bot",
-    *,
-    authorize: bool = True,
-    check: Callable[[], None] = lambda: None,
+    admin: Admin, namespace: str, name: str = "bot", *, authorize: bool = True
 ) -> Identity:
     """A ServiceAccount with a new token Secret, which may ask for its own tokens.
 
@@ -280,7 +268,7 @@ def make_identity(
     """
     ensure_namespace(admin, namespace, labels=WATCHED)
     uid = ensure_service_account(admin, namespace, name, labels=OF_DAYPASS)
-    secret = make_token_secret(admin, namespace, name, labels=OF_DAYPASS, check=check)
+    secret = make_token_secret(admin, namespace, name, labels=OF_DAYPASS)
     if authorize:
         allow_token_requests(admin, namespace, name, [name])
     return Identity(

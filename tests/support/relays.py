@@ -1,8 +1,7 @@
-"""TCP relays in the middle, such as a balancer before API servers."""
+"""TCP relays in the middle."""
 
 from __future__ import annotations
 
-import itertools
 import socket
 import threading
 from collections.abc import Callable
@@ -40,22 +39,3 @@ class Relay(TcpServer):
                 target.sendall(data)
         hang_up(source)
         hang_up(target)
-
-
-class Balancer(Relay):
-    """Leads each connection to the next of some ports of 127.0.0.1 where a server listens."""
-
-    def __init__(self, *ports: int) -> None:
-        super().__init__()
-        self._ports = itertools.cycle(ports)
-        self._count = len(ports)
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
-
-    def dial(self) -> socket.socket:
-        for port in itertools.islice(self._ports, self._count):
-            with suppress(OSError):
-                return socket.create_connection(("127.0.0.1", port))
-        raise ConnectionRefusedError

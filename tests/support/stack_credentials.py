@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from http.client import HTTPSConnection
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import daypass
 from daypass._core.jwt import decode_unverified
-from daypass._core.tls import client_context
-from daypass.client.token import Token, authorization
+from daypass.client.token import Token
 from daypass.client.transport import SYSTEM_TIMING, Timing
 from daypass.gate.deny import change_denial
+from daypass.local.demo import ask
 from daypass.local.stack import LocalStack
 from daypass.rules.published import Denial, DeniedKind
 from daypass.testing import MovableClock
@@ -52,15 +50,5 @@ def deny_token(stack: LocalStack, token: Token, *, every: bool = False) -> None:
     kind = DeniedKind.OBJECT if every else DeniedKind.TOKEN
     denial = Denial(kind=kind, name=name, until_unix=claims["exp"] + HOUR_SECONDS)
     change_denial(stack.cluster, GATE_NAMESPACE, denial, undo=False)
-    eventually("the gate refuses it", lambda: _is_refused(stack, token))
-
-
-def _is_refused(stack: LocalStack, token: Token) -> bool:
-    address = urlsplit(stack.gate)
-    with closing(
-        HTTPSConnection(
-            str(address.hostname), address.port, context=client_context(stack.authority.pem)
-        )
-    ) as connection:
-        connection.request("GET", "/is-it-refused", headers={"Authorization": authorization(token)})
-        return connection.getresponse().status == 401
+    asking = partial(ask, stack, stack.gate, "/is-it-refused", token.value)
+    eventually("the gate refuses it", lambda: asking().code == 401)

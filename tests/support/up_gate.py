@@ -26,12 +26,11 @@ def gate_up(
     check: str = "jwt",
     close_after: str = "10m",
     more: str = "",
-    url: str = "",
     program: Sequence[str] = ("-m", "daypass"),
 ) -> Iterator[Up]:
     """Door and gate; the state folder is that of `folder`, so a second run continues the first.
 
-    `more`: keys of the gate. `url`: of another API server. `program`: what Python runs.
+    `more`: keys of the gate. `program`: what Python runs.
     """
     # What it guards is in this process, so that `daypass up` can be stopped and the gate asked.
     with Echo() as echo:
@@ -44,7 +43,7 @@ def gate_up(
             watch=f"{{closeAfter: {close_after}}}",
             policy=f"{{audiences: [{AUDIENCE}], longestLifetime: 2h}}",
             door="{namespace: gate-tests}",
-        ).replace(plane.url, url or plane.url)
+        )
         whole = ["--kubeconfig", str(plane.kubeconfig), *arguments]
         with Up(folder, config, arguments=whole, program=program) as up:
             up.wait_for_words("the gate has taken the API server's signing keys")
