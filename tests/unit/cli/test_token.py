@@ -20,9 +20,9 @@ from support.fake_door import (
     short_lived_token,
     status_answer,
 )
-from support.fake_files import owned_by
 from support.messages import check
 from unit.cli.conftest import OpenDoor, Run, good_answer
+from unit.core.fake_files import owned_by
 
 Capture = pytest.CaptureFixture[str]
 FIRST, SECOND = short_lived_token(1) + "\n", short_lived_token(2) + "\n"

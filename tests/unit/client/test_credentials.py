@@ -24,9 +24,9 @@ from support.fake_door import (
     jwt,
     long_lived_token,
 )
-from support.fake_files import owned_by
 from support.messages import raises
 from support.timing import NOON, FakeTiming
+from unit.core.fake_files import owned_by
 
 URL = "https://ekf.example.com/kubernetes"
 Write = Callable[..., str]

@@ -16,8 +16,8 @@ from daypass._core.files import (
     read_private,
     write_private,
 )
-from support.fake_files import owned_by
 from support.messages import raises
+from unit.core.fake_files import owned_by
 
 
 def test_a_written_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
