@@ -26,8 +26,9 @@ from support.istio_gates import (
     signed,
 )
 from support.istio_logins import authentication, by_filter, by_policy
+from support.publishing import published
 from support.raw import Answer
-from support.tokens import SECRET_UID, Signer
+from support.tokens import Signer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -109,7 +110,7 @@ def test_a_bad_token_of_the_cluster_is_refused_and_not_redirected(gate: IstioEnv
 
 def test_a_token_without_a_credential_is_refused_and_not_redirected(gate: IstioEnv) -> None:
     line = signed(gate, gate.signer)
-    gate.know(gate.gone(SECRET_UID))
+    gate.know(published([gate.identity.credential], shards=CLUSTER_SHARDS))
     eventually("it is gone", lambda: gate.send(line).code == 401)
     assert_refused(gate, gate.send(line), Reason.UNKNOWN_CREDENTIAL)
     gate.know(Published.closed(CLUSTER_SHARDS))

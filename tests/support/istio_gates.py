@@ -36,7 +36,6 @@ from support.istio_gateway import (
     service_entry,
 )
 from support.objects import make, tls_secret
-from support.publishing import CREDENTIAL
 from support.publishing import published as known
 from support.raw import Answer, Conversation
 from support.rendered import config_of
@@ -133,23 +132,16 @@ class IstioEnv:
                 self.delete(f"{collection}/{GATE}")
         self.apply(*objects)
 
-    def publish(self, published: Published | None = None, keys: str | None = None) -> None:
+    def publish(self, published: Published | None = None) -> None:
         """Put this in place of what was published: that the identity's credential exists, and that
         of `good_claims`, if left out.
         """
-        self.apply(keys_object(self.config, self.issuer, keys or self.keys))
+        self.apply(keys_object(self.config, self.issuer, self.keys))
         self.know(published or self.known())
 
-    def known(self, *more: str, **others: Any) -> Published:
+    def known(self, *more: str) -> Published:
         """What is published by default, and more."""
-        credentials = {self.identity.credential, SECRET_UID, *more}
-        return known(credentials, **{"shards": CLUSTER_SHARDS, **others})
-
-    def gone(self, uid: str | None = None, **others: Any) -> Published:
-        """What is published without the credential of the identity, or another one."""
-        credentials = [] if uid == SECRET_UID else [CREDENTIAL]
-        credentials += [self.identity.credential] if uid else []
-        return known(credentials, **{"shards": CLUSTER_SHARDS, **others})
+        return known({self.identity.credential, SECRET_UID, *more}, shards=CLUSTER_SHARDS)
 
     def know(self, published: Published) -> None:
         """Publish what differs from what was published before."""
