@@ -222,16 +222,6 @@ def test_the_script_of_the_page_fails_and_shows_the_answer(
     assert (str(code) if code >= 400 else "redirects") in done.stderr
 
 
-def test_the_script_of_the_page_fails_without_a_token(
-    door: WatchedDoor, service: type[Service], tmp_path: Path
-) -> None:
-    door.refuse()
-    done = report(tmp_path, DAYPASS_CREDENTIALS=str(door.credentials(tmp_path)))
-    assert done.returncode == 1
-    assert "because" in done.stderr
-    assert service.calls == []
-
-
 def test_a_github_job_whose_secret_is_missing_fails_with_its_name(
     job: GitHubJob, door: WatchedDoor, wheel: Path
 ) -> None:

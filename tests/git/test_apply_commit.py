@@ -8,32 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from daypass.cli import main
-from daypass.config import load
-from daypass.deploy.cluster_state import read_facts
 from daypass.deploy.repository import Checkout, GitError, write
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import render_folders, render_tree
-from support.authority import Authority
 from support.deploying import BOTH, ONLY_EKF
 from support.messages import raises
 from support.programs import run
 from support.rendered import config_of
 from support.repositories import add_hook, git
-from support.tokens import Signer
 
 Tree = dict[str, str]
-NAMING = """\
-version: 1
-cluster: {issuer: 'https://issuer.example.com', certificateAuthority: ca.crt, keys: keys.json}
-domains:
-  ekf: {host: ekf.example.com, front: istio, tls: {secret: ekf-tls}}
-  here: {host: localhost, front: envoy, tls: {files: {certificate: here.crt, key: here.key}}}
-gates: {default: {audience: gate.example.com, check: review}}
-gatePods: {image: 'r.example.com/daypass:1'}
-metrics: {prometheusNamespaces: [monitoring], podMonitor: true, alerts: true}
-"""
-"""A config that names files, some of which rendering reads."""
 
 
 def tree_of(text: str) -> Tree:
@@ -153,31 +137,6 @@ def test_files_that_the_config_names_are_committed_with_it(repository: Path) -> 
         assert write_and_commit(repository, BOTH, named=named) is not None
         assert git_lines(repository, "status", "--porcelain") == []
     assert git(repository, "show", "HEAD:keys/ca.crt") == "new"
-
-
-def test_a_clone_of_what_was_committed_renders_the_same(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    named = (repository / "ca.crt", repository / "keys.json")
-    named[0].write_text(Authority().pem)
-    named[1].write_text(Signer("key").jwks)
-    (repository / "daypass.yaml").write_text(NAMING)
-    config = load(repository / "daypass.yaml")
-    tree = render_tree(render_folders(config, read_facts(config)))
-    checkout = Checkout(repository / "deploy", [repository / "daypass.yaml", *named], tree)
-    write(repository / "deploy", tree)
-    assert checkout.commit(()) is not None
-    clone = tmp_path / "clone"
-    git(tmp_path, "clone", "--quiet", str(repository), str(clone))
-    words = [
-        "render",
-        "--config",
-        str(clone / "daypass.yaml"),
-        "--directory",
-        str(clone / "deploy"),
-    ]
-    assert main([*words, "--check"]) == 0
-    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("place", ["ignored", "outside"])

@@ -105,15 +105,9 @@ def test_the_waves_of_argo_cd_put_the_policy_first_and_what_publishes_last(
 ) -> None:
     (application,) = examples("argo-cd.yaml")
     source = application["spec"]["source"]
-    before = kustomized(
-        tmp_path / "before", {"resources": [f"../{repository.name}/{source['path']}"]}
-    )
-    after = by_key(
-        kustomized(
-            tmp_path / "after",
-            {"resources": [f"../{repository.name}/{source['path']}"], **source["kustomize"]},
-        )
-    )
+    resources = {"resources": [f"../{repository.name}/{source['path']}"]}
+    before = kustomized(tmp_path / "before", resources)
+    after = by_key(kustomized(tmp_path / "after", {**resources, **source["kustomize"]}))
     waves: dict[str, set[str]] = {}
     for each, value in by_key(before).items():
         changed = after[each]

@@ -40,7 +40,7 @@ from support.lifecycle import (
     exchange,
     make,
     make_federated,
-    rotate_one,
+    renew,
     silent,
     token_in,
 )
@@ -140,7 +140,7 @@ class Lifecycle(RuleBasedStateMachine):
         """Rotate its token."""
 
         def action() -> None:
-            rotate_one(
+            renew(
                 self.cluster,
                 name,
                 lambda content: self.hand_over(name, content),

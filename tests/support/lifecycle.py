@@ -106,15 +106,10 @@ def grant(cluster: Cluster, name: IdentityName = BOT) -> None:
         cluster.apply(document)
 
 
-def renew(cluster: Cluster, name: IdentityName = BOT, *, overlap_seconds: int = 60) -> Rotation:
-    """Rotate an identity; the credentials go nowhere."""
-    return rotate_one(cluster, name, lambda _: None, overlap_seconds=overlap_seconds)
-
-
-def rotate_one(
+def renew(
     cluster: Cluster,
-    name: IdentityName,
-    deliver: Callable[[bytes], None],
+    name: IdentityName = BOT,
+    deliver: Callable[[bytes], None] = lambda _: None,
     *,
     overlap_seconds: int = 60,
 ) -> Rotation:

@@ -43,9 +43,8 @@ def pod_of(objects: list[Object]) -> Object:
     """The pod that the door's Deployment would make."""
     deployment = only(objects, "Deployment", DOOR)
     template = deployment["spec"]["template"]
-    metadata = {
-        **template["metadata"], "namespace": deployment["metadata"]["namespace"], "name": "door-0",
-    }  # fmt: skip
+    place = {"namespace": deployment["metadata"]["namespace"], "name": "door-0"}
+    metadata = {**template["metadata"], **place}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 

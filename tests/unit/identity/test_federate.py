@@ -33,7 +33,6 @@ from support.lifecycle import (
     make_federated,
     own_secrets,
     renew,
-    rotate_one,
     silent,
 )
 from support.messages import check, raises
@@ -155,7 +154,7 @@ def test_a_token_left_of_a_federated_identity_is_retired_and_its_anchor_stays(
     assert (found.check, found.level) == ("rotation-unfinished", Level.FAILURE)
     check(found.sentence, long_lived.secret.name, "rotate bot -n team", reason=found.check)
     files: list[bytes] = []
-    rotate_one(embedded.cluster, BOT, files.append, overlap_seconds=0)
+    renew(embedded.cluster, BOT, files.append, overlap_seconds=0)
     assert json.loads(files[0])["secretName"] == anchor
     assert health(embedded).findings == ()
     assert [each.name for each in own_secrets(embedded.cluster)] == [anchor]

@@ -30,7 +30,6 @@ from support.lifecycle import (
     make,
     own_secrets,
     renew,
-    rotate_one,
     token_in,
 )
 from support.messages import check, raises
@@ -53,7 +52,7 @@ def test_a_rotation_that_cannot_deliver_ends_no_token_and_is_resumed(
     account = get_identity(embedded.cluster, BOT)
     for _ in range(3):
         with pytest.raises(DaypassError, match="the disk is full"):
-            rotate_one(embedded.cluster, BOT, hand_over, overlap_seconds=0)
+            renew(embedded.cluster, BOT, hand_over, overlap_seconds=0)
     assert all(seen)
     assert len(own_secrets(embedded.cluster)) == 2  # the old one, and one new one for all three
     assert accepts(embedded.cluster, old.token)
