@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import ClusterUnreachableError, KubeconfigError, UnauthorizedError
@@ -73,12 +79,18 @@ def test_a_client_certificate_is_presented(
     assert authorization(server) == []
 
 
-def test_a_mismatched_key_is_refused(opened: Open) -> None:
-    authority = Authority()
-    pems = {
-        "client-certificate-data": authority.client("me").certificate_pem,
-        "client-key-data": authority.client("me").key_pem,
-    }
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_mismatched_or_encrypted_key_is_refused_without_a_prompt(
+    opened: Open, encrypted: bool
+) -> None:
+    pair, key = Authority().client("me"), Authority().client("me").key_pem
+    if encrypted:
+        locked, own = (
+            BestAvailableEncryption(b"x"),
+            load_pem_private_key(pair.key_pem.encode(), None),
+        )
+        key = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked).decode()
+    pems = {"client-certificate-data": pair.certificate_pem, "client-key-data": key}
     user = {name: base64.b64encode(pem.encode()).decode() for name, pem in pems.items()}
     with raises(KubeconfigError, match=r"certificate.*context one of .*/config"):
         opened(EMPTY, user=user)
