@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from daypass._core.kubernetes.labels import TERM
-from daypass.gate.watch.cluster_publisher import CHECKED_AT_ONCE, term_of
+from daypass.gate.signing_keys import SigningKeys
+from daypass.gate.watch.cluster_publisher import BACKOFF, CHECKED_AT_ONCE, term_of
 from daypass.gate.watch.controller import State, WatchEvent
 from daypass.gate.watch.schedule import SETTLE_SECONDS
 from daypass.kube.lease import DURATION_SECONDS, RENEW_WITHIN_SECONDS
+from daypass.render.names import GATE_KEYS
 from daypass.rules.published import CLOSED_SHARD, DENIALS, Denial, DeniedKind, shard_name
 from support.messages import check
+from support.tokens import Signer
 from unit.gate.watch_replicas import (
     CLOSE_AFTER,
     CONFIG_MAPS,
@@ -250,6 +254,24 @@ def test_an_unreadable_part_counts_as_closed_and_is_written(env: WatchEnv) -> No
     new = env.replica("two")
     new.work()
     assert uid in env.uids()
+
+
+def test_changed_keys_reach_each_gateway_once_it_can_be_written(env: WatchEnv) -> None:
+    replica = env.leader()
+    env.api.denies[OTHER_FILTERS] = 403
+    replica.keys = SigningKeys(issuer="issuer", key_set=Signer("two").jwks)
+    (key,) = json.loads(replica.keys.key_set)["keys"]
+
+    def have_it() -> list[bool]:
+        paths = f"{FILTERS}{GATE_KEYS}", f"{OTHER_FILTERS}{GATE_KEYS}.{OTHER}"
+        return [key["n"] in json.dumps(env.api.objects[path]) for path in paths]
+
+    replica.work()
+    assert have_it() == [True, False]
+    env.api.denies.clear()
+    env.clock.advance(BACKOFF.longest_seconds + 1)
+    replica.work()
+    assert have_it() == [True, True]
 
 
 def test_a_denial_is_published_first_and_ends_with_its_time(env: WatchEnv) -> None:

@@ -195,7 +195,8 @@ class Replica:
         self.cluster = cluster = env.api.cluster(self.clock)
         self.lease = Lease(cluster, namespace=HOME, name="watch", me=name)
         self.publisher = FewShards(cluster, engines, self.lease)
-        self.publisher.keys = Poller(lambda: SigningKeys(issuer="issuer", key_set=KEYS), 3600)
+        self.keys = SigningKeys(issuer="issuer", key_set=KEYS)
+        self.publisher.keys = Poller(lambda: self.keys, 3600)
         self.controller = Controller(
             self.observer,  # type: ignore[arg-type]
             self.publisher,
