@@ -54,9 +54,6 @@ class Door:
     def stat(self, name: str) -> int:
         return int(self.envoy.stats(f"^{name}$").get(name, 0))
 
-    def log(self) -> list[dict[str, Any]]:
-        return access_log(self.folder)
-
 
 def access_log(folder: Path) -> list[dict[str, Any]]:
     """The whole lines of it so far: Envoy may write a line in two parts."""
@@ -64,14 +61,12 @@ def access_log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole if line.startswith("{")]
 
 
-def upstream_at(
-    folder: Path, port: int, authority_pem: str, server_name: str = UPSTREAM_NAME
-) -> Upstream:
+def upstream_at(folder: Path, port: int, authority_pem: str) -> Upstream:
     """An API server on 127.0.0.1, whose authority is put into `folder`."""
     file = folder / "upstream-ca.crt"
     file.write_text(authority_pem)
     address = Address(host="127.0.0.1", port=port)
-    return Upstream(address=address, authority_file=str(file), server_name=server_name)
+    return Upstream(address=address, authority_file=str(file), server_name=UPSTREAM_NAME)
 
 
 def door_settings(folder: Path, authority: Authority, upstream: Upstream) -> DoorSettings:
@@ -117,22 +112,16 @@ def running_door(
     upstream_port: int,
     *,
     upstream_authority_pem: str,
-    server_name: str = UPSTREAM_NAME,
     change: Callable[[DoorSettings], DoorSettings] = replace,
 ) -> Iterator[Door]:
     """A door in front of 127.0.0.1:`upstream_port`; `change` alters its settings first."""
     authority = Authority()
-    upstream = upstream_at(folder, upstream_port, upstream_authority_pem, server_name)
+    upstream = upstream_at(folder, upstream_port, upstream_authority_pem)
     settings = change(door_settings(folder, authority, upstream))
     files = envoy_files(settings, str(folder), admin_socket=ADMIN_SOCKET)
     with running_envoy(folder, files) as envoy:
-        yield Door(
-            envoy=envoy,
-            port=envoy.port("door"),
-            authority=authority,
-            settings=settings,
-            folder=folder,
-        )
+        port = envoy.port("door")
+        yield Door(envoy=envoy, port=port, authority=authority, settings=settings, folder=folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +143,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorEnv:
-    """A door and the recorder behind it."""
+    """A door and the recorder behind it, which a certificate of `authority` proves to be that."""
 
     door: Door
     recorder: Recorder
+    authority: Authority
 
     def send(self, request: bytes, *, name: str = EKF) -> Outcome:
         """Bytes on a connection of their own, everything that came back, and what arrived."""
@@ -233,7 +223,7 @@ def running_door_env(
             folder, recorder.port, upstream_authority_pem=authority.pem, change=change
         ) as door,
     ):
-        yield DoorEnv(door=door, recorder=recorder)
+        yield DoorEnv(door=door, recorder=recorder, authority=authority)
 
 
 REASONS = {

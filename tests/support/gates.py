@@ -79,7 +79,7 @@ def running_gate(
     published: Published | None = None,
     rules: Rules = RULES,
     protected: Protected | None = None,
-    change: Callable[[dict[str, Json]], None] = lambda files: None,
+    change: Callable[[dict[str, Json]], object] = lambda files: None,
     check: Check = "jwt",
     authorizer_socket: str = "",
     timeouts: Timeouts = EVERYDAY,

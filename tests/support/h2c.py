@@ -111,13 +111,6 @@ class Http2:
             self._receive()
         return self._replies[stream]
 
-    def received(self, stream: int, length: int) -> bytes:
-        """The answer's body so far, once that many bytes have come or it has ended."""
-        pending = self._replies[stream]
-        while len(pending.body) < length and not (pending.ended or self._closed):
-            self._receive()
-        return pending.body
-
     def send_raw(self, *frames: Frame) -> None:
         self._flush()
         self._write(b"".join(frame.serialize() for frame in frames))

@@ -67,27 +67,8 @@ def hostile_requests(seed: int) -> Iterator[Attempt]:
             chance.choices(BENDS, WEIGHTS)[0](chance, draft)
         raw, whole = draft.raw(), draft.whole()
         if chance.random() < 0.05:
-            raw, whole = _torn(chance, raw), False
+            raw, whole = torn(chance, raw), False
         yield Attempt(number=number, raw=raw, body=draft.body, whole=whole)
-
-
-def hostile_upgrades(seed: int, authorization: str) -> Iterator[bytes]:
-    """Handshakes of a WebSocket, bent in up to three places; each is followed by SMUGGLED.
-
-    None has a body, so that a simple server behind tells one request from the next.
-    """
-    chance = random.Random(seed)  # noqa: S311 - as above
-    while True:
-        draft = Draft({
-            "method": "GET", "target": "/ws", "host": f"Host: {EKF}",
-            "upgrade": "Upgrade: websocket", "authorization": f"Authorization: {authorization}",
-            "connection": "Connection: Upgrade", "version": "Sec-WebSocket-Version: 13",
-            "key": "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==", "length": "",
-        })  # fmt: skip
-        for _ in range(chance.choice((0, 1, 1, 2, 3))):
-            chance.choice((_instead, _within, _more))(chance, draft)
-        raw = draft.raw()
-        yield (_torn(chance, raw) if chance.random() < 0.1 else raw) + SMUGGLED
 
 
 def token_of(number: int) -> str:
@@ -118,7 +99,8 @@ _INSTEAD = {
         "Content-Length: +9", "Content-Length: 9,9", "Content-Length: 09", "Content-Length: x",
         "Content-Length: 9\r\nContent-Length: 0", "Content-Length: 9999999", "Content-Length : 9",
         "Content_Length: 9", "Content-Length: -9", "Content-Length:\r\n 9", "Content-Length: 1",
-        "Content-Length: 9\r\nTransfer-Encoding: chunked", "",
+        "Content-Length: 9\r\nTransfer-Encoding: chunked", "", "Transfer-Encoding: chunked",
+        "Transfer-Encoding: xchunked", "Transfer-Encoding: chunked;q=1",
     ),
 }  # fmt: skip
 _MORE = (
@@ -146,31 +128,20 @@ _WITHIN = (
     "Bearer ", ", Basic eDp5", "\xa0", "\xe9", "#", " HTTP/1.1",
 )  # fmt: skip
 _BREAKS = ("\r", "\n", "\r\n", "\r\n ", "\n\t", "\x00", "\x0b", "\x1f", "\x7f", "\r\n\r\n", "\n\n")
-_CODINGS = (
-    "chunked", "Chunked", "identity, chunked", "chunked, identity", "xchunked", "\x0bchunked",
-    "chunked\r\nTransfer-Encoding: chunked", "chunked;q=1", "", "chunked\r\nContent-Length: 5",
-    "\r\n chunked", "chunked\nX: y",
-)  # fmt: skip
-_CHUNKED = (
-    "{0}\r\n{1}\r\n0\r\n\r\n", "{0};x=y\r\n{1}\r\n0\r\n\r\n", "{0}\n{1}\n0\n\n",
-    "0{0}\r\n{1}\r\n00\r\n\r\n", "{0} \r\n{1}\r\n0\r\n\r\n", "+{0}\r\n{1}\r\n0\r\n\r\n",
-    "{0}\r\n{1}0\r\n\r\n", "fffffffff{0}\r\n{1}\r\n0\r\n\r\n", "0\r\n\r\n{1}", "{0}\r\n{1}\r\n",
-    "{0}\r\n{1}\r\n0\r\nAuthorization: Bearer a.b.c\r\n\r\n", "0x{0}\r\n{1}\r\n0\r\n\r\n",
-)  # fmt: skip
 
 
 def _with_body(draft: Draft, body: bytes) -> None:
     draft.body, draft.head["length"] = body, f"Content-Length: {len(body)}"
 
 
-def _instead(chance: random.Random, draft: Draft) -> None:
+def instead(chance: random.Random, draft: Draft) -> None:
     """Another method, target, host, media type or length."""
     place = chance.choice([place for place in _INSTEAD if place in draft.head])
     draft.head[place] = chance.choice(_INSTEAD[place])
     draft.framed &= place != "length"
 
 
-def _within(chance: random.Random, draft: Draft) -> None:
+def within(chance: random.Random, draft: Draft) -> None:
     """A text within the head, or in place of a character; most often in the target."""
     place = chance.choice(["target"] * 8 + ["authorization"] * 4 + [*draft.head])
     old = draft.head[place]
@@ -186,7 +157,7 @@ def _within(chance: random.Random, draft: Draft) -> None:
     draft.framed &= place != "length" and new not in ("#", " HTTP/1.1", "\x7f")
 
 
-def _more(chance: random.Random, draft: Draft) -> None:
+def more(chance: random.Random, draft: Draft) -> None:
     draft.head[f"more {len(draft.head)}"] = chance.choice(_MORE)
 
 
@@ -195,18 +166,12 @@ def _without(chance: random.Random, draft: Draft) -> None:
 
 
 def _body(chance: random.Random, draft: Draft) -> None:
-    bodies = (b"", b"x", SMUGGLED, b"x" * 8192, b"x" * 8193, b"\x00\r\n\r\n0\r\n")
+    chunks = b"2\r\n{}\r\n0\r\nAuthorization: Bearer a.b.c\r\n\r\n"
+    bodies = (b"", b"x", SMUGGLED, b"x" * 8192, b"x" * 8193, chunks, b"\x00\r\n\r\n0\r\n")
     _with_body(draft, chance.choice(bodies))
 
 
-def _chunks(chance: random.Random, draft: Draft) -> None:
-    body = draft.body.decode("latin-1")
-    draft.body = chance.choice(_CHUNKED).format(f"{len(body):x}", body).encode("latin-1")
-    draft.head["length"] = f"Transfer-Encoding: {chance.choice(_CODINGS)}"
-    draft.framed = False
-
-
-def _torn(chance: random.Random, raw: bytes) -> bytes:
+def torn(chance: random.Random, raw: bytes) -> bytes:
     """With bytes dropped, doubled, added or flipped, other ends of lines or another version."""
     start, end = sorted(chance.randrange(len(raw)) for _ in range(2))
     flipped = bytes([raw[start] ^ (1 << chance.randrange(8))])
@@ -221,5 +186,5 @@ def _torn(chance: random.Random, raw: bytes) -> bytes:
     ))  # fmt: skip
 
 
-BENDS = (_within, _more, _instead, _body, _chunks, _without)
-WEIGHTS = (60, 28, 24, 8, 3, 2)
+BENDS = (within, more, instead, _body, _without)
+WEIGHTS = (60, 28, 27, 8, 2)

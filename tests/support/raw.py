@@ -37,9 +37,6 @@ class Answer:
         return self.code == 0 or self.headers.get("connection") == "close"
 
 
-NO_ANSWER = Answer(code=0, headers={}, body=b"")
-
-
 def connect(
     port: int,
     *,
@@ -82,13 +79,13 @@ class Conversation:
 
     def answer(self, *, head: bool = False) -> Answer:
         """The next final answer. `head`: it has no body, whatever its length says."""
-        while (parsed := parse_answer(self._received, head=head)) is None:
+        while (parsed := _parse_answer(self._received, head=head)) is None:
             try:
                 data = self._connection.recv(65536)
             except (ConnectionError, ssl.SSLError):
                 data = b""
             if not data:
-                return NO_ANSWER
+                return Answer(code=0, headers={}, body=b"")
             self._received += data
         answer, end = parsed
         self._received = self._received[end:]
@@ -172,8 +169,8 @@ def exchange(connection: ssl.SSLSocket, request: bytes, *, head: bool = False) -
     return conversation.answer(head=head)
 
 
-def parse_answer(data: bytes, start: int = 0, *, head: bool = False) -> tuple[Answer, int] | None:
-    """The first final answer from `start` on and where it ends; None while it is incomplete."""
+def _parse_answer(data: bytes, *, head: bool, start: int = 0) -> tuple[Answer, int] | None:
+    """The first final answer and where it ends; None while it is incomplete."""
     end = data.find(b"\r\n\r\n", start)
     if end < 0:
         return None
@@ -181,7 +178,7 @@ def parse_answer(data: bytes, start: int = 0, *, head: bool = False) -> tuple[An
     end += 4
     code = int(status.split(" ")[1])
     if 100 <= code < 200:
-        return parse_answer(data, end, head=head)
+        return _parse_answer(data, head=head, start=end)
     parts = (line.partition(":") for line in lines)
     pairs = [(name.lower(), value.strip()) for name, _, value in parts]
     headers = dict(pairs)

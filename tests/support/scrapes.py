@@ -75,13 +75,3 @@ def _series(text: str) -> set[tuple[str, ...]]:
     families = text_string_to_metric_families(text)
     samples = (sample for family in families for sample in family.samples)
     return {(sample.name, *sorted(sample.labels)) for sample in samples}
-
-
-def listening(pid: int) -> set[int]:
-    """The TCP ports on which a process listens."""
-    links = (os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink())
-    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
-    rows = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:])
-    return {
-        int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes
-    }

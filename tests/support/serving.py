@@ -40,8 +40,7 @@ class Served:
     @property
     def events(self) -> list[Any]:
         lines = self.child.log.read_text().splitlines()
-        found = [line for line in lines if line.startswith("{")]
-        return [json.loads(line) for line in found]
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def metric(self, name: str) -> float:
         with urllib.request.urlopen(f"http://{self.status}/metrics", timeout=20) as answer:
@@ -53,17 +52,14 @@ class Served:
 
 @contextmanager
 def gate_serve(
-    folder: Path,
-    *arguments: str,
-    open_files: int = 1024,
-    program: Sequence[str] = ("-m", "daypass"),
+    folder: Path, *arguments: str, program: Sequence[str] = ("-m", "daypass")
 ) -> Iterator[Served]:
     """One with the config and the certificate in `folder`, once it listens; ended with the block.
 
-    `arguments`: more of its command line. `open_files`: what it is given to begin with, as by a
-    service manager. `program`: what Python runs.
+    It begins with 1,024 open files, as a service manager gives. `arguments`: more of its command
+    line. `program`: what Python runs.
     """
-    limited = f'ulimit -Sn {open_files}; exec "$@"'
+    limited = 'ulimit -Sn 1024; exec "$@"'
     child = Child(
         ["sh", "-c", limited, "sh", sys.executable, *program, "gate", "serve",
          "--status", "127.0.0.1:0", "--drain", "0s", *arguments],
@@ -96,9 +92,7 @@ def gate_serve_over_tls(
 
 
 @contextmanager
-def serving(
-    folder: Path, reviews: FakeReviews, *arguments: str, open_files: int = 1024
-) -> Iterator[Served]:
+def serving(folder: Path, reviews: FakeReviews, *arguments: str) -> Iterator[Served]:
     """One that guards EKF for AUDIENCE, on the Unix socket SOCKET unless `arguments` differ, and
     waits for every TokenReview.
     """
@@ -109,5 +103,5 @@ def serving(
     )
     (folder / "kubeconfig").write_text(json.dumps(kubeconfig(reviews.access.server, {})))
     usual = ("--without-watch", "--kubeconfig", "kubeconfig", "--listen", f"unix:{SOCKET}")
-    with gate_serve(folder, *usual, *arguments, open_files=open_files, program=UNLIMITED) as served:
+    with gate_serve(folder, *usual, *arguments, program=UNLIMITED) as served:
         yield served

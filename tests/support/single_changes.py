@@ -192,14 +192,8 @@ def _values(keys: Keys) -> dict[tuple[str, ...], dict[str, Any]]:
             "fraction": lambda now: now + 3000.5, "text": lambda now: str(now + 3000),
             "-2**63": -(2**63),
         },
-        ("nbf",): {
-            **_from_now(-5400, 8, 9, 10, 12, 3600),
-            "fraction": lambda now: now - 60.5, "text": lambda now: str(now - 60),
-        },
-        ("iat",): {
-            **_from_now(-7300, -5400, -4201, -4200, 3600),
-            "fraction": lambda now: now - 60.5, "text": lambda now: str(now - 60),
-        },
+        ("nbf",): _from_now(-5400, 8, 9, 10, 12, 3600),
+        ("iat",): _from_now(-7300, -5400, -4201, -4200, 3600),
         ("jti",): {
             "denied": DENIED_TOKEN, "denied and space": DENIED_TOKEN + " ",
             "denied in upper": DENIED_TOKEN.upper(), "denied secret": DENIED_UID,

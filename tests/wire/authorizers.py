@@ -11,6 +11,7 @@ from typing import Any
 
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.local.gate_services import LocalAuthorizer
+from daypass.render.envoy.authorizer_filters import AUTHORIZER
 from daypass.render.envoy.xds import Json
 from daypass.rules.published import Published
 from support.doors import EKF
@@ -73,3 +74,11 @@ def reviewed_gate(
         ) as gate,
     ):  # fmt: skip
         yield ReviewedGate(gate=gate, authorizer=authorizer, reviews=reviews, events=events)
+
+
+def ask_at(files: dict[str, Any], *, port: int) -> None:
+    """Make the gate's Envoy ask at a port of loopback."""
+    clusters = files["envoy.json"]["static_resources"]["clusters"]
+    (cluster,) = (each for each in clusters if each["name"] == AUTHORIZER)
+    where = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"] = where

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 import socket
 from collections.abc import Iterator
@@ -14,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from daypass.config import Address
-from daypass.render.envoy.authorizer_filters import AUTHORIZER, TIMEOUT_SECONDS
+from daypass.render.envoy.authorizer_filters import TIMEOUT_SECONDS
 from daypass.render.envoy.settings import Protected
-from daypass.render.envoy.xds import Json
 from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.doors import EKF
@@ -27,6 +25,7 @@ from support.raw import Answer, Conversation, get
 from support.recorder import Recorded
 from support.tokens import USER, Signer, good_claims
 from support.unlimited_reviews import unlimited_reviews
+from wire.authorizers import ask_at
 
 SIGNER = Signer("ours")
 
@@ -147,26 +146,16 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Env]:
 @contextmanager
 def running_env(folder: Path, *, seconds: float) -> Iterator[Env]:
     """`seconds`: how long Envoy waits for a response; 0: without a limit."""
-    with Impostor() as impostor, Service() as service:
-
-        def move(files: dict[str, Json]) -> None:
-            text = json.dumps(files["envoy.json"])
-            before = json.dumps({"pipe": {"path": AUTHORIZER}})
-            where = {"address": "127.0.0.1", "port_value": impostor.port}
-            assert text.count(before) == 1
-            files["envoy.json"] = json.loads(
-                text.replace(before, json.dumps({"socket_address": where}))
-            )
-
-        with (
-            unlimited_reviews(envoy_seconds=seconds),
-            running_gate(
-                folder, SIGNER.jwks,
-                protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
-                check="review", authorizer_socket=AUTHORIZER, change=move,
-            ) as gate,
-        ):  # fmt: skip
-            yield Env(gate=gate, impostor=impostor, service=service)
+    with (
+        Impostor() as impostor,
+        Service() as service,
+        unlimited_reviews(envoy_seconds=seconds),
+        running_gate(
+            folder, SIGNER.jwks, check="review", change=partial(ask_at, port=impostor.port),
+            protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
+        ) as gate,
+    ):  # fmt: skip
+        yield Env(gate=gate, impostor=impostor, service=service)
 
 
 @pytest.mark.parametrize("name", PASSING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from daypass._core.files import write_private
 from daypass.config import Address
+from daypass.render.envoy.settings import DoorSettings
 from support.authority import Authority, Certificate
 from support.deadline import eventually
 from support.doors import (
@@ -25,22 +26,10 @@ from support.doors import (
     DoorEnv,
     assert_refused,
     post,
-    running_door,
     running_door_env,
 )
-from support.recorder import UPSTREAM_NAME, Recorder
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture
-def recorder(authority: Authority, tmp_path: Path) -> Iterator[Recorder]:
-    with Recorder(authority, tmp_path, (UPSTREAM_NAME,)) as recorder:
-        yield recorder
-
+from support.ports import free_ports
+from support.recorder import UPSTREAM_NAME
 
 Shown: TypeAlias = Callable[[Authority], Certificate]
 
@@ -65,18 +54,18 @@ IMPOSTORS: dict[str, tuple[str, Shown]] = {
 # Nothing is sent to an API server that does not prove to be the one.
 
 
+def looking_for(server_name: str) -> Callable[[DoorSettings], DoorSettings]:
+    return lambda s: replace(s, upstream=replace(s.upstream, server_name=server_name))
+
+
 @pytest.mark.parametrize("who", IMPOSTORS)
-def test_an_impostor_gets_nothing(
-    authority: Authority, recorder: Recorder, tmp_path: Path, who: str
-) -> None:
+def test_an_impostor_gets_nothing(tmp_path: Path, who: str) -> None:
     server_name, certificate = IMPOSTORS[who]
-    recorder.show(certificate(authority))
-    with running_door(
-        tmp_path, recorder.port, upstream_authority_pem=authority.pem, server_name=server_name
-    ) as door:
-        assert_refused(door.send(post()), 503)
-        assert_refused(door.send(post(method="GET", headers=(), body=b"")), 503)
-    assert recorder.total == 0
+    with running_door_env(tmp_path, change=looking_for(server_name)) as env:
+        env.recorder.show(certificate(env.authority))
+        assert_refused(env.door.send(post()), 503)
+        assert_refused(env.door.send(post(method="GET", headers=(), body=b"")), 503)
+    assert env.recorder.total == 0
 
 
 @pytest.mark.parametrize(
@@ -88,24 +77,18 @@ def test_an_impostor_gets_nothing(
     ],
 )
 def test_an_upstream_is_known_by_a_name_or_an_address_and_is_called_by_it(
-    authority: Authority, recorder: Recorder, tmp_path: Path,
-    server_name: str, names: tuple[str, ...], host: str,
-) -> None:  # fmt: skip
-    recorder.show(authority.server(*names))
-    with running_door(
-        tmp_path, recorder.port, upstream_authority_pem=authority.pem, server_name=server_name
-    ) as door:
-        assert door.send(post()).code == 201
-    (arrived,) = recorder.take()
+    tmp_path: Path, server_name: str, names: tuple[str, ...], host: str
+) -> None:
+    with running_door_env(tmp_path, change=looking_for(server_name)) as env:
+        env.recorder.show(env.authority.server(*names))
+        assert env.door.send(post()).code == 201
+    (arrived,) = env.recorder.take()
     assert arrived.faults(host=host) == []
 
 
-def test_the_door_shows_no_certificate_though_it_is_asked_for_one(
-    authority: Authority, recorder: Recorder, tmp_path: Path
-) -> None:
-    with running_door(tmp_path, recorder.port, upstream_authority_pem=authority.pem) as door:
-        assert door.send(post()).code == 201
-    assert (recorder.total, recorder.client_certificates) == (1, 0)
+def test_the_door_shows_no_certificate_though_it_is_asked_for_one(env: DoorEnv) -> None:
+    assert len(env.send(post()).arrived) == 1
+    assert env.recorder.client_certificates == 0
 
 
 def test_every_connection_is_verified_afresh(tmp_path: Path) -> None:
@@ -120,33 +103,30 @@ def test_every_connection_is_verified_afresh(tmp_path: Path) -> None:
 
 
 def test_an_upstream_that_is_not_there_is_answered_503(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    with running_door(tmp_path, port, upstream_authority_pem=Authority().pem) as door:
-        assert_refused(door.send(post()), 503)
+    nowhere = Address(host="127.0.0.1", port=free_ports(1)[0])
+    with running_door_env(
+        tmp_path, change=lambda s: replace(s, upstream=replace(s.upstream, address=nowhere))
+    ) as env:
+        assert_refused(env.door.send(post()), 503)
 
 
-def test_a_replaced_authority_is_followed_without_a_restart(
-    authority: Authority, recorder: Recorder, tmp_path: Path
-) -> None:
+def test_a_replaced_authority_is_followed_without_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "upstream-ca.crt"
-    other = Authority()
-    with running_door(tmp_path, recorder.port, upstream_authority_pem=other.pem) as door:
-        pid = door.envoy.pid
-        assert_refused(door.send(post()), 503)
-        write_private(str(file), authority.pem.encode())
-        eventually("the new authority is trusted", lambda: door.send(post()).code == 201)
-        write_private(str(file), other.pem.encode())
+    with running_door_env(tmp_path) as env:
+        pid = env.door.envoy.pid
+        write_private(str(file), Authority().pem.encode())
 
         def refused() -> bool:
-            recorder.drop_connections()
-            return door.send(post()).code == 503
+            env.recorder.drop_connections()
+            return env.door.send(post()).code == 503
 
         eventually("the old one is not trusted any more", refused)
-        seen = recorder.total
-        assert_refused(door.send(post()), 503)
-        assert recorder.total == seen
-        assert door.envoy.pid == pid
+        seen = env.recorder.total
+        assert_refused(env.door.send(post()), 503)
+        assert env.recorder.total == seen
+        write_private(str(file), env.authority.pem.encode())
+        eventually("the new authority is trusted", lambda: env.door.send(post()).code == 201)
+        assert env.door.envoy.pid == pid
 
 
 def test_an_authority_that_is_no_certificate_leaves_the_last_one_in_force(tmp_path: Path) -> None:

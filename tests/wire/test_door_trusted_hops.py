@@ -13,6 +13,7 @@ from daypass.config.settings import Limits
 from support.deadline import eventually
 from support.doors import (
     DoorEnv,
+    access_log,
     assert_refused,
     http2_fields,
     post,
@@ -85,7 +86,7 @@ def test_upstream_and_log_have_the_address_that_the_outermost_trusted_proxy_saw(
     assert upstream == expected
 
     def logged() -> dict[str, object] | None:
-        lines = {str(line["request_id"]): line["client"] for line in env.door.log()}
+        lines = {str(line["request_id"]): line["client"] for line in access_log(env.door.folder)}
         found = {name: lines[name] for name in expected if name in lines}
         return found if len(found) == len(expected) else None
 

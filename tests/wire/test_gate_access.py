@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socketserver
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import pytest
 from daypass._core.clock import SYSTEM_CLOCK
 from daypass.config import Address
 from daypass.render.envoy.settings import Protected
-from daypass.rules.decision import Allow, GateRequest, Rules, decide
+from daypass.rules.decision import Allow, GateRequest, decide
 from daypass.rules.reasons import Reason
 from support.doors import EKF
 from support.endless import UPGRADE, Endless
@@ -22,9 +20,11 @@ from support.gate_differences import assert_passed_as, reason_in
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
 from support.hostile_targets import OPENINGS, all_targets, places
+from support.impostors import NAMED, Impostor, response
 from support.raw import Answer, Conversation, get
 from support.single_changes import RULES, known
 from support.tokens import AUDIENCE, USER, Signer, good_claims
+from wire.authorizers import ask_at
 
 SIGNER = Signer("ours")
 
@@ -134,58 +134,21 @@ def test_a_websocket_is_for_a_host_of_the_gate(tmp_path: Path) -> None:
                 assert int(connection.recv(65536).split(b" ")[1]) == code, host
 
 
-class Asked(socketserver.StreamRequestHandler):
-    """Lets all pass as USER, and keeps what it was asked."""
-
-    targets: list[str]
-
-    def handle(self) -> None:
-        while line := self.rfile.readline():
-            self.targets.append(line.decode("latin-1").split(" ")[1])
-            while self.rfile.readline().strip():
-                pass
-            answer = f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nkubeflow-userid: {USER}\r\n\r\n"
-            self.wfile.write(answer.encode())
-
-
-@pytest.fixture
-def targets(tmp_path: Path) -> Iterator[list[str]]:
-    """What an authorizer at `tmp_path / "socket"` is asked for."""
-    found: list[str] = []
-    handler = type("Handler", (Asked,), {"targets": found})
-    with socketserver.ThreadingUnixStreamServer(str(tmp_path / "socket"), handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield found
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def paths_of(rules: Rules) -> list[str]:
-    return sorted({target.path for target in all_targets([rules.audience])})
-
-
-def test_no_client_can_name_another_gate_to_the_authorizer(
-    tmp_path: Path, targets: list[str]
-) -> None:
-    more = ["//gate/other/", "/../other/", "/gate/other/", "gate/other/", "*", "../other/", "?x"]
-    folder = tmp_path / "gate"
-    folder.mkdir()
+def test_no_client_can_name_another_gate_to_the_authorizer(tmp_path: Path) -> None:
+    paths = {target.path for target in all_targets([RULES.audience])}
+    more = {"//gate/other/", "/../other/", "/gate/other/", "gate/other/", "*", "../other/", "?x"}
     with (
+        Impostor() as authorizer,
         running_gate(
-            folder, SIGNER.jwks, check="review", authorizer_socket=str(tmp_path / "socket")
-        ) as gate
-    ):  # fmt: skip
-        for path in (*paths_of(RULES), *more):
-            targets.clear()
+            tmp_path, SIGNER.jwks, check="review", change=partial(ask_at, port=authorizer.port)
+        ) as gate,
+    ):
+        authorizer.behaviour = response(NAMED)
+        for path in sorted(paths | more):
+            authorizer.asked.clear()
             answer = asked(gate, path, bearer(), "x-envoy-original-path: /gate/other/")
-            expected = [f"/gate/default/{path}"] if answer.code == 200 else []
-            assert targets == expected, path
-        for path in (*paths_of(RULES), *more):
-            targets.clear()
+            assert targets(authorizer) == ([f"/gate/default/{path}"] * (answer.code == 200)), path
+            authorizer.asked.clear()
             fields = [
                 (":method", "GET"), (":scheme", "https"), (":authority", EKF), (":path", path),
                 ("authorization", f"Bearer {token()}"),
@@ -193,4 +156,8 @@ def test_no_client_can_name_another_gate_to_the_authorizer(
             with Http2(gate.port, authority_pem=gate.authority.pem, name=EKF) as client:
                 code = client.request(fields).code
             sent = f"/gate/default/{path}".encode().decode("latin-1")
-            assert targets == ([sent] if code == 200 else []), path
+            assert targets(authorizer) == ([sent] * (code == 200)), path
+
+
+def targets(authorizer: Impostor) -> list[str]:
+    return [head.split(" ")[1] for head in authorizer.asked]

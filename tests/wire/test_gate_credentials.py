@@ -37,9 +37,10 @@ from support.h2c import Http2
 from support.publishing import CREDENTIAL, closing_in, denied_by_hand
 from support.raw import Caller, Conversation
 from support.single_changes import RULES
-from support.tokens import ACCOUNT_UID, SECRET_UID, Signer, good_claims
+from support.tokens import ACCOUNT_UID, SECRET_UID, USER, Signer, good_claims
 
 SIGNER = Signer("ours")
+LONG_LIVED = SIGNER.sign({"iss": "kubernetes/serviceaccount", "sub": USER})
 SHARDS = 4
 """Each is one of the 128 inotify instances that Linux gives a user."""
 MINE = shard_of(SECRET_UID, SHARDS)
@@ -173,8 +174,7 @@ def test_a_denial_takes_precedence_over_a_credential_that_is_gone(gate: RunningG
 def test_a_long_lived_token_is_refused_as_such_while_nothing_is_known(gate: RunningGate) -> None:
     gate.publish(Published.closed(SHARDS))
     eventually("it is closed", lambda: gate.send([bearer(token())]).code == 503)
-    long = SIGNER.sign({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:t:b"})
-    assert_refused(gate.send([bearer(long)]), Reason.LONG_LIVED)
+    assert_refused(gate.send([bearer(LONG_LIVED)]), Reason.LONG_LIVED)
     assert_refused(gate.send([]), Reason.NO_TOKEN)
 
 
@@ -292,17 +292,12 @@ def test_a_request_that_began_before_the_closing_time_is_refused_after_it(
 
 def without_filter(name: str) -> Callable[[dict[str, Json]], None]:
     def change(files: dict[str, Json]) -> None:
-        filters = http_filters(files)
+        filters = manager_of(files)["http_filters"]
         kept = [each for each in filters if each["name"] != name]
         assert len(kept) < len(filters)
         filters[:] = kept
 
     return change
-
-
-def http_filters(files: dict[str, Json]) -> list[Json]:
-    filters: list[Json] = manager_of(files)["http_filters"]
-    return filters
 
 
 def published_as(file: str, change: Callable[[Json], None]) -> Callable[[dict[str, Json]], None]:
@@ -321,6 +316,12 @@ def another_mark(config: Json) -> None:
     config["shadow_rules_stat_prefix"] = "other_"
 
 
+def another_mark_of_the_decision(files: dict[str, Json]) -> None:
+    filters = manager_of(files)["http_filters"]
+    (decision,) = (each for each in filters if each["name"] == "daypass-gate-decision")
+    another_mark(decision["typed_config"])
+
+
 def marks_of_another_filter(files: dict[str, Json]) -> None:
     """Denials that pass, in the place of the shard."""
     files[SHARD_FILE]["resources"][0]["typed_config"] = (
@@ -332,6 +333,9 @@ BENT: dict[str, Callable[[dict[str, Json]], None]] = {
     "no denials": without_filter(DENIALS),
     "no credentials": without_filter(CREDENTIALS),
     "no claims": without_filter("daypass-gate-claims"),
+    "no keys": without_filter("keys"),
+    "no decision": without_filter("daypass-gate-decision"),
+    "a decision with another mark": another_mark_of_the_decision,
     "a shard without a mark": published_as(SHARD_FILE, no_mark),
     "denials without a mark": published_as(DENIALS_FILE, no_mark),
     "a shard with another mark": published_as(SHARD_FILE, another_mark),
@@ -341,12 +345,14 @@ BENT: dict[str, Callable[[dict[str, Json]], None]] = {
 
 
 @pytest.mark.parametrize("case", BENT)
-def test_a_token_without_both_marks_is_refused(tmp_path: Path, case: str) -> None:
+def test_nothing_passes_where_a_filter_or_its_mark_is_missing(tmp_path: Path, case: str) -> None:
+    unbound = token(**{"kubernetes.io": {"namespace": "team"}})
     with started(tmp_path, change=BENT[case]) as bent:
-        # Without the claims in filter state, it is nobody's.
-        expected = Reason.SUBJECT if case == "no claims" else Reason.UNKNOWN
-        assert_refused(bent.send([bearer(token())]), expected)
-        assert_refused(bent.send([]), Reason.NO_TOKEN)
+        for sent in (token(), unbound, LONG_LIVED):
+            assert_refused(bent.send([bearer(sent)]), *Reason)
+        if case.startswith(("a shard", "denials", "no denials", "no credentials")):
+            assert_refused(bent.send([bearer(token())]), Reason.UNKNOWN)
+            assert_refused(bent.send([]), Reason.NO_TOKEN)
 
 
 def test_a_gate_that_starts_while_nothing_is_published_refuses(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_thousands_of_connections_are_answered_by_an_authorizer_that_began_with_
     with (
         open_files(CLIENTS),
         fake_reviews(lambda token: True) as reviews,
-        serving(folder, reviews, open_files=1024) as served,
+        serving(folder, reviews) as served,
     ):
         before = 0
         with ExitStack() as stack:

@@ -10,12 +10,11 @@ import pytest
 
 from daypass.config import Address
 from daypass.render.envoy.settings import Protected
-from daypass.render.envoy.xds import Json
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.doors import EKF, access_log
 from support.gate_differences import assert_passed_as, reason_in
-from support.gates import RunningGate, manager_of, running_gate
+from support.gates import RunningGate, running_gate
 from support.http_services import Handler, serving
 from support.messages import check
 from support.raw import exchange
@@ -114,29 +113,6 @@ def test_a_service_cannot_claim_a_reason_of_the_gate(tmp_path: Path) -> None:
         answer = gate.send([f"Authorization: Bearer {token()}"])
     assert answer.code == 401
     assert REASON_HEADER not in answer.headers
-
-
-@pytest.mark.parametrize(
-    "name", ["keys", "daypass-gate-claims", "daypass-gate-decision", "the decision's mark"]
-)
-def test_nothing_passes_where_a_filter_of_the_decision_is_missing(
-    tmp_path: Path, name: str
-) -> None:
-    def remove(files: dict[str, Json]) -> None:
-        filters = manager_of(files)["http_filters"]
-        if name == "the decision's mark":
-            (verdict,) = (each for each in filters if each["name"] == "daypass-gate-decision")
-            verdict["typed_config"]["shadow_rules_stat_prefix"] = "other_"
-            return
-        kept = [each for each in filters if each["name"] != name]
-        assert len(kept) == len(filters) - 1
-        filters[:] = kept
-
-    with running_gate(tmp_path, SIGNER.jwks, change=remove) as bent:
-        for sent in (token(), long_lived(), token(**{"kubernetes.io": UNBOUND})):
-            answer = bent.send([f"Authorization: Bearer {sent}"])
-            assert answer.code in (401, 403, 503)
-            assert answer.json["kind"] == "Status"
 
 
 FORGED = ["kubeflow-userid: forged", "kubeflow-groups: forged"]

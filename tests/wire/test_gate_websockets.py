@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import socket
 import ssl
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from support.endless import SWITCHED, UPGRADE
 from support.gate_differences import FORGERIES, assert_refused
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
-from support.hostile_requests import hostile_upgrades
+from support.hostile_requests import SMUGGLED as NEXT_REQUEST
+from support.hostile_requests import Draft, instead, more, torn, within
 from support.http_services import Handler, serving
 from support.messages import check as check_message
 from support.publishing import published
@@ -295,6 +297,25 @@ def test_what_follows_a_refused_upgrade_never_arrives(
         for _ in range(3):
             assert opened(gate, bearer(), *UPGRADE, after=b"x").code == 101
         assert not [each for each in service.received if b"smuggled" in each]
+
+
+def hostile_upgrades(seed: int, authorization: str) -> Iterator[bytes]:
+    """Handshakes of a WebSocket, bent in up to three places; another request follows each.
+
+    None has a body, so that a simple server behind tells one request from the next.
+    """
+    chance = random.Random(seed)  # noqa: S311 - chosen to be had again, not to be secret
+    while True:
+        draft = Draft({
+            "method": "GET", "target": "/ws", "host": f"Host: {EKF}",
+            "upgrade": "Upgrade: websocket", "authorization": f"Authorization: {authorization}",
+            "connection": "Connection: Upgrade", "version": "Sec-WebSocket-Version: 13",
+            "key": "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==", "length": "",
+        })  # fmt: skip
+        for _ in range(chance.choice((0, 1, 1, 2, 3))):
+            chance.choice((instead, within, more))(chance, draft)
+        raw = draft.raw()
+        yield (torn(chance, raw) if chance.random() < 0.1 else raw) + NEXT_REQUEST
 
 
 class Http(Handler):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -11,7 +13,7 @@ from controllers.gateway_environment import GatewayEnv
 from support.children import Child, children_of
 from support.deadline import eventually
 from support.istio_gates import OTHER, IstioEnv
-from support.scrapes import keep, listening, values
+from support.scrapes import keep, values
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -83,3 +85,13 @@ def _exposed(port: int) -> str:
             return str(answer.read().decode())
     except OSError:
         return ""
+
+
+def listening(pid: int) -> set[int]:
+    """The TCP ports on which a process listens."""
+    links = (os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink())
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    rows = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:])
+    return {
+        int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes
+    }
