@@ -53,7 +53,6 @@ def send(
     *,
     headers: Sequence[tuple[str, str]] = (),
     body: bytes | None = None,
-    chunked: bool = False,
 ) -> Answer:
     """One request as it stands: nothing is added but Host and what says how long the body is.
 
@@ -61,10 +60,7 @@ def send(
     """
     lines = [f"{method} {target} HTTP/1.1", f"Host: {server.url.removeprefix('https://')}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    if body is not None and chunked:
-        lines.append("Transfer-Encoding: chunked")
-        body = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
-    elif body is not None:
+    if body is not None:
         lines.append(f"Content-Length: {len(body)}")
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")
     with connected(server) as connection:
@@ -103,13 +99,12 @@ def post(
     token: Secret | None,
     content_type: str | None = JSON,
     headers: Sequence[tuple[str, str]] = (),
-    chunked: bool = False,
 ) -> Answer:
     kind = () if content_type is None else (("Content-Type", content_type),)
     credentials = () if token is None else (bearer(token),)
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent = (*credentials, *kind, *headers)
-    return send(server, "POST", target, headers=sent, body=content, chunked=chunked)
+    return send(server, "POST", target, headers=sent, body=content)
 
 
 def request_token(server: ApiServer, identity: Identity, **spec: Any) -> Answer:

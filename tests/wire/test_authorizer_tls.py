@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
@@ -21,7 +20,6 @@ from support.serving import Served, serving
 
 NAME = "daypass-gate.daypass.svc"
 AUTHORITY = Authority()
-Show: TypeAlias = Callable[[str, str], None]
 
 
 @pytest.fixture(scope="module")
@@ -29,55 +27,47 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("a")
 
 
-@pytest.fixture(scope="module")
-def show(folder: Path) -> Show:
+def show(folder: Path, certificate_pem: str, key_pem: str) -> None:
     """Put a certificate and a key in place, each as a whole."""
-
-    def put(certificate_pem: str, key_pem: str) -> None:
-        for name, text in (("tls.key", key_pem), ("tls.crt", certificate_pem)):
-            write_private(str(folder / name), text.encode())
-
-    return put
+    for name, text in (("tls.key", key_pem), ("tls.crt", certificate_pem)):
+        write_private(str(folder / name), text.encode())
 
 
 @pytest.fixture(scope="module")
-def served(folder: Path, show: Show) -> Iterator[Served]:
+def served(folder: Path) -> Iterator[Served]:
     pair = AUTHORITY.server(NAME)
-    show(pair.certificate_pem, pair.key_pem)
+    show(folder, pair.certificate_pem, pair.key_pem)
     tls = ("--listen", "127.0.0.1:0", "--certificate", "tls.crt", "--key", "tls.key")
     with fake_reviews(lambda token: True) as reviews, serving(folder, reviews, *tls) as running:
         yield running
 
 
-@pytest.fixture(scope="module")
-def port(served: Served) -> int:
-    return served.port
-
-
-def test_only_a_client_that_speaks_tls_and_trusts_its_authority_is_answered(port: int) -> None:
+def test_only_a_client_that_speaks_tls_and_trusts_its_authority_is_answered(
+    served: Served,
+) -> None:
     question = get(host="elsewhere.example.com", path=f"{gate_prefix(DEFAULT_GATE)}/")
-    with connect(port, authority_pem=AUTHORITY.pem, name=NAME) as connection:
+    with connect(served.port, authority_pem=AUTHORITY.pem, name=NAME) as connection:
         assert exchange(connection, question).code == 404
     with pytest.raises(ssl.SSLCertVerificationError):
-        connect(port, authority_pem=Authority().pem, name=NAME)
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+        connect(served.port, authority_pem=Authority().pem, name=NAME)
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as plain:
         plain.sendall(question)
         assert not plain.recv(100).startswith(b"HTTP")
 
 
 def test_a_renewed_certificate_is_shown_and_half_a_pair_is_not(
-    port: int, served: Served, show: Show
+    served: Served, folder: Path
 ) -> None:
     def shown() -> str:
-        return ssl.get_server_certificate(("127.0.0.1", port))
+        return ssl.get_server_certificate(("127.0.0.1", served.port))
 
     def expires() -> float:
         return served.metric("daypass_gate_certificate_expiration_timestamp_seconds")
 
     old, new, other = shown(), AUTHORITY.server(NAME, days=3), AUTHORITY.server(NAME)
     before = expires()
-    show(new.certificate_pem, other.key_pem)
+    show(folder, new.certificate_pem, other.key_pem)
     assert shown() == old
-    show(new.certificate_pem, new.key_pem)
+    show(folder, new.certificate_pem, new.key_pem)
     eventually("the new one is shown", lambda: shown() == new.certificate_pem)
     assert 1.5 < (expires() - before) / 86400 < 2.5

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,14 +26,7 @@ from support.tokens import AUDIENCE, USER, Signer, good_claims
 from wire.authorizers import ask_at
 
 SIGNER = Signer("ours")
-
-
-def token(**claims: Any) -> str:
-    return SIGNER.sign(good_claims(**claims))
-
-
-def bearer(**claims: Any) -> str:
-    return f"Authorization: Bearer {token(**claims)}"
+token, bearer = SIGNER.good, SIGNER.bearer
 
 
 def asked(gate: RunningGate, path: str, *lines: str, host: str = EKF) -> Answer:

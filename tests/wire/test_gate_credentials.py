@@ -37,9 +37,10 @@ from support.h2c import Http2
 from support.publishing import CREDENTIAL, closing_in, denied_by_hand
 from support.raw import Caller, Conversation
 from support.single_changes import RULES
-from support.tokens import ACCOUNT_UID, SECRET_UID, USER, Signer, good_claims
+from support.tokens import ACCOUNT_UID, SECRET_UID, USER, Signer
 
 SIGNER = Signer("ours")
+token = SIGNER.good
 LONG_LIVED = SIGNER.sign({"iss": "kubernetes/serviceaccount", "sub": USER})
 SHARDS = 4
 """Each is one of the 128 inotify instances that Linux gives a user."""
@@ -71,10 +72,6 @@ def gate(running: RunningGate) -> RunningGate:
 
 def started(folder: Path, **more: Any) -> Any:
     return running_gate(folder, SIGNER.jwks, **{"published": BOTH, **more})
-
-
-def token(**changes: Any) -> str:
-    return SIGNER.sign(good_claims(**changes))
 
 
 def of(uid: object, account: object = ACCOUNT_UID, **changes: Any) -> str:

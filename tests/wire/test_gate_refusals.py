@@ -18,9 +18,10 @@ from support.gates import RunningGate, running_gate
 from support.http_services import Handler, serving
 from support.messages import check
 from support.raw import exchange
-from support.tokens import AUDIENCE, USER, Signer, good_claims
+from support.tokens import AUDIENCE, USER, Signer
 
 SIGNER = Signer("ours")
+token = SIGNER.good
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,6 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
     folder = tmp_path_factory.mktemp("gate")
     with running_gate(folder, SIGNER.jwks) as running:
         yield running
-
-
-def token(**changes: Any) -> str:
-    return SIGNER.sign(good_claims(**changes))
 
 
 def long_lived() -> str:

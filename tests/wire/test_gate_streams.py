@@ -16,9 +16,10 @@ from support.endless import EVENT, UPGRADE, Endless
 from support.gates import RunningGate, running_gate
 from support.h2c import Http2
 from support.raw import Conversation, get
-from support.tokens import Signer, good_claims
+from support.tokens import Signer
 
 SIGNER = Signer("ours")
+bearer = SIGNER.bearer
 BOUND_SECONDS = 1
 
 
@@ -41,10 +42,6 @@ def gate(tmp_path_factory: pytest.TempPathFactory, service: Endless) -> Iterator
 @pytest.fixture
 def begun() -> float:
     return SYSTEM_CLOCK.monotonic()
-
-
-def bearer() -> str:
-    return f"Authorization: Bearer {SIGNER.sign(good_claims())}"
 
 
 def to_its_end(connection: ssl.SSLSocket) -> bytes:

@@ -36,6 +36,7 @@ from support.tcp_server import TcpServer
 from support.tokens import USER, Signer, good_claims
 
 SIGNER = Signer("ours")
+bearer = SIGNER.bearer
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\nkubeflow-userid: admin\r\n\r\n"
 
 
@@ -85,10 +86,6 @@ def _anew(service: Service) -> None:
     service.drop_connections()
     service.received.clear()
     service.answered.clear()
-
-
-def bearer(**claims: Any) -> str:
-    return f"Authorization: Bearer {SIGNER.sign(good_claims(**claims))}"
 
 
 def opened(gate: RunningGate, *lines: str, host: str = EKF, after: bytes = b"") -> Answer:

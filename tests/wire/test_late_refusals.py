@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,10 +43,6 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGate]:
 
 def at(gate: RunningGate) -> Http2:
     return Http2(gate.port, authority_pem=gate.authority.pem, name=EKF)
-
-
-def bounded_gate(folder: Path) -> AbstractContextManager[RunningGate]:
-    return running_gate(folder, SIGNER.jwks)
 
 
 def fields(*more: tuple[str, str], **claims: Any) -> Fields:
@@ -179,7 +174,7 @@ def test_a_body_without_a_length_is_read_up_to_the_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "_MOST_BYTES", MIB)
-    with bounded_gate(tmp_path) as gate, at(gate) as client:
+    with running_gate(tmp_path, SIGNER.jwks) as gate, at(gate) as client:
         stream = client.send(fields(aud=["elsewhere"]), end=False)
         sent = client.upload(stream, bytes(64 * MIB))
         reply = client.wait(stream)
@@ -189,7 +184,7 @@ def test_a_body_without_a_length_is_read_up_to_the_bound(
 
 def test_a_body_is_read_for_a_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "_SECONDS", 0)
-    with bounded_gate(tmp_path) as gate, at(gate) as client:
+    with running_gate(tmp_path, SIGNER.jwks) as gate, at(gate) as client:
         stream = client.send(fields(aud=["elsewhere"]), end=False)
 
         def is_refused() -> bool:
@@ -206,7 +201,7 @@ def test_a_bounded_number_is_read_at_a_time(
 ) -> None:
     monkeypatch.setattr(listener, "_MOST_AT_A_TIME", 2)
     block = fields(aud=["elsewhere"])
-    with bounded_gate(tmp_path) as gate, at(gate) as client:
+    with running_gate(tmp_path, SIGNER.jwks) as gate, at(gate) as client:
         held = [client.send(block, b"xx", end=False) for _ in range(2)]
         reply = client.settled(client.send(block, b"xx", end=False))
         assert (reply.code, reply.headers[REASON_HEADER]) == (403, Reason.AUDIENCE)
@@ -221,7 +216,7 @@ def test_those_that_a_client_breaks_off_count_no_more(
 ) -> None:
     monkeypatch.setattr(listener, "_MOST_AT_A_TIME", 2)
     block = fields(aud=["elsewhere"])
-    with bounded_gate(tmp_path) as gate, at(gate) as client:
+    with running_gate(tmp_path, SIGNER.jwks) as gate, at(gate) as client:
         for _ in range(2):
             with at(gate) as other:
                 assert other.settled(other.send(block, b"xx", end=False)) == Reply()

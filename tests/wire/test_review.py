@@ -30,10 +30,7 @@ from wire.authorizers import ReviewedGate, reviewed_gate
 from wire.bad_reviews import assert_no_review_opens
 
 SIGNER = Signer("ours")
-
-
-def bearer(**changes: Any) -> str:
-    return f"Authorization: Bearer {SIGNER.sign(good_claims(**changes))}"
+bearer = SIGNER.bearer
 
 
 @pytest.fixture(scope="module")
