@@ -63,6 +63,11 @@ class RunningGate:
             write_private(str(file), content.encode())
 
 
+def service_at(port: int) -> Protected:
+    """A service on loopback for a gate to guard."""
+    return Protected(address=Address(host="127.0.0.1", port=port))
+
+
 def manager_of(files: dict[str, Json]) -> Json:
     """The HTTP connection manager of the gate in its files."""
     _, listener = files["envoy.json"]["static_resources"]["listeners"]

@@ -12,14 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from daypass.config import Address
 from daypass.render.envoy.authorizer_filters import TIMEOUT_SECONDS
-from daypass.render.envoy.settings import Protected
 from daypass.rules.reasons import Reason
 from support.deadline import eventually
 from support.doors import EKF
 from support.gate_differences import reason_in
-from support.gates import RunningGate, running_gate
+from support.gates import RunningGate, running_gate, service_at
 from support.impostors import EVIL, NAMED, ODD_USERS, Behaviour, HeadServer, Impostor, response
 from support.raw import Answer, Conversation, get
 from support.recorder import Recorded
@@ -144,7 +142,7 @@ def running_env(folder: Path, *, seconds: float) -> Iterator[Env]:
         unlimited_reviews(envoy_seconds=seconds),
         running_gate(
             folder, SIGNER.jwks, check="review", change=partial(ask_at, port=impostor.port),
-            protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
+            protected=service_at(service.port),
         ) as gate,
     ):  # fmt: skip
         yield Env(gate=gate, impostor=impostor, service=service)

@@ -101,6 +101,7 @@ def test_a_get_arrives_with_the_authorization_that_it_has_or_has_not(
 @pytest.mark.parametrize("elsewhere", [
     (), (f"Proxy-{ONE}",), (f"X-{ONE}",), (f"X-Forwarded-Access-Token: {JWT}",),
     (f"Cookie: token={JWT}",), (f"Authorization-: Bearer {JWT}",),
+    ("Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.ZXlKaC5leUouc2ln",),
 ])  # fmt: skip
 def test_a_post_without_authorization_is_refused_wherever_else_a_token_is(
     env: DoorEnv, elsewhere: tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.doors import BODY, DoorEnv, assert_refused, post
+from support.doors import BODY, DoorEnv, post
 
 # What is named in `Connection` belongs to one hop and is dropped by a proxy (RFC 9110, 7.6.1):
 # naming a header takes it away (class 9).
@@ -79,11 +79,6 @@ def test_what_is_no_whole_upgrade_is_an_ordinary_request(
     outcome = env.send(post(extra=extra))
     assert outcome.answer.code in (201, 403)
     assert len(outcome.arrived) == (outcome.answer.code == 201)
-
-
-def test_a_token_in_a_subprotocol_is_no_authorization(env: DoorEnv) -> None:
-    request = post(headers=(f"Sec-WebSocket-Protocol: {BEARER_PROTOCOL}",))
-    assert_refused(env.send(request).answer, 401)
 
 
 def test_bytes_after_a_refused_upgrade_are_not_read(env: DoorEnv) -> None:

@@ -34,9 +34,6 @@ def limited(
     return lambda settings: replace(settings, rate_limits=rates, trusted_hops=hops)
 
 
-# 429 with a Status, before anything else is looked at; what is refused goes nowhere.
-
-
 def test_a_source_gets_its_rate_and_then_429_until_it_has_waited(tmp_path: Path) -> None:
     with running_door_env(tmp_path, change=limited(5, 1000)) as env:
         started = SYSTEM_CLOCK.monotonic()
@@ -154,9 +151,6 @@ IN_DROPS = {
     "chunks": parts(re.sub(rb"Content-Length: \d+\r\n", b"", CHUNKED)),
 }
 """What is sent at once, and what is sent in drops."""
-
-
-# A client that takes its time is let go; the API server never hears of it.
 
 
 def test_a_connection_without_a_handshake_ends(impatient: DoorEnv) -> None:

@@ -51,9 +51,6 @@ IMPOSTORS: dict[str, tuple[str, Shown]] = {
 """What the door looks for, and what it is shown."""
 
 
-# Nothing is sent to an API server that does not prove to be the one.
-
-
 def looking_for(server_name: str) -> Callable[[DoorSettings], DoorSettings]:
     return lambda s: replace(s, upstream=replace(s.upstream, server_name=server_name))
 
@@ -139,9 +136,6 @@ def test_an_authority_that_is_no_certificate_leaves_the_last_one_in_force(tmp_pa
         env.recorder.show(Authority().server(UPSTREAM_NAME))
         env.recorder.drop_connections()
         assert_refused(env.door.send(post()), 503)
-
-
-# Each domain has its own certificate; there is no other way in.
 
 
 @pytest.mark.parametrize("name", [EKF, SERVING, EKF.upper()])

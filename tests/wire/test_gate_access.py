@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.config import Address
-from daypass.render.envoy.settings import Protected
 from daypass.rules.decision import Allow, GateRequest, decide
 from daypass.rules.reasons import Reason
 from support.doors import EKF
 from support.endless import UPGRADE, Endless
 from support.gate_differences import assert_passed_as, reason_in
-from support.gates import RunningGate, running_gate
+from support.gates import RunningGate, running_gate, service_at
 from support.h2c import Http2
 from support.hostile_targets import OPENINGS, all_targets, places
 from support.impostors import NAMED, Impostor, response
@@ -110,7 +108,7 @@ def test_a_websocket_is_for_a_host_of_the_gate(tmp_path: Path) -> None:
         Endless() as service,
         running_gate(
             tmp_path, SIGNER.jwks, rules=OPENINGS,
-            protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
+            protected=service_at(service.port),
         ) as gate,
     ):  # fmt: skip
         for host, audience, code in (

@@ -12,16 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from daypass.config import Address
 from daypass.config.gate import DEFAULT_GATE, Check
 from daypass.render.envoy.bootstrap import HEAP_LIMIT_BYTES
-from daypass.render.envoy.settings import Protected, Timeouts
+from daypass.render.envoy.settings import Timeouts
 from daypass.render.names import gate_prefix
 from support.children import resident_bytes
 from support.deadline import eventually
 from support.doors import EKF
 from support.fake_reviews import fake_reviews
-from support.gates import EVERYDAY, RunningGate, running_gate
+from support.gates import EVERYDAY, RunningGate, running_gate, service_at
 from support.raw import Conversation, get
 from support.serving import SOCKET, serving
 from support.tcp_server import TcpServer
@@ -106,7 +105,7 @@ def guarded(folder: Path, check: Check, timeouts: Timeouts = EVERYDAY) -> Iterat
             path = str(stack.enter_context(running_authorizer(folder, reviews, [])).path)
         gate = stack.enter_context(running_gate(
             folder, SIGNER.jwks, check=check, timeouts=timeouts,
-            protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
+            protected=service_at(service.port),
             authorizer_socket=path,
         ))  # fmt: skip
         yield Guarded(gate=gate, service=service)

@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from daypass.config import Address
-from daypass.render.envoy.settings import Protected
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.doors import EKF, access_log
 from support.gate_differences import assert_passed_as, reason_in
-from support.gates import RunningGate, running_gate
+from support.gates import RunningGate, running_gate, service_at
 from support.http_services import Handler, serving
 from support.messages import check
 from support.raw import exchange
@@ -104,7 +102,7 @@ def test_a_service_cannot_claim_a_reason_of_the_gate(tmp_path: Path) -> None:
         running_gate(
             tmp_path,
             SIGNER.jwks,
-            protected=Protected(address=Address(host="127.0.0.1", port=port)),
+            protected=service_at(port),
         ) as gate,
     ):
         answer = gate.send([f"Authorization: Bearer {token()}"])

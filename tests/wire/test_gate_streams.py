@@ -9,11 +9,9 @@ import h2.errors
 import pytest
 
 from daypass._core.clock import SYSTEM_CLOCK
-from daypass.config import Address
-from daypass.render.envoy.settings import Protected
 from support.doors import EKF
 from support.endless import EVENT, UPGRADE, Endless
-from support.gates import RunningGate, running_gate
+from support.gates import RunningGate, running_gate, service_at
 from support.h2c import Http2
 from support.raw import Conversation, get
 from support.tokens import Signer
@@ -33,7 +31,7 @@ def service() -> Iterator[Endless]:
 def gate(tmp_path_factory: pytest.TempPathFactory, service: Endless) -> Iterator[RunningGate]:
     with running_gate(
         tmp_path_factory.mktemp("gate"), SIGNER.jwks,
-        protected=Protected(address=Address(host="127.0.0.1", port=service.port)),
+        protected=service_at(service.port),
         max_stream_duration_seconds=BOUND_SECONDS,
     ) as running:  # fmt: skip
         yield running

@@ -15,15 +15,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from daypass.config import Address
-from daypass.render.envoy.settings import Protected
 from daypass.render.envoy.upstream import MOST_CONNECTIONS, MOST_WEB_SOCKETS, WEB_SOCKETS
 from daypass.rules.reasons import REASON_HEADER, Reason
 from support.deadline import eventually
 from support.doors import EKF, access_log
 from support.endless import SWITCHED, UPGRADE
 from support.gate_differences import FORGERIES, assert_refused
-from support.gates import RunningGate, running_gate
+from support.gates import RunningGate, running_gate, service_at
 from support.h2c import Http2
 from support.hostile_requests import SMUGGLED as NEXT_REQUEST
 from support.hostile_requests import Draft, instead, more, torn, within
@@ -74,9 +72,8 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator[RunningGate]:
-    protected = Protected(address=Address(host="127.0.0.1", port=service.port))
     folder: Path = tmp_path_factory.mktemp("gate")
-    with running_gate(folder, SIGNER.jwks, protected=protected) as running:
+    with running_gate(folder, SIGNER.jwks, protected=service_at(service.port)) as running:
         yield running
 
 
@@ -335,16 +332,17 @@ def test_of_hundreds_of_hostile_handshakes_nothing_arrives_as_somebody_else(
     tmp_path: Path,
 ) -> None:
     authorization = bearer().removeprefix("Authorization: ")
-    with serving(Http) as port:
-        protected = Protected(address=Address(host="127.0.0.1", port=port))
-        with running_gate(tmp_path, SIGNER.jwks, protected=protected) as gate:
-            for raw in islice(hostile_upgrades(6455, authorization), 400):
-                with gate.connect() as connection, suppress(TimeoutError):
-                    connection.settimeout(0.05)
-                    conversation = Conversation(connection)
-                    conversation.send(raw)
-                    while not conversation.answer().closes:
-                        pass
+    with (
+        serving(Http) as port,
+        running_gate(tmp_path, SIGNER.jwks, protected=service_at(port)) as gate,
+    ):
+        for raw in islice(hostile_upgrades(6455, authorization), 400):
+            with gate.connect() as connection, suppress(TimeoutError):
+                connection.settimeout(0.05)
+                conversation = Conversation(connection)
+                conversation.send(raw)
+                while not conversation.answer().closes:
+                    pass
     arrived = Http.arrived
     assert [line for line, head in arrived if head.get_all("kubeflow-userid") != [USER]] == []
     assert [line for line, head in arrived if head.get_all("authorization")] == []
@@ -376,10 +374,9 @@ def test_http2_carries_none(gate: RunningGate, service: Service, protocol: str) 
 def test_an_open_one_outlives_its_token_and_another_is_refused(
     tmp_path: Path, service: Service
 ) -> None:
-    protected = Protected(address=Address(host="127.0.0.1", port=service.port))
     line = bearer(jti="gone")
     with (
-        running_gate(tmp_path, SIGNER.jwks, protected=protected) as gate,
+        running_gate(tmp_path, SIGNER.jwks, protected=service_at(service.port)) as gate,
         gate.connect() as connection,
     ):
         connection.sendall(get(line, *UPGRADE, host=EKF))
@@ -406,9 +403,8 @@ def test_those_that_stay_open_leave_room_for_requests(tmp_path: Path) -> None:
         threshold["max_requests"] = allowed
 
     with Service() as service, ExitStack() as kept:
-        protected = Protected(address=Address(host="127.0.0.1", port=service.port))
         gate = kept.enter_context(
-            running_gate(tmp_path, SIGNER.jwks, protected=protected, change=change)
+            running_gate(tmp_path, SIGNER.jwks, protected=service_at(service.port), change=change)
         )
         silent = [kept.enter_context(gate.connect()) for _ in range(allowed)]
         for connection in silent:

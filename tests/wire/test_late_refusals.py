@@ -160,9 +160,6 @@ def test_over_http1_the_connection_goes_on_after_a_refused_body(gate: RunningGat
             assert (answer.code, answer.closes) == (403, False)
 
 
-# What is read is bounded: in bytes, in time, in number, in memory.
-
-
 def test_an_announced_length_beyond_the_bound_is_refused_at_once(gate: RunningGate) -> None:
     with at(gate) as client:
         block = fields(("content-length", "1000000000"), aud=["elsewhere"])
