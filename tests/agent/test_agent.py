@@ -223,14 +223,6 @@ def test_once_renews_and_exits(door: Door, config: Path, tmp_path: Path) -> None
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
 
 
-def test_credentials_on_the_command_line_take_precedence_over_the_config(
-    door: Door, config: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "bot.json").rename(tmp_path / "other.json")
-    assert once(config).returncode == 1
-    assert once(config, "--credentials", str(tmp_path / "other.json")).returncode == 0
-
-
 # -- systemd
 
 

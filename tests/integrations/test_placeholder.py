@@ -86,15 +86,6 @@ def test_without_a_placeholder_no_header_is_replaced(ask: Ask, service: Service)
     ]  # fmt: skip
 
 
-def test_after_a_401_it_is_sent_again_with_another_token(ask: Ask, service: Service) -> None:
-    service.refuse_the_first_token()
-    assert ask(service.origin, "Bearer unused").status_code == 200
-    first, second = service.seen
-    assert "unused" not in (first.token, second.token)
-    assert first.token != second.token
-    assert first.body == second.body
-
-
 def test_a_redirect_elsewhere_gets_neither_the_token_nor_the_placeholder(
     ask: Ask, service: Service, serve: Callable[..., Service]
 ) -> None:

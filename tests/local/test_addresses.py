@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -30,18 +29,6 @@ TIMES = 12
 
 
 LOOPBACK6 = "::1"
-
-
-def need_loopback6() -> None:
-    """Raises RuntimeError where this machine has no ::1: nothing of it could be shown there."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind((LOOPBACK6, 0))
-    except OSError as error:
-        raise RuntimeError(
-            f"this machine has no {LOOPBACK6} ({error.strerror}), which this test needs: "
-            "sysctl -w net.ipv6.conf.lo.disable_ipv6=0"
-        ) from None
 
 
 class WhoCalls(http_services.Handler):
@@ -76,7 +63,6 @@ def at_the_gate6(up: Up, token: Secret) -> Answer:
 
 
 def test_a_token_is_exchanged_at_the_door_and_passes_the_gate(tmp_path: Path) -> None:
-    need_loopback6()
     with who_calls() as upstream, Up(tmp_path, config(upstream)) as up:
         assert up.door == f"https://{up.ready['listen']['door']}/kubernetes"
         assert up.ready["gates"] == [f"https://{up.ready['listen']['gate']}"]
@@ -88,7 +74,6 @@ def test_a_token_is_exchanged_at_the_door_and_passes_the_gate(tmp_path: Path) ->
 
 
 def test_every_listener_of_an_authorizer_accepts_ipv6(tmp_path: Path) -> None:
-    need_loopback6()
     where = f"[{LOOPBACK6}]:0"
     listen = ("--listen", where, "--status", where)
     with fake_reviews(lambda token: True) as reviews, serving(tmp_path, reviews, *listen) as served:

@@ -181,15 +181,6 @@ def test_a_file_is_renewed_well_before_its_token_expires(
         assert env.asked == count
 
 
-def test_the_larger_of_two_elapsed_times_is_used(env: Env) -> None:
-    """A machine may sleep, while its monotonic clock stops."""
-    renewer = env.renewed_once()
-    env.pass_time(1)
-    env.timing.fake_clock.now_unix += 4000
-    assert renewer.wait_seconds() == 0
-    assert not renewer.status().is_good
-
-
 def test_pauses_after_permanent_failures_grow_to_a_limit(env: Env) -> None:
     env.timing.jitter_value = 1.0
     renewer, pauses = env.renewer(), []
