@@ -6,9 +6,18 @@ import json
 
 import pytest
 
-from daypass.agent.file_renewer import hook_environment
+from daypass.agent.daemon import why_not_ready
+from daypass.agent.file_renewer import RenewerStatus, hook_environment
 from daypass.agent.log import AgentEvent, AgentLog
+from support.messages import check
 from support.timing import FakeClock
+
+
+def test_a_file_without_a_token_yet_is_not_ready() -> None:
+    new = RenewerStatus(
+        path="/run/new", is_good=False, left_seconds=None, renewals=0, failures=0, hook_failures=0
+    )
+    check(why_not_ready([new]), reason="not ready")
 
 
 def test_a_json_event_is_one_line() -> None:

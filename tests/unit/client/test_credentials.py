@@ -90,6 +90,15 @@ def test_what_is_no_environment_is_refused_with_the_call_to_make(value: Any) -> 
     assert SENTINEL not in str(raised.value)
 
 
+def test_what_names_no_file_is_refused(tmp_path: Path) -> None:
+    with raises(CredentialsError, match="no credentials"):
+        Credentials.load({})
+    with raises(CredentialsError, match="path"):
+        Credentials.load({"DAYPASS_CREDENTIALS": "a\0b"})
+    refusal_of(str(tmp_path), match=f"{tmp_path} is a directory")
+    refusal_of(str(tmp_path / "none"), match="/none.*No such file")
+
+
 # -- the file itself
 
 
@@ -190,6 +199,7 @@ SOURCES = '{"github": {"audience": "A"}}'
     [
         ({"doors": "x"}, "'doors'", "door?"),
         ({"token": {"github": {"audience": "x", "more": "y"}}}, "token", SOURCES),
+        ({"door": 7}, "door", ""),
         ({"lifetimeSeconds": "1h"}, "lifetime", ""),
         ({"lifetimeSeconds": 599}, "lifetime of 599 seconds", ""),
         ({"token": "hello"}, "three parts, .* 1", ""),

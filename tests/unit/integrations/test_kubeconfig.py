@@ -58,9 +58,10 @@ def test_an_invalid_url_of_an_api_server_is_refused(server: str) -> None:
         check_server(server, DOOR)
 
 
-def test_a_file_that_cannot_be_written_is_an_error() -> None:
-    with raises(UsageError, match="/nowhere/config"):
-        write_new("/nowhere/config", "new")
+@pytest.mark.parametrize("path", ["/nowhere/config", pytest.param("a\0b", id="NUL")])
+def test_a_file_that_cannot_be_written_is_an_error(path: str) -> None:
+    with raises(UsageError, match=path):
+        write_new(path, "new")
 
 
 def test_a_private_key_among_the_certificates_is_refused(tmp_path: Path) -> None:
