@@ -91,7 +91,7 @@ def main() -> None:
     """Observe, and report for each line of input."""
     kubeconfig, close_after = sys.argv[1:]
     observer = CredentialObserver(
-        find_connection_config({}, kubeconfig=kubeconfig), SYSTEM_CLOCK, home="default",
+        find_connection_config({}, kubeconfig=kubeconfig), SYSTEM_CLOCK, gate_namespace="default",
         per_namespace=2000, accounts_too=False, close_after_seconds=float(close_after),
     )  # fmt: skip
     began = SYSTEM_CLOCK.monotonic()

@@ -34,7 +34,7 @@ def test_large_objects_of_a_tenant_end_no_list(plane: ControlPlane) -> None:
             for name in names:
                 cluster.create({**head, "metadata": {**metadata, "name": name}})
             observer = CredentialObserver(
-                cluster.connection, SYSTEM_CLOCK, home="default", per_namespace=10,
+                cluster.connection, SYSTEM_CLOCK, gate_namespace="default", per_namespace=10,
                 accounts_too=False, close_after_seconds=600.0,
             )  # fmt: skip
             observer.sync()

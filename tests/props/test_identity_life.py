@@ -257,7 +257,7 @@ class IdentityLife(RuleBasedStateMachine):
     @invariant()
     def the_gate_accepts_what_is_bound_to_a_secret_of_its_own_identity(self) -> None:
         observer = CredentialObserver(
-            self.cluster.connection, self.clock, home=NAMESPACE,
+            self.cluster.connection, self.clock, gate_namespace=NAMESPACE,
             per_namespace=100, accounts_too=False, close_after_seconds=CLOSE_AFTER,
             transport=InLoop(self.embedded.transport),
         )  # fmt: skip

@@ -92,10 +92,10 @@ def test_what_is_no_pair_of_uids_is_never_in_the_set(text: str, uid: str) -> Non
     known = Published.closed(CLUSTER_SHARDS)
     if any(character.isupper() for character in text) or len(text) != 36:
         for each in (credential_of(text, uid), credential_of(uid, text), credential_of(text, text)):
-            assert known.find(each, NOW) is Presence.UNKNOWN
+            assert known.find(each, NOW) is Presence.ABSENT
             with pytest.raises(ValueError, match="UID"):
                 split_credentials([each], CLUSTER_SHARDS)
-    assert known.find("", NOW) is Presence.UNKNOWN
+    assert known.find("", NOW) is Presence.ABSENT
 
 
 @given(found=st.frozensets(credentials, max_size=20), closes=times)

@@ -12,8 +12,7 @@ from tools.reference.markdown import code, table
 from daypass._core.clock import format_duration
 from daypass._core.kubernetes.syntax import AUDIENCE, LABEL, LABEL_KEY, LABEL_VALUE, SUBDOMAIN
 from daypass.config import json_schema
-from daypass.config.gate import Account, Verb
-from daypass.config.locations import (
+from daypass.config.addresses import (
     ADDRESS,
     PREFIX,
     FilePath,
@@ -27,6 +26,7 @@ from daypass.config.locations import (
     PublicName,
     UpstreamOrigin,
 )
+from daypass.config.gate import Account, Verb
 from daypass.config.types import (
     HEADER,
     IMAGE,

@@ -165,21 +165,21 @@ def _is_at_istio(route: GatewayRoute) -> bool:
 
 def find_network_limits(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
     """Find NetworkPolicies that keep a gateway away from the door. Its own admits the gateway."""
-    home = config.door.namespace
+    own_namespace = config.door.namespace
     for front in fronts_of(config):
         own = front.pods_namespace
-        if own is None or own == home:
+        if own is None or own == own_namespace:
             continue
         limits = [each for each in snapshot.of(NETWORK_POLICIES) if _limits(each, own, front)]
         rules = [rule for each in limits for rule in each["spec"].get("egress") or ()]
         namespaces = {name_of(each): each for each in snapshot.of(NAMESPACES)}
-        there = namespaces.get(home, {"metadata": {}})
+        there = namespaces.get(own_namespace, {"metadata": {}})
         if limits and not any(_admits(rule, there) for rule in rules):
             yield warning(
                 "network-policy",
-                f"the gateway of domains.{front.name} may not send to the door in {home}, by"
-                f" NetworkPolicy {join_names(sorted(map(path_of, limits)))}",
-                f"add an egress rule for the namespace {home}",
+                f"the gateway of domains.{front.name} may not send to the door in {own_namespace},"
+                f" by NetworkPolicy {join_names(sorted(map(path_of, limits)))}",
+                f"add an egress rule for the namespace {own_namespace}",
             )
 
 

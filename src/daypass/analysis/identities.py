@@ -40,14 +40,14 @@ def find_stranded(snapshot: Snapshot, config: Config) -> Iterator[Finding]:
         if labels.has_policy_label(each)
     }
     yield from _audiences(accounts, enforced, config)
-    home = config.door.namespace
-    watched = enforced.keys() & watched_by({home}, snapshot.of(_WATCHES))
+    own_namespace = config.door.namespace
+    watched = enforced.keys() & watched_by({own_namespace}, snapshot.of(_WATCHES))
     if config.cluster_gates and (left := {each.name.namespace for each in accounts} - watched):
         yield warning(
             "refused",
             f"the gate refuses every token of {', '.join(sorted(left))}: these namespaces have"
             f" identities, but not both the label {labels.POLICY_SELECTOR} and a RoleBinding"
-            f" {GATE_WATCH} for {home}",
+            f" {GATE_WATCH} for {own_namespace}",
             f"label each of them, and let the gate watch it: {_set_again()}",
         )
 

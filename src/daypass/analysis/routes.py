@@ -73,8 +73,8 @@ class Server:
 
 def of_others(routes: Iterable[GatewayRoute], config: Config) -> Iterator[GatewayRoute]:
     """Yield what daypass has not made: anybody can write its labels, but not in its namespace."""
-    home = config.door.namespace
-    return (each for each in routes if not (each.is_ours and each.namespace == home))
+    own_namespace = config.door.namespace
+    return (each for each in routes if not (each.is_ours and each.namespace == own_namespace))
 
 
 def every_route(snapshot: Snapshot) -> set[GatewayRoute]:

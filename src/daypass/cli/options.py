@@ -245,7 +245,7 @@ def gate_wait(args: Namespace, cluster: Cluster, home: str | None = None) -> Gat
     """Return what waits for gates as the options say. `home`: a gate's namespace, if known."""
     from daypass.gate.publication import GateWait
 
-    return GateWait(cluster, args.timeout if args.wait else 0, warn, home=home)
+    return GateWait(cluster, args.timeout if args.wait else 0, warn, gate_namespace=home)
 
 
 def _seconds_until_expiry(text: str) -> int:

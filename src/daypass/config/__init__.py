@@ -11,6 +11,7 @@ config names; the code that uses the config and `daypass verify` do, with `key_s
 """
 
 from daypass._core.findings import Problem
+from daypass.config.addresses import Address
 from daypass.config.config import Config
 from daypass.config.domain import (
     ClassDomain,
@@ -27,7 +28,6 @@ from daypass.config.domain import (
 from daypass.config.errors import ConfigError
 from daypass.config.gate import ClusterGate, EnvoyGatewayGate, Gate, IstioGate
 from daypass.config.load import load, parse
-from daypass.config.locations import Address
 from daypass.config.schema import json_schema
 from daypass.config.settings import Policy
 

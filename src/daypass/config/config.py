@@ -8,10 +8,10 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from daypass._core.errors import UsageError
 from daypass._core.text import did_you_mean
+from daypass.config.addresses import Address, Prefix, is_public_name, not_public, overlap_hint
 from daypass.config.domain import EXAMPLE, AnyDomain, ClusterDomain, Domain
 from daypass.config.errors import fault, one_of, shown
 from daypass.config.gate import AnyGate, ClusterGate, Gate, IstioGate, check_authorize
-from daypass.config.locations import Address, Prefix, is_public_name, not_public, overlap_hint
 from daypass.config.settings import (
     DEFAULT_LONGEST_LIFETIME_SECONDS,
     IN_CLUSTER,

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
+from daypass.config.addresses import FilePath, Host, PublicName
 from daypass.config.errors import EXPECTED, fault
-from daypass.config.locations import FilePath, Host, PublicName
 from daypass.config.types import (
     Changed,
     GatewayName,

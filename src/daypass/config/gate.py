@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self, TypeAlias, TypeVar
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from daypass._core.kubernetes.syntax import LABEL, SUBDOMAIN
+from daypass.config.addresses import GuardedHost, Host, PathForm, PlaceForm, overlap_hint
 from daypass.config.domain import GATEWAY_LABELS, Domain, IstioDomain
 from daypass.config.errors import fault, shown
-from daypass.config.locations import GuardedHost, Host, PathForm, PlaceForm, overlap_hint
 from daypass.config.types import (
     HIGHER,
     Added,

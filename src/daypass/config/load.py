@@ -301,7 +301,7 @@ def parse(text: bytes, *, name: str, folder: Path) -> Config:
 
 def _explain(errors: Sequence[ErrorDetails], document: Document, problems: Problems) -> None:
     """Note a problem for each error that is not the consequence of another one."""
-    found = [(error, *_place(error, document)) for error in errors]
+    found = [(error, *_position(error, document)) for error in errors]
     misspelt = {
         (*location[:-1], suggest(str(location[-1]), _known(location, document)))
         for error, location, _ in found
@@ -313,10 +313,10 @@ def _explain(errors: Sequence[ErrorDetails], document: Document, problems: Probl
         if location in told or _follows(error, place):
             continue
         mark = place.key_mark if is_key or isinstance(place.value, dict) else place.mark
-        problems.add(mark, *_words(error, location, place, document))
+        problems.add(mark, *_message_and_hint(error, location, place, document))
 
 
-def _place(error: ErrorDetails, document: Document) -> tuple[Location, Position]:
+def _position(error: ErrorDetails, document: Document) -> tuple[Location, Position]:
     """Return the location of an error as people see it, and the place there or around it."""
     steps = (*error["loc"], *error.get("ctx", {}).get("at", ()))
     place = document.find(steps)
@@ -369,7 +369,7 @@ def _without_value(location: Location, document: Document) -> tuple[str, str]:
     return f"{_dotted(location)} has no value", ", or ".join(filter(None, remedies))
 
 
-def _words(
+def _message_and_hint(
     error: ErrorDetails, location: Location, place: Position, document: Document
 ) -> tuple[str, str]:
     """Message and hint."""

@@ -17,9 +17,9 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from daypass.config.addresses import Address
 from daypass.config.config import Config
 from daypass.config.errors import Location
-from daypass.config.locations import Address
 from daypass.config.types import Section, SelectedBy
 
 

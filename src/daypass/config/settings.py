@@ -17,8 +17,7 @@ from pydantic import (
 
 from daypass._core.kubernetes.syntax import LONGEST_TOKEN_SECONDS, SHORTEST_TOKEN_SECONDS
 from daypass._core.text import did_you_mean
-from daypass.config.errors import expected, fault, shown
-from daypass.config.locations import (
+from daypass.config.addresses import (
     Address,
     FilePath,
     Host,
@@ -29,6 +28,7 @@ from daypass.config.locations import (
     UpstreamOrigin,
     split_origin,
 )
+from daypass.config.errors import expected, fault, shown
 from daypass.config.types import (
     HIGHER,
     Added,

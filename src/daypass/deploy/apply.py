@@ -118,23 +118,25 @@ def wait_for_publication(waiter: Waiter, config: Config) -> None:
 
     Raises NotReadyError.
     """
-    home, engines = config.door.namespace, engines_of(config)
+    gate_namespace, engines = config.door.namespace, engines_of(config)
     wanted = {ref.name for ref in published_refs(config)}
     there = set[str]()  # what is renewed between two requests is not lost again
 
     def check() -> str | None:
-        there.update(_published(waiter.cluster, home, engines))
+        there.update(_published(waiter.cluster, gate_namespace, engines))
         if not (lacking := wanted - there):
             return None
         gates = sorted({gate for name in lacking if (gate := name.partition(".")[2])})
         count = f"it has published {len(wanted & there)} of {len(wanted)} objects"
         return f"{count}: the gate {', '.join(gates)} lacks some" if gates else count
 
-    hint = kubectl("logs", f"deployment/{GATE_WATCH}", "-n", home)
-    waiter.wait(f"the gate's watch in {home}", check, hint)
+    hint = kubectl("logs", f"deployment/{GATE_WATCH}", "-n", gate_namespace)
+    waiter.wait(f"the gate's watch in {gate_namespace}", check, hint)
 
 
-def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Iterator[str]:
+def _published(
+    cluster: Cluster, gate_namespace: str, engines: Sequence[AnyEngine]
+) -> Iterator[str]:
     """Yield the names of what is published and open. A ConfigMap and a gateway's object may have
     the same name: then both are.
     """
@@ -146,7 +148,7 @@ def _published(cluster: Cluster, home: str, engines: Sequence[AnyEngine]) -> Ite
             specs[engine.name] = {name_of(each): each.get("spec") for each in listed}
             # They are never published without keys.
             yield from {engine.named(GATE_KEYS)} & specs[engine.name].keys()
-    for document in cluster.list(CONFIG_MAPS, home, labels=f"{PUBLISHED}=true"):
+    for document in cluster.list(CONFIG_MAPS, gate_namespace, labels=f"{PUBLISHED}=true"):
         name = name_of(document)
         with suppress(UnreadableShardError):
             if closing_time(document) <= cluster.clock.unix():

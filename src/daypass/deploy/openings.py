@@ -33,7 +33,7 @@ _ALL = {"cluster.addresses": "any address", "gates.NAME.hosts": EVERY_HOST}
 _NO_FACTS = ClusterFacts()
 _NOT_KNOWN: Any = object()
 """The value of a key that is not in what was confirmed."""
-_PLACE = ("gateway", "gateway_namespace", "gateway_labels")
+_GATEWAY_KEYS = ("gateway", "gateway_namespace", "gateway_labels")
 """The fields of a gate that say which gateway it guards."""
 _WITHOUT_POLICY = {"longestLifetime": DEFAULT_LONGEST_LIFETIME_SECONDS}
 _WHY = {
@@ -92,8 +92,8 @@ def widened(before: Openings | None, after: Openings) -> list[str]:
     """
     known = {**after, "domains": {}, "metrics": {}} if before is None else before
     lines, unknown = [], []
-    for place, how in _opened((), known, after):
-        name, why = _named(place, known, after), _WHY.get(name_of(place))
+    for location, how in _opened((), known, after):
+        name, why = _named(location, known, after), _WHY.get(name_of(location))
         if how:
             lines.append(f"{name}{how}" if why is None else f"{name}{how}; {why}")
         else:
@@ -115,9 +115,9 @@ def _past_logins(before: Openings, after: Openings) -> Iterator[str]:
             yield f"{key}.hosts: the gate's tokens pass the login at {where}"
 
 
-def _named(place: Location, before: Openings, after: Openings) -> str:
+def _named(location: Location, before: Openings, after: Openings) -> str:
     """Return the name of a location for people."""
-    head, *keys = map(str, place)
+    head, *keys = map(str, location)
     if head == "domains" and keys:
         return ": ".join([f"https://{keys[0]}{after['prefix']}", *keys[1:]])
     return ".".join([head, *keys])
@@ -133,56 +133,56 @@ def _opened(at: Location, before: Any, after: Openings) -> _Found:
     """Yield what opens more in a section, or in a mapping of sections."""
     level, known = level_at(at), before if isinstance(before, dict) else {}
     for key, now in after.items():
-        place, then = (*at, key), known.get(key, _NOT_KNOWN)
+        location, then = (*at, key), known.get(key, _NOT_KNOWN)
         if key not in level.fields:  # the name of a section in a mapping
             if key in known:
-                yield from _opened(place, then, now)
+                yield from _opened(location, then, now)
             continue
         notes = level.fields[key].metadata
         opens = next((note for note in notes if isinstance(note, Opens)), CHANGED)
-        if f"{name_of(place)}.{CHOSEN}" in levels():
-            yield from _entries(place, opens, then, now)
-            yield from _opened(place, then, now)
-        elif isinstance(now, dict) and level_at(place).fields and opens != NEVER:
+        if f"{name_of(location)}.{CHOSEN}" in levels():
+            yield from _entries(location, opens, then, now)
+            yield from _opened(location, then, now)
+        elif isinstance(now, dict) and level_at(location).fields and opens != NEVER:
             if then is None and opens == REMOVED:
                 then = _WITHOUT_POLICY
                 now = {name: now[name] for name in then if name in now}
-            yield from _opened(place, then, now)
+            yield from _opened(location, then, now)
         else:
-            yield from _of_value(place, opens, then, now)
+            yield from _of_value(location, opens, then, now)
 
 
-def _entries(place: Location, opens: Opens, then: Any, now: Openings) -> _Found:
+def _entries(location: Location, opens: Opens, then: Any, now: Openings) -> _Found:
     """Yield which sections of a mapping open more by being there, or by being gone."""
     known = then if isinstance(then, dict) else {}
     if opens == ADDED:
         for name in (each for each in now if each not in known):
-            yield (*place, name), " is published"
+            yield (*location, name), " is published"
     elif then is not known:
-        yield place, ""
+        yield location, ""
     else:
         for name in (each for each in known if each not in now):
             headers = " and ".join(map(str, _mapping(known[name], "headers").values()))
             how = f"callers can set {headers or 'identity headers'} themselves"
-            yield (*place, name), f": removed; {how}"
+            yield (*location, name), f": removed; {how}"
 
 
-def _of_value(place: Location, opens: Opens, then: Any, now: Any) -> _Found:
+def _of_value(location: Location, opens: Opens, then: Any, now: Any) -> _Found:
     """Yield how a value opens more than the one before."""
     if isinstance(now, dict) and opens == ADDED:  # lists, with names of the user's choice
         for name, each in now.items():
             known = then.get(name, []) if isinstance(then, dict) else then
-            yield from _of_value((*place, name), opens, known, each)
+            yield from _of_value((*location, name), opens, known, each)
     elif isinstance(now, list) and opens in (ADDED, REMOVED):
         most, least = (now, then) if opens == ADDED else (then, now)
         if not isinstance(then, list):
-            yield from [(place, "")] if most else ()
-        elif _ALL.get(name_of(place)) not in least:
+            yield from [(location, "")] if most else ()
+        elif _ALL.get(name_of(location)) not in least:
             more = ", ".join(_shown(each) for each in most if each not in least)
-            yield from [(place, f": {more} {opens.by}")] if more else ()
+            yield from [(location, f": {more} {opens.by}")] if more else ()
     elif _is_more(opens, then, now):
         how = "removed" if opens == REMOVED else f"{_shown(now)}, was {_shown(then)}"
-        yield place, "" if then is _NOT_KNOWN else f": {how}"
+        yield location, "" if then is _NOT_KNOWN else f": {how}"
 
 
 def _is_more(opens: Opens, then: Any, now: Any) -> bool:
@@ -257,8 +257,8 @@ def require_same_names(before: Openings | None, config: Config) -> None:
         for (name, gate), (other, old) in product(
             config.cluster_gates.items(), (before or {"gates": {}})["gates"].items()
         ):
-            place = {each: old[key] for each in _PLACE if (key := key_of(each)) in old}
-            previous = gate.model_copy(update=place)
+            location = {each: old[key] for each in _GATEWAY_KEYS if (key := key_of(each)) in old}
+            previous = gate.model_copy(update=location)
             if other != name and old["engine"] == gate.engine and gate.is_at_gateway_of(previous):
                 raise RenamedGateError(
                     f"the gate {other} is at the gateway of {name} already, and a gate cannot be"

@@ -117,9 +117,9 @@ def published_refs(config: Config) -> set[ObjectRef]:
     """Return what the watch publishes in a cluster."""
     if not (found := engines_of(config)):
         return set()
-    home = config.door.namespace
+    own_namespace = config.door.namespace
     return {
-        *(ObjectRef.core("ConfigMap", home, name) for name in NAMES),
+        *(ObjectRef.core("ConfigMap", own_namespace, name) for name in NAMES),
         *(
             ObjectRef(
                 group=engine.published_as.group,

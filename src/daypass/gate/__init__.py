@@ -17,6 +17,7 @@ The authorizer. On Envoy Gateway it decides alone, with a `TokenVerifier`:
 1. `HttpConnection` parses the request. `Authorizer.look_up` answers from the cache.
 2. `Authorizer.ask` refuses by `check_claims` of `rules.decision`, or queues a review in a
    `FairQueue`, which `ApiServerClient.review_token` and `review_access` send.
-3. `check_token_review`, `check_current` and `check_model` compare the answers with claims, time and
-   set. `AuthzResponses` has the identity headers, or a Status. It is cached for `cacheTtl`.
+3. `check_token_review`, `check_expiry_and_revocation` and `check_model` compare the answers with
+   claims, time and set. `AuthzResponses` has the identity headers, or a Status. It is cached for
+   `cacheTtl`.
 """

@@ -23,11 +23,11 @@ class TooManyDenialsError(DaypassError):
     """With one more, the gate would be closed."""
 
 
-def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) -> None:
+def change_denial(cluster: Cluster, gate_namespace: str, denial: Denial, *, undo: bool) -> None:
     """Add a denial, or remove it (`undo`), and remove all that expired a day ago.
 
-    `home`: the gate's namespace, which is created if needed, with the ConfigMap. Raises UsageError
-    for an invalid name, TooManyDenialsError, DaypassError if there is nothing to undo, ApiError.
+    `gate_namespace` is created if needed, with the ConfigMap. Raises UsageError for an invalid
+    name, TooManyDenialsError, DaypassError if there is nothing to undo, ApiError.
     """
     is_name = DENIAL_KEY.fullmatch(denial.key) is not None
     if denial.kind is DeniedKind.NAMESPACE:
@@ -38,17 +38,17 @@ def change_denial(cluster: Cluster, home: str, denial: Denial, *, undo: bool) ->
         fact = f"{printable(denial.name, 40)!r} is no {denial.kind}"
         raise UsageError(fact, "copy it from the token or the object")
     for attempt in range(TRIES):
-        found = cluster.find(CONFIG_MAPS, GATE_DENIED, home)
+        found = cluster.find(CONFIG_MAPS, GATE_DENIED, gate_namespace)
         if undo and (found is None or denial.key not in (found.get("data") or {})):
-            show = kubectl("get", "configmap", GATE_DENIED, "-n", home, "-o", "yaml")
+            show = kubectl("get", "configmap", GATE_DENIED, "-n", gate_namespace, "-o", "yaml")
             fact = f"there is no denial of {denial.kind} {denial.name} to undo"
             raise DaypassError(fact, f"see all: {show}", reason="no-denial")
         try:
             if found is None:
-                _create(cluster, home, denial)
+                _create(cluster, gate_namespace, denial)
             else:
                 change = _change(found, denial, cluster.clock.unix(), undo=undo)
-                cluster.patch(CONFIG_MAPS, GATE_DENIED, change, home)
+                cluster.patch(CONFIG_MAPS, GATE_DENIED, change, gate_namespace)
             return
         except (AlreadyExistsError, ConflictError):
             if attempt == TRIES - 1:
@@ -70,11 +70,13 @@ def _change(found: Object, denial: Denial, now_unix: float, *, undo: bool) -> Ob
     return {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "data": data}
 
 
-def _create(cluster: Cluster, home: str, denial: Denial) -> None:
-    if cluster.find(NAMESPACES, home) is None:
-        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": home}})
+def _create(cluster: Cluster, gate_namespace: str, denial: Denial) -> None:
+    if cluster.find(NAMESPACES, gate_namespace) is None:
+        cluster.create(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": gate_namespace}}
+        )
         if cluster.dry_run:
             return  # a namespace that does not exist can hold nothing
-    metadata = {"name": GATE_DENIED, "namespace": home}
+    metadata = {"name": GATE_DENIED, "namespace": gate_namespace}
     data = {denial.key: denial.until}
     cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})

@@ -147,11 +147,11 @@ def gate_namespaces(cluster: Cluster) -> list[str]:
     return sorted(map(name_of, found))
 
 
-def require_gate(cluster: Cluster, home: str) -> None:
+def require_gate(cluster: Cluster, gate_namespace: str) -> None:
     """Raise DaypassError if a namespace has no gate; not for users who may not list them."""
     with suppress(ForbiddenError):
-        if home not in gate_namespaces(cluster):
-            fact = f"{cluster.connection.server} has no gate in namespace {home}"
+        if gate_namespace not in gate_namespaces(cluster):
+            fact = f"{cluster.connection.server} has no gate in namespace {gate_namespace}"
             hint = f"name its cluster: --context CONTEXT\nor apply it: {command('apply')}"
             raise DaypassError(fact, hint, reason="no-gate")
 
@@ -167,7 +167,7 @@ def find_room(cluster: Cluster) -> int | None:
         return None
 
 
-def read_published(cluster: Cluster, home: str, uid: str) -> Published:
+def read_published(cluster: Cluster, gate_namespace: str, uid: str) -> Published:
     """Return what the gate of a namespace has published: the shard of the set with a UID, and the
     denials. What is missing or unreadable is closed.
     """
@@ -175,7 +175,7 @@ def read_published(cluster: Cluster, home: str, uid: str) -> Published:
     number = shard_of(uid, CLUSTER_SHARDS) if UID.fullmatch(uid) else 0
     for name in (DENIALS, shard_name(number)):
         with suppress(UnreadableShardError):
-            if found := cluster.find(CONFIG_MAPS, name, home):
+            if found := cluster.find(CONFIG_MAPS, name, gate_namespace):
                 published = read_object(found, published)
     return published
 
@@ -183,7 +183,7 @@ def read_published(cluster: Cluster, home: str, uid: str) -> Published:
 class GateWait:
     """Waits until every gate has published what a command changes, `timeout_seconds` in all.
 
-    `home`: a gate's namespace that the config names, for users who may not list namespaces.
+    `gate_namespace`: the one that the config names, for users who may not list namespaces.
     `failed`: a gate has not published the change in time, or the user may not see whether it has;
     `warn` gets why. A dry run waits for nothing.
     """
@@ -194,11 +194,11 @@ class GateWait:
         timeout_seconds: float,
         warn: Callable[[str, str], None],
         *,
-        home: str | None = None,
+        gate_namespace: str | None = None,
     ) -> None:
         self.failed = False
         self._cluster = cluster
-        self._home = home
+        self._gate_namespace = gate_namespace
         self._left = 0.0 if cluster.dry_run else timeout_seconds
         self._warn = warn
         self._took: float | None = None
@@ -230,13 +230,13 @@ class GateWait:
         self._wait_for_parts(uids, are_new=True)
 
     def wait_denied(self, denial: Denial, *, undo: bool) -> None:
-        """Wait until the gate in `home` has published a denial or (`undo`) no longer has it."""
+        """Wait until its gate has published a denial or (`undo`) no longer has it."""
 
         def missing(document: Object) -> str:
             is_denied = denial.key in read_published_denials(document).keys
             return "" if is_denied is not undo else "its published denials are older"
 
-        self._wait({DENIALS: missing}, only_home=True)
+        self._wait({DENIALS: missing}, only_named=True)
 
     def _wait_for_parts(self, uids: Iterable[str], *, are_new: bool) -> None:
         def missing(changed: set[str], document: Object) -> str:
@@ -250,7 +250,7 @@ class GateWait:
             changed[shard_name(shard_of(uid, CLUSTER_SHARDS))].add(uid)
         self._wait({name: partial(missing, its) for name, its in changed.items()})
 
-    def _wait(self, missing: Mapping[str, Missing], *, only_home: bool = False) -> None:
+    def _wait(self, missing: Mapping[str, Missing], *, only_named: bool = False) -> None:
         if not self._left or not missing:
             return
         began, waiter = self._cluster.clock.monotonic(), Waiter(self._cluster, self._left)
@@ -260,11 +260,11 @@ class GateWait:
             f"namespaces that it may not watch: {command('identity', 'list', '-A', '--check')}"
         )
         try:
-            for home in self._homes(only_home=only_home):
-                seen = f"what the gate in {home} has published"
+            for gate_namespace in self._gate_namespaces(only_named=only_named):
+                seen = f"what the gate in {gate_namespace} has published"
                 for name, missing_in in missing.items():
-                    look = partial(_look, self._cluster, home, name, missing_in)
-                    waiter.wait(f"the gate in {home}", look, hint)
+                    look = partial(_look, self._cluster, gate_namespace, name, missing_in)
+                    waiter.wait(f"the gate in {gate_namespace}", look, hint)
                 took = self._cluster.clock.monotonic() - began
                 self._took = max(took, self._took or 0.0)
             self._left = max(waiter.left(), 0.1)
@@ -277,20 +277,20 @@ class GateWait:
         self.failed, self._left = True, 0.0
         self._warn(fact, hint)
 
-    def _homes(self, *, only_home: bool) -> list[str]:
+    def _gate_namespaces(self, *, only_named: bool) -> list[str]:
         try:
             found = gate_namespaces(self._cluster)
         except ForbiddenError:
-            if self._home is None:
+            if self._gate_namespace is None:
                 raise
-            return [self._home]
-        return [each for each in found if each == self._home or not only_home]
+            return [self._gate_namespace]
+        return [each for each in found if each == self._gate_namespace or not only_named]
 
 
-def _look(cluster: Cluster, home: str, name: str, missing_in: Missing) -> str | None:
+def _look(cluster: Cluster, gate_namespace: str, name: str, missing_in: Missing) -> str | None:
     """Return what a ConfigMap lacks, or None."""
     try:
-        found = cluster.find(CONFIG_MAPS, name, home)
+        found = cluster.find(CONFIG_MAPS, name, gate_namespace)
         if found is None:
             return f"it has not published all {len(NAMES)} shards of what it knows"
         if missing := missing_in(found):

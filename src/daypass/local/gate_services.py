@@ -83,7 +83,7 @@ class CredentialWatch:
         self._observer = CredentialObserver(
             connection,
             clock,
-            home=config.door.namespace,
+            gate_namespace=config.door.namespace,
             per_namespace=config.watch.credentials_per_namespace,
             accounts_too=config.accepts_unbound,
             close_after_seconds=self._close_after_seconds,

@@ -10,8 +10,8 @@ from daypass._core.errors import UsageError
 from daypass._core.files import write_private
 from daypass._core.net import is_address
 from daypass.config import Address, Config, Domain, TlsFiles
+from daypass.config.addresses import split_origin
 from daypass.config.exposure import Exposure
-from daypass.config.locations import split_origin
 from daypass.deploy.certificate_authority import Authority
 from daypass.render.envoy.bootstrap import METRICS
 from daypass.render.envoy.settings import (

@@ -45,7 +45,7 @@ def monitoring_objects(config: Config) -> list[Object]:
 
 def _alerts_and_dashboard(config: Config) -> list[Object]:
     """Return the PrometheusRule and the ConfigMap with the dashboard, if the config has them."""
-    wanted, home = config.metrics, config.door.namespace
+    wanted, own_namespace = config.metrics, config.door.namespace
     objects = []
     if wanted.alerts:
         objects.append(
@@ -53,7 +53,7 @@ def _alerts_and_dashboard(config: Config) -> list[Object]:
                 "monitoring.coreos.com/v1",
                 "PrometheusRule",
                 NAME,
-                home,
+                own_namespace,
                 labels=wanted.labels,
                 spec=yaml.safe_load(alerts_text()),
             )
@@ -63,7 +63,7 @@ def _alerts_and_dashboard(config: Config) -> list[Object]:
         labels = {**wanted.labels, "grafana_dashboard": "1"}
         data = {f"{NAME}.json": dashboard_text()}
         name = f"{NAME}-dashboard"
-        objects.append(new_object("v1", "ConfigMap", name, home, labels=labels, data=data))
+        objects.append(new_object("v1", "ConfigMap", name, own_namespace, labels=labels, data=data))
     return objects
 
 

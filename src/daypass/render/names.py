@@ -73,14 +73,14 @@ class TlsServer:
         return f"{self.name}.{self.namespace}.svc"
 
 
-def door_server(home: str) -> TlsServer:
-    """Return the door, which is in the namespace `home`."""
-    return TlsServer(name=DOOR, namespace=home, pair=DOOR_PAIR, trust=DOOR_TRUST)
+def door_server(namespace: str) -> TlsServer:
+    """Return the door, which is in this namespace."""
+    return TlsServer(name=DOOR, namespace=namespace, pair=DOOR_PAIR, trust=DOOR_TRUST)
 
 
-def authorizer_server(home: str) -> TlsServer:
-    """Return the gate's authorizer, which is in the namespace `home`."""
-    return TlsServer(name=GATE, namespace=home, pair=GATE_PAIR, trust=GATE_TRUST)
+def authorizer_server(namespace: str) -> TlsServer:
+    """Return the gate's authorizer, which is in this namespace."""
+    return TlsServer(name=GATE, namespace=namespace, pair=GATE_PAIR, trust=GATE_TRUST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

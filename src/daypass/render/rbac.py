@@ -26,16 +26,16 @@ _KEYS = "system:service-account-issuer-discovery"
 
 def authorizer_rbac(config: Config) -> list[Object]:
     """Return what the authorizer of a config's gates may do."""
-    home = config.door.namespace
+    own_namespace = config.door.namespace
     objects = [
-        _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, home),
-        *_role(GATE, GATE, home, home, [_rule("", ["configmaps"], _WATCH)]),
+        _binding(GATE, "ClusterRole", _TOKEN_REVIEWS, GATE, own_namespace),
+        *_role(GATE, GATE, own_namespace, own_namespace, [_rule("", ["configmaps"], _WATCH)]),
     ]
     if models := _models(config):
-        objects += _role(f"{GATE}-models", GATE, "", home, models)
+        objects += _role(f"{GATE}-models", GATE, "", own_namespace, models)
     if any(engine.published_as is None for engine in engines_of(config)):
         # It verifies tokens itself.
-        objects.append(_binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, home))
+        objects.append(_binding(f"{GATE}-keys", "ClusterRole", _KEYS, GATE, own_namespace))
     return objects
 
 
@@ -55,16 +55,16 @@ def _models(config: Config) -> list[Object]:
 
 def watcher_rbac(config: Config) -> list[Object]:
     """Return what the watch of a config's gates may do, except in namespaces of identities."""
-    home = config.door.namespace
-    at_home = [
+    own_namespace = config.door.namespace
+    in_own_namespace = [
         _rule("", ["configmaps"], _WRITE, list(NAMES)),
         _rule("", ["configmaps"], _WATCH, [GATE_DENIED]),
         _rule("coordination.k8s.io", ["leases"], _WRITE, [GATE_WATCH]),
     ]
     cluster_wide = [_rule("", ["namespaces", "serviceaccounts"], _WATCH)]
     objects = [
-        *_role(GATE_WATCH, GATE_WATCH, "", home, cluster_wide),
-        *_role(GATE_PUBLISHER, GATE_WATCH, home, home, at_home),
+        *_role(GATE_WATCH, GATE_WATCH, "", own_namespace, cluster_wide),
+        *_role(GATE_PUBLISHER, GATE_WATCH, own_namespace, own_namespace, in_own_namespace),
     ]
     of_gateways: dict[str, list[Object]] = {}
     for engine in engines_of(config):
@@ -73,19 +73,21 @@ def watcher_rbac(config: Config) -> list[Object]:
             rule = _rule(query.group, kinds, _WRITE, names)
             of_gateways.setdefault(engine.gate.gateway_namespace, []).append(rule)
     for namespace, rules in of_gateways.items():
-        objects += _role(GATE_PUBLISHER, GATE_WATCH, namespace, home, rules)
+        objects += _role(GATE_PUBLISHER, GATE_WATCH, namespace, own_namespace, rules)
     if of_gateways:
-        objects.append(_binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, home))
+        objects.append(
+            _binding(f"{GATE_WATCH}-keys", "ClusterRole", _KEYS, GATE_WATCH, own_namespace)
+        )
     return objects
 
 
-def namespace_rights(namespace: str, home: str) -> list[Object]:
+def namespace_rights(namespace: str, own_namespace: str) -> list[Object]:
     """Return the watch's Role and RoleBinding in a namespace of identities.
 
-    `home`: the watch's own namespace. To list Secrets is to read them: RBAC can't
+    `own_namespace`: the watch's own namespace. To list Secrets is to read them: RBAC can't
     restrict the watch to metadata, which is all that it requests.
     """
-    return _role(GATE_WATCH, GATE_WATCH, namespace, home, [_rule("", ["secrets"], _WATCH)])
+    return _role(GATE_WATCH, GATE_WATCH, namespace, own_namespace, [_rule("", ["secrets"], _WATCH)])
 
 
 def _rule(
@@ -95,20 +97,22 @@ def _rule(
     return {**rule, "resourceNames": names} if names else rule
 
 
-def _role(name: str, account: str, namespace: str, home: str, rules: list[Object]) -> list[Object]:
+def _role(
+    name: str, account: str, namespace: str, own_namespace: str, rules: list[Object]
+) -> list[Object]:
     """Return a Role, or without a namespace a ClusterRole, and its binding to the ServiceAccount
-    `account` of `home`.
+    `account` of `own_namespace`.
     """
     kind = "Role" if namespace else "ClusterRole"
     role = new_object(_VERSION, kind, name, namespace, rules=rules)
-    return [role, _binding(name, kind, name, account, home, namespace)]
+    return [role, _binding(name, kind, name, account, own_namespace, namespace)]
 
 
 def _binding(
-    name: str, kind: str, role: str, account: str, home: str, namespace: str = ""
+    name: str, kind: str, role: str, account: str, own_namespace: str, namespace: str = ""
 ) -> Object:
     reference = {"apiGroup": RBAC_GROUP, "kind": kind, "name": role}
-    subject = {"kind": "ServiceAccount", "name": account, "namespace": home}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": own_namespace}
     return new_object(
         _VERSION, f"{kind}Binding", name, namespace, roleRef=reference, subjects=[subject]
     )

@@ -2,8 +2,8 @@
 
 `decide` is what `gate explain` shows step by step, and the oracle that all engines are tested
 against. The authorizer runs the same checks in parts: `check_claims` when a request arrives,
-`check_current` and `check_token_review` after its TokenReview, `check_model` after its
-SubjectAccessReviews. All are pure: the caller passes the time, whether the signature and the
+`check_expiry_and_revocation` and `check_token_review` after its TokenReview, `check_model` after
+its SubjectAccessReviews. All are pure: the caller passes the time, whether the signature and the
 TokenReview are good, which models exist, and what the caller may use.
 
 Sources: k8s.io/kubernetes/pkg/serviceaccount/claims.go (claims of a bound token),
@@ -322,11 +322,11 @@ def check_claims(
         raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
     passed("bound to nothing" if bound.bound is Bound.NONE else f"bound to a {bound.bound}")
     # 13. The credential exists, is this ServiceAccount's own, and is not denied.
-    check_current(bound, rules, now_unix)
+    check_expiry_and_revocation(bound, rules, now_unix)
     return bound
 
 
-def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
+def check_expiry_and_revocation(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
     """Check what can change during a review: expiry, and what is published. Raises RefusedError."""
     if int(now_unix) > claims.expires_unix + SKEW_SECONDS:
         raise RefusedError(Reason.EXPIRED)
@@ -343,7 +343,7 @@ def check_current(claims: BoundClaims, rules: Rules, now_unix: float) -> None:
     presence = rules.published.find(claims.credential, now_unix)
     if presence is Presence.CLOSED:
         raise RefusedError(Reason.UNKNOWN)
-    if presence is Presence.UNKNOWN:
+    if presence is Presence.ABSENT:
         raise RefusedError(Reason.UNKNOWN_CREDENTIAL)
 
 

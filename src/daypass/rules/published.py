@@ -168,7 +168,7 @@ class Presence(Enum):
     """What the set says about a credential at a time."""
 
     EXISTS = "exists"
-    UNKNOWN = "unknown"
+    ABSENT = "absent"
     """It is not in the set: deleted, newer than the last publication, or not watched."""
     CLOSED = "closed"
     """Its shard is missing or out of date."""
@@ -212,11 +212,11 @@ class Published:
     def find(self, credential: str, now_unix: float) -> Presence:
         """Return whether a credential exists. Anything but a pair of UIDs is unknown."""
         if not is_credential(credential):
-            return Presence.UNKNOWN
+            return Presence.ABSENT
         shard = self.shards[shard_of(credential, len(self.shards))]
         if now_unix >= shard.closes_unix:
             return Presence.CLOSED
-        return Presence.EXISTS if credential in shard.credentials else Presence.UNKNOWN
+        return Presence.EXISTS if credential in shard.credentials else Presence.ABSENT
 
     def closed_shards(self, now_unix: float) -> frozenset[int]:
         """Return the shards that refuse every token: all, if the denials are out of date."""

@@ -74,8 +74,8 @@ def read_cluster(cluster: Cluster, config: Config) -> Overview:
         selector = labels.selector(of.labels)
         findings += report.judge_component(state, of.namespace, selector)
     if published is not None:
-        close_after, home = config.watch.close_after_seconds, config.door.namespace
-        findings += report.judge_published(published, close_after, home)
+        close_after, own_namespace = config.watch.close_after_seconds, config.door.namespace
+        findings += report.judge_published(published, close_after, own_namespace)
     for front, domain in zip(fronts_of(config), domains, strict=True):
         findings += report.judge_certificate(domain.host, domain.days, _renewal(front))
     findings += [*report.judge_drift(drift), *view.findings]
@@ -191,13 +191,15 @@ class View:
 
     def published(self) -> PublishedState | None:
         """Return what the gates know; None without a gate."""
-        home = self.config.door.namespace
+        own_namespace = self.config.door.namespace
         if not self.config.cluster_gates:
             return None
-        lease = self.find("which Pod publishes", kinds.LEASES, GATE_WATCH, home)
+        lease = self.find("which Pod publishes", kinds.LEASES, GATE_WATCH, own_namespace)
         leader = None if lease is None else self._leader(lease)
         what, selected = "what the gates know", f"{labels.PUBLISHED}=true"
-        documents = self.see(what, self.cluster.list, kinds.CONFIG_MAPS, home, labels=selected)
+        documents = self.see(
+            what, self.cluster.list, kinds.CONFIG_MAPS, own_namespace, labels=selected
+        )
         if documents is None:
             return PublishedState(leader=leader)
         known, lacking = Published.closed(CLUSTER_SHARDS), set[str]()

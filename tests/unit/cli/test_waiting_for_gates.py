@@ -60,7 +60,7 @@ def test_a_command_reports_when_each_gate_has_published_its_change(
     embedded: EmbeddedCluster, run: Run, command: str
 ) -> None:
     StandInGate(embedded=embedded, delay_seconds=0.1)
-    slow = StandInGate(embedded=embedded, home="slow", delay_seconds=0.6)
+    slow = StandInGate(embedded=embedded, gate_namespace="slow", delay_seconds=0.6)
     began = embedded.clock.monotonic()
     err = run(COMMANDS[command], code=CODES.get(command, 0))[1]
     took = embedded.clock.monotonic() - began
@@ -103,7 +103,7 @@ def test_where_there_is_no_gate_nothing_is_denied(
     check(err, "namespace daypass", "daypass apply --config gate.yaml", reason="no-gate")
     assert out == ""
     assert embedded.cluster.find(NAMESPACES, "daypass") is None
-    StandInGate(embedded=embedded, home="elsewhere")
+    StandInGate(embedded=embedded, gate_namespace="elsewhere")
     run(f"{DENY} {options}", code=1)
 
 
@@ -161,6 +161,6 @@ def test_the_watch_keeps_its_rights_until_a_deletion_is_published(
     assert not gate.look()
 
 
-def _published(embedded: EmbeddedCluster, home: str) -> list[str]:
-    found = embedded.cluster.list(CONFIG_MAPS, home, labels=f"{labels.PUBLISHED}=true")
+def _published(embedded: EmbeddedCluster, gate_namespace: str) -> list[str]:
+    found = embedded.cluster.list(CONFIG_MAPS, gate_namespace, labels=f"{labels.PUBLISHED}=true")
     return [it for each in found for it in each["data"].get("entries", "").split()]

@@ -25,7 +25,7 @@ class StandInGate:
     """
 
     embedded: EmbeddedCluster
-    home: str = "daypass"
+    gate_namespace: str = "daypass"
     delay_seconds: float = 0.3
     room: int = 2000
     accounts: set[str] = field(default_factory=set)
@@ -35,7 +35,7 @@ class StandInGate:
     _due: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        metadata = {"name": self.home, "labels": {labels.GATE: "true"}}
+        metadata = {"name": self.gate_namespace, "labels": {labels.GATE: "true"}}
         self.embedded.cluster.create(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
         )
@@ -54,14 +54,14 @@ class StandInGate:
         self.seen.append(self.look())
         closes_unix = 2**32
         parts = shards_of(self.credentials, closes_unix)
-        written = self.embedded.cluster.find(CONFIG_MAPS, GATE_DENIED, self.home) or {}
+        written = self.embedded.cluster.find(CONFIG_MAPS, GATE_DENIED, self.gate_namespace) or {}
         entries = read_denials(written.get("data") or {})
         denials = Denials.of(entries, self.embedded.clock.unix(), closes_unix)
         documents = [
-            shard_config_map(number, part, self.home, room=self.room)
+            shard_config_map(number, part, self.gate_namespace, room=self.room)
             for number, part in enumerate(parts)
         ]
-        for each in (*documents, denials_config_map(denials, self.home)):
+        for each in (*documents, denials_config_map(denials, self.gate_namespace)):
             if self._written.get(name_of(each)) != each["data"]:
                 self.embedded.cluster.apply(each, force=True)
                 self._written[name_of(each)] = each["data"]

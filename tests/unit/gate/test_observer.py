@@ -76,7 +76,7 @@ class Observed:
     ) -> None:
         self.cluster, self.clock = cluster, MovableClock()
         self.observer = CredentialObserver(
-            ACCESS, self.clock, home="daypass", per_namespace=per_namespace,
+            ACCESS, self.clock, gate_namespace="daypass", per_namespace=per_namespace,
             accounts_too=accounts_too, close_after_seconds=CLOSE_AFTER, transport=cluster.api,
         )  # fmt: skip
 

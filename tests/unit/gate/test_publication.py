@@ -35,9 +35,9 @@ def embedded() -> EmbeddedCluster:
 class Waited:
     """What a command does that waits for gates."""
 
-    def __init__(self, embedded: EmbeddedCluster, *, home: str | None = None) -> None:
+    def __init__(self, embedded: EmbeddedCluster, *, gate_namespace: str | None = None) -> None:
         self.warnings = Warnings()
-        self.gates = GateWait(embedded.cluster, 5, self.warnings, home=home)
+        self.gates = GateWait(embedded.cluster, 5, self.warnings, gate_namespace=gate_namespace)
         self._clock, self._began = embedded.clock, embedded.clock.monotonic()
 
     @property
@@ -75,9 +75,9 @@ def test_a_part_that_is_missing_or_unreadable_shows_no_deletion(
 ) -> None:
     gate = StandInGate(embedded=embedded, delay_seconds=60)
     name = shard_name(shard_of(UIDS[0], CLUSTER_SHARDS))
-    embedded.cluster.delete(CONFIG_MAPS, name, gate.home)
+    embedded.cluster.delete(CONFIG_MAPS, name, gate.gate_namespace)
     if data is not None:
-        metadata = {"name": name, "namespace": gate.home}
+        metadata = {"name": name, "namespace": gate.gate_namespace}
         embedded.cluster.create(
             {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
         )
@@ -91,27 +91,29 @@ def test_a_denial_and_its_removal_are_waited_for_at_its_gate(
     embedded: EmbeddedCluster, kind: DeniedKind
 ) -> None:
     gate = StandInGate(embedded=embedded, delay_seconds=0.2)
-    StandInGate(embedded=embedded, home="other", delay_seconds=60)
+    StandInGate(embedded=embedded, gate_namespace="other", delay_seconds=60)
     name = UIDS[0] if kind is DeniedKind.OBJECT else "a"
     denial = Denial(kind=kind, name=name, until_unix=embedded.clock.unix() + 60)
     waited = Waited(embedded)
     for undo in (False, True):
-        change_denial(embedded.cluster, gate.home, denial, undo=undo)
-        waited = Waited(embedded, home=gate.home)
+        change_denial(embedded.cluster, gate.gate_namespace, denial, undo=undo)
+        waited = Waited(embedded, gate_namespace=gate.gate_namespace)
         waited.gates.wait_denied(denial, undo=undo)
         assert 0.2 <= waited.took_seconds < 0.5
         assert not waited.gates.failed
-    embedded.cluster.delete(CONFIG_MAPS, DENIALS, gate.home)
+    embedded.cluster.delete(CONFIG_MAPS, DENIALS, gate.gate_namespace)
     waited.gates.wait_denied(denial, undo=True)
     assert waited.has_failed(f"all {len(NAMES)} shards")
 
 
 def test_the_room_of_a_namespace_is_that_of_the_smallest_gate(embedded: EmbeddedCluster) -> None:
     assert find_room(embedded.cluster) is None
-    StandInGate(embedded=embedded, home="one", room=3)
-    gate = StandInGate(embedded=embedded, home="two", room=2)
+    StandInGate(embedded=embedded, gate_namespace="one", room=3)
+    gate = StandInGate(embedded=embedded, gate_namespace="two", room=2)
     assert find_room(embedded.cluster) == 2
-    embedded.cluster.patch(NAMESPACES, gate.home, {"metadata": {"labels": {labels.GATE: None}}})
+    embedded.cluster.patch(
+        NAMESPACES, gate.gate_namespace, {"metadata": {"labels": {labels.GATE: None}}}
+    )
     assert find_room(embedded.cluster) == 3
     embedded.forbidden.add("configmaps")
     assert find_room(embedded.cluster) is None

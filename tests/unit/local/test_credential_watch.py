@@ -107,7 +107,7 @@ def test_what_changes_while_envoy_starts_is_given_to_it(machine: Machine) -> Non
     machine.list()
     assert machine.found(machine.envoy.published) is Presence.EXISTS
     machine.start_envoy()
-    assert machine.found(machine.envoy.published) is Presence.UNKNOWN
+    assert machine.found(machine.envoy.published) is Presence.ABSENT
 
 
 def test_a_part_that_is_out_of_date_is_reported_as_such(machine: Machine) -> None:

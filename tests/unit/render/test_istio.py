@@ -16,7 +16,7 @@ from daypass.gate.publication import shard_config_map
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.engines.istio_filters import policy_operations, wide_operations
-from daypass.render.envoy.credentials import published_filters
+from daypass.render.envoy.published import published_filters
 from daypass.render.envoy.token_rules import NO_KEYS
 from daypass.render.manifests import gate_objects
 from daypass.rules.published import (

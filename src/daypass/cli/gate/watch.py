@@ -126,13 +126,13 @@ def cluster_controller(
     from daypass.render.engines import engines_of
     from daypass.render.names import GATE_WATCH
 
-    home, watch = config.door.namespace, config.watch
+    gate_namespace, watch = config.door.namespace, config.watch
     me = f"{socket.gethostname()[:200]}-{os.getpid()}-{secrets.token_hex(4)}"
-    lease = Lease(cluster, namespace=home, name=GATE_WATCH, me=me)
+    lease = Lease(cluster, namespace=gate_namespace, name=GATE_WATCH, me=me)
     observer = CredentialObserver(
         cluster.connection,
         clock,
-        home=home,
+        gate_namespace=gate_namespace,
         per_namespace=watch.credentials_per_namespace,
         accounts_too=config.accepts_unbound,
         close_after_seconds=watch.close_after_seconds,

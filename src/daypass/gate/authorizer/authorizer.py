@@ -35,7 +35,7 @@ from daypass.rules.decision import (
     RefusedError,
     TokenReview,
     check_claims,
-    check_current,
+    check_expiry_and_revocation,
     check_model,
     check_token_review,
 )
@@ -174,11 +174,11 @@ class Authorizer:
         claims: BoundClaims,
         key: bytes,
         token: str,
-        place: tuple[bytes, bytes],
+        host_and_path: tuple[bytes, bytes],
         source: str,
     ) -> AuthzResponse:
         """Return the response to a request whose claims have been checked. `key`: of its token in
-        the cache. `place`: the host and the path that it asks for.
+        the cache. `host_and_path`: the host and the path that it asks for.
         """
         ask = partial(self._review_token, gate, claims, key, token, source)
         metrics = gate.metrics.token_reviews
@@ -186,7 +186,7 @@ class Authorizer:
         response = self.tokens.look_up(key, question) or await self.tokens.review(question)
         if response.reason is Reason.ALLOWED:
             try:
-                response = await self._check_models(gate, claims, place, source, response)
+                response = await self._check_models(gate, claims, host_and_path, source, response)
             except RefusedError as refused:
                 response = self._refusal(gate, refused.reason, token)
         return _counted(gate, response)
@@ -195,14 +195,14 @@ class Authorizer:
         self,
         gate: ServedGate,
         claims: BoundClaims,
-        place: tuple[bytes, bytes],
+        host_and_path: tuple[bytes, bytes],
         source: str,
         allowed: AuthzResponse,
     ) -> AuthzResponse:
         """Return the response to a request whose token is allowed. Raises RefusedError."""
         for _ in range(LIMIT_ROUNDS):  # anything may have changed while it waited
-            check_current(claims, gate.rules, self._clock.unix())
-            destination = gate.destinations.find(*place)
+            check_expiry_and_revocation(claims, gate.rules, self._clock.unix())
+            destination = gate.destinations.find(*host_and_path)
             if destination.may_mean_models and self._monotonic() >= gate.destinations.models_until:
                 return unavailable(1)
             if (accesses := destination.accesses) is None:
@@ -244,7 +244,7 @@ class Authorizer:
         """Ask about a token whose claims have been checked, and cache the result."""
         review = await self._ask_token(token, claims.audience)
         try:
-            check_current(claims, gate.rules, self._clock.unix())
+            check_expiry_and_revocation(claims, gate.rules, self._clock.unix())
             check_token_review(claims, review)
         except RefusedError as refused:
             response = self._refusal(gate, refused.reason, token)

@@ -75,7 +75,7 @@ class ClusterPublisher:
 
     def _forget(self) -> None:
         """Know nothing of what is there, and of how it was to write it."""
-        self._home = FencedObjects(self._cluster, self.lease)
+        self._objects = FencedObjects(self._cluster, self.lease)
         self.gateways = [Gateway(each, self._cluster, self.lease) for each in self._engines]
         self._published = Published.closed(self.shards)
         self._lacking: dict[Number, str] = {}  # the gates that a ConfigMap names
@@ -94,7 +94,7 @@ class ClusterPublisher:
         documents: dict[Item, Object] = {
             number: self._config_map(number, closed) for number in _numbers(closed)
         }
-        found, published = self._home.find(documents), closed
+        found, published = self._objects.find(documents), closed
         at_gateways = [gateway.find(closed) for gateway in self.gateways]
         there = (each for some in (found, *at_gateways) for each in some.values())
         highest = max((term_of(each) for each in there if each is not None), default=0)
@@ -113,7 +113,7 @@ class ClusterPublisher:
             for number in gateway.take_over(its, published):
                 published = published.updated(number, closed)
         for item, document in documents.items():
-            self._home.write(item, document, only_term=True)
+            self._objects.write(item, document, only_term=True)
         self._published = published
         return published
 
@@ -136,7 +136,7 @@ class ClusterPublisher:
         """Look at the objects whose turn it is, and let gateways catch up. Raises DaypassError if a
         ConfigMap has changed.
         """
-        for _, path in self._home.changed():
+        for _, path in self._objects.changed():
             raise DaypassError(_changed(path))
         for gateway in self.gateways:
             gateway.check(self._published)
@@ -150,16 +150,16 @@ class ClusterPublisher:
         self._lacking[number] = lacking = self._lacking_at(number)
         if lacking:
             document["data"][LACKING] = lacking
-        self._home.write(number, document)
+        self._objects.write(number, document)
 
     def _lacking_at(self, number: Number) -> str:
         return ", ".join(each.name for each in self.gateways if number in each.lacking)
 
     def _config_map(self, number: Number, published: Published) -> Object:
-        home = self._config.door.namespace
+        gate_namespace = self._config.door.namespace
         if number is None:
-            return denials_config_map(published.denials, home)
-        return shard_config_map(number, published.shards[number], home, room=self._room)
+            return denials_config_map(published.denials, gate_namespace)
+        return shard_config_map(number, published.shards[number], gate_namespace, room=self._room)
 
     @property
     def _room(self) -> int:

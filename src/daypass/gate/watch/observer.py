@@ -165,7 +165,7 @@ def _oldest(found: Mapping[str, _Found], limit: int) -> frozenset[str]:
 class CredentialObserver:
     """Observes one cluster: from `start` to `stop`, or once, by `sync`. Raises KubeconfigError.
 
-    - `home`: the namespace of the denials.
+    - `gate_namespace`: the namespace of the denials.
     - `per_namespace`: how many Secrets of a namespace count, and how many ServiceAccounts; the
       oldest ones do.
     - `accounts_too`: tokens that are bound to no Secret may pass.
@@ -179,7 +179,7 @@ class CredentialObserver:
         connection: ConnectionConfig,
         clock: Clock,
         *,
-        home: str,
+        gate_namespace: str,
         per_namespace: int,
         accounts_too: bool,
         close_after_seconds: float,
@@ -201,7 +201,11 @@ class CredentialObserver:
         )
         self._denied = Informer(
             self._cluster,
-            Selection(resource=CONFIG_MAPS, namespace=home, fields=f"metadata.name={GATE_DENIED}"),
+            Selection(
+                resource=CONFIG_MAPS,
+                namespace=gate_namespace,
+                fields=f"metadata.name={GATE_DENIED}",
+            ),
             _denials,
             valid_seconds=close_after_seconds,
             notify=self.changed.set,

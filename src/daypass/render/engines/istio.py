@@ -25,8 +25,8 @@ from daypass.render.engines.istio_filters import (
     wide_operations,
 )
 from daypass.render.envoy.authorizer_filters import authorizer_replies
-from daypass.render.envoy.credentials import denials_config, shard_config
 from daypass.render.envoy.listener import stream_bound
+from daypass.render.envoy.published import denials_config, shard_config
 from daypass.render.envoy.token_rules import DECISION, OTHERS_POLICY, refusal_replies
 from daypass.render.envoy.xds import Json, has_mark, mark_entry
 from daypass.render.fronts import destination_rule

@@ -15,7 +15,7 @@ from daypass._core.kubernetes.objects import Object
 from daypass.config import Config, GatewayApiDomain, IngressDomain, IstioDomain, IstioGate
 from daypass.render import RenderError
 from daypass.render.envoy.authorizer_filters import asking_filter, identified_filter
-from daypass.render.envoy.credentials import published_filters
+from daypass.render.envoy.published import published_filters
 from daypass.render.envoy.token_rules import (
     DECISION,
     any_pattern,

@@ -9,10 +9,10 @@ import json
 import posixpath
 
 from daypass.config import Address
-from daypass.render.envoy.credentials import denials_config, published_filters, shard_config
 from daypass.render.envoy.door_listener import bucket, listener, probe_listener, rate_limit
 from daypass.render.envoy.gate_listener import gate_listener, keys_config
 from daypass.render.envoy.listener import connection_manager, early_mutations
+from daypass.render.envoy.published import denials_config, published_filters, shard_config
 from daypass.render.envoy.settings import DoorSettings, GateSettings, Timeouts
 from daypass.render.envoy.upstream import (
     ADMIN,

@@ -21,7 +21,9 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from daypass.render.envoy.credentials import (
+from daypass.render.envoy.door_routes import header_match
+from daypass.render.envoy.listener import draining_filters
+from daypass.render.envoy.published import (
     CREDENTIALS_MARK,
     DENIALS_MARK,
     claims_filters,
@@ -29,8 +31,6 @@ from daypass.render.envoy.credentials import (
     has_marks,
     is_bound,
 )
-from daypass.render.envoy.door_routes import header_match
-from daypass.render.envoy.listener import draining_filters
 from daypass.render.envoy.replies import denial, has_details, policy_of, refusal_reply, refuse
 from daypass.render.envoy.xds import (
     AN_EXACT_TIME,
