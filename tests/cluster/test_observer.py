@@ -1,4 +1,4 @@
-"""What the watch of a gate observes on a real API server: consistently, and of many namespaces."""
+"""What the watch of a gate observes on a real API server where a tenant has large objects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.identities import WATCHED
 
 
 def prepare_plane(plane: ControlPlane) -> None:
-    """Its etcd is stopped, and there are thousands of namespaces."""
+    """It holds megabytes."""
 
 
 @pytest.mark.timeout(600)
