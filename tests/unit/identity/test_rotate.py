@@ -105,6 +105,7 @@ def test_only_identities_with_old_tokens_are_rotated(embedded: EmbeddedCluster) 
 
 
 UNFIT: dict[str, tuple[str, str | None]] = {
+    "an authority that is none": (labels.AUTHORITY, "-----BEGIN CERTIFICATE-----"),
     "no door": (labels.DOOR, None),
     "a door that steers the terminal": (labels.DOOR, "https://x\x1b]0;\x07\ny"),
     "a door in the clear": (labels.DOOR, "http://example.com/kubernetes"),
