@@ -54,5 +54,6 @@ def test_an_api_server_that_hangs_takes_ten_seconds_at_most(
     begun = SYSTEM_CLOCK.monotonic()
     with plane.child("kube-apiserver").suspended():
         found = examine(tmp_path, file)
-    assert failed(found) == ["connection"]
+    # Envoy's worker either has a connection, and waits for the answer, or fails to open one.
+    assert failed(found) in (["connection"], ["door"])
     assert SYSTEM_CLOCK.monotonic() - begun < LIMIT_SECONDS
