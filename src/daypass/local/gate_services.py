@@ -160,7 +160,9 @@ class CredentialWatch:
         try:
             is_changed = self._publish_round()
         except (OSError, DaypassError) as error:
-            self._last_error = f"the credentials could not be published: {error}"
+            # Without the file, which may be another one in each round: it is reported once.
+            why = error.strerror if isinstance(error, OSError) else error
+            self._last_error = f"the credentials could not be published: {why}"
             return False
         self._last_error = ""
         return is_changed
