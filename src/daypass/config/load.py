@@ -36,7 +36,7 @@ from daypass.config.schema import level_at
 _REFUSED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
 )
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})", re.ASCII)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _WORDS = {"true": True, "false": False} | dict.fromkeys(("", "~", "null", "Null", "NULL"))
 _BEGIN = "begin it with: version: 1"
@@ -142,9 +142,12 @@ def _decode(content: bytes, problems: Problems) -> str:
         before = content[: error.start].decode("utf-8")
         problems.stop(_mark_after(before), "the file is not UTF-8", "save it as UTF-8")
     if match := _REFUSED.search(text):
-        message = f"the character U+{ord(match[0]):04X} is not allowed"
-        problems.stop(_mark_after(text[: match.start()]), message, "remove it")
+        problems.stop(_mark_after(text[: match.start()]), _not_allowed(match), "remove it")
     return text
+
+
+def _not_allowed(match: re.Match[str]) -> str:
+    return f"the character U+{ord(match[0]):04X} is not allowed"
 
 
 def _mark_after(before: str) -> Mark:
@@ -203,8 +206,11 @@ def _value(node: Node, location: Location, document: Document, problems: Problem
         items = enumerate(node.value)
         return tuple(_value(item, (*location, at), document, problems) for at, item in items)
     if not isinstance(node, MappingNode):
-        if (value := _scalar(node)) is None:
+        value = _scalar(node)
+        if value is None:
             document.empty.append(location)
+        elif isinstance(value, str) and (match := _REFUSED.search(value)):  # by an escape
+            problems.add(_mark(node.start_mark), _not_allowed(match), "remove it")
         return value
     found: dict[str, Any] = {}
     first: dict[str, int] = {}

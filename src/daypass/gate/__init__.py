@@ -7,7 +7,7 @@ commands. Whatever is missing or out of date, the gate refuses.
 A token at the gate. On one machine and Istio Envoy decides, by filters of `render.envoy`:
 
 1. `token_rules.authentication` verifies signature, issuer, audience and times. It refuses nothing:
-   its result is metadata. `credentials.published_filters` look the credential up.
+   its result is metadata. `published.published_filters` look the credential up.
 2. `token_rules.deciding_filters` require everything at once, or find the reason of a refusal. A
    refused request is read to its end (`listener.draining_filters`), and gets a Status (`replies`).
 3. With `check: review`, Envoy asks the authorizer about an accepted token (`authorizer_filters`).

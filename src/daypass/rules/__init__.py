@@ -3,7 +3,7 @@
 `decision` has them in numbered steps. They are enforced, for each engine, by
 
 - one machine and Istio: Envoy. `render.envoy.token_rules` has it verify signature, claims and
-  times, and refuse; `render.envoy.credentials` marks what exists, so the token of a deleted Secret
+  times, and refuse; `render.envoy.published` marks what exists, so the token of a deleted Secret
   has no mark;
 - Envoy Gateway: the authorizer, `gate.authorizer.authorizer`. It runs `decision` (step 13 for a
   deleted Secret), and verifies signatures by `gate.signing_keys`;

@@ -128,6 +128,10 @@ def test_what_a_reviewer_would_not_see_is_refused(character: str) -> None:
     assert_refused(f"a: 1 # ^{character}")
 
 
+def test_what_an_escape_hides_is_refused() -> None:
+    assert_refused(f'{MINIMAL}policy: {{audiences: [x], exempt: [^"a\\u202eb"]}}\n')
+
+
 def test_a_file_is_utf_8() -> None:
     problems("version: 1".encode("utf-16"))
 

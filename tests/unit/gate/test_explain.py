@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from daypass.rules.published import Denial, DeniedKind
 from support.embedded import EmbeddedCluster
 from support.lifecycle import BOT, make
 from support.messages import check
+from support.programs import output_of
 from support.rendered import config_of
 from support.tokens import ISSUER, Signer, encode, good_claims
 from unit.gate.stand_in_gates import StandInGate
@@ -343,3 +345,8 @@ def explained_model(host: str, answer: bool | None = True, path: str = "/v1") ->
     rules = config.rules_of(config.gates["models"], ISSUER)
     value, now = token(aud=["models"]), SYSTEM_CLOCK.unix()
     return explain(value, host, path, rules, now, SIGNER.jwks, models=OneModel(answer))
+
+
+def test_it_needs_no_library_of_a_gate() -> None:
+    code = "import daypass.cli.gate.explain, sys; print({'httptools', 'uvloop'} & {*sys.modules})"
+    assert output_of(sys.executable, "-c", code).strip() == "set()"

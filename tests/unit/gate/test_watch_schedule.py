@@ -10,6 +10,7 @@ from daypass.gate.watch.schedule import (
     Observation,
     ObservedNamespace,
     ShardsPlanner,
+    Turns,
     Urgency,
     steps_between,
 )
@@ -134,3 +135,13 @@ def test_after_a_clock_went_back_closing_times_are_shortened_at_once(back_second
     before = published(shard(600 + back_seconds, FIRST), shard(600))
     after = published(shard(600, FIRST), shard(600))
     assert steps(before, after) == [(Urgency.REMOVAL, 0)]
+
+
+def test_a_removal_waits_for_no_addition_and_removals_take_turns() -> None:
+    turns = Turns()
+    turns.begin()
+    assert turns.next({7: Urgency.REMOVAL}) == (7, Urgency.REMOVAL)
+    turns.begin()
+    steps = dict.fromkeys(range(64), Urgency.ADDITION) | {7: Urgency.REMOVAL, 9: Urgency.REMOVAL}
+    published = [turns.next(steps) for _ in range(3)]
+    assert published == [(9, Urgency.REMOVAL), (7, Urgency.REMOVAL), (0, Urgency.ADDITION)]

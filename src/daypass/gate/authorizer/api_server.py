@@ -20,8 +20,6 @@ from collections import deque
 from functools import lru_cache, partial
 from typing import cast
 
-import httptools
-
 from daypass._core import VERSION
 from daypass._core.clock import Clock, random_fraction
 from daypass._core.kubernetes.objects import Object
@@ -246,7 +244,7 @@ class ApiServerClient:
         except ssl.SSLCertVerificationError as error:
             why = f"the API server is not trusted: {error.verify_message}"
             raise NoAnswerError(why) from None
-        except (OSError, httptools.HttpParserError) as error:
+        except OSError as error:
             raise NoAnswerError(f"the API server cannot be reached: {error}") from None
 
     def _pooled(self) -> _Connection | None:
@@ -278,6 +276,9 @@ class _Connection(asyncio.Protocol):
     """One connection, with at most one request in flight."""
 
     def __init__(self) -> None:
+        # Here, since `gate explain` needs the bodies of reviews, and not the extra `gate`.
+        import httptools
+
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.WriteTransport | None = None
         self._answered: asyncio.Future[tuple[int, str, bytes]] | None = None
@@ -286,11 +287,12 @@ class _Connection(asyncio.Protocol):
         self.is_reusable = False
         self.lives_until = self._loop.time() + LIVES_SECONDS * (0.8 + 0.4 * random_fraction())
         self._parser = httptools.HttpResponseParser(self)
+        self._malformed = (httptools.HttpParserError, httptools.HttpParserUpgrade)
         self._retry_after = b""
         self._body: deque[bytes] = deque()
 
     async def exchange(self, request: bytes, seconds: float) -> tuple[int, str, bytes]:
-        """Return the whole response. Raises TimeoutError, OSError, HttpParserError."""
+        """Return the whole response. Raises TimeoutError and OSError."""
         self._answered = answered = self._loop.create_future()
         self._received, self.is_reusable, self._retry_after = 0, False, b""
         self._body.clear()
@@ -328,7 +330,7 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except self._malformed as error:
             self._end(ConnectionError(f"the answer is not HTTP: {type(error).__name__}"))
             self.close()
 

@@ -221,8 +221,8 @@ def _passes_less(before: Closing, after: Closing) -> bool:
 class Turns:
     """Chooses what is published next, in rounds that have each shard at most once.
 
-    What was published longest ago comes first, so that nothing waits for more than the other
-    shards, however much changes; of these, the most urgent. Renewals come last.
+    The most urgent comes first, and renewals last; of those alike, what was published longest ago,
+    so that no removal waits for more than those of other shards, however much is added.
     """
 
     def __init__(self) -> None:
@@ -244,5 +244,6 @@ class Turns:
         self._round_of[number] = self._round
         return number, left[number]
 
-    def _order(self, number: Number, urgency: Urgency) -> tuple[bool, int, Urgency]:
-        return urgency is Urgency.RENEWAL, self._round_of.get(number, 0), urgency
+    def _order(self, number: Number, urgency: Urgency) -> tuple[Urgency, int]:
+        # Removals first: otherwise whoever adds credentials all the time delays a revocation.
+        return urgency, self._round_of.get(number, 0)

@@ -38,6 +38,7 @@ IDLE_SECONDS = 90.0
 LOOK_SECONDS = 0.5
 """How often a watch looks whether its client has left."""
 BACKLOG = 512
+_LIMIT_DIGITS = 20
 _log = logging.getLogger("daypass.local.apiserver")
 
 
@@ -58,7 +59,12 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.send_error(411)
             return
-        length = int(self.headers["content-length"] or 0)
+        declared = self.headers["content-length"] or "0"
+        if not (declared.isascii() and declared.isdigit() and len(declared) < _LIMIT_DIGITS):
+            self.close_connection = True
+            self.send_error(400)
+            return
+        length = int(declared)
         request = ApiRequest(
             method=self.command,
             target=self.requestline.split()[1],

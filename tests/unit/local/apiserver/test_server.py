@@ -128,3 +128,13 @@ def test_stopping_closes_connections_that_come_at_that_moment(tmp_path: Path) ->
             stopping.start()
         stopping.join()
         assert all(is_closed(connection) for connection in coming)
+
+
+@pytest.mark.parametrize("length", ["-1", "+5", "1_0", "x", "9" * 30])
+def test_a_length_that_is_no_number_ends_the_connection(running: Running, length: str) -> None:
+    with running.connection() as connection:
+        connection.putrequest("POST", "/api")
+        connection.putheader("Content-Length", length)
+        connection.endheaders(b"a")
+        response = connection.getresponse()
+        assert (response.status, response.getheader("connection")) == (400, "close")
