@@ -142,6 +142,7 @@ def test_a_removal_waits_for_no_addition_and_removals_take_turns() -> None:
     turns.begin()
     assert turns.next({7: Urgency.REMOVAL}) == (7, Urgency.REMOVAL)
     turns.begin()
-    steps = dict.fromkeys(range(64), Urgency.ADDITION) | {7: Urgency.REMOVAL, 9: Urgency.REMOVAL}
+    steps: dict[int | None, Urgency] = dict.fromkeys(range(64), Urgency.ADDITION)
+    steps |= {7: Urgency.REMOVAL, 9: Urgency.REMOVAL}
     published = [turns.next(steps) for _ in range(3)]
     assert published == [(9, Urgency.REMOVAL), (7, Urgency.REMOVAL), (0, Urgency.ADDITION)]

@@ -245,5 +245,5 @@ class Turns:
         return number, left[number]
 
     def _order(self, number: Number, urgency: Urgency) -> tuple[Urgency, int]:
-        # Removals first: otherwise whoever adds credentials all the time delays a revocation.
+        # Removals first: a user who adds credentials all the time must not delay a revocation.
         return urgency, self._round_of.get(number, 0)
