@@ -23,7 +23,7 @@ from daypass._core.kubernetes.syntax import LABEL, LABEL_VALUE, SUBDOMAIN, is_la
 from daypass.cli import main
 from daypass.config import Config, load
 from daypass.config.gate import EnvoyGatewayGate
-from daypass.deploy.cluster_state import read_facts
+from daypass.deploy.facts import read_facts
 from daypass.deploy.repository import drifts, write
 from daypass.render.engines import engines_of
 from daypass.render.manifests import render_folders, render_objects, render_tree

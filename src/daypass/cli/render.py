@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
         write(alerts_text() if args.alerts else dashboard_text())
         return 0
-    from daypass.deploy.cluster_state import read_facts
+    from daypass.deploy.facts import read_facts
     from daypass.render.manifests import objects_of, render_folders, render_tree
     from daypass.render.prerequisites import prerequisite_notes
 

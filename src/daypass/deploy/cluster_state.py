@@ -12,10 +12,8 @@ administrator deletes.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from daypass._core.errors import DaypassError
 from daypass._core.hints import command
@@ -23,20 +21,16 @@ from daypass._core.kubernetes.labels import EXPOSED, HOLDS_INVENTORY
 from daypass._core.kubernetes.objects import Object, name_of, new_object, uid_of
 from daypass._core.threads import in_parallel
 from daypass.config import Config
-from daypass.config.key_set import read_key_set
+from daypass.deploy.facts import read_facts
 from daypass.deploy.objects import ObjectRef
 from daypass.deploy.openings import Openings
 from daypass.gate.signing_keys import issuer_for, keys_for
 from daypass.kube.cluster import Cluster
 from daypass.kube.errors import AlreadyExistsError, ConflictError
 from daypass.kube.resources import CONFIG_MAPS, NAMESPACES
-from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 
 INVENTORY = "daypass-inventory"
-_CERTIFICATE = re.compile(
-    r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,50 +235,3 @@ def read_cluster_state(cluster: Cluster) -> ClusterState:
         namespaces=namespaces,
         inventories=tuple(read_inventories(cluster, holders)),
     )
-
-
-def read_facts(
-    config: Config, served: Iterable[str] | None = None, issuer: str = ""
-) -> ClusterFacts:
-    """Return the facts for a config. Reads the files of `cluster.certificateAuthority` and
-    `cluster.keys`.
-
-    Only certificates and public keys are used, whatever else is in them. Raises RenderError and
-    KeySetError if they can't be read or have none.
-    """
-    keys = "" if config.cluster.keys is None else read_key_set(config.cluster.keys)
-    return ClusterFacts(
-        served=None if served is None else frozenset(served),
-        authority_pem=_authority(config.cluster.certificate_authority),
-        issuer=issuer,
-        keys=keys,
-    )
-
-
-def _authority(file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        text = file.read_text(encoding="ascii", errors="replace")
-    except OSError as error:
-        raise RenderError(
-            f"{file} cannot be read: {error.strerror}", "cluster.certificateAuthority names it"
-        ) from None
-    from cryptography.x509 import load_pem_x509_certificates
-
-    authority_pem = certificates_in(text)
-    if not authority_pem:
-        raise RenderError(f"{file} has no certificate", "expected PEM: -----BEGIN CERTIFICATE-----")
-    try:
-        load_pem_x509_certificates(authority_pem.encode())
-    except ValueError:
-        raise RenderError(
-            f"{file} has a certificate that cannot be parsed",
-            "check that its PEM is complete: openssl x509 -text -in FILE",
-        ) from None
-    return authority_pem
-
-
-def certificates_in(text: str) -> str:
-    """Return the certificates of a PEM text, without anything else in it, such as a key."""
-    return "".join(f"{found}\n" for found in _CERTIFICATE.findall(text))

@@ -15,7 +15,7 @@ from daypass._core.hints import kubectl
 from daypass._core.kubernetes.labels import RENEW_AFTER
 from daypass._core.kubernetes.objects import Object, new_object
 from daypass._core.threads import in_parallel
-from daypass.deploy.cluster_state import certificates_in
+from daypass.deploy.facts import certificates_in
 from daypass.deploy.objects import ObjectRef, find_object
 from daypass.kube.cluster import Cluster
 from daypass.render.prerequisites import Prerequisite

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daypass._core.tls import client_context
-from daypass.deploy.cluster_state import certificates_in
+from daypass.deploy.facts import certificates_in
 from daypass.deploy.prerequisites import (
     LIFETIME,
     RENEWED_BEFORE,

@@ -32,7 +32,7 @@ def _judge(file: Path) -> str:
     """Return what of `daypass render` only a cluster can answer. Raises ConfigError."""
     from daypass.config import ConfigError
     from daypass.config.key_set import KeySetError
-    from daypass.deploy.cluster_state import read_facts
+    from daypass.deploy.facts import read_facts
     from daypass.render import RenderError
     from daypass.render.manifests import render_objects
 
