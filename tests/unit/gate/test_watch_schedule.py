@@ -146,3 +146,13 @@ def test_a_removal_waits_for_no_addition_and_removals_take_turns() -> None:
     steps |= {7: Urgency.REMOVAL, 9: Urgency.REMOVAL}
     published = [turns.next(steps) for _ in range(3)]
     assert published == [(9, Urgency.REMOVAL), (7, Urgency.REMOVAL), (0, Urgency.ADDITION)]
+
+
+def test_removals_without_end_starve_no_other_shard() -> None:
+    turns, published = Turns(), []
+    steps: dict[int | None, Urgency] = dict.fromkeys(range(64), Urgency.REMOVAL)
+    steps |= {60: Urgency.ADDITION, 61: Urgency.ADDITION}
+    for _ in range(130):  # one in each round, as if each took longer than the pace
+        turns.begin()
+        published.append(turns.next(steps))
+    assert {(60, Urgency.ADDITION), (61, Urgency.ADDITION)} < {*published}

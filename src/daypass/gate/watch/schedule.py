@@ -221,13 +221,15 @@ def _passes_less(before: Closing, after: Closing) -> bool:
 class Turns:
     """Chooses what is published next, in rounds that have each shard at most once.
 
-    The most urgent comes first, and renewals last; of those alike, what was published longest ago,
-    so that no removal waits for more than those of other shards, however much is added.
+    The most urgent comes first, and of those alike what was published longest ago. After a removal,
+    what was published longest ago comes first once, and renewals last: so additions by one tenant
+    delay no removal of another's, and removals by one tenant close no shard of another's.
     """
 
     def __init__(self) -> None:
         self._round = 0
         self._round_of: dict[Number, int] = {}
+        self._is_by_age = False
 
     def begin(self) -> None:
         """Begin a round."""
@@ -242,8 +244,11 @@ class Turns:
             return None
         number = min(left, key=lambda n: self._order(n, left[n]))
         self._round_of[number] = self._round
+        self._is_by_age = left[number] is Urgency.REMOVAL and not self._is_by_age
         return number, left[number]
 
-    def _order(self, number: Number, urgency: Urgency) -> tuple[Urgency, int]:
-        # Removals first: a user who adds credentials all the time must not delay a revocation.
-        return urgency, self._round_of.get(number, 0)
+    def _order(self, number: Number, urgency: Urgency) -> tuple[int, int, int]:
+        age = self._round_of.get(number, 0)
+        if self._is_by_age:
+            return urgency is Urgency.RENEWAL, age, urgency
+        return urgency, age, 0
