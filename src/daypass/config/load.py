@@ -21,7 +21,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from yaml.events import AliasEvent
+from yaml.events import AliasEvent, ScalarEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from daypass._core.files import UnsafeFileError, read_ordinary
@@ -194,6 +194,8 @@ class _Loader(yaml.SafeLoader):
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!", 1)
             self._refuse(event, f"tags are not supported: {shown(tag)}", "remove it")
+        if isinstance(event, ScalarEvent) and (match := _REFUSED.search(event.value)):  # an escape
+            self._refuse(event, _not_allowed(match), "remove it")
         return super().compose_node(parent, index)
 
     def _refuse(self, event: Any, problem: str, hint: str) -> NoReturn:
@@ -206,11 +208,8 @@ def _value(node: Node, location: Location, document: Document, problems: Problem
         items = enumerate(node.value)
         return tuple(_value(item, (*location, at), document, problems) for at, item in items)
     if not isinstance(node, MappingNode):
-        value = _scalar(node)
-        if value is None:
+        if (value := _scalar(node)) is None:
             document.empty.append(location)
-        elif isinstance(value, str) and (match := _REFUSED.search(value)):  # by an escape
-            problems.add(_mark(node.start_mark), _not_allowed(match), "remove it")
         return value
     found: dict[str, Any] = {}
     first: dict[str, int] = {}

@@ -257,8 +257,8 @@ def require_same_names(before: Openings | None, config: Config) -> None:
         for (name, gate), (other, old) in product(
             config.cluster_gates.items(), (before or {"gates": {}})["gates"].items()
         ):
-            location = {each: old[key] for each in _GATEWAY_KEYS if (key := key_of(each)) in old}
-            previous = gate.model_copy(update=location)
+            gateway = {each: old[key] for each in _GATEWAY_KEYS if (key := key_of(each)) in old}
+            previous = gate.model_copy(update=gateway)
             if other != name and old["engine"] == gate.engine and gate.is_at_gateway_of(previous):
                 raise RenamedGateError(
                     f"the gate {other} is at the gateway of {name} already, and a gate cannot be"

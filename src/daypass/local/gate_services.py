@@ -161,7 +161,7 @@ class CredentialWatch:
             is_changed = self._publish_round()
         except (OSError, DaypassError) as error:
             # Without the file, which may be another one in each round: it is reported once.
-            why = error.strerror if isinstance(error, OSError) else error
+            why = getattr(error, "strerror", None) or error
             self._last_error = f"the credentials could not be published: {why}"
             return False
         self._last_error = ""

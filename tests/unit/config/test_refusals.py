@@ -130,6 +130,7 @@ def test_what_a_reviewer_would_not_see_is_refused(character: str) -> None:
 
 def test_what_an_escape_hides_is_refused() -> None:
     assert_refused(f'{MINIMAL}policy: {{audiences: [x], exempt: [^"a\\u202eb"]}}\n')
+    assert_refused(f'{MINIMAL}policy: {{audiences: [x], ^"a\\u202eb": 1}}\n')
 
 
 def test_a_file_is_utf_8() -> None:

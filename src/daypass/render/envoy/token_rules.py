@@ -4,7 +4,7 @@ Filters, in this order:
 
 1. `jwt_authn` verifies signature, issuer, audience and times. It refuses nothing: its result, the
    claims or a status, is metadata.
-2. The claims are copied to filter state, and looked up in what is published (`credentials`).
+2. The claims are copied to filter state, and looked up in what is published (`published`).
 3. The decision is a matcher over all that. One case accepts a token, and requires everything at
    once; after it come the reasons for a refusal. It refuses nothing either, and leaves a mark.
 4. A request without the mark of an accepted token is read to its end, and refused.
