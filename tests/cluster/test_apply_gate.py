@@ -20,7 +20,7 @@ from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import AUTHORIZATION_POLICIES, CONFIG_MAPS
 from daypass.render.names import GATE, GATE_DENIED
 from daypass.rules.published import CLUSTER_SHARDS
-from daypass.testing.clock import MovableClock
+from daypass.testing import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_envoy_gateway, install_istio
 from support.deploying import apply, everything, named, plan, prepare, remove, settle

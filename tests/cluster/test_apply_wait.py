@@ -12,7 +12,7 @@ from cluster.conftest import Run
 from daypass.kube.cluster import Cluster
 from daypass.kube.kubeconfig import find_connection_config
 from daypass.kube.resources import CONFIG_MAPS, SECRETS
-from daypass.testing.clock import MovableClock
+from daypass.testing import MovableClock
 from support.controlplane import ControlPlane
 from support.crds import install_cert_manager, install_gateway_api
 from support.deadline import eventually

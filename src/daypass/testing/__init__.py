@@ -20,15 +20,49 @@ that has daypass installed.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from daypass._core.clock import Clock
+from daypass._core.clock import SYSTEM_CLOCK, Clock
 from daypass._core.errors import MissingExtraError
-from daypass.testing.clock import MovableClock
 
 __all__ = ["MovableClock", "stack"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from daypass.local.stack import LocalStack
+
+
+class MovableClock:
+    """The machine's clock, which a test moves by as much as it wants; it goes on by itself.
+
+    In a stack only the embedded API server uses it; Envoy and clients use the machine's own.
+    """
+
+    def __init__(self, base: Clock = SYSTEM_CLOCK) -> None:
+        self._base = base
+        self._ahead = 0.0
+        self._passed = 0.0
+
+    @property
+    def ahead_seconds(self) -> float:
+        """How far it is ahead of the machine's clock; negative: behind."""
+        return self._ahead
+
+    def move(self, seconds: float) -> None:
+        """Move the clock forward; negative: back."""
+        self._ahead += seconds
+        # Caches expire when it moves forward, and nothing is cached again when it moves back.
+        self._passed += max(seconds, 0.0)
+
+    def reset(self) -> None:
+        """Return to the machine's time."""
+        self._ahead = 0.0
+
+    def unix(self) -> float:
+        """Seconds since the epoch, UTC."""
+        return self._base.unix() + self._ahead
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that only goes forward, even if it is moved back."""
+        return self._base.monotonic() + self._passed
 
 
 @contextmanager

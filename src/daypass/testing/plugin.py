@@ -6,8 +6,7 @@ from functools import partial
 
 import pytest
 
-from daypass.testing import stack
-from daypass.testing.clock import MovableClock
+from daypass.testing import MovableClock, stack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from daypass.deploy.prerequisites import (
     is_due,
     make_serving_certificate,
 )
-from daypass.testing.clock import MovableClock as Clock
+from daypass.testing import MovableClock as Clock
 
 HOST = "daypass-door.daypass.svc"
 

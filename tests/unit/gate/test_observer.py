@@ -25,7 +25,7 @@ from daypass.gate.watch.observer import CredentialObserver
 from daypass.gate.watch.schedule import Observation, ObservedNamespace
 from daypass.kube import watching
 from daypass.kube.resources import ACCOUNT_UID_ANNOTATION
-from daypass.testing.clock import MovableClock
+from daypass.testing import MovableClock
 from support.deadline import eventually
 from support.watched_api import ACCESS, WatchedApi
 

@@ -12,7 +12,7 @@ from daypass.identity.enforcement import wait_until_enforced
 from daypass.kube.cluster import Cluster, NotReadyError, Waiter
 from daypass.kube.connection import ConnectionConfig
 from daypass.render.policy import policy_objects
-from daypass.testing.clock import MovableClock
+from daypass.testing import MovableClock
 from support.authority import ANY_AUTHORITY
 from support.messages import raises
 
