@@ -130,8 +130,8 @@ def test_it_works_without_pytest_starts_fast_and_leaves_nothing(
 
 
 def test_every_fixture_is_in_the_docs(request: pytest.FixtureRequest) -> None:
-    from daypass.testing import plugin
+    from daypass import pytest_plugin
 
-    fixtures = {name for name in vars(plugin) if name.startswith("daypass_")}
+    fixtures = {name for name in vars(pytest_plugin) if name.startswith("daypass_")}
     documented = set(re.findall(r"^\| `(daypass_\w+)`", DOCS.read_text(), re.M))
     assert fixtures == documented

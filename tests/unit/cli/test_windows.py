@@ -59,5 +59,5 @@ except daypass.DaypassError as error:
 
 
 def test_the_version_can_be_read_and_the_pytest_plugin_does_not_break_other_tests() -> None:
-    code = "import daypass, daypass.testing.plugin; print(daypass.__version__)"
+    code = "import daypass, daypass.pytest_plugin; print(daypass.__version__)"
     assert on_windows(code).stdout.strip()

@@ -17,19 +17,19 @@ HEAVY = ("cryptography", "yaml", "pydantic", "asyncio", "h11", "envoy", "daypass
 
 def test_pytest_discovers_the_plugin() -> None:
     (plugin,) = entry_points(group="pytest11", name="daypass")
-    assert plugin.value == "daypass.testing.plugin"
+    assert plugin.value == "daypass.pytest_plugin"
 
 
 def test_the_plugin_imports_nothing_heavy() -> None:
     script = (
         "import sys, pytest; before = set(sys.modules)\n"
-        "import daypass.testing.plugin\n"
+        "import daypass.pytest_plugin\n"
         "print(*sorted(set(sys.modules) - before))"
     )
     imported = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     ).stdout.split()
-    assert "daypass.testing.plugin" in imported
+    assert "daypass.pytest_plugin" in imported
     assert not [name for name in imported if name.startswith(HEAVY)]
 
 

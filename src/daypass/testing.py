@@ -9,7 +9,7 @@ in front of the embedded API server, in about a second, with no cluster and on l
         token = identity.credentials().token()
         expired = stack.make_token(identity, expired=True)
 
-Under pytest the same comes as fixtures (`plugin`), one stack for the whole run: `daypass_stack`,
+Under pytest the same comes as fixtures, one stack for the whole run: `daypass_stack`,
 `daypass_identity`, `daypass_credentials`, `daypass_environment`, `daypass_token`, `daypass_clock`.
 
 Nothing here is a fake: what passes the gate in a test passes because Envoy has verified it. Imports
