@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class MovableClock:
-    """The machine's clock, which a test moves by as much as it wants; it goes on by itself.
+    """The machine's clock, plus the seconds by which a test has moved it.
 
     In a stack only the embedded API server uses it; Envoy and clients use the machine's own.
     """
