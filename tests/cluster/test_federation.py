@@ -141,7 +141,7 @@ def ask(plane: ControlPlane, made: Made, token: Secret, account: str = "ci", **s
 
 
 def test_a_github_job_uses_the_action_at_the_door_until_it_is_revoked(
-    issuer: CiSystem, made: Made, shell: AdminShell, tmp_path: Path
+    issuer: CiSystem, made: Made, shell: AdminShell, tmp_path: Path, wheel: Path
 ) -> None:
     job = GitHubJob.in_folder(tmp_path)
     credentials = json.loads(made.credentials.read_text())
@@ -149,7 +149,7 @@ def test_a_github_job_uses_the_action_at_the_door_until_it_is_revoked(
     (job.checkout / "ci.json").write_text(json.dumps(credentials))
     with oidc_of_the_runner(issuer, MAIN) as variables:
         job.environment |= variables
-        assert job.uses(ROOT, credentials="ci.json") == 0, job.log
+        assert job.uses(ROOT, credentials="ci.json", package=str(wheel)) == 0, job.log
         shell.run("identity", "revoke", "ci", "-n", made.namespace, "--yes")
         assert job.run("daypass token --no-cache") == 1
     assert "revoked or rotated: ask your administrator" in job.log

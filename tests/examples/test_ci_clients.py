@@ -66,6 +66,26 @@ def job(tmp_path: Path) -> GitHubJob:
     return GitHubJob.in_folder(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the Action's first step installs."""
+    job = GitHubJob.in_folder(tmp_path_factory.mktemp("installed"))
+    job.uses(ROOT, package=str(wheel))  # its second step has no credentials
+    folder = Path(job.environment["RUNNER_TEMP"]) / "daypass"
+    assert (folder / "bin/daypass").exists(), job.log
+    return folder
+
+
+@pytest.fixture
+def later(job: GitHubJob, installed: Path) -> GitHubJob:
+    """A job in which the Action's first step has run."""
+    folder = Path(job.environment["RUNNER_TEMP"]) / "daypass"
+    folder.mkdir()
+    (folder / "bin").symlink_to(installed / "bin")
+    job.path.append(str(folder / "bin"))
+    return job
+
+
 def federated(door: Door, source: dict[str, object], folder: Path, umask: int = 0o22) -> Path:
     """A credentials file as `identity federate` writes it, checked out by git with this umask."""
     file = folder / "ci.json"
@@ -116,25 +136,23 @@ def test_a_github_job_exchanges_a_long_lived_token_that_nobody_sees(
     assert SENTINEL not in job.log
 
 
-def test_an_input_of_several_lines_sets_no_variable_and_is_not_printed(
-    job: GitHubJob, wheel: Path
-) -> None:
+def test_an_input_of_several_lines_sets_no_variable_and_is_not_printed(later: GitHubJob) -> None:
     value = "first\nLD_PRELOAD=second"
-    (job.checkout / value).write_text("{}")
-    assert job.uses(ROOT, package=str(wheel), credentials=value) == 2
-    assert "must be the path of a file" in job.log
-    assert "LD_PRELOAD" not in job.log
-    assert "LD_PRELOAD" not in job.environment
+    (later.checkout / value).write_text("{}")
+    assert later.uses(ROOT, first=1, credentials=value) == 2
+    assert "must be the path of a file" in later.log
+    assert "LD_PRELOAD" not in later.log
+    assert "LD_PRELOAD" not in later.environment
 
 
 def test_a_github_job_without_the_permission_fails_with_what_to_add(
-    job: GitHubJob, door: WatchedDoor, wheel: Path
+    later: GitHubJob, door: WatchedDoor
 ) -> None:
-    federated(door, {"github": {"audience": "the-door"}}, job.checkout)
-    assert job.uses(ROOT, credentials="ci.json", package=str(wheel)) != 0
-    assert "id-token: write" in job.log
+    federated(door, {"github": {"audience": "the-door"}}, later.checkout)
+    assert later.uses(ROOT, first=1, credentials="ci.json") != 0
+    assert "id-token: write" in later.log
     assert not door.requests
-    assert "DAYPASS_ACCESS_TOKEN_FILE" not in job.environment
+    assert "DAYPASS_ACCESS_TOKEN_FILE" not in later.environment
 
 
 @pytest.mark.parametrize("shell", ["bash", "sh"])
@@ -223,12 +241,12 @@ def test_the_script_of_the_page_fails_and_shows_the_answer(
 
 
 def test_a_github_job_whose_secret_is_missing_fails_with_its_name(
-    job: GitHubJob, door: WatchedDoor, wheel: Path
+    later: GitHubJob, door: WatchedDoor
 ) -> None:
-    door.credentials(job.checkout, token={"variable": "BOT"}).rename(job.checkout / "ci.json")
-    job.environment |= {"BOT": ""}
-    assert job.uses(ROOT, package=str(wheel), credentials="ci.json") == 2
-    assert "the variable BOT" in job.log
+    door.credentials(later.checkout, token={"variable": "BOT"}).rename(later.checkout / "ci.json")
+    later.environment |= {"BOT": ""}
+    assert later.uses(ROOT, first=1, credentials="ci.json") == 2
+    assert "the variable BOT" in later.log
     assert not door.requests
 
 
@@ -254,24 +272,24 @@ def write_credentials(
 
 @pytest.mark.parametrize("kind", ["federated", "long-lived"])
 def test_the_jobs_of_the_page_reach_the_service_by_a_private_door(
-    job: GitHubJob, door: WatchedDoor, issuer: Issuer, service: type[Service], wheel: Path,
-    tmp_path: Path, kind: str,
+    later: GitHubJob, door: WatchedDoor, issuer: Issuer, service: type[Service], tmp_path: Path,
+    kind: str,
 ) -> None:  # fmt: skip
     authority = Authority("fake door authority")
     door.context = authority.context("127.0.0.1")
-    shutil.move(tmp_path / "report.sh", job.checkout)
+    shutil.move(tmp_path / "report.sh", later.checkout)
     described = page_jobs()[kind]
     token: dict[str, object] = {"variable": "BOT"}
     if kind == "federated":
         token = {"github": {"audience": "a"}}
-    write_credentials(job.checkout, door, authority, token)
+    write_credentials(later.checkout, door, authority, token)
     with oidc_of_the_runner(issuer, SUBJECT) as runner:
-        job.environment |= runner if kind == "federated" else {"BOT": long_lived_token()}
+        later.environment |= runner if kind == "federated" else {"BOT": long_lived_token()}
         for step in described["steps"]:
             if "daypass" in step.get("uses", ""):
-                assert job.uses(ROOT, **step["with"], package=str(wheel)) == 0, job.log
+                assert later.uses(ROOT, first=1, **step["with"]) == 0, later.log
             elif "run" in step:
-                assert job.run(step["run"]) == 0, job.log
+                assert later.run(step["run"]) == 0, later.log
     (sent,) = service.calls
     assert sent.startswith("Bearer ")
     if kind == "federated":

@@ -43,14 +43,17 @@ class GitHubJob:
         places = {"RUNNER_TEMP": str(folder / "temp"), "HOME": str(folder / "home"), "PATH": PATH}
         return cls(checkout=folder / "checkout", environment=places)
 
-    def uses(self, action: Path, **inputs: str) -> int:
-        """Run the steps of a composite action until one fails; return its exit code, or 0."""
+    def uses(self, action: Path, *, first: int = 0, **inputs: str) -> int:
+        """Run the steps of a composite action until one fails; return its exit code, or 0.
+
+        `first`: the number of the first step that is run.
+        """
         declared: dict[str, Any] = yaml.safe_load((action / "action.yml").read_text())
         assert inputs.keys() <= declared["inputs"].keys()
         values = {name: str(it["default"]) for name, it in declared["inputs"].items()} | inputs
         values = {f"inputs.{name}": value for name, value in values.items()}
         values["github.action_path"] = str(action)
-        for step in declared["runs"]["steps"]:
+        for step in declared["runs"]["steps"][first:]:
             assert step["shell"] == "bash"
             assert not _EXPRESSION.search(step["run"]), "an input would be code"
             given = {name: _evaluated(text, values) for name, text in step["env"].items()}

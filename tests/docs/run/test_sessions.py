@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tools.docs.pages import read_page
 
+from docs import sessions
 from docs.sessions import Session, follow, session
 
 UP = "$ cp -r examples ../lab && cd ../lab && daypass up --state state\n...\n"
@@ -27,7 +28,8 @@ def mistakes(text: str, terminal: Session) -> list[str]:
 
 
 @pytest.mark.parametrize(("text", "words"), PAGES.items(), ids=range(len(PAGES)))
-def test_a_difference_is_found(text: str, words: str) -> None:
+def test_a_difference_is_found(text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "READY_SECONDS", 10)
     with session() as terminal:
         (mistake,) = mistakes(text, terminal)
     assert words in mistake
