@@ -40,11 +40,14 @@ TIERS_BY_DURATION = (
 """The folders whose files take longest, longest first; all other tests take no time."""
 
 LONG_FILES = (
-    "test_story.py", "test_models.py",
+    "test_transcripts.py", "test_story.py", "test_models.py",
     "test_gate_watch_istio.py", "test_rbac_apply.py", "test_rbac.py", "test_gate_watch.py",
     "test_dry_run.py", "test_apply_crashes.py", "test_policy_truth.py",
 )  # fmt: skip
 """They begin before the other files of their folder, in this order."""
+
+SPREAD_FILES = ("test_transcripts.py",)
+"""Their tests share nothing, so that several workers take them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,14 +64,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each worker whole files, since the tests of a file share what is slow to start. Envoy
+    """Give each worker whole files, since most tests of a file share what is slow to start. Envoy
     Gateway can run once on a machine, so one worker gets all of its files.
     """
     from xdist.scheduler import LoadFileScheduling
 
     def unit_of_work(nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        folder = file.rpartition("/")[0]
+        folder, _, name = file.rpartition("/")
+        if name in SPREAD_FILES:
+            return nodeid
         return folder if folder.endswith("/envoy_gateway") else file
 
     config.option.loadscopereorder = False  # pytest_collection_modifyitems has put them in order
