@@ -12,7 +12,7 @@ BUILD = @$(BIN)/python -m tools.gobuild
 # Hundreds of tests start a Python: without its bytecode files each start takes five times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-gate test-weekly test-controllers test-serving test-serving-kserve test-operation test-examples test-pythons fuzz lint type format bench docs picture reference controlplane controllers clean
+.PHONY: help demo test test-fast test-docs test-kfp test-cluster test-gate test-weekly test-serving test-serving-kserve test-pythons fuzz lint type format bench docs picture reference controlplane controllers clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -72,8 +72,8 @@ controlplane: .venv/.synced ## build etcd, kube-apiserver and kube-controller-ma
 demo: .venv/.demo ## the whole story on this machine; ONCE=1 ends after it
 	@$(BIN)/daypass demo
 
-test-docs: .venv/.synced controlplane ## what the documentation says is true: links, commands, output, the site; PAGE=how-to/NAME: one page
-	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/docs $(if $(PAGE),-k $(PAGE))
+test-docs: .venv/.synced controlplane ## what users read and copy: links, commands, output, the site, and all examples; PAGE=how-to/NAME: one page
+	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/docs tests/examples $(if $(PAGE),-k $(PAGE))
 
 test-kfp: .venv-client-kfp/.synced ## the client of Kubeflow Pipelines, in its own environment
 	.venv-client-kfp/bin/pytest -q --no-header tests/clients/kfp
@@ -95,27 +95,18 @@ OF_GATE = tests/cluster/test_gate*.py
 test-cluster: .venv/.synced controlplane ## all admin commands and the door on a real control plane
 	$(PYTEST) tests/cluster --ignore-glob="$(OF_GATE)"
 
-test-gate: .venv/.synced controlplane ## the gate, its watch and its authorizer on a real control plane
-	$(PYTEST) $(OF_GATE)
+test-gate: controlplane controllers ## the gate, its watch and its authorizer on a real control plane, istiod and Envoy Gateway
+	$(PYTEST) $(OF_GATE) tests/controllers
 
 test-weekly: .venv/.synced controlplane ## what takes long and seldom changes: thousands of objects, each right left out
 	$(PYTEST) -m weekly tests/cluster
 
-test-controllers: controlplane controllers ## fronts and gate on a real istiod and Envoy Gateway
-	$(PYTEST) tests/controllers
-
-test-serving: .venv-client-kserve/.synced controlplane controllers ## models behind gates of their own, on a real istiod and Envoy Gateway, with KServe's routes
-	$(PYTEST) tests/serving
+test-serving: .venv-client-kserve/.synced controlplane controllers ## models behind gates of their own; metrics, alerts, status, doctor and trace on a real Prometheus
+	$(PYTEST) tests/serving tests/operation
 
 test-serving-kserve: .venv/.synced controlplane ## KServe's own controllers, whose routes test-serving has; builds them once (about 5 minutes)
 	$(BUILD) kservemanager kservellm
 	$(PYTEST) --override-ini "norecursedirs=.* __pycache__" tests/serving/kserve
-
-test-operation: controlplane controllers ## metrics, dashboard, alerts, status, doctor and trace, on a real Prometheus
-	$(PYTEST) tests/operation
-
-test-examples: .venv/.synced ## what users copy: the GitHub Action, the GitLab component, programs in Go, JavaScript and Java
-	$(PYTEST) tests/examples
 
 .PHONY: release test-packages
 release: .venv/.release .venv-client-kfp/.synced .venv-docs/.synced ## build wheel, sdist and bill of materials into dist/, and check them; uploads nothing; FINAL=1: no placeholder may be left

@@ -33,39 +33,47 @@ with suppress(ModuleNotFoundError):  # the environment of kfp has none
     settings.load_profile("patient")
 
 
+ENVOY_GATEWAY = "envoy_gateway"
+"""The folders of what needs an Envoy Gateway, which can run once on a machine."""
+
 TIERS_BY_DURATION = (
     "controllers", "serving", "cluster", "operation", "packages", "examples", "local", "wire",
     "contract", "integrations", "agent", "props", "git",
 )  # fmt: skip
-"""The folders whose files take longest, longest first; all other tests take no time."""
+"""The folders whose other files take longest, longest first; all other tests take no time."""
 
 LONG_FILES = (
-    "test_transcripts.py", "test_story.py", "test_models.py",
-    "test_gate_watch_istio.py", "test_rbac_apply.py", "test_rbac.py", "test_gate_watch.py",
-    "test_dry_run.py", "test_apply_crashes.py", "test_policy_truth.py",
+    "test_models.py", "test_transcripts.py", "test_apply.py", "test_config_life.py",
+    "test_identity_gate.py", "test_gate_faults.py", "test_gate_watch.py", "test_apply_gate.py",
+    "test_apply_models.py", "test_gate_failures.py", "test_rbac.py", "test_story.py",
+    "test_gate_watch_istio.py", "test_gate_keys.py", "test_gate_istio.py",
+    "test_identity_lifecycle.py", "test_refusal_clients.py", "test_policy_truth.py",
+    "test_federation.py", "test_rbac_apply.py", "test_second_gate.py", "test_ci_clients.py",
 )  # fmt: skip
-"""They begin before the other files of their folder, in this order."""
+"""After what needs Envoy Gateway, they begin before all other files, in this order."""
 
 SPREAD_FILES = ("test_transcripts.py",)
 """Their tests share nothing, so that several workers take them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the slowest tiers first, so that no worker is left with a long file at the end."""
+    """Run the slowest files first, so that no worker is left with a long one at the end."""
     tiers = {tier: number for number, tier in enumerate(TIERS_BY_DURATION)}
     files = {name: number for number, name in enumerate(LONG_FILES)}
 
     def order(item: pytest.Item) -> tuple[int, int]:
-        tier = item.nodeid.split("/")[1]
-        return tiers.get(tier, len(tiers)), files.get(item.path.name, len(files))
+        tier = tiers.get(item.nodeid.split("/")[1], len(tiers))
+        if item.path.parent.name == ENVOY_GATEWAY:
+            return -1, tier
+        return files.get(item.path.name, len(files)), tier
 
     items.sort(key=order)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each worker whole files, since most tests of a file share what is slow to start. Envoy
-    Gateway can run once on a machine, so one worker gets all of its files.
+    """Give each worker whole files, since most tests of a file share what is slow to start, and one
+    of them all that needs Envoy Gateway.
     """
     from xdist.scheduler import LoadFileScheduling
 
@@ -74,7 +82,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         folder, _, name = file.rpartition("/")
         if name in SPREAD_FILES:
             return nodeid
-        return folder if folder.endswith("/envoy_gateway") else file
+        return ENVOY_GATEWAY if folder.endswith(f"/{ENVOY_GATEWAY}") else file
 
     config.option.loadscopereorder = False  # pytest_collection_modifyitems has put them in order
     scheduler = LoadFileScheduling(config, log)
