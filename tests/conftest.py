@@ -43,10 +43,10 @@ TIERS_BY_DURATION = (
 """The folders whose other files take longest, longest first; all other tests take no time."""
 
 LONG_FILES = (
-    "test_models.py", "test_transcripts.py", "test_apply.py", "test_config_life.py",
-    "test_identity_gate.py", "test_gate_faults.py", "test_gate_watch.py", "test_apply_gate.py",
-    "test_apply_models.py", "test_gate_failures.py", "test_rbac.py", "test_story.py",
-    "test_gate_watch_istio.py", "test_gate_keys.py", "test_gate_istio.py",
+    "test_gate_keys.py", "test_models.py", "test_transcripts.py", "test_apply.py",
+    "test_config_life.py", "test_identity_gate.py", "test_gate_faults.py", "test_gate_watch.py",
+    "test_apply_gate.py", "test_apply_models.py", "test_gate_failures.py", "test_rbac.py",
+    "test_story.py", "test_gate_watch_istio.py", "test_gate_istio.py",
     "test_identity_lifecycle.py", "test_refusal_clients.py", "test_policy_truth.py",
     "test_federation.py", "test_rbac_apply.py", "test_second_gate.py", "test_ci_clients.py",
 )  # fmt: skip
