@@ -7,6 +7,7 @@ import json
 import pytest
 
 from daypass.gate.watch.controller import WatchStatus
+from daypass.gate.watch.schedule import Observation
 from daypass.rules.published import LIMIT_DENIALS, Denial, DeniedKind
 from support.messages import check
 from unit.gate.watch_replicas import CLOSE_AFTER, OTHER, OTHER_FILTERS, Replica, WatchEnv
@@ -69,6 +70,15 @@ def test_what_an_administrator_has_to_do_is_named(env: WatchEnv) -> None:
     replica.cluster.clock_ahead_seconds = -11.0
     replica.work()
     check(replica.controller.problems()["clock"], reason="clock")
+
+
+def test_each_reason_is_reported_with_its_own_namespaces() -> None:
+    unwatched = {"red": "too large", "blue": "forbidden", "green": "too large"}
+    lines = Observation(unwatched=unwatched).problems()["namespaces"].splitlines()
+    named = [line.rpartition(": ")[2] for line in lines[::2]]
+    assert dict(zip(lines[1::2], named, strict=True)) == {
+        "forbidden": "blue", "too large": "green, red"
+    }  # fmt: skip
 
 
 def test_a_gate_that_lacks_something_is_named_and_the_watch_is_still_ready(

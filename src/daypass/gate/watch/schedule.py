@@ -82,9 +82,14 @@ class Observation:
     def problems(self) -> dict[str, str]:
         """Return whose tokens are refused, and why, by kind of problem."""
         found = {}
-        if unwatched := ", ".join(sorted(self.unwatched)):
-            why = next(iter(self.unwatched.values()))
-            found["namespaces"] = f"tokens of these namespaces are refused: {unwatched}\n{why}"
+        by_reason: dict[str, list[str]] = {}
+        for name, why in sorted(self.unwatched.items()):
+            by_reason.setdefault(why, []).append(name)
+        if by_reason:
+            found["namespaces"] = "\n".join(
+                f"tokens of these namespaces are refused: {', '.join(names)}\n{why}"
+                for why, names in by_reason.items()
+            )
         if left_out := ", ".join(sorted(self.left_out)):
             found["leftOut"] = f"the newest credentials of these namespaces are refused: {left_out}"
         return found
