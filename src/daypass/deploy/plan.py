@@ -17,7 +17,7 @@ from daypass.analysis.checks import find_in_cluster
 from daypass.analysis.gateways import COLLISIONS, NOT_APPLIED, ROUTE_KINDS
 from daypass.config import Config
 from daypass.deploy.cluster_state import AppliedObject, ClusterState
-from daypass.deploy.objects import ObjectRef, comparable, managed_fields, object_diff
+from daypass.deploy.objects import ObjectRef, comparable, is_applied, managed_fields, object_diff
 from daypass.deploy.openings import (
     REFUSES,
     Openings,
@@ -216,6 +216,8 @@ def _compared(state: ClusterState, document: Object) -> ObjectChange:
     if namespace and namespace not in state.namespaces:
         return ObjectChange(document=document, live=None, result=document, action="create")
     live = state.cluster.find(state.cluster.resource(document), name_of(document), namespace)
+    if live is not None and is_applied(document, live):
+        return ObjectChange(document=document, live=live, result=live, action="same")
     owners: tuple[str, ...] = ()
     try:
         result = state.cluster.apply(document, dry_run=True, strict=True)
