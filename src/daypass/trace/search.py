@@ -159,7 +159,7 @@ class Logs:
         sources = [*self._tried.values(), *self._sources.values()]
         most = max(len(lines), len(self._lines), len(sources), len(others))
         return Traced(
-            lines=sorted([*lines[-LIMIT_LISTED:], *self._lines], key=attrgetter("time")),
+            lines=sorted([*lines[-LIMIT_LISTED:], *self._lines], key=attrgetter("order")),
             # The last are listed: those that were accepted.
             sources=sorted(sources, key=lambda it: (it.first != "", it.last))[-LIMIT_LISTED:],
             others=others[-LIMIT_LISTED:],

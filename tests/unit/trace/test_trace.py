@@ -94,6 +94,15 @@ def test_clocks_that_differ_are_noted(run: Any) -> None:
     assert "clock" in note
 
 
+def test_within_a_millisecond_the_door_comes_first_though_its_time_has_fewer_digits(
+    run: Any,
+) -> None:
+    event = {**audit(1, "x", "a"), "requestReceivedTimestamp": "2026-11-24T16:00:01.500001Z"}
+    write("log", event, {**door(1, "x"), "time": "2026-11-24T16:00:01.500Z"})
+    components = [line["component"] for line in trace(run, "team/bot", "log")["lines"]]
+    assert components == ["door", "api-server"]
+
+
 def test_nothing_steers_the_terminal(run: Any) -> None:
     escape = "\x1b[2J\u202e\x07"
     write("1", door(1, "x", user_agent=escape), gate(2, "a", escape, host=escape))
