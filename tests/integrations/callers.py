@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -169,8 +170,13 @@ class Aiohttp(Caller):
 
     async def _open(self) -> None:
         auth = daypass.integrations.aiohttp.Auth(self.credentials, self.origin)
-        connector = aiohttp.TCPConnector(ssl=self.context)
+        self.sockets: list[socket.socket] = []
+        connector = aiohttp.TCPConnector(ssl=self.context, socket_factory=self._socket)
         self.session = aiohttp.ClientSession(connector=connector, middlewares=(auth,))
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        self.sockets.append(socket.socket(*address[:3]))
+        return self.sockets[-1]
 
     def request(self, method: str, url: str, headers: Headers, data: Data, file: File) -> Reply:
         content: Any = data
@@ -186,8 +192,14 @@ class Aiohttp(Caller):
         return self.runner.run(reply())
 
     def close(self) -> None:
-        self.runner.run(self.session.close())
+        self.runner.run(self._close())
         self.runner.close()
+
+    async def _close(self) -> None:
+        await self.session.close()
+        # aiohttp does not wait until TLS has ended on a connection whose request failed.
+        while any(each.fileno() >= 0 for each in self.sockets):
+            await asyncio.sleep(0.001)
 
 
 class Urllib3(Caller):

@@ -21,8 +21,6 @@ from support.programs import DAYPASS, output_of, run
 from support.up import runtime_folder
 
 JWT = re.compile(r"ey[\w-]{8,}\.[\w-]+\.[\w-]+")
-SECOND_STEP = " 2. "
-"""What is printed once the first token is issued."""
 DEAD = "http://127.0.0.1:9"
 
 
@@ -110,8 +108,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     nowhere["HOME"] = "/proc"  # nobody can write there, not even root
     nowhere["DAYPASS_CREDENTIALS"] = "/nonexistent"
     with Demo(tmp_path_factory.mktemp("demo"), "--once", environment=nowhere) as demo:
-        demo.wait_for(SECOND_STEP)
-        demo.seen = demo.children()
+        demo.seen = eventually("its Envoy runs", demo.children)
         assert demo.end() == 0, demo.stdout + demo.stderr
     assert_next_step(demo)
     return demo
