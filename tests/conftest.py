@@ -26,15 +26,22 @@ with suppress(ModuleNotFoundError):  # the environment of kfp has none
     # time: what chance finds does not fail a change that has nothing to do with it. `make fuzz`
     # looks for more.
     patient = settings(
-        deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None, derandomize=True
-    )
+        deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None,
+        derandomize=True, max_examples=50,
+    )  # fmt: skip
     settings.register_profile("patient", patient)
-    settings.register_profile("fuzz", patient, derandomize=False)
+    settings.register_profile("fuzz", patient, derandomize=False, max_examples=100)
     settings.load_profile("patient")
 
 
 ENVOY_GATEWAY = "envoy_gateway"
 """The folders of what needs an Envoy Gateway, which can run once on a machine."""
+
+CONTROL_PLANE = (
+    "tests/contract/", "tests/integrations/test_kubernetes.py", "tests/wire/test_rendered_door.py",
+)  # fmt: skip
+"""What needs a control plane, where most tests need none: one worker, and so one of them, for all.
+"""
 
 TIERS_BY_DURATION = (
     "controllers", "serving", "cluster", "operation", "packages", "examples", "local", "wire",
@@ -63,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def order(item: pytest.Item) -> tuple[int, int]:
         tier = tiers.get(item.nodeid.split("/")[1], len(tiers))
-        if item.path.parent.name == ENVOY_GATEWAY:
+        if item.path.parent.name == ENVOY_GATEWAY or item.nodeid.startswith(CONTROL_PLANE):
             return -1, tier
         return files.get(item.path.name, len(files)), tier
 
@@ -73,7 +80,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each worker whole files, since most tests of a file share what is slow to start, and one
-    of them all that needs Envoy Gateway.
+    of them all that needs Envoy Gateway, and what is in CONTROL_PLANE.
     """
     from xdist.scheduler import LoadFileScheduling
 
@@ -82,6 +89,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         folder, _, name = file.rpartition("/")
         if name in SPREAD_FILES:
             return nodeid
+        if nodeid.startswith(CONTROL_PLANE):
+            return "control plane"
         return ENVOY_GATEWAY if folder.endswith(f"/{ENVOY_GATEWAY}") else file
 
     config.option.loadscopereorder = False  # pytest_collection_modifyitems has put them in order

@@ -18,6 +18,7 @@ import yaml
 from daypass.render.envoy.bootstrap import to_json
 from daypass.render.manifests import MARK
 from daypass.render.objects import document, stream
+from support.fast_yaml import load_all
 
 ONE_LINE = 90
 """Characters that are written on one line, and not again as an alias."""
@@ -48,7 +49,7 @@ def _value(name: str, text: str) -> Any:
         value = json.loads(text)
         assert to_json(value) == text, name
         return value
-    values = list(yaml.safe_load_all(text))
+    values = load_all(text)
     if text.startswith(MARK):
         assert text == MARK + document(values[0]), name
         return values[0]

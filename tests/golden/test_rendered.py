@@ -12,8 +12,6 @@ from difflib import unified_diff
 from itertools import islice
 from pathlib import Path
 
-import yaml
-
 from daypass._core.kubernetes import labels
 from daypass._core.kubernetes.objects import Object
 from daypass.identity.accounts import IdentityName, token_secret
@@ -22,6 +20,7 @@ from daypass.render.objects import stream
 from daypass.render.policy import policy_objects
 from golden import door_setting
 from golden.shared_subtrees import shared
+from support.fast_yaml import load_all
 from support.lifecycle import identity_objects
 from support.manifest_cases import CASES
 from support.rendered import config_of
@@ -48,7 +47,7 @@ def test_everything_rendered_matches_the_golden_file() -> None:
         files |= {f"manifests/{case}/{name}": text for name, text in rendered.tree().items()}
     for name, policy in POLICIES.items():
         files[f"policy/{name}.yaml"] = text = policy_of(policy)
-        kinds = [document["kind"] for document in yaml.safe_load_all(text)]
+        kinds = [document["kind"] for document in load_all(text)]
         assert kinds == ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]
     for name, objects in identities().items():
         files[f"identity/{name}.yaml"] = stream(objects)

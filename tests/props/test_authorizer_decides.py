@@ -69,7 +69,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(steps=steps)
 def test_what_is_cached_changes_no_decision(steps: list[tuple[object, ...]]) -> None:
     tried = AskedAuthorizer(GATES)

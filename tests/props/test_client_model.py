@@ -351,4 +351,4 @@ def _no_warning(problem: CacheWarning) -> None:
 
 
 TestClientModel = ClientModel.TestCase
-TestClientModel.settings = settings(max_examples=120, stateful_step_count=40)
+TestClientModel.settings = settings(max_examples=60, stateful_step_count=40)

@@ -275,4 +275,4 @@ def _leads(replica: Replica) -> bool:
 
 
 TestWatchModel = WatchModel.TestCase
-TestWatchModel.settings = settings(max_examples=24, stateful_step_count=25)
+TestWatchModel.settings = settings(max_examples=12, stateful_step_count=25)

@@ -380,7 +380,7 @@ class IdentityLife(RuleBasedStateMachine):
 
 TestIdentityLife = IdentityLife.TestCase
 TestIdentityLife.settings = settings(
-    max_examples=20,
+    max_examples=12,
     stateful_step_count=15,
     phases=[Phase.explicit, Phase.generate],  # shrinking takes minutes
 )

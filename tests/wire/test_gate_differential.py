@@ -205,7 +205,7 @@ def found(gate: RunningGate, names: list[str], expect: Expect) -> tuple[Reason, 
     return pair
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=slow)
+@settings(max_examples=100, deadline=None, suppress_health_check=slow)
 @several
 def test_envoy_and_the_decision_agree_about_several_changes(
     gate: RunningGate, names: list[str]
@@ -213,7 +213,7 @@ def test_envoy_and_the_decision_agree_about_several_changes(
     assert_agree(names, found(gate, names, decided), "envoy")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=slow)
+@settings(max_examples=50, deadline=None, suppress_health_check=slow)
 @several
 def test_the_authorizer_and_the_decision_agree_about_several_changes(
     authorizer: ReviewedGate, names: list[str]

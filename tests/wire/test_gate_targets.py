@@ -106,7 +106,7 @@ _PATHS = st.lists(_PIECES, max_size=12).map(lambda pieces: f"/{''.join(pieces)}"
 
 
 @settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

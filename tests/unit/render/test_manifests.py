@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 
 from daypass._core.kubernetes.objects import Object
 from daypass.render import RenderError
 from daypass.render.cluster_facts import ClusterFacts
 from daypass.render.manifests import MARK, render_objects
 from support.closure import assert_closed, identity
+from support.fast_yaml import load_all
 from support.manifest_cases import CASES, FRONTS, Case
 from support.messages import raises
 from support.rendered import config_of, only
@@ -39,7 +39,8 @@ def test_a_tree_holds_each_object_once_and_no_secret_and_each_reference_resolves
     objects = case.objects()
     tree = case.tree()
     assert all(text.startswith(MARK) for text in tree.values())
-    found = [yaml.safe_load(text) for path, text in tree.items() if "kustomization" not in path]
+    texts = [text for path, text in tree.items() if "kustomization" not in path]
+    found = load_all("---\n".join(texts))
     assert len({identity(o) for o in objects}) == len(objects)
     assert sorted(found, key=identity) == sorted(objects, key=identity)
     assert "PRIVATE KEY" not in str(objects)
