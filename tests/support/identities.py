@@ -19,7 +19,7 @@ from daypass._core.kubernetes.labels import (
     SECRET_INFIX,
 )
 from daypass._core.secret import Secret
-from daypass.kube.resources import ACCOUNT_UID_ANNOTATION, TOKEN_TYPE
+from daypass.kube.resources import ACCOUNT_ANNOTATION, ACCOUNT_UID_ANNOTATION, TOKEN_TYPE
 from daypass.rules.published import credential_of
 from support.admin import Admin, AdminError, Document
 from support.deadline import eventually
@@ -110,11 +110,16 @@ def make_token_secret(
 ) -> Document:
     """A Secret of type service-account-token, as it is once the token controller has filled it.
 
-    It is called `<sa>-daypass-<20 random>` unless it is named.
+    It is called `<sa>-daypass-<20 random>` unless it is named. It names the account by UID, as
+    daypass does: a token controller that does not know the account yet deletes a Secret without.
     """
     name = name or unique(f"{service_account}-daypass", 20)
+    account = admin.get(f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}")
     collection = f"/api/v1/namespaces/{namespace}/secrets"
-    annotations = {"kubernetes.io/service-account.name": service_account}
+    annotations = {
+        ACCOUNT_ANNOTATION: service_account,
+        ACCOUNT_UID_ANNOTATION: account["metadata"]["uid"],
+    }
     metadata = {"name": name, "annotations": annotations, "labels": labels or {}}
     admin.create(collection, {"metadata": metadata, "type": TOKEN_TYPE})
 

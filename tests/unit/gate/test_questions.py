@@ -110,6 +110,14 @@ def test_after_a_failure_no_review_starts_for_a_while() -> None:
     assert started(queue, 8.0) == ["u"]
 
 
+def test_retry_after_of_the_api_server_is_passed_on_exactly() -> None:
+    queue: Queue = FairQueue()
+    assert queue.retry_after_seconds(1.3) == 1
+    queue.submit(pending("t"), "x", 0.0)
+    queue.failed(begun(queue, 0.0), 1.3, retry_after_seconds=7.0)
+    assert queue.retry_after_seconds(1.3) == 7, "(1.3 + 7) - 1.3 is above 7 in floats"
+
+
 @pytest.mark.parametrize(("retry_after", "until"), [(0.0, 1.5), (10.0**9, 60.0)])
 def test_retry_after_from_the_api_server_is_bounded(retry_after: float, until: float) -> None:
     queue: Queue = FairQueue()

@@ -165,7 +165,10 @@ class FairQueue:
 
     def retry_after_seconds(self, now: float) -> int:
         """Return after how long a retry makes sense, in whole seconds."""
-        return max(1, math.ceil(self._paused_until - now)) if now < self._paused_until else 1
+        if now >= self._paused_until:
+            return 1
+        left = round(self._paused_until - now, 6)  # floats: (now + 20) - now can be above 20
+        return max(1, math.ceil(left))
 
     def remove_expired(self, now: float) -> list[Waiter]:
         """Remove the waiters that waited too long. A review in flight goes on, for their retry."""
