@@ -49,18 +49,21 @@ def test_an_error_of_aiohttp_does_not_show_the_token(
     credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext
 ) -> None:
     service.answer = lambda _: Said(code=403)
+    errors: list[pytest.ExceptionInfo[aiohttp.ClientResponseError]] = []
 
     async def ask() -> None:
         auth = daypass.integrations.aiohttp.Auth(credentials, service.origin)
         connector = aiohttp.TCPConnector(ssl=tls)
-        async with (
-            aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session,
-            session.get(service.origin) as response,
-        ):
-            response.raise_for_status()
+        async with aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session:
+            async with session.get(service.origin) as response:
+                # A connection whose answer was not read stays open for a while after its session.
+                await response.read()
+            with pytest.raises(aiohttp.ClientResponseError) as raised:
+                response.raise_for_status()
+        errors.append(raised)
 
-    with pytest.raises(aiohttp.ClientResponseError) as raised:
-        asyncio.run(ask())
+    asyncio.run(ask())
+    [raised] = errors
     assert raised.value.request_info.headers["Authorization"] == f"Bearer {service.tokens[-1]}"
     assert service.tokens[-1] is not None
     assert service.tokens[-1] not in repr(raised.value)
