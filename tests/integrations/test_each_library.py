@@ -49,9 +49,8 @@ def test_an_error_of_aiohttp_does_not_show_the_token(
     credentials: daypass.Credentials, service: Service, tls: ssl.SSLContext
 ) -> None:
     service.answer = lambda _: Said(code=403)
-    errors: list[pytest.ExceptionInfo[aiohttp.ClientResponseError]] = []
 
-    async def ask() -> None:
+    async def ask() -> pytest.ExceptionInfo[aiohttp.ClientResponseError]:
         auth = daypass.integrations.aiohttp.Auth(credentials, service.origin)
         connector = aiohttp.TCPConnector(ssl=tls)
         async with aiohttp.ClientSession(connector=connector, middlewares=(auth,)) as session:
@@ -60,10 +59,9 @@ def test_an_error_of_aiohttp_does_not_show_the_token(
                 await response.read()
             with pytest.raises(aiohttp.ClientResponseError) as raised:
                 response.raise_for_status()
-        errors.append(raised)
+        return raised
 
-    asyncio.run(ask())
-    [raised] = errors
+    raised = asyncio.run(ask())
     assert raised.value.request_info.headers["Authorization"] == f"Bearer {service.tokens[-1]}"
     assert service.tokens[-1] is not None
     assert service.tokens[-1] not in repr(raised.value)
